@@ -1,0 +1,84 @@
+import { ArgumentError, describe, LowRankError } from '../errors.js';
+
+/** Numbers and their shape, row-major (the last index varies fastest), without strides. */
+export interface Tensor {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/**
+ * What functions accept as a tensor: ours (`shape`) or that of onnxruntime and transformers.js (`dims`). The data may lie
+ * on a SharedArrayBuffer, and may be a view of part of a buffer.
+ */
+export type TensorLike =
+  | { readonly data: Float32Array; readonly shape: readonly number[] }
+  | { readonly data: Float32Array; readonly dims: readonly number[] };
+
+/** One matrix or a batch of equal ones: `data` is `[batch, m, n]` row-major. `batched` remembers whether it came as 3D. */
+export interface Matrices {
+  readonly data: Float32Array;
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly batched: boolean;
+}
+
+/**
+ * Joins numbers and a shape, without copying.
+ *
+ * @throws {@link ArgumentError} `ERR_ARGUMENT` when `data` is no Float32Array, `ERR_SHAPE` when the lengths disagree.
+ */
+export function tensor(data: Float32Array, shape: readonly number[]): Tensor {
+  return checked({ data, shape: [...shape] }, 'data');
+}
+
+/** Reads a {@link TensorLike} as a {@link Tensor}; `name` stands in the messages. */
+export function asTensor(value: TensorLike, name = 'tensor'): Tensor {
+  if (typeof value !== 'object' || value === null) throw new ArgumentError(name, 'a tensor { data, shape }', value);
+  const shape = 'shape' in value ? value.shape : value.dims;
+  if (!Array.isArray(shape)) throw new ArgumentError(`${name}.shape`, 'an array of dimensions', shape);
+  return checked({ data: value.data, shape: shape as readonly number[] }, name);
+}
+
+/** Reads a 2D or 3D tensor as a batch of matrices with at least one row and one column each. */
+export function asMatrices(value: TensorLike, name = 'matrix'): Matrices {
+  const { data, shape } = asTensor(value, name);
+  if (shape.length !== 2 && shape.length !== 3) {
+    throw new ArgumentError(`${name}.shape`, 'two dimensions, or three for a batch', shape, 'ERR_SHAPE');
+  }
+  const batched = shape.length === 3;
+  const [batch, m, n] = (batched ? shape : [1, ...shape]) as [number, number, number];
+  if (m === 0 || n === 0) {
+    throw new ArgumentError(`${name}.shape`, 'at least one row and one column', shape, 'ERR_SHAPE');
+  }
+  return { data, batch, m, n, batched };
+}
+
+/** The number of elements of a shape. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, dimension) => product * dimension, 1);
+}
+
+function checked(candidate: Tensor, name: string): Tensor {
+  const { data, shape } = candidate;
+  if (!(data instanceof Float32Array)) throw new ArgumentError(`${name}.data`, 'a Float32Array', data);
+  for (const dimension of shape) {
+    if (!Number.isSafeInteger(dimension) || dimension < 0) {
+      throw new ArgumentError(`${name}.shape`, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
+    }
+  }
+  const buffer = data.buffer as ArrayBuffer & { detached?: boolean; growable?: boolean };
+  if (buffer.detached) throw new ArgumentError(`${name}.data`, 'an array that was not transferred away', 'a detached one');
+  // A resizable buffer can lose its pages while native code reads them, on any thread.
+  if (buffer.resizable || buffer.growable) {
+    throw new ArgumentError(`${name}.data`, 'an array over a buffer of fixed length', 'a resizable one');
+  }
+  const expected = elements(shape);
+  if (data.length !== expected) {
+    throw new LowRankError(
+      'ERR_SHAPE',
+      `${name}: shape ${describe(shape)} holds ${expected} numbers, the data ${data.length}`,
+    );
+  }
+  return candidate;
+}
