@@ -67,7 +67,7 @@ function checked(candidate: Tensor, name: string): Tensor {
       throw new ArgumentError(`${name}.shape`, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
     }
   }
-  const buffer = data.buffer as ArrayBuffer & { detached?: boolean; growable?: boolean };
+  const buffer = data.buffer as unknown as { detached?: boolean; resizable?: boolean; growable?: boolean };
   if (buffer.detached) throw new ArgumentError(`${name}.data`, 'an array that was not transferred away', 'a detached one');
   // A resizable buffer can lose its pages while native code reads them, on any thread.
   if (buffer.resizable || buffer.growable) {
