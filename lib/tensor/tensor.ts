@@ -43,15 +43,23 @@ export function asTensor(value: TensorLike, name = 'tensor'): Tensor {
 /** Reads a 2D or 3D tensor as a batch of matrices with at least one row and one column each. */
 export function asMatrices(value: TensorLike, name = 'matrix'): Matrices {
   const { data, shape } = asTensor(value, name);
+  return { data, ...asDimensions(shape, `${name}.shape`) };
+}
+
+/** Reads a shape as that of a batch of matrices with at least one row and one column each. */
+export function asDimensions(shape: readonly number[], name = 'shape'): Omit<Matrices, 'data'> {
+  if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) {
+    throw new ArgumentError(name, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
+  }
   if (shape.length !== 2 && shape.length !== 3) {
-    throw new ArgumentError(`${name}.shape`, 'two dimensions, or three for a batch', shape, 'ERR_SHAPE');
+    throw new ArgumentError(name, 'two dimensions, or three for a batch', shape, 'ERR_SHAPE');
   }
   const batched = shape.length === 3;
   const [batch, m, n] = (batched ? shape : [1, ...shape]) as [number, number, number];
   if (m === 0 || n === 0) {
-    throw new ArgumentError(`${name}.shape`, 'at least one row and one column', shape, 'ERR_SHAPE');
+    throw new ArgumentError(name, 'at least one row and one column', shape, 'ERR_SHAPE');
   }
-  return { data, batch, m, n, batched };
+  return { batch, m, n, batched };
 }
 
 /** The number of elements of a shape. */
@@ -68,7 +76,8 @@ function checked(candidate: Tensor, name: string): Tensor {
     }
   }
   const buffer = data.buffer as unknown as { detached?: boolean; resizable?: boolean; growable?: boolean };
-  if (buffer.detached) throw new ArgumentError(`${name}.data`, 'an array that was not transferred away', 'a detached one');
+  if (buffer.detached)
+    throw new ArgumentError(`${name}.data`, 'an array that was not transferred away', 'a detached one');
   // A resizable buffer can lose its pages while native code reads them, on any thread.
   if (buffer.resizable || buffer.growable) {
     throw new ArgumentError(`${name}.data`, 'an array over a buffer of fixed length', 'a resizable one');

@@ -1,0 +1,94 @@
+import { markAsUntransferable } from 'node:worker_threads';
+import { ArgumentError, type ErrorCode, LowRankError } from '../errors.js';
+import type { Job } from './contract.js';
+
+/** What every long call accepts. */
+export interface CallOptions {
+  /** Stops the computation at its next step; the promise is rejected with the signal's reason. A call into LAPACK that has begun is finished first. */
+  signal?: AbortSignal | undefined;
+  /** Told the share of the work that is done, from 0 to 1, about ten times a second. */
+  onProgress?: ((share: number) => void) | undefined;
+  /** Threads to use; by default as many as there are cores, or OPENBLAS_NUM_THREADS. */
+  threads?: number | undefined;
+}
+
+/** The `threads` option as the addon reads it: 0 for the default. */
+export function threadCount(threads: number | undefined): number {
+  if (threads === undefined) return 0;
+  if (!Number.isSafeInteger(threads) || threads < 1)
+    throw new ArgumentError('threads', 'a whole number of at least 1', threads);
+  return threads;
+}
+
+const PROGRESS_INTERVAL_MS = 100;
+const MILLION = 1e6;
+
+/** Inputs up to this size are copied for the time of an asynchronous call: microseconds. */
+const COPIED_BYTES = 1 << 20;
+
+/**
+ * The array that native code may read while JavaScript goes on. A buffer that is transferred to another thread and
+ * collected there takes its memory along, so small inputs are copied and the buffers of large ones are marked as
+ * untransferable (`structuredClone` then copies or refuses them). Shared memory cannot go away.
+ */
+export function pinned<T extends Float32Array | Uint8Array>(array: T): T {
+  if (!(array.buffer instanceof ArrayBuffer)) return array;
+  if (array.byteLength <= COPIED_BYTES) return array.slice() as T;
+  return pinnedInPlace(array);
+}
+
+/** As {@link pinned}, for arrays that are also written. */
+export function pinnedInPlace<T extends Float32Array | Uint8Array>(array: T): T {
+  if (array.buffer instanceof ArrayBuffer) markAsUntransferable(array.buffer);
+  return array;
+}
+
+/** Runs a native function and turns its errors into ours. */
+export function callSync<J extends object, R>(native: (job: J) => R, job: J): R {
+  try {
+    return native(job);
+  } catch (error) {
+    throw translated(error);
+  }
+}
+
+/** Runs an asynchronous native function under a signal, with progress. */
+export async function callAsync<J extends Job>(
+  native: (job: J) => Promise<void>,
+  job: J,
+  { signal, onProgress }: CallOptions,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const control = new Int32Array(2);
+  const stop = () => Atomics.store(control, 0, 1);
+  // A fault in the caller's own function stops the work and is what the promise is rejected with.
+  let fault: { error: unknown } | undefined;
+  const report = () => {
+    try {
+      onProgress?.(Atomics.load(control, 1) / MILLION);
+    } catch (error) {
+      fault ??= { error };
+      stop();
+    }
+  };
+  signal?.addEventListener('abort', stop, { once: true });
+  const timer = onProgress && setInterval(report, PROGRESS_INTERVAL_MS).unref();
+  try {
+    await native({ ...job, control });
+    if (onProgress) report();
+  } catch (error) {
+    if (fault === undefined && signal?.aborted) throw signal.reason;
+    if (fault === undefined) throw translated(error);
+  } finally {
+    clearInterval(timer);
+    signal?.removeEventListener('abort', stop);
+  }
+  if (fault) throw fault.error;
+}
+
+/** Native errors come with the codes of lib/errors.ts; this gives them their class. */
+function translated(error: unknown): unknown {
+  const { code, message } = error as { code?: string; message: string };
+  if (typeof code !== 'string' || !code.startsWith('ERR_')) return error;
+  return new LowRankError(code as ErrorCode, message, { cause: error });
+}

@@ -1,0 +1,124 @@
+/**
+ * The native addon, as TypeScript sees it: numbers and typed arrays only. Every output array is allocated here and written
+ * there. Functions come in pairs: the plain one computes before it returns, the `Async` one on a thread of the addon's own.
+ * native/bindings.cc is the other side of this file.
+ */
+
+/** Fields that every computing job may carry. */
+export interface Job {
+  /** Threads to use, 0 or absent for the default. The result may depend on it in the last bits, on nothing else. */
+  threads?: number;
+  /** `[cancel, progress]`: non-zero in the first stops the job; the second is the share done in parts per million. */
+  control?: Int32Array;
+}
+
+/** Codes of float formats, in the order of native/convert.h. */
+export const FLOAT_FORMAT_CODE = { F64: 0, F32: 1, F16: 2, BF16: 3 } as const;
+
+export interface ConvertJob {
+  format: number;
+  count: number;
+}
+
+/** `c = op(a) op(b)` for each matrix of the batch: `op(a)` is m x k, `op(b)` k x n, `c` m x n, all row-major. */
+export interface GemmJob extends Job {
+  batch: number;
+  m: number;
+  n: number;
+  k: number;
+  transposeA: boolean;
+  transposeB: boolean;
+  a: Float32Array;
+  b: Float32Array;
+  c: Float32Array;
+}
+
+/** Thin SVD of each m x n matrix of the batch, r = min(m, n). Without `u` and `vt`, the singular values alone. */
+export interface SvdJob extends Job {
+  batch: number;
+  m: number;
+  n: number;
+  w: Float32Array;
+  /** batch x r, descending. */
+  s: Float32Array;
+  /** batch x m x r. */
+  u?: Float32Array;
+  /** batch x r x n. */
+  vt?: Float32Array;
+  /** QR iteration (gesvd) instead of divide and conquer (gesdd). */
+  gesvd?: boolean;
+  /** For tests of the fallback: gesdd is taken to have failed. */
+  pretendGesddFails?: boolean;
+  /** batch codes of {@link SVD_DRIVERS}. */
+  out: Float64Array;
+}
+
+/** By the codes of native/svd.h. */
+export const SVD_DRIVERS = ['gesdd', 'gesvd'] as const;
+
+/** Which rank: either `rank`, or the smallest that discards at most the share `tail` of the energy, the sum of s_i^2. */
+export interface RankJob {
+  rank?: number;
+  tail?: number;
+  /** A code of {@link METHOD_CODE}. */
+  method: number;
+  pretendGesddFails?: boolean;
+}
+
+/** In the order of native/low_rank.h. */
+export const METHOD_CODE = { auto: 0, exact: 1 } as const;
+
+/** Best rank-k approximation of each m x n matrix of the batch; factors `b a`, or the dense product, or both. */
+export interface ApproximateJob extends Job, RankJob {
+  batch: number;
+  m: number;
+  n: number;
+  w: Float32Array;
+  /** Columns for which `b` has room, rows for which `a` has. */
+  capacity?: number;
+  /** batch x m x capacity; a matrix uses the first m * k numbers of its part. */
+  b?: Float32Array;
+  /** batch x capacity x n; a matrix uses the first k * n numbers of its part. */
+  a?: Float32Array;
+  /** batch x capacity. */
+  s?: Float32Array;
+  /** batch x m x n; may be `w`. */
+  dense?: Float32Array;
+  /** Bytes of native memory that may be used, 0 or absent for no limit. */
+  maxMemory?: number;
+  /** batch x {@link CERTIFICATE_FIELDS}. */
+  out: Float64Array;
+}
+
+/** The numbers of one certificate, in order. */
+export const CERTIFICATE_FIELDS = ['rank', 'route', 'norm', 'error', 'spectralError', 'seconds', 'bytes'] as const;
+
+/** How a result was made, by the codes of native/low_rank.h. */
+export const ROUTES = ['copy', 'zero', 'gesdd', 'gesvd'] as const;
+export type Route = (typeof ROUTES)[number];
+
+export interface Addon {
+  /** OpenBLAS' version, the kernel it chose for this processor, and the default number of threads. */
+  info(): { openblas: string; kernel: string; threads: number };
+  /** Bytes of native work memory, now and at most so far. */
+  memory(): { now: number; peak: number };
+  /** Begins a new measurement of the peak; returns the old one. */
+  resetPeak(job: object): number;
+  /** Bytes of native work memory a job takes at its peak. */
+  estimateSvd(job: { batch: number; m: number; n: number; vectors: boolean; threads?: number }): number;
+  estimateApproximate(
+    job: RankJob & { batch: number; m: number; n: number; factors: boolean; dense: boolean; threads?: number },
+  ): number;
+  /** Bytes of a float format, at any alignment, to float32. */
+  toFloat32(job: ConvertJob & { source: Uint8Array; target: Float32Array }): void;
+  /** float32 to the bytes of a format, rounded to nearest, ties to even. */
+  fromFloat32(job: ConvertJob & { source: Float32Array; target: Uint8Array }): void;
+  /** `out`: sum of x_i^2, sum of (x_i - y_i)^2, index of the first NaN or infinity in x (-1: none); in float64. */
+  measure(job: { count: number; x: Float32Array; y?: Float32Array; out: Float64Array }): void;
+  gemm(job: GemmJob): void;
+  gemmAsync(job: GemmJob): Promise<void>;
+  svd(job: SvdJob): void;
+  svdAsync(job: SvdJob): Promise<void>;
+  approximate(job: ApproximateJob): void;
+  approximateAsync(job: ApproximateJob): Promise<void>;
+}

@@ -1,0 +1,52 @@
+import { type CallOptions, callAsync, callSync, pinned, threadCount } from '../addon/call.js';
+import type { GemmJob } from '../addon/contract.js';
+import { addon } from '../addon/load.js';
+import { LowRankError } from '../errors.js';
+import { asMatrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
+
+export interface MatmulOptions extends CallOptions {
+  /** Uses the transpose of `a`, without forming it. */
+  transposeA?: boolean;
+  /** Uses the transpose of `b`, without forming it. */
+  transposeB?: boolean;
+}
+
+/**
+ * The matrix product [m, k] x [k, n] -> [m, n], or of two equally long batches, matrix by matrix.
+ *
+ * @throws LowRankError `ERR_SHAPE` when the inner sizes or the batches differ.
+ */
+export async function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}): Promise<Tensor> {
+  const { job, shape } = prepared(a, b, options);
+  await callAsync(addon().gemmAsync, { ...job, a: pinned(job.a), b: pinned(job.b) }, options);
+  return { data: job.c, shape };
+}
+
+/** {@link matmul}, computed before it returns. */
+export function matmulSync(a: TensorLike, b: TensorLike, options: MatmulOptions = {}): Tensor {
+  const { job, shape } = prepared(a, b, options);
+  callSync(addon().gemm, job);
+  return { data: job.c, shape };
+}
+
+function prepared(a: TensorLike, b: TensorLike, options: MatmulOptions): { job: GemmJob; shape: number[] } {
+  const { transposeA = false, transposeB = false, threads } = options;
+  const left = asMatrices(a, 'a');
+  const right = asMatrices(b, 'b');
+  const [m, k] = transposeA ? [left.n, left.m] : [left.m, left.n];
+  const [inner, n] = transposeB ? [right.n, right.m] : [right.m, right.n];
+  if (k !== inner || left.batch !== right.batch || left.batched !== right.batched) {
+    const text = ({ batch, batched, m, n }: typeof left, transposed: boolean) =>
+      `[${batched ? `${batch}, ` : ''}${m}, ${n}]${transposed ? ' transposed' : ''}`;
+    throw new LowRankError(
+      'ERR_SHAPE',
+      `cannot multiply ${text(left, transposeA)} by ${text(right, transposeB)}: the inner sizes and batches must agree`,
+    );
+  }
+  const { batch, batched } = left;
+  const c = new Float32Array(batch * m * n);
+  return {
+    job: { batch, m, n, k, transposeA, transposeB, a: left.data, b: right.data, c, threads: threadCount(threads) },
+    shape: batched ? [batch, m, n] : [m, n],
+  };
+}

@@ -1,0 +1,134 @@
+import { type CallOptions, callAsync, callSync, pinned, threadCount } from '../addon/call.js';
+import { SVD_DRIVERS, type SvdJob } from '../addon/contract.js';
+import { addon } from '../addon/load.js';
+import { ArgumentError } from '../errors.js';
+import { asMatrices, type Matrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
+
+/** The thin SVD `w = u diag(s) vt`, r = min(m, n). For a batch every tensor has a leading batch dimension. */
+export interface Svd {
+  /** [m, r], orthonormal columns. */
+  readonly u: Tensor;
+  /** [r], descending, not negative. */
+  readonly s: Tensor;
+  /** [r, n], orthonormal rows. */
+  readonly vt: Tensor;
+  /** LAPACK's routine that succeeded, one for each matrix: `gesvd` where `gesdd` did not converge. */
+  readonly drivers: readonly (typeof SVD_DRIVERS)[number][];
+}
+
+export interface SvdOptions extends CallOptions {
+  /** `gesdd`, divide and conquer (the default), or `gesvd`, QR iteration: slower, needs less memory. */
+  driver?: 'gesdd' | 'gesvd';
+}
+
+/**
+ * Exact thin singular value decomposition, in float32, by LAPACK.
+ *
+ * @param w - [m, n] or [batch, m, n]; not modified.
+ * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity, `ERR_NO_CONVERGENCE` when neither gesdd nor gesvd
+ * converges, `ERR_MEMORY` when a workspace does not fit LAPACK's 32-bit integers, `ERR_SHAPE`, `ERR_ARGUMENT`.
+ */
+export async function svd(w: TensorLike, options: SvdOptions = {}): Promise<Svd> {
+  const { matrices, job } = prepared(w, options, true);
+  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, options);
+  return result(matrices, job);
+}
+
+/** {@link svd}, computed before it returns. */
+export function svdSync(w: TensorLike, options: SvdOptions = {}): Svd {
+  const { matrices, job } = prepared(w, options, true);
+  callSync(addon().svd, job);
+  return result(matrices, job);
+}
+
+/**
+ * The singular values alone, [r] or [batch, r], descending: several times faster than {@link svd}. Errors as there.
+ */
+export async function singularValues(w: TensorLike, options: SvdOptions = {}): Promise<Tensor> {
+  const { matrices, job } = prepared(w, options, false);
+  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, options);
+  return values(matrices, job);
+}
+
+/** {@link singularValues}, computed before it returns. */
+export function singularValuesSync(w: TensorLike, options: SvdOptions = {}): Tensor {
+  const { matrices, job } = prepared(w, options, false);
+  callSync(addon().svd, job);
+  return values(matrices, job);
+}
+
+export interface MatrixRankOptions extends SvdOptions {
+  /** Singular values up to this count as zero; by default max(m, n) * s_1 * 2^-23, as numpy.linalg.matrix_rank does. */
+  tolerance?: number;
+}
+
+/** The number of singular values above a tolerance: a number, or one for each matrix of a batch. Errors as {@link svd}. */
+export async function matrixRank(w: TensorLike, options: MatrixRankOptions = {}): Promise<number | number[]> {
+  const tolerance = checkedTolerance(options.tolerance);
+  return ranks(asMatrices(w, 'w'), await singularValues(w, options), tolerance);
+}
+
+/** {@link matrixRank}, computed before it returns. */
+export function matrixRankSync(w: TensorLike, options: MatrixRankOptions = {}): number | number[] {
+  const tolerance = checkedTolerance(options.tolerance);
+  return ranks(asMatrices(w, 'w'), singularValuesSync(w, options), tolerance);
+}
+
+const FLOAT32_EPSILON = 2 ** -23;
+
+/** How many of the descending singular values of an m x n matrix count as non-zero in float32. */
+export function numericalRank(s: Float32Array, m: number, n: number, tolerance?: number): number {
+  const threshold = tolerance ?? Math.max(m, n) * (s[0] ?? 0) * FLOAT32_EPSILON;
+  const index = s.findIndex((value) => !(value > threshold));
+  return index < 0 ? s.length : index;
+}
+
+function ranks({ m, n, batch, batched }: Matrices, s: Tensor, tolerance?: number): number | number[] {
+  const r = Math.min(m, n);
+  const all = Array.from({ length: batch }, (_, i) =>
+    numericalRank(s.data.subarray(i * r, (i + 1) * r), m, n, tolerance),
+  );
+  return batched ? all : all[0]!;
+}
+
+function checkedTolerance(tolerance: number | undefined): number | undefined {
+  if (tolerance !== undefined && !(tolerance >= 0))
+    throw new ArgumentError('tolerance', 'a number of at least 0', tolerance);
+  return tolerance;
+}
+
+function prepared(w: TensorLike, { driver = 'gesdd', threads }: SvdOptions, vectors: boolean) {
+  if (!SVD_DRIVERS.includes(driver)) throw new ArgumentError('driver', 'gesdd or gesvd', driver);
+  const matrices = asMatrices(w, 'w');
+  const { data, batch, m, n } = matrices;
+  const r = Math.min(m, n);
+  const job: SvdJob = {
+    batch,
+    m,
+    n,
+    w: data,
+    s: new Float32Array(batch * r),
+    ...(vectors && { u: new Float32Array(batch * m * r), vt: new Float32Array(batch * r * n) }),
+    gesvd: driver === 'gesvd',
+    out: new Float64Array(batch),
+    threads: threadCount(threads),
+  };
+  return { matrices, job };
+}
+
+function values({ m, n, batch, batched }: Matrices, { s }: SvdJob): Tensor {
+  const r = Math.min(m, n);
+  return { data: s, shape: batched ? [batch, r] : [r] };
+}
+
+function result(matrices: Matrices, job: SvdJob): Svd {
+  const { m, n, batch, batched } = matrices;
+  const r = Math.min(m, n);
+  const leading = batched ? [batch] : [];
+  return {
+    u: { data: job.u!, shape: [...leading, m, r] },
+    s: values(matrices, job),
+    vt: { data: job.vt!, shape: [...leading, r, n] },
+    drivers: Array.from(job.out, (code) => SVD_DRIVERS[code]!),
+  };
+}

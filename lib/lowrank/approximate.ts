@@ -1,0 +1,92 @@
+import { type CallOptions, callAsync, callSync, pinned, pinnedInPlace, threadCount } from '../addon/call.js';
+import { type ApproximateJob, CERTIFICATE_FIELDS, METHOD_CODE } from '../addon/contract.js';
+import { addon } from '../addon/load.js';
+import { ArgumentError } from '../errors.js';
+import { asMatrices, type Matrices, type TensorLike } from '../tensor/tensor.js';
+import { type Certificate, combined, readCertificates } from './certificate.js';
+import { type RankChoice, rankJob } from './rank.js';
+
+/** `auto` lets the planner choose; `exact` is LAPACK's SVD. */
+export type Method = keyof typeof METHOD_CODE;
+export const METHODS = Object.keys(METHOD_CODE) as Method[];
+
+export interface ComputeOptions extends CallOptions {
+  /** `auto` by default. */
+  method?: Method | undefined;
+  /** Native work memory that may be used, in bytes; a job that needs more is refused with `ERR_MEMORY`. */
+  maxMemory?: number | undefined;
+}
+
+/** What the addon is to produce. */
+type Wanted = 'factors' | 'dense' | 'in place';
+
+/** The native job behind {@link factorize} and {@link laser}, the one door to the approximations. */
+export interface Approximation {
+  readonly matrices: Matrices;
+  readonly job: ApproximateJob;
+  readonly certificates: Certificate[];
+  readonly certificate: Certificate;
+}
+
+export async function approximate(
+  w: TensorLike,
+  options: RankChoice & ComputeOptions,
+  wanted: Wanted,
+): Promise<Approximation> {
+  const { matrices, job } = prepared(w, options, wanted);
+  const begin = performance.now();
+  if (wanted === 'in place') pinnedInPlace(job.w);
+  await callAsync(addon().approximateAsync, { ...job, ...(wanted !== 'in place' && { w: pinned(job.w) }) }, options);
+  return finished(matrices, job, begin);
+}
+
+export function approximateSync(w: TensorLike, options: RankChoice & ComputeOptions, wanted: Wanted): Approximation {
+  const { matrices, job } = prepared(w, options, wanted);
+  const begin = performance.now();
+  callSync(addon().approximate, job);
+  return finished(matrices, job, begin);
+}
+
+/** The rank and method fields of a job, from the caller's options. */
+export function methodJob(options: RankChoice & { method?: Method | undefined }, m: number, n: number) {
+  const { method = 'auto' } = options;
+  if (!METHODS.includes(method)) throw new ArgumentError('method', `one of ${METHODS.join(', ')}`, method);
+  return { ...rankJob(options, m, n), method: METHOD_CODE[method] };
+}
+
+function prepared(w: TensorLike, options: RankChoice & ComputeOptions, wanted: Wanted) {
+  const { threads, maxMemory = 0 } = options;
+  if (!Number.isSafeInteger(maxMemory) || maxMemory < 0) {
+    throw new ArgumentError('maxMemory', 'a whole number of bytes', maxMemory);
+  }
+  const matrices = asMatrices(w, 'w');
+  const { data, batch, m, n } = matrices;
+  const choice = methodJob(options, m, n);
+  // Where the rank is found on the way, there must be room for all; pages never written to cost nothing.
+  const capacity = choice.rank ?? Math.min(m, n);
+  const job: ApproximateJob = {
+    ...choice,
+    batch,
+    m,
+    n,
+    w: data,
+    ...(wanted === 'factors' && {
+      capacity,
+      b: new Float32Array(batch * m * capacity),
+      a: new Float32Array(batch * capacity * n),
+      s: new Float32Array(batch * capacity),
+    }),
+    ...(wanted === 'dense' && { dense: new Float32Array(data.length) }),
+    ...(wanted === 'in place' && { dense: data }),
+    threads: threadCount(threads),
+    maxMemory,
+    out: new Float64Array(batch * CERTIFICATE_FIELDS.length),
+  };
+  return { matrices, job };
+}
+
+function finished(matrices: Matrices, job: ApproximateJob, begin: number): Approximation {
+  const certificates = readCertificates(job.out);
+  const certificate = combined(certificates, (performance.now() - begin) / 1000);
+  return { matrices, job, certificates, certificate };
+}

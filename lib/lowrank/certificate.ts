@@ -1,0 +1,74 @@
+import { CERTIFICATE_FIELDS, ROUTES, type Route } from '../addon/contract.js';
+
+/** What is known of an approximation, measured on the numbers that were returned. */
+export interface Certificate {
+  /** The rank k that was kept. */
+  readonly rank: number;
+  /**
+   * How it was made: `gesdd` or, where that did not converge, `gesvd` (LAPACK's exact SVD); `copy` when all was kept;
+   * `zero` when nothing was.
+   */
+  readonly method: Route;
+  /** |W|_F, in float64. */
+  readonly norm: number;
+  /** |W - What|_F / |W|_F, from the entries of W and What in float64; 0 for a zero matrix. */
+  readonly relativeError: number;
+  /** The share of the energy sum(s_i^2) that What lacks: the square of `relativeError`. */
+  readonly discardedEnergy: number;
+  /** 1 - `discardedEnergy`. */
+  readonly keptEnergy: number;
+  /** |W - W_k|_2 = s_(k+1), the largest singular value that was dropped. */
+  readonly spectralError: number;
+  /** Wall time of the computation. */
+  readonly seconds: number;
+  /** Native work memory at its peak, in bytes; inputs and outputs are not in it. */
+  readonly bytes: number;
+}
+
+type Field = (typeof CERTIFICATE_FIELDS)[number];
+
+/** Reads the certificates that the addon wrote, one for each matrix. */
+export function readCertificates(out: Float64Array): Certificate[] {
+  const width = CERTIFICATE_FIELDS.length;
+  return Array.from({ length: out.length / width }, (_, i) => {
+    const field = (name: Field) => out[i * width + CERTIFICATE_FIELDS.indexOf(name)]!;
+    return certificate({
+      rank: field('rank'),
+      method: ROUTES[field('route')]!,
+      norm: field('norm'),
+      error: field('error'),
+      spectralError: field('spectralError'),
+      seconds: field('seconds'),
+      bytes: field('bytes'),
+    });
+  });
+}
+
+/** A certificate from the absolute error |W - What|_F. */
+export function certificate({
+  error,
+  ...rest
+}: Pick<Certificate, 'rank' | 'method' | 'norm' | 'spectralError' | 'seconds' | 'bytes'> & {
+  error: number;
+}): Certificate {
+  const relativeError = rest.norm > 0 ? error / rest.norm : 0;
+  const discardedEnergy = relativeError ** 2;
+  return { ...rest, relativeError, discardedEnergy, keptEnergy: 1 - discardedEnergy };
+}
+
+/** One certificate for a whole batch: the largest rank and spectral error, the error of all entries together. */
+export function combined(all: readonly Certificate[], seconds: number): Certificate {
+  const first = all[0];
+  if (first !== undefined && all.length === 1) return first;
+  const largest = (of: (c: Certificate) => number) => all.reduce((max, c) => Math.max(max, of(c)), 0);
+  const squares = (of: (c: Certificate) => number) => Math.sqrt(all.reduce((sum, c) => sum + of(c) ** 2, 0));
+  return certificate({
+    rank: largest((c) => c.rank),
+    method: first?.method ?? 'zero',
+    norm: squares((c) => c.norm),
+    error: squares((c) => c.relativeError * c.norm),
+    spectralError: largest((c) => c.spectralError),
+    seconds,
+    bytes: largest((c) => c.bytes),
+  });
+}

@@ -1,0 +1,45 @@
+import { callSync, threadCount } from '../addon/call.js';
+import { addon } from '../addon/load.js';
+import { asDimensions } from '../tensor/tensor.js';
+import { type ComputeOptions, methodJob } from './approximate.js';
+import type { RankChoice } from './rank.js';
+
+/** Bytes. */
+export interface MemoryEstimate {
+  /** Native work memory at its peak: an upper bound of the certificate's `bytes`. */
+  readonly native: number;
+  /** The arrays that are returned. */
+  readonly output: number;
+  /** Both together. The input is the caller's and not in it. */
+  readonly total: number;
+}
+
+/**
+ * What a job will take, before it runs: every buffer of the method that would be used, LAPACK's workspaces included.
+ *
+ * @param shape - [m, n] or [batch, m, n].
+ * @param options - as for the job itself; `result` says whether it is {@link laser} (`dense`, the default), `laser` with
+ * `inPlace`, or {@link factorize} (`factors`).
+ * @throws LowRankError `ERR_MEMORY` when LAPACK could not address the workspace, `ERR_SHAPE`, `ERR_ARGUMENT`.
+ */
+export function estimateMemory(
+  shape: readonly number[],
+  options: RankChoice & Pick<ComputeOptions, 'method' | 'threads'> & { result?: 'dense' | 'in place' | 'factors' },
+): MemoryEstimate {
+  const { batch, m, n } = asDimensions(shape, 'shape');
+  const { result = 'dense', threads } = options;
+  const choice = methodJob(options, m, n);
+  const native = callSync(addon().estimateApproximate, {
+    ...choice,
+    batch,
+    m,
+    n,
+    factors: result === 'factors',
+    dense: result === 'dense',
+    threads: threadCount(threads),
+  });
+  const k = choice.rank ?? Math.min(m, n);
+  const numbers = { dense: m * n, 'in place': 0, factors: k * (m + n + 1) }[result];
+  const output = 4 * batch * numbers;
+  return { native, output, total: native + output };
+}

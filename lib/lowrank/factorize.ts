@@ -1,0 +1,51 @@
+import type { TensorLike } from '../tensor/tensor.js';
+import { type Approximation, approximate, approximateSync, type ComputeOptions } from './approximate.js';
+import { LowRank } from './factors.js';
+import type { RankChoice } from './rank.js';
+
+/**
+ * The best approximation of rank k as factors `W ~ B A` (Eckart and Young 1936), k (m + n) numbers instead of m n.
+ *
+ * @param w - [m, n] or [batch, m, n]; not modified. A large ArrayBuffer under it becomes untransferable.
+ * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to compute.
+ * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity (row and column are named), `ERR_NO_CONVERGENCE`,
+ * `ERR_MEMORY` when the job needs more than `maxMemory` or than LAPACK can address, `ERR_SHAPE`, `ERR_ARGUMENT`.
+ */
+export async function factorize(w: TensorLike, options: RankChoice & ComputeOptions): Promise<LowRank> {
+  return packed(await approximate(w, options, 'factors'));
+}
+
+/** {@link factorize}, computed before it returns. */
+export function factorizeSync(w: TensorLike, options: RankChoice & ComputeOptions): LowRank {
+  return packed(approximateSync(w, options, 'factors'));
+}
+
+/** Takes the factors out of buffers that may have room for a larger rank. */
+function packed({ matrices, job, certificates, certificate }: Approximation): LowRank {
+  const { batch, batched, m, n } = matrices;
+  const capacity = job.capacity!;
+  const k = certificates.reduce((largest, c) => Math.max(largest, c.rank), 0);
+  let { b, a, s } = job as { b: Float32Array; a: Float32Array; s: Float32Array };
+  if (k < capacity) {
+    const [wideB, wideA, wideS] = [b, a, s];
+    b = new Float32Array(batch * m * k);
+    a = new Float32Array(batch * k * n);
+    s = new Float32Array(batch * k);
+    certificates.forEach(({ rank }, i) => {
+      for (let row = 0; row < m; row++) {
+        const from = i * m * capacity + row * rank;
+        b.set(wideB.subarray(from, from + rank), (i * m + row) * k);
+      }
+      a.set(wideA.subarray(i * capacity * n, (i * capacity + rank) * n), i * k * n);
+      s.set(wideS.subarray(i * capacity, i * capacity + rank), i * k);
+    });
+  }
+  const leading = batched ? [batch] : [];
+  return new LowRank(
+    { data: b, shape: [...leading, m, k] },
+    { data: a, shape: [...leading, k, n] },
+    { data: s, shape: [...leading, k] },
+    certificates,
+    certificate.seconds,
+  );
+}

@@ -1,0 +1,133 @@
+import { ArgumentError } from '../errors.js';
+import { matmulSync } from '../linalg/matmul.js';
+import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { type Certificate, certificate, combined } from './certificate.js';
+
+/**
+ * A matrix of rank k as two factors, `W ~ B A`: `b` = U diag(s) and `a` = Vt, so `a` has orthonormal rows and the columns
+ * of `b` are orthogonal with the singular values as lengths. Of a batch, every tensor has a leading batch dimension, and
+ * matrices of smaller rank are padded with zeros to the largest.
+ */
+export class LowRank {
+  /** The shape of the matrix that the factors stand for, [m, n] or [batch, m, n]. */
+  readonly shape: readonly number[];
+  /** [m, k] or [batch, m, k]. */
+  readonly b: Tensor;
+  /** [k, n] or [batch, k, n]. */
+  readonly a: Tensor;
+  /** [k] or [batch, k], descending. */
+  readonly singularValues: Tensor;
+  /** One for each matrix. */
+  readonly certificates: readonly Certificate[];
+  /** What is known of the approximation as a whole. */
+  readonly certificate: Certificate;
+
+  constructor(
+    b: Tensor,
+    a: Tensor,
+    singularValues: Tensor,
+    certificates: readonly Certificate[],
+    seconds = certificates.reduce((sum, c) => sum + c.seconds, 0),
+  ) {
+    this.shape = [...b.shape.slice(0, -1), a.shape.at(-1)!];
+    this.b = b;
+    this.a = a;
+    this.singularValues = singularValues;
+    this.certificates = certificates;
+    this.certificate = combined(certificates, seconds);
+  }
+
+  /** k, of a batch the largest. */
+  get rank(): number {
+    return this.a.shape.at(-2)!;
+  }
+
+  /** The numbers that the factors hold, k (m + n) a matrix; the matrix itself holds m n. */
+  get parameters(): number {
+    return this.b.data.length + this.a.data.length;
+  }
+
+  /** The product B A, of shape `shape`. */
+  reconstruct(): Tensor {
+    if (this.rank === 0) return zeros(this.shape);
+    return matmulSync(this.b, this.a);
+  }
+
+  /**
+   * W x = B (A x), without forming W: k (m + n) multiplications a column instead of m n.
+   *
+   * @param x - [n] or [n, columns] for a matrix, [batch, n, columns] for a batch.
+   * @returns [m], [m, columns] or [batch, m, columns].
+   * @throws ArgumentError `ERR_SHAPE` when x does not fit.
+   */
+  apply(x: TensorLike): Tensor {
+    const given = asTensor(x, 'x');
+    const vector = given.shape.length === 1;
+    const columns = vector ? { data: given.data, shape: [...given.shape, 1] } : given;
+    const expected = this.shape.with(-2, this.shape.at(-1)!).with(-1, columns.shape.at(-1) ?? 0);
+    if (columns.shape.length !== expected.length || columns.shape.some((size, i) => size !== expected[i])) {
+      throw new ArgumentError(
+        'x.shape',
+        `[${expected.slice(0, -1)}] or [${expected.slice(0, -1)}, columns]`,
+        given.shape,
+        'ERR_SHAPE',
+      );
+    }
+    const shape = this.shape.with(-1, columns.shape.at(-1)!);
+    const product =
+      this.rank === 0 || columns.data.length === 0 ? zeros(shape) : matmulSync(this.b, matmulSync(this.a, columns));
+    return vector ? { data: product.data, shape: shape.slice(0, -1) } : product;
+  }
+
+  /**
+   * The best approximation of a smaller rank, at once: the first columns of `b` and rows of `a`. The certificate's error
+   * follows from the singular values that are dropped.
+   *
+   * @throws ArgumentError when `rank` is not a whole number from 0 to this rank.
+   */
+  truncate(rank: number): LowRank {
+    const k = this.rank;
+    if (!Number.isSafeInteger(rank) || rank < 0 || rank > k) {
+      throw new ArgumentError('rank', `a whole number from 0 to ${k}`, rank);
+    }
+    const batch = this.certificates.length;
+    const certificates = this.certificates.map((c, i) => {
+      const s = this.singularValues.data.subarray(i * k, (i + 1) * k);
+      if (rank >= c.rank) return c;
+      const dropped = s.subarray(rank).reduce((sum, value) => sum + value ** 2, 0);
+      return certificate({
+        ...c,
+        rank,
+        error: Math.hypot(c.relativeError * c.norm, Math.sqrt(dropped)),
+        spectralError: s[rank]!,
+      });
+    });
+    return new LowRank(
+      firstColumns(this.b, rank),
+      firstRows(this.a, rank, batch),
+      firstColumns(this.singularValues, rank),
+      certificates,
+    );
+  }
+}
+
+function zeros(shape: readonly number[]): Tensor {
+  return { data: new Float32Array(shape.reduce((size, d) => size * d, 1)), shape };
+}
+
+function firstColumns({ data, shape }: Tensor, count: number): Tensor {
+  const width = shape.at(-1)!;
+  const rows = width === 0 ? 0 : data.length / width;
+  const result = new Float32Array(rows * count);
+  for (let i = 0; i < rows; i++) result.set(data.subarray(i * width, i * width + count), i * count);
+  return { data: result, shape: shape.with(-1, count) };
+}
+
+function firstRows({ data, shape }: Tensor, count: number, batch: number): Tensor {
+  const [height, width] = shape.slice(-2) as [number, number];
+  const result = new Float32Array(batch * count * width);
+  for (let i = 0; i < batch; i++) {
+    result.set(data.subarray(i * height * width, (i * height + count) * width), i * count * width);
+  }
+  return { data: result, shape: shape.with(-2, count) };
+}

@@ -1,0 +1,93 @@
+import type { Tensor, TensorLike } from '../tensor/tensor.js';
+import { asTensor } from '../tensor/tensor.js';
+import { type Approximation, approximate, approximateSync, type ComputeOptions } from './approximate.js';
+import type { Certificate } from './certificate.js';
+import { type RankChoice, rankOfFraction } from './rank.js';
+
+export interface LaserOptions extends ComputeOptions {
+  /** Writes the result over the input and returns it, saving one copy in memory. */
+  inPlace?: boolean;
+}
+
+/** An approximation with the proof of what it is. */
+export interface Certified {
+  /** Of the shape of the input. */
+  readonly value: Tensor;
+  readonly certificate: Certificate;
+  /** One for each matrix of a batch. */
+  readonly certificates: readonly Certificate[];
+}
+
+/** {@link laser} */
+interface LaserFunction {
+  (w: TensorLike, options: RankChoice & LaserOptions): Promise<Tensor>;
+  /** The same with a {@link Certificate}. */
+  certified(w: TensorLike, options: RankChoice & LaserOptions): Promise<Certified>;
+}
+
+/** {@link laserSync} */
+interface LaserSyncFunction {
+  (w: TensorLike, options: RankChoice & LaserOptions): Tensor;
+  /** The same with a {@link Certificate}. */
+  certified(w: TensorLike, options: RankChoice & LaserOptions): Certified;
+}
+
+/**
+ * Replaces each matrix by its best approximation of rank k, the intervention of LASER (Sharma, Ash and Misra 2023,
+ * arXiv 2312.13558): `laser(w, { rankFraction: 0.1 })`. k = 0 gives zeros, k = min(m, n) the matrix itself.
+ *
+ * @param w - [m, n] or [batch, m, n]; not modified unless `inPlace`. A large ArrayBuffer under it becomes untransferable.
+ * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to compute.
+ * @returns a tensor of the same shape.
+ * @throws LowRankError as {@link factorize}.
+ */
+export const laser: LaserFunction = Object.assign(
+  async (w: TensorLike, options: RankChoice & LaserOptions) => (await laser.certified(w, options)).value,
+  {
+    certified: async (w: TensorLike, options: RankChoice & LaserOptions) =>
+      certified(w, await approximate(w, options, wanted(options))),
+  },
+);
+
+/** {@link laser}, computed before it returns. */
+export const laserSync: LaserSyncFunction = Object.assign(
+  (w: TensorLike, options: RankChoice & LaserOptions) => laserSync.certified(w, options).value,
+  {
+    certified: (w: TensorLike, options: RankChoice & LaserOptions) =>
+      certified(w, approximateSync(w, options, wanted(options))),
+  },
+);
+
+/**
+ * A module that lasers whatever passes through it, with a fixed fraction of the rank: the `Laser` of the zeta library.
+ */
+export class Laser {
+  /** The fraction of the rank that is kept, 0 to 1. */
+  readonly rankFraction: number;
+  readonly #options: ComputeOptions;
+
+  /** @throws ArgumentError when `rankFraction` is outside [0, 1]. */
+  constructor(rankFraction: number, options: ComputeOptions = {}) {
+    rankOfFraction(rankFraction, 1);
+    this.rankFraction = rankFraction;
+    this.#options = options;
+  }
+
+  /** {@link laser} of a matrix or a batch. */
+  forward(w: TensorLike): Promise<Tensor> {
+    return laser(w, { ...this.#options, rankFraction: this.rankFraction });
+  }
+
+  /** {@link laserSync} of a matrix or a batch. */
+  forwardSync(w: TensorLike): Tensor {
+    return laserSync(w, { ...this.#options, rankFraction: this.rankFraction });
+  }
+}
+
+function wanted(options: LaserOptions): 'dense' | 'in place' {
+  return options?.inPlace ? 'in place' : 'dense';
+}
+
+function certified(w: TensorLike, { job, certificate, certificates }: Approximation): Certified {
+  return { value: { data: job.dense!, shape: [...asTensor(w, 'w').shape] }, certificate, certificates };
+}

@@ -1,0 +1,35 @@
+// The list of exports, nothing else.
+#include <napi.h>
+
+#include "bindings.h"
+#include "task.h"
+
+namespace {
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  using namespace lowrank;
+  // One per environment; Node deletes it when the environment ends.
+  env.SetInstanceData(new Tasks(env));
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("info", bindings::info);
+  add("memory", bindings::memory);
+  add("resetPeak", bindings::resetPeak);
+  add("estimateSvd", bindings::estimateSvd);
+  add("estimateApproximate", bindings::estimateApproximate);
+  add("toFloat32", bindings::toFloat32);
+  add("fromFloat32", bindings::fromFloat32);
+  add("measure", bindings::measure);
+  add("gemm", bindings::gemm);
+  add("gemmAsync", bindings::gemmAsync);
+  add("svd", bindings::svd);
+  add("svdAsync", bindings::svdAsync);
+  add("approximate", bindings::approximate);
+  add("approximateAsync", bindings::approximateAsync);
+  return exports;
+}
+
+} // namespace
+
+NODE_API_MODULE(lowrank, initialise)

@@ -1,0 +1,255 @@
+#include "bindings.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "batch.h"
+#include "convert.h"
+#include "lapack.h"
+#include "low_rank.h"
+#include "norms.h"
+#include "svd.h"
+#include "task.h"
+
+namespace lowrank::bindings {
+namespace {
+
+FloatFormat readFormat(const Arguments& arguments) {
+  const int64_t code = arguments.size("format");
+  if (code > static_cast<int64_t>(FloatFormat::bf16)) throw Failure("ERR_ARGUMENT", "format is unknown");
+  return static_cast<FloatFormat>(code);
+}
+
+int readThreads(const Arguments& arguments) {
+  constexpr int64_t kMost = 1024; // OpenBLAS itself stops far below
+  const int64_t count = arguments.has("threads") ? arguments.size("threads") : 0;
+  return count == 0 ? defaultThreads() : static_cast<int>(std::min(count, kMost));
+}
+
+SvdOptions readSvdOptions(const Arguments& arguments) {
+  return {arguments.flag("gesvd") ? SvdDriver::gesvd : SvdDriver::gesdd, arguments.flag("pretendGesddFails")};
+}
+
+Request readRequest(const Arguments& arguments, int64_t r) {
+  Request request;
+  request.svd = readSvdOptions(arguments);
+  if (arguments.has("tail")) {
+    request.rule = {RankRule::byTail, 0, arguments.number("tail")};
+  } else {
+    request.rule = {RankRule::fixed, arguments.size("rank"), 0};
+    if (request.rule.rank > r) throw Failure("ERR_ARGUMENT", "rank is larger than the matrix");
+  }
+  const int64_t method = arguments.size("method");
+  if (method > static_cast<int64_t>(Method::exact)) throw Failure("ERR_ARGUMENT", "method is unknown");
+  request.method = static_cast<Method>(method);
+  return request;
+}
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+template <class T> T* offset(T* base, int64_t elements) { return base ? base + elements : nullptr; }
+
+// --- the works: arguments in the constructor, computation in run()
+
+struct ToFloat32 {
+  FloatFormat format;
+  int64_t count;
+  const uint8_t* source;
+  float* target;
+
+  explicit ToFloat32(Arguments& arguments)
+      : format(readFormat(arguments)), count(arguments.size("count")),
+        source(arguments.bytes("source", product(count, bytesPerElement(format)))),
+        target(arguments.floats("target", count)) {}
+  void run(const Control&) const { lowrank::toFloat32(format, source, target, count); }
+};
+
+struct FromFloat32 {
+  FloatFormat format;
+  int64_t count;
+  const float* source;
+  uint8_t* target;
+
+  explicit FromFloat32(Arguments& arguments)
+      : format(readFormat(arguments)), count(arguments.size("count")), source(arguments.floats("source", count)),
+        target(arguments.bytes("target", product(count, bytesPerElement(format)))) {}
+  void run(const Control&) const { lowrank::fromFloat32(format, source, target, count); }
+};
+
+struct Measure {
+  int64_t count;
+  const float* x;
+  const float* y;
+  double* out;
+
+  explicit Measure(Arguments& arguments)
+      : count(arguments.size("count")), x(arguments.floats("x", count)),
+        y(arguments.has("y") ? arguments.floats("y", count) : nullptr), out(arguments.doubles("out", 3)) {}
+  void run(const Control&) const {
+    const ConstMatrix all(x, 1, count);
+    out[0] = squares(x, count);
+    out[1] = y ? squaredDistance(x, y, count) : 0;
+    out[2] = static_cast<double>(count > 0 ? firstNonFinite(all, 1) : -1);
+  }
+};
+
+struct Gemm {
+  int64_t batch, m, n, k;
+  bool transposeA, transposeB;
+  int threads;
+  const float* a;
+  const float* b;
+  float* c;
+
+  explicit Gemm(Arguments& arguments)
+      : batch(arguments.size("batch")), m(arguments.size("m")), n(arguments.size("n")), k(arguments.size("k")),
+        transposeA(arguments.flag("transposeA")), transposeB(arguments.flag("transposeB")),
+        threads(readThreads(arguments)), a(arguments.floats("a", product(batch, product(m, k)))),
+        b(arguments.floats("b", product(batch, product(k, n)))),
+        c(arguments.floats("c", product(batch, product(m, n)))) {}
+  void run(const Control& control) const {
+    Ledger ledger;
+    Batch(batch, m, n, threads).run(ledger, control, [this](const Context&, int64_t i) {
+      blas::gemm(transposeA, transposeB, m, n, k, 1, a + i * m * k, transposeA ? m : k, b + i * k * n,
+                 transposeB ? k : n, 0, c + i * m * n, n);
+    });
+  }
+};
+
+struct Svd {
+  int64_t batch, m, n, r;
+  int threads;
+  SvdOptions options;
+  const float* w;
+  float* s;
+  float* u;
+  float* vt;
+  double* out;
+
+  explicit Svd(Arguments& arguments)
+      : batch(arguments.size("batch")), m(arguments.size("m")), n(arguments.size("n")), r(std::min(m, n)),
+        threads(readThreads(arguments)), options(readSvdOptions(arguments)),
+        w(arguments.floats("w", product(batch, product(m, n)))), s(arguments.floats("s", product(batch, r))),
+        u(arguments.has("u") ? arguments.floats("u", product(batch, product(m, r))) : nullptr),
+        vt(arguments.has("u") ? arguments.floats("vt", product(batch, product(r, n))) : nullptr),
+        out(arguments.doubles("out", batch)) {}
+  void run(const Control& control) const {
+    Ledger ledger;
+    Batch(batch, m, n, threads).run(ledger, control, [this](const Context& context, int64_t i) {
+      const SvdDriver driver = thinSvd(context, ConstMatrix(w + i * m * n, m, n), s + i * r, offset(u, i * m * r),
+                                       offset(vt, i * r * n), options);
+      out[i] = static_cast<double>(driver);
+    });
+  }
+};
+
+struct Approximate {
+  // The fields of one certificate in `out`, in the order of the contract.
+  static constexpr int64_t kFields = 7;
+
+  int64_t batch, m, n, capacity;
+  int threads;
+  int64_t limit;
+  Request request;
+  float* w;
+  float* b;
+  float* a;
+  float* s;
+  float* dense;
+  double* out;
+
+  explicit Approximate(Arguments& arguments)
+      : batch(arguments.size("batch")), m(arguments.size("m")), n(arguments.size("n")),
+        capacity(arguments.has("b") ? arguments.size("capacity") : std::min(m, n)), threads(readThreads(arguments)),
+        limit(arguments.has("maxMemory") ? arguments.size("maxMemory") : 0),
+        request(readRequest(arguments, std::min(m, n))), w(arguments.floats("w", product(batch, product(m, n)))),
+        b(arguments.has("b") ? arguments.floats("b", product(batch, product(m, capacity))) : nullptr),
+        a(b ? arguments.floats("a", product(batch, product(capacity, n))) : nullptr),
+        s(b ? arguments.floats("s", product(batch, capacity)) : nullptr),
+        dense(arguments.has("dense") ? arguments.floats("dense", product(batch, product(m, n))) : nullptr),
+        out(arguments.doubles("out", product(batch, kFields))) {
+    const int64_t needed = request.rule.kind == RankRule::fixed ? request.rule.rank : std::min(m, n);
+    if (b && capacity < needed) throw Failure("ERR_SHAPE", "capacity is smaller than the rank");
+  }
+  void run(const Control& control) const {
+    Ledger ledger(limit);
+    Batch(batch, m, n, threads).run(ledger, control, [&](const Context& context, int64_t i) {
+      const double begin = seconds();
+      const Result result{capacity, offset(b, i * m * capacity), offset(a, i * capacity * n), offset(s, i * capacity),
+                          offset(dense, i * m * n)};
+      const Certificate c = lowrank::approximate(context, ConstMatrix(w + i * m * n, m, n), request, result);
+      double* o = out + i * kFields;
+      o[0] = static_cast<double>(c.rank);
+      o[1] = static_cast<double>(c.route);
+      o[2] = c.norm;
+      o[3] = c.error;
+      o[4] = c.spectralError;
+      o[5] = seconds() - begin;
+      o[6] = static_cast<double>(ledger.peak());
+    });
+  }
+};
+
+// For the plain functions: the same treatment of errors as the works have.
+template <class Function> Napi::Value guarded(const Napi::CallbackInfo& info, const Function& function) {
+  Napi::Value value = info.Env().Undefined();
+  const Outcome outcome = Outcome::of([&] {
+    Arguments arguments(info);
+    value = function(arguments);
+  });
+  if (!outcome.code.empty()) throw outcome.error(info.Env());
+  return value;
+}
+
+} // namespace
+
+Napi::Value info(const Napi::CallbackInfo& info) {
+  const Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("openblas", blas::version());
+  object.Set("kernel", blas::kernel());
+  object.Set("threads", defaultThreads());
+  return object;
+}
+
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  const Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("now", static_cast<double>(Ledger::processNow()));
+  object.Set("peak", static_cast<double>(Ledger::processPeak()));
+  return object;
+}
+
+Napi::Value resetPeak(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(Ledger::resetProcessPeak()));
+}
+
+Napi::Value estimateSvd(const Napi::CallbackInfo& info) {
+  return guarded(info, [](Arguments& arguments) -> Napi::Value {
+    const int64_t m = arguments.size("m"), n = arguments.size("n");
+    const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
+    const int64_t bytes = thinSvdBytes(m, n, arguments.flag("vectors"));
+    return Napi::Number::New(arguments.env(), static_cast<double>(product(bytes, batch.atOnce())));
+  });
+}
+
+Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
+  return guarded(info, [](Arguments& arguments) -> Napi::Value {
+    const int64_t m = arguments.size("m"), n = arguments.size("n");
+    const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
+    const int64_t bytes = approximateBytes(m, n, readRequest(arguments, std::min(m, n)), arguments.flag("factors"),
+                                           arguments.flag("dense"));
+    return Napi::Number::New(arguments.env(), static_cast<double>(product(bytes, batch.atOnce())));
+  });
+}
+
+Napi::Value toFloat32(const Napi::CallbackInfo& info) { return callSync<ToFloat32>(info); }
+Napi::Value fromFloat32(const Napi::CallbackInfo& info) { return callSync<FromFloat32>(info); }
+Napi::Value measure(const Napi::CallbackInfo& info) { return callSync<Measure>(info); }
+Napi::Value gemm(const Napi::CallbackInfo& info) { return callSync<Gemm>(info); }
+Napi::Value gemmAsync(const Napi::CallbackInfo& info) { return callAsync<Gemm>(info); }
+Napi::Value svd(const Napi::CallbackInfo& info) { return callSync<Svd>(info); }
+Napi::Value svdAsync(const Napi::CallbackInfo& info) { return callAsync<Svd>(info); }
+Napi::Value approximate(const Napi::CallbackInfo& info) { return callSync<Approximate>(info); }
+Napi::Value approximateAsync(const Napi::CallbackInfo& info) { return callAsync<Approximate>(info); }
+
+} // namespace lowrank::bindings

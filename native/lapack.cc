@@ -1,0 +1,129 @@
+#include "lapack.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <sstream>
+
+#include "failure.h"
+
+// The Fortran symbols, declared here because distributions ship the archive under different headers. Each character
+// argument has its length appended at the end (the ABI of gfortran).
+extern "C" {
+void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*, const float*, const int*,
+            const float*, const int*, const float*, float*, const int*, size_t, size_t);
+void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*, const int*,
+             float*, const int*, int*, int*, size_t);
+void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*,
+             const int*, float*, const int*, int*, size_t, size_t);
+int openblas_get_num_threads(void);
+void openblas_set_num_threads(int);
+char* openblas_get_config(void);
+char* openblas_get_corename(void);
+}
+
+namespace lowrank {
+namespace {
+
+constexpr int64_t kLargest = std::numeric_limits<int>::max();
+
+int narrow(int64_t value, const char* what) {
+  if (value > kLargest) {
+    throw Failure("ERR_MEMORY", std::string(what) + " of " + std::to_string(value) +
+                                    " does not fit the 32-bit integers of LAPACK (at most 2147483647)");
+  }
+  return static_cast<int>(value);
+}
+
+int answer(float query) { return static_cast<int>(std::min<double>(query, kLargest)); }
+
+} // namespace
+
+namespace blas {
+
+int threads() { return openblas_get_num_threads(); }
+void setThreads(int count) { openblas_set_num_threads(count); }
+std::string kernel() { return openblas_get_corename(); }
+
+std::string version() {
+  // "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...": the second word.
+  std::istringstream words(openblas_get_config());
+  std::string name, number;
+  words >> name >> number;
+  return number;
+}
+
+void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+          const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  // Row-major C = A B is column-major C' = B' A'.
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"), inner = narrow(k, "a size");
+  const int strideA = narrow(std::max<int64_t>(lda, 1), "a stride"),
+            strideB = narrow(std::max<int64_t>(ldb, 1), "a stride"),
+            strideC = narrow(std::max<int64_t>(ldc, 1), "a stride");
+  sgemm_(transposeB ? "T" : "N", transposeA ? "T" : "N", &rows, &cols, &inner, &alpha, b, &strideB, a, &strideA, &beta,
+         c, &strideC, 1, 1);
+}
+
+} // namespace blas
+
+namespace lapack {
+
+SvdWork thinSvdWork(int64_t m, int64_t n, bool vectors) {
+  const int64_t r = std::min(m, n), longer = std::max(m, n);
+  // The minimum by formula (LAPACK 3.10, sgesdd.f, MINWRK with JOBZ = 'S' or 'N'), because the queried number comes
+  // back in a float32, which rounds from 2^24 on.
+  int64_t least;
+  if (!vectors) {
+    least = 3 * r + std::max(longer, 7 * r);
+  } else if (longer >= r * 11 / 6) {
+    least = 4 * r * r + 7 * r;
+  } else {
+    least = 3 * r + std::max(longer, 3 * r * r + 4 * r);
+  }
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            minimum = narrow(r, "a size");
+  narrow(least, "an SVD workspace");
+  const int query = -1;
+  float size = 0;
+  int info = 0;
+  // sgesdd(W') answers for U and Vt exchanged.
+  sgesdd_(vectors ? "S" : "N", &rows, &cols, nullptr, &rows, nullptr, nullptr, &rows, nullptr, &minimum, &size, &query,
+          nullptr, &info, 1);
+  const int64_t best = std::max<int64_t>(least, answer(size));
+  return {std::min(best, kLargest), 8 * r};
+}
+
+int64_t gesvdWork(int64_t m, int64_t n, bool vectors) {
+  const int64_t r = std::min(m, n), longer = std::max(m, n);
+  const int64_t least = std::max(3 * r + longer, 5 * r);
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            minimum = narrow(r, "a size");
+  const int query = -1;
+  float size = 0;
+  int info = 0;
+  const char* job = vectors ? "S" : "N";
+  sgesvd_(job, job, &rows, &cols, nullptr, &rows, nullptr, nullptr, &rows, nullptr, &minimum, &size, &query, &info, 1,
+          1);
+  return std::min(std::max<int64_t>(least, answer(size)), kLargest);
+}
+
+int gesdd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork, int* iwork) {
+  const int rows = static_cast<int>(n), cols = static_cast<int>(m), minimum = std::min(rows, cols);
+  const int length = narrow(lwork, "an SVD workspace");
+  int info = 0;
+  sgesdd_(u ? "S" : "N", &rows, &cols, a, &rows, s, vt, &rows, u, &minimum, work, &length, iwork, &info, 1);
+  return info;
+}
+
+int gesvd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork) {
+  const int rows = static_cast<int>(n), cols = static_cast<int>(m), minimum = std::min(rows, cols);
+  const int length = narrow(lwork, "an SVD workspace");
+  const char* job = u ? "S" : "N";
+  int info = 0;
+  sgesvd_(job, job, &rows, &cols, a, &rows, s, vt, &rows, u, &minimum, work, &length, &info, 1, 1);
+  return info;
+}
+
+} // namespace lapack
+} // namespace lowrank

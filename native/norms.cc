@@ -1,0 +1,130 @@
+#include "norms.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "failure.h"
+#include "threads.h"
+
+namespace lowrank {
+namespace {
+
+// Enough independent sums to fill the vector units; the compiler may not reorder a single one.
+constexpr int kLanes = 16;
+// Elements below which another thread costs more than it brings.
+constexpr int64_t kElementsPerThread = 1 << 18;
+
+template <class Term> double sum(int64_t count, Term term) {
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int l = 0; l < kLanes; l++) lanes[l] += term(i + l);
+  }
+  for (; i < count; i++) lanes[i % kLanes] += term(i);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int l = 0; l < width; l++) lanes[l] += lanes[l + width];
+  }
+  return lanes[0];
+}
+
+int width(int64_t size, int threads) {
+  return static_cast<int>(std::clamp<int64_t>(size / kElementsPerThread, 1, threads));
+}
+
+// work(row) for all rows, in chunks of whole rows.
+template <class Work> void forRows(int64_t rows, int64_t size, int threads, Work work) {
+  const int parts = width(size, threads);
+  if (parts == 1) {
+    for (int64_t i = 0; i < rows; i++) work(i);
+    return;
+  }
+  parallelFor(parts, parts, [&](int64_t p) {
+    for (int64_t i = rows * p / parts; i < rows * (p + 1) / parts; i++) work(i);
+  });
+}
+
+template <class RowTerm> double sumRows(int64_t rows, int64_t size, int threads, RowTerm rowTerm) {
+  if (width(size, threads) == 1) {
+    double total = 0;
+    for (int64_t i = 0; i < rows; i++) total += rowTerm(i);
+    return total;
+  }
+  std::vector<double> perRow(static_cast<size_t>(rows));
+  forRows(rows, size, threads, [&](int64_t i) { perRow[static_cast<size_t>(i)] = rowTerm(i); });
+  double total = 0;
+  for (const double part : perRow) total += part;
+  return total;
+}
+
+bool rowIsFinite(const float* x, int64_t count) {
+  // An exponent of all ones is a NaN or an infinity; as integers this vectorises.
+  constexpr uint32_t kExponent = 0x7f800000;
+  uint32_t bad = 0;
+  for (int64_t i = 0; i < count; i++) {
+    uint32_t bits;
+    std::memcpy(&bits, &x[i], sizeof bits);
+    bad |= static_cast<uint32_t>((bits & kExponent) == kExponent);
+  }
+  return bad == 0;
+}
+
+} // namespace
+
+double squares(const float* x, int64_t count) {
+  return sum(count, [x](int64_t i) { return static_cast<double>(x[i]) * x[i]; });
+}
+
+double squaredDistance(const float* x, const float* y, int64_t count) {
+  return sum(count, [x, y](int64_t i) {
+    const double d = static_cast<double>(x[i]) - y[i];
+    return d * d;
+  });
+}
+
+double squares(ConstMatrix w, int threads) {
+  return sumRows(w.rows, w.size(), threads, [&](int64_t i) { return squares(w.row(i), w.cols); });
+}
+
+double squaredDistance(ConstMatrix x, ConstMatrix y, int threads) {
+  return sumRows(x.rows, x.size(), threads, [&](int64_t i) { return squaredDistance(x.row(i), y.row(i), x.cols); });
+}
+
+float largestMagnitude(ConstMatrix w, int threads) {
+  std::vector<float> perRow(static_cast<size_t>(w.rows));
+  forRows(w.rows, w.size(), threads, [&](int64_t i) {
+    float largest = 0;
+    for (int64_t j = 0; j < w.cols; j++) largest = std::max(largest, std::fabs(w.row(i)[j]));
+    perRow[static_cast<size_t>(i)] = largest;
+  });
+  return *std::max_element(perRow.begin(), perRow.end());
+}
+
+int64_t firstNonFinite(ConstMatrix w, int threads) {
+  std::atomic<int64_t> first{std::numeric_limits<int64_t>::max()};
+  forRows(w.rows, w.size(), threads, [&](int64_t i) {
+    if (i > first.load(std::memory_order_relaxed) || rowIsFinite(w.row(i), w.cols)) return;
+    int64_t seen = first.load();
+    while (i < seen && !first.compare_exchange_weak(seen, i)) {
+    }
+  });
+  const int64_t row = first.load();
+  if (row == std::numeric_limits<int64_t>::max()) return -1;
+  const float* x = w.row(row);
+  return row * w.cols + (std::find_if(x, x + w.cols, [](float v) { return !std::isfinite(v); }) - x);
+}
+
+void requireFinite(ConstMatrix w, int threads) {
+  const int64_t index = firstNonFinite(w, threads);
+  if (index < 0) return;
+  const int64_t row = index / w.cols, col = index % w.cols;
+  const float value = w.row(row)[col];
+  throw Failure("ERR_NOT_FINITE", std::string("the matrix holds ") + (std::isnan(value) ? "NaN" : "an infinity") +
+                                      " at row " + std::to_string(row) + ", column " + std::to_string(col));
+}
+
+} // namespace lowrank

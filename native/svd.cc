@@ -1,0 +1,57 @@
+#include "svd.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "failure.h"
+#include "lapack.h"
+#include "norms.h"
+
+namespace lowrank {
+namespace {
+
+void copy(ConstMatrix from, float* to) {
+  for (int64_t i = 0; i < from.rows; i++) {
+    std::memcpy(to + i * from.cols, from.row(i), static_cast<size_t>(from.cols) * sizeof(float));
+  }
+}
+
+} // namespace
+
+SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, float* vt, SvdOptions options) {
+  const int64_t m = w.rows, n = w.cols;
+  const bool vectors = u != nullptr;
+  Buffer<float> a(context.memory, m * n); // LAPACK destroys its input
+  copy(w, a.data());
+  // On the copy: nobody else can change it before LAPACK, which may never return from a NaN, has read it.
+  requireFinite(ConstMatrix(a.data(), m, n), context.threads);
+  context.control.check();
+
+  int info = 0;
+  if (options.driver == SvdDriver::gesdd) {
+    const auto size = lapack::thinSvdWork(m, n, vectors);
+    Buffer<float> work(context.memory, size.work);
+    Buffer<int> integers(context.memory, size.integers);
+    info = lapack::gesdd(m, n, a.data(), s, u, vt, work.data(), size.work, integers.data());
+    if (info == 0 && !options.pretendGesddFails) return SvdDriver::gesdd;
+    context.control.check();
+    copy(w, a.data());
+    requireFinite(ConstMatrix(a.data(), m, n), context.threads);
+  }
+  const int64_t size = lapack::gesvdWork(m, n, vectors);
+  Buffer<float> work(context.memory, size);
+  info = lapack::gesvd(m, n, a.data(), s, u, vt, work.data(), size);
+  if (info != 0) {
+    throw Failure("ERR_NO_CONVERGENCE",
+                  "neither gesdd nor gesvd converged (gesvd left " + std::to_string(info) + " superdiagonals)");
+  }
+  return SvdDriver::gesvd;
+}
+
+int64_t thinSvdBytes(int64_t m, int64_t n, bool vectors) {
+  const auto size = lapack::thinSvdWork(m, n, vectors);
+  return 4 * (m * n + size.work + size.integers);
+}
+
+} // namespace lowrank
