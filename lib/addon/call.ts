@@ -71,7 +71,7 @@ export async function callAsync<J extends Job>(
       stop();
     }
   };
-  signal?.addEventListener('abort', stop, { once: true });
+  const forget = signal && onAbort(signal, stop);
   const timer = onProgress && setInterval(report, PROGRESS_INTERVAL_MS).unref();
   try {
     await native({ ...job, control });
@@ -81,9 +81,25 @@ export async function callAsync<J extends Job>(
     if (fault === undefined) throw translated(error);
   } finally {
     clearInterval(timer);
-    signal?.removeEventListener('abort', stop);
+    forget?.();
   }
   if (fault) throw fault.error;
+}
+
+/** The calls that a signal stops. One listener serves them all: Node warns of more than ten on one signal. */
+const stops = new WeakMap<AbortSignal, Set<() => void>>();
+
+/** Calls `stop` when the signal aborts; returns the function that takes it back. */
+function onAbort(signal: AbortSignal, stop: () => void): () => void {
+  let waiting = stops.get(signal);
+  if (!waiting) {
+    const all = new Set<() => void>();
+    signal.addEventListener('abort', () => all.forEach((one) => void one()), { once: true });
+    stops.set(signal, all);
+    waiting = all;
+  }
+  waiting.add(stop);
+  return () => void waiting.delete(stop);
 }
 
 /** Native errors come with the codes of lib/errors.ts; this gives them their class. */

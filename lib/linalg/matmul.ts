@@ -2,7 +2,7 @@ import { type CallOptions, callAsync, callSync, pinned, threadCount } from '../a
 import type { GemmJob } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
 import { LowRankError } from '../errors.js';
-import { asMatrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asMatrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
 
 export interface MatmulOptions extends CallOptions {
   /** Uses the transpose of `a`, without forming it. */
@@ -43,10 +43,10 @@ function prepared(a: TensorLike, b: TensorLike, options: MatmulOptions): { job: 
       `cannot multiply ${text(left, transposeA)} by ${text(right, transposeB)}: the inner sizes and batches must agree`,
     );
   }
-  const { batch, batched } = left;
+  const { batch } = left;
   const c = new Float32Array(batch * m * n);
   return {
     job: { batch, m, n, k, transposeA, transposeB, a: left.data, b: right.data, c, threads: threadCount(threads) },
-    shape: batched ? [batch, m, n] : [m, n],
+    shape: shapeOf(left, m, n),
   };
 }

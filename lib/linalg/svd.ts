@@ -2,7 +2,7 @@ import { type CallOptions, callAsync, callSync, pinned, threadCount } from '../a
 import { SVD_DRIVERS, type SvdJob } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
 import { ArgumentError } from '../errors.js';
-import { asMatrices, type Matrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asMatrices, type Matrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
 
 /** The thin SVD `w = u diag(s) vt`, r = min(m, n). For a batch every tensor has a leading batch dimension. */
 export interface Svd {
@@ -116,19 +116,17 @@ function prepared(w: TensorLike, { driver = 'gesdd', threads }: SvdOptions, vect
   return { matrices, job };
 }
 
-function values({ m, n, batch, batched }: Matrices, { s }: SvdJob): Tensor {
-  const r = Math.min(m, n);
-  return { data: s, shape: batched ? [batch, r] : [r] };
+function values(matrices: Matrices, { s }: SvdJob): Tensor {
+  return { data: s, shape: shapeOf(matrices, Math.min(matrices.m, matrices.n)) };
 }
 
 function result(matrices: Matrices, job: SvdJob): Svd {
-  const { m, n, batch, batched } = matrices;
+  const { m, n } = matrices;
   const r = Math.min(m, n);
-  const leading = batched ? [batch] : [];
   return {
-    u: { data: job.u!, shape: [...leading, m, r] },
+    u: { data: job.u!, shape: shapeOf(matrices, m, r) },
     s: values(matrices, job),
-    vt: { data: job.vt!, shape: [...leading, r, n] },
+    vt: { data: job.vt!, shape: shapeOf(matrices, r, n) },
     drivers: Array.from(job.out, (code) => SVD_DRIVERS[code]!),
   };
 }

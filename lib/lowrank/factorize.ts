@@ -1,4 +1,4 @@
-import type { TensorLike } from '../tensor/tensor.js';
+import { shapeOf, type TensorLike } from '../tensor/tensor.js';
 import { type Approximation, approximate, approximateSync, type ComputeOptions } from './approximate.js';
 import { LowRank } from './factors.js';
 import type { RankChoice } from './rank.js';
@@ -22,7 +22,7 @@ export function factorizeSync(w: TensorLike, options: RankChoice & ComputeOption
 
 /** Takes the factors out of buffers that may have room for a larger rank. */
 function packed({ matrices, job, certificates, certificate }: Approximation): LowRank {
-  const { batch, batched, m, n } = matrices;
+  const { batch, m, n } = matrices;
   const capacity = job.capacity!;
   const k = certificates.reduce((largest, c) => Math.max(largest, c.rank), 0);
   let { b, a, s } = job as { b: Float32Array; a: Float32Array; s: Float32Array };
@@ -40,11 +40,10 @@ function packed({ matrices, job, certificates, certificate }: Approximation): Lo
       s.set(wideS.subarray(i * capacity, i * capacity + rank), i * k);
     });
   }
-  const leading = batched ? [batch] : [];
   return new LowRank(
-    { data: b, shape: [...leading, m, k] },
-    { data: a, shape: [...leading, k, n] },
-    { data: s, shape: [...leading, k] },
+    { data: b, shape: shapeOf(matrices, m, k) },
+    { data: a, shape: shapeOf(matrices, k, n) },
+    { data: s, shape: shapeOf(matrices, k) },
     certificates,
     certificate.seconds,
   );

@@ -1,5 +1,4 @@
-import type { Tensor, TensorLike } from '../tensor/tensor.js';
-import { asTensor } from '../tensor/tensor.js';
+import { shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { type Approximation, approximate, approximateSync, type ComputeOptions } from './approximate.js';
 import type { Certificate } from './certificate.js';
 import { type RankChoice, rankOfFraction } from './rank.js';
@@ -45,7 +44,7 @@ export const laser: LaserFunction = Object.assign(
   async (w: TensorLike, options: RankChoice & LaserOptions) => (await laser.certified(w, options)).value,
   {
     certified: async (w: TensorLike, options: RankChoice & LaserOptions) =>
-      certified(w, await approximate(w, options, wanted(options))),
+      certified(await approximate(w, options, wanted(options))),
   },
 );
 
@@ -54,7 +53,7 @@ export const laserSync: LaserSyncFunction = Object.assign(
   (w: TensorLike, options: RankChoice & LaserOptions) => laserSync.certified(w, options).value,
   {
     certified: (w: TensorLike, options: RankChoice & LaserOptions) =>
-      certified(w, approximateSync(w, options, wanted(options))),
+      certified(approximateSync(w, options, wanted(options))),
   },
 );
 
@@ -88,6 +87,6 @@ function wanted(options: LaserOptions): 'dense' | 'in place' {
   return options?.inPlace ? 'in place' : 'dense';
 }
 
-function certified(w: TensorLike, { job, certificate, certificates }: Approximation): Certified {
-  return { value: { data: job.dense!, shape: [...asTensor(w, 'w').shape] }, certificate, certificates };
+function certified({ matrices, job, certificate, certificates }: Approximation): Certified {
+  return { value: { data: job.dense!, shape: shapeOf(matrices, matrices.m, matrices.n) }, certificate, certificates };
 }

@@ -62,6 +62,11 @@ export function asDimensions(shape: readonly number[], name = 'shape'): Omit<Mat
   return { batch, m, n, batched };
 }
 
+/** The shape of results that go with the matrices: `dimensions`, after the batch dimension if there is one. */
+export function shapeOf({ batch, batched }: Omit<Matrices, 'data'>, ...dimensions: number[]): number[] {
+  return batched ? [batch, ...dimensions] : dimensions;
+}
+
 /** The number of elements of a shape. */
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { METHODS } from '../../../lib/lowrank/approximate.js';
+import { estimateMemory } from '../../../lib/lowrank/estimate.js';
+import { factorizeSync } from '../../../lib/lowrank/factorize.js';
+import { laser, laserSync } from '../../../lib/lowrank/laser.js';
+import { memoryUsage, resetNativePeak } from '../../../lib/memory/usage.js';
+import { gaussian } from '../../support/matrices.js';
+
+const SHAPES: number[][] = [
+  [256, 256],
+  [900, 60],
+  [60, 900],
+  [400, 200],
+  [8, 96, 96],
+];
+
+describe.each(METHODS)('estimateMemory, method %s', (method) => {
+  for (const shape of SHAPES) {
+    const smaller = Math.min(...shape.slice(-2));
+    for (const rank of [1, Math.ceil(smaller / 10), Math.ceil(0.6 * smaller), smaller]) {
+      for (const result of ['dense', 'in place', 'factors'] as const) {
+        if (rank === smaller && result !== 'factors') continue; // a copy: see below
+        it(`[${shape}], rank ${rank}, ${result}: bounds the measured peak, within 1.5 times`, () => {
+          const w = gaussian(shape);
+          const estimate = estimateMemory(shape, { rank, method, result });
+          resetNativePeak();
+          if (result === 'factors') factorizeSync(w, { rank, method });
+          else laserSync(w, { rank, method, inPlace: result === 'in place' });
+          const { peak, now } = memoryUsage().native;
+          expect(now).toBe(0);
+          expect(peak).toBeLessThanOrEqual(estimate.native);
+          expect(estimate.native).toBeLessThanOrEqual(1.5 * peak);
+          expect(estimate.total).toBe(estimate.native + estimate.output);
+        });
+      }
+    }
+  }
+
+  it('is exact where nothing is computed, and covers the choices by energy', () => {
+    expect(estimateMemory([50, 40], { rank: 40, method })).toEqual({ native: 0, output: 8000, total: 8000 });
+    const w = gaussian([200, 150]);
+    const estimate = estimateMemory([200, 150], { energy: 0.9, method });
+    resetNativePeak();
+    laserSync(w, { energy: 0.9, method });
+    expect(memoryUsage().native.peak).toBeLessThanOrEqual(estimate.native);
+  });
+});
+
+describe('memoryUsage', () => {
+  it('reports the process, V8, and the native work memory while it is held', async () => {
+    const { process: whole, native } = memoryUsage();
+    expect(native.now).toBe(0);
+    expect(whole.rss).toBeGreaterThan(10 ** 7);
+    expect(whole.peakRss).toBeGreaterThanOrEqual(whole.rss);
+    const running = laser(gaussian([700, 700]), { rank: 10, method: 'exact' });
+    let seen = 0;
+    const timer = setInterval(() => {
+      seen = Math.max(seen, memoryUsage().native.now);
+    }, 1);
+    await running;
+    clearInterval(timer);
+    expect(seen).toBeGreaterThan(4 * 700 * 700);
+    expect(memoryUsage().native.now).toBe(0);
+  });
+});
