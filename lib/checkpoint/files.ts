@@ -1,0 +1,200 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { CheckpointError, LowRankError } from '../errors.js';
+
+/** Bytes of one call to the operating system, which takes less than 2 GiB at a time. */
+const CHUNK_BYTES = 256 * 1024 * 1024;
+
+/** An open regular file and its size at that moment. */
+export interface OpenFile {
+  readonly handle: FileHandle;
+  readonly size: number;
+  /** The permission bits, without set-user-id and the like. */
+  readonly mode: number;
+}
+
+/**
+ * Opens a regular file; links are followed. A pipe or device is refused: it could block for ever.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`.
+ */
+export async function openFile(file: string, flags: 'r' | 'r+' = 'r'): Promise<OpenFile> {
+  let handle: FileHandle | undefined;
+  try {
+    // Non-blocking, because the mere opening of a pipe waits for its other end. Regular files do not know the difference.
+    handle = await open(file, (flags === 'r' ? constants.O_RDONLY : constants.O_RDWR) | (constants.O_NONBLOCK ?? 0));
+    const status = await handle.stat();
+    if (!status.isFile()) {
+      throw new CheckpointError('ERR_CHECKPOINT_IO', 'NotAFile', file, 'expected a regular file');
+    }
+    return { handle, size: status.size, mode: status.mode & 0o777 };
+  } catch (cause) {
+    await handle?.close();
+    throw ioError(file, 'cannot be opened', cause);
+  }
+}
+
+/**
+ * Reads exactly `length` bytes. Positional, so several reads may run at once, and beyond 2 GiB.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `FileShrank` when the file ends before; `ERR_MEMORY` when
+ * so many bytes cannot be had.
+ */
+export async function readAt(handle: FileHandle, file: string, position: number, length: number): Promise<Uint8Array> {
+  const bytes = allocate(length, file);
+  for (let done = 0; done < length; ) {
+    const chunk = bytes.subarray(done, done + CHUNK_BYTES);
+    let count: number;
+    try {
+      count = (await handle.read(chunk, 0, chunk.length, position + done)).bytesRead;
+    } catch (cause) {
+      throw ioError(file, 'cannot be read', cause);
+    }
+    if (count === 0) {
+      const message = `ends at byte ${position + done}, expected ${position + length}: it became shorter while it was open`;
+      throw new CheckpointError('ERR_CHECKPOINT_IO', 'FileShrank', file, message, {
+        hint: 'Let nothing write to the checkpoint meanwhile.',
+      });
+    }
+    done += count;
+  }
+  return bytes;
+}
+
+/** Writes all bytes at a position. */
+export async function writeAt(handle: FileHandle, file: string, position: number, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const chunk = bytes.subarray(done, done + CHUNK_BYTES);
+    try {
+      done += (await handle.write(chunk, 0, chunk.length, position + done)).bytesWritten;
+    } catch (cause) {
+      throw ioError(file, 'cannot be written', cause);
+    }
+  }
+}
+
+/** Reads a whole file of text; one larger than `limit` bytes is refused with the kind `FileTooLarge`. */
+export async function readSmallFile(file: string, limit: number): Promise<Uint8Array> {
+  const { handle, size } = await openFile(file);
+  try {
+    if (size > limit) {
+      const message = `has ${size} bytes, expected at most ${limit}`;
+      throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'FileTooLarge', file, message);
+    }
+    return await readAt(handle, file, 0, size);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Whether something of that name exists, be it only a link that leads nowhere. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return false;
+    throw ioError(path, 'cannot be looked up', cause);
+  }
+}
+
+/**
+ * Where an output is made before it appears: `.<name>.<random>.tmp` in the same folder, hence on the same file system,
+ * where renaming is atomic. A process that dies leaves it behind; it may be deleted.
+ */
+export function temporarySibling(path: string): string {
+  // Shortened, because a name may have 255 bytes at most on most file systems.
+  return join(dirname(path), `.${basename(path).slice(0, 60)}.${randomBytes(6).toString('hex')}.tmp`);
+}
+
+/** Refuses an output path that is taken. */
+export async function refuseExisting(out: string): Promise<void> {
+  if (await exists(out)) {
+    throw new CheckpointError('ERR_OUTPUT', 'OutputExists', out, 'is there already', {
+      hint: 'Give another path, or delete it first.',
+    });
+  }
+}
+
+/** Makes a finished file appear at `out`; never replaces what is there. */
+export async function publishFile(temporary: string, out: string): Promise<void> {
+  try {
+    // Unlike renaming, linking fails when the name is taken, with no moment between the question and the deed.
+    await link(temporary, out);
+  } catch {
+    // The name is taken, or the file system has no hard links (FAT, some network drives).
+    await refuseExisting(out);
+    await renameTo(temporary, out);
+    return;
+  }
+  try {
+    await rm(temporary, { force: true });
+  } catch (cause) {
+    throw ioError(temporary, 'cannot be removed', cause);
+  }
+  await syncFolder(dirname(out));
+}
+
+/** Renames, and makes sure that the renaming survives a loss of power. */
+export async function renameTo(temporary: string, out: string): Promise<void> {
+  try {
+    await rename(temporary, out);
+  } catch (cause) {
+    throw ioError(out, 'cannot be renamed from its temporary name', cause);
+  }
+  await syncFolder(dirname(out));
+}
+
+/** Brings a folder's entries to the disk. */
+export async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    // Windows and some network file systems do not offer this for folders; there it is not needed or not possible.
+    const code = errorCode(cause);
+    if (code !== 'EPERM' && code !== 'EISDIR' && code !== 'EINVAL' && code !== 'EACCES' && code !== 'ENOTSUP') {
+      throw ioError(folder, 'cannot be brought to the disk', cause);
+    }
+  }
+}
+
+/** An error of the operating system as ours, naming the file. Errors of this package go through unchanged. */
+export function ioError(file: string, action: string, cause: unknown): LowRankError {
+  if (cause instanceof LowRankError) return cause;
+  const code = errorCode(cause);
+  const [kind, reason, hint] = REASONS[code ?? ''] ?? ['IoError', code ?? String(cause), undefined];
+  return new CheckpointError('ERR_CHECKPOINT_IO', kind, file, `${action}: ${reason}`, { hint, cause });
+}
+
+const REASONS: Record<string, [kind: string, reason: string, hint: string]> = {
+  ENOENT: ['NotFound', 'no such file or folder', 'Check the path.'],
+  ENOTDIR: ['NotFound', 'a part of the path is no folder', 'Check the path.'],
+  EACCES: ['NoPermission', 'permission denied', 'Check the permissions of the file and its folder.'],
+  EPERM: ['NoPermission', 'operation not permitted', 'Check the permissions of the file and its folder.'],
+  EROFS: ['NoPermission', 'the file system is read-only', 'Write to another place.'],
+  ENOSPC: ['NoSpace', 'no space left on the disk', 'Free some space, or write to another disk.'],
+  EDQUOT: ['NoSpace', 'the disk quota is used up', 'Free some space, or write to another disk.'],
+  EMFILE: ['TooManyOpenFiles', 'too many open files', 'Raise the limit of open files (ulimit -n).'],
+};
+
+function errorCode(cause: unknown): string | undefined {
+  return (cause as NodeJS.ErrnoException | null)?.code;
+}
+
+function allocate(length: number, file: string): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch (cause) {
+    throw new LowRankError('ERR_MEMORY', `${file}: ${length} bytes cannot be had at once`, {
+      hint: 'Newer versions of Node.js allow larger arrays than version 20.',
+      cause,
+    });
+  }
+}

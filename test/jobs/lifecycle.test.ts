@@ -1,0 +1,107 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { describe, expect, it } from 'vitest';
+
+const library = new URL('../../dist/index.js', import.meta.url).href;
+
+/** Runs an ES module in a process of its own: what it prints, and how it ended. */
+async function run(code: string): Promise<{ out: string; exit: number | null; signal: string | null }> {
+  const source = `import { laser, laserSync, memoryUsage, tensor } from ${JSON.stringify(library)};
+    const matrix = (n) => tensor(Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * i)), [n, n]);
+    ${code}`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  child.stdout.on('data', (text) => {
+    out += text;
+  });
+  child.stderr.on('data', (text) => {
+    out += text;
+  });
+  const [exit, signal] = (await once(child, 'close')) as [number | null, string | null];
+  return { out, exit, signal };
+}
+
+/** Source that defines `start()`: a worker that begins computations with `w` and then says so. */
+const worker = (code: string) => {
+  const source = `import { laser, tensor } from ${JSON.stringify(library)};
+    import { parentPort } from 'node:worker_threads';
+    const w = tensor(Float32Array.from({ length: 700 * 700 }, (_, i) => Math.sin(i * i)), [700, 700]);
+    ${code};
+    parentPort.postMessage('begun');`;
+  return `import { Worker } from 'node:worker_threads';
+    const start = async () => {
+      const thread = new Worker(new URL(${JSON.stringify(`data:text/javascript,${encodeURIComponent(source)}`)}));
+      await new Promise((resolve, reject) => thread.once('message', resolve).once('error', reject));
+      return thread;
+    };`;
+};
+
+describe('a process or thread that ends while native code runs', () => {
+  it('process.exit() during a computation ends with its code', async () => {
+    for (const delay of [0, 5, 50]) {
+      const { exit, signal, out } = await run(`
+        const w = matrix(600);
+        for (let i = 0; i < 6; i++) laser(w, { rank: 20, method: 'exact' }).then(() => console.log('done'));
+        setTimeout(() => process.exit(7), ${delay});`);
+      expect({ exit, signal, out: out.replaceAll('done\n', '') }).toEqual({ exit: 7, signal: null, out: '' });
+    }
+  });
+
+  it('an uncaught error during a computation ends as always', async () => {
+    const { exit, signal, out } = await run(`
+      laser(matrix(600), { rank: 20, method: 'exact' });
+      setImmediate(() => { throw new Error('on purpose'); });`);
+    expect({ exit, signal }).toEqual({ exit: 1, signal: null });
+    expect(out).toContain('on purpose');
+  });
+
+  it('the process stays alive until a computation has answered', async () => {
+    const { out, exit } = await run(
+      `laser(matrix(400), { rank: 4, method: 'exact' }).then(() => console.log('answered'));`,
+    );
+    expect([out, exit]).toEqual(['answered\n', 0]);
+  });
+
+  it('worker.terminate() during computations neither crashes nor leaks, and the main thread computes on', async () => {
+    const { out, exit, signal } =
+      await run(`${worker("for (let i = 0; i < 5; i++) laser(w, { rank: 9, method: 'exact' })")}
+      const expected = laserSync(matrix(90), { rank: 9 }).data;
+      for (let round = 0; round < 4; round++) {
+        const thread = await start();
+        const mine = laser(matrix(90), { rank: 9 });
+        await new Promise((resolve) => setTimeout(resolve, 10 * round));
+        await thread.terminate();
+        if (Buffer.compare(Buffer.from((await mine).data.buffer), Buffer.from(expected.buffer)) !== 0) console.log('differs');
+      }
+      console.log('native bytes', memoryUsage().native.now);`);
+    expect({ out, exit, signal }).toEqual({ out: 'native bytes 0\n', exit: 0, signal: null });
+  });
+
+  it('several workers compute at once and end by themselves', async () => {
+    const { out, exit } = await run(`${worker("laser(w, { rank: 9, method: 'exact' })")}
+      const threads = await Promise.all([start(), start(), start()]);
+      await Promise.all(threads.map((thread) => new Promise((resolve) => thread.once('exit', resolve))));
+      console.log('all ended', memoryUsage().native.now);`);
+    expect([out, exit]).toEqual(['all ended 0\n', 0]);
+  });
+
+  it('process.exit() while a worker computes', async () => {
+    const { exit, signal } = await run(`${worker("for (let i = 0; i < 5; i++) laser(w, { rank: 9, method: 'exact' })")}
+      await start();
+      process.exit(3);`);
+    expect({ exit, signal }).toEqual({ exit: 3, signal: null });
+  });
+});
+
+describe('many calls', () => {
+  it('2,000 in sequence do not grow the process', async () => {
+    const { out } = await run(`
+      const w = matrix(48);
+      const round = async (count) => { for (let i = 0; i < count; i++) await laser(w, { rank: 5 }); };
+      await round(500);
+      const before = process.memoryUsage().rss;
+      await round(2000);
+      console.log(process.memoryUsage().rss - before);`);
+    expect(Number(out)).toBeLessThan(30e6);
+  });
+});

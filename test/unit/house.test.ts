@@ -1,0 +1,80 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+/**
+ * The floors of the house, from the ground up: a room imports only from its own floor's room or from floors below, so data
+ * flows one way: file, checkpoint, tensor, decomposition, factors, checkpoint, file.
+ */
+const FLOORS = [
+  ['errors.ts'],
+  ['addon'],
+  ['tensor'],
+  ['memory'],
+  ['checkpoint'],
+  ['linalg'],
+  ['lowrank'],
+  ['lora'],
+  ['model'],
+  ['edit'],
+  ['evaluate'],
+  ['search'],
+  ['report'],
+  ['index.ts'],
+  ['cli'],
+];
+
+const lib = fileURLToPath(new URL('../../lib', import.meta.url));
+const files = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+const room = (file: string) => file.split('/')[0]!;
+const floor = (file: string) => FLOORS.findIndex((rooms) => rooms.includes(room(file)));
+
+/** The files of this package that a file imports, types included. */
+function imports(file: string): string[] {
+  const source = readFileSync(join(lib, file), 'utf8');
+  return [...source.matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, path]) =>
+    relative(lib, normalize(join(lib, dirname(file), path!.replace(/\.js$/, '.ts')))),
+  );
+}
+
+describe('the house', () => {
+  it('every file is in a room of the table', () => {
+    expect(files.length).toBeGreaterThan(20);
+    expect(files.filter((file) => floor(file) < 0)).toEqual([]);
+  });
+
+  it('imports go to the same room or to lower floors', () => {
+    const upward = files.flatMap((file) =>
+      imports(file)
+        .filter((target) => room(target) !== room(file) && floor(target) >= floor(file))
+        .map((target) => `${file} imports ${target}`),
+    );
+    expect(upward).toEqual([]);
+    expect(files.flatMap(imports).length).toBeGreaterThan(40);
+  });
+
+  it('has no circle of imports', () => {
+    const done = new Set<string>();
+    const visit = (file: string, path: string[]): void => {
+      if (path.includes(file)) throw new Error(`circle: ${[...path.slice(path.indexOf(file)), file].join(' -> ')}`);
+      if (done.has(file)) return;
+      for (const target of imports(file)) visit(target, [...path, file]);
+      done.add(file);
+    };
+    for (const file of files) visit(file, []);
+    expect(done.size).toBe(files.length);
+  });
+
+  it('only the addon room reaches native code, only lapack.* reaches OpenBLAS', () => {
+    const native = fileURLToPath(new URL('../../native', import.meta.url));
+    const naming = (pattern: RegExp) =>
+      readdirSync(native)
+        .filter((name) => /\.(cc|h)$/.test(name) && pattern.test(readFileSync(join(native, name), 'utf8')))
+        .sort();
+    expect(naming(/\bopenblas_\w+\(|\bs\w+_\(const char/)).toEqual(['lapack.cc']);
+    expect(naming(/napi/i)).toEqual(['addon.cc', 'arguments.h', 'bindings.cc', 'bindings.h', 'task.h']);
+    const loaders = files.filter((file) => /createRequire|\.node'/.test(readFileSync(join(lib, file), 'utf8')));
+    expect(loaders.filter((file) => room(file) === 'addon')).toEqual(['addon/load.ts']);
+  });
+});
