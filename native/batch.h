@@ -1,6 +1,8 @@
 // A batch of equal matrices: several at once with one BLAS thread each, or one after the other with all threads.
 #pragma once
 
+#include <algorithm>
+
 #include "svd.h"
 #include "threads.h"
 
@@ -12,14 +14,15 @@ public:
 
   // one(context, i) for every matrix i, under a lease of the cores.
   template <class Function> void run(Ledger& ledger, const Control& control, const Function& one) const {
-    const Lease lease(atOnce_, threadsEach_);
+    const Lease lease(std::max(atOnce_, threadsEach_));
     const double share = 1.0 / static_cast<double>(count_);
     std::atomic<int64_t> done{0};
     parallelFor(count_, atOnce_, [&](int64_t i) {
       control.check();
       // Side by side, whole matrices are counted; one after the other, each reports its part.
       const double span = atOnce_ == 1 ? share : 0;
-      one(Context{ledger, control, threadsEach_, static_cast<double>(i) * share, span}, i);
+      Team team(threadsEach_);
+      one(Context{ledger, control, team, static_cast<double>(i) * share, span}, i);
       control.progress(static_cast<double>(++done) * share);
     });
   }

@@ -16,7 +16,7 @@ void setThreads(int count);
 std::string version();
 std::string kernel();
 
-// C = alpha op(A) op(B) + beta C, row-major; op transposes when the flag is set.
+// c = alpha op(a) op(b) + beta c, row-major; op transposes when the flag is set.
 void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
           const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
@@ -36,6 +36,21 @@ int64_t gesvdWork(int64_t m, int64_t n, bool vectors);
 // Returns LAPACK's info: 0, or > 0 when it did not converge.
 int gesdd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork, int* iwork);
 int gesvd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork);
+
+// The largest `k` eigenvalues of a symmetric n x n matrix, descending, and their eigenvectors as the rows of `vectors`
+// (k x n): reduction to tridiagonal form, multiple relatively robust representations (Dhillon and Parlett 2004) for
+// those k, back-transformation. `a` is destroyed. `smallest` gives the k smallest instead, ascending.
+template <class T> struct EigenWork {
+  int64_t work;
+  int64_t integers;
+};
+template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k);
+template <class T>
+void eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size, int* integers);
+
+// c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; or a a' (m x m) if `rows`.
+void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc);
+void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc);
 
 } // namespace lapack
 

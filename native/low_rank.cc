@@ -62,7 +62,7 @@ double rebuild(const Context& context, ConstMatrix w, const Factors& f, float* d
     const int64_t rows = std::min(height, m - begin);
     float* panel = scratch.size() > 0 ? scratch.data() : dense + begin * n;
     blas::gemm(false, false, rows, n, f.rank, 1, f.b.row(begin), f.b.stride, f.a.data, f.a.stride, 0, panel, n);
-    error += squaredDistance(w.rowRange(begin, begin + rows), ConstMatrix(panel, rows, n), context.threads);
+    error += squaredDistance(w.rowRange(begin, begin + rows), ConstMatrix(panel, rows, n), context.team);
     if (overwrites) std::memcpy(dense + begin * n, panel, static_cast<size_t>(rows * n) * sizeof(float));
   }
   return std::sqrt(error);
@@ -72,7 +72,7 @@ Certificate finish(const Context& context, ConstMatrix w, const Factors& f, cons
   if (result.b) copyRows(f.b, result.b);
   if (result.a) copyRows(f.a, result.a);
   if (result.s) std::memcpy(result.s, f.s, static_cast<size_t>(f.rank) * sizeof(float));
-  const double norm = std::sqrt(squares(w, context.threads));
+  const double norm = std::sqrt(squares(w, context.team));
   return {f.rank, f.route, norm, rebuild(context, w, f, result.dense), f.spectralError};
 }
 
@@ -93,16 +93,16 @@ Certificate exact(const Context& context, ConstMatrix w, const Request& request,
 Certificate zero(const Context& context, ConstMatrix w, const Request& request, const Result& result) {
   Buffer<float> s(context.memory, std::min(w.rows, w.cols));
   thinSvd(context, w, s.data(), nullptr, nullptr, request.svd);
-  const double norm = std::sqrt(squares(w, context.threads));
+  const double norm = std::sqrt(squares(w, context.team));
   const double spectral = s[0];
   if (result.dense) std::fill(result.dense, result.dense + w.size(), 0.0f);
   return {0, Route::zero, norm, norm, spectral};
 }
 
 Certificate copy(const Context& context, ConstMatrix w, const Result& result) {
-  requireFinite(w, context.threads);
+  requireFinite(w, context.team);
   if (result.dense && result.dense != w.data) copyRows(w, result.dense);
-  return {std::min(w.rows, w.cols), Route::copy, std::sqrt(squares(w, context.threads)), 0, 0};
+  return {std::min(w.rows, w.cols), Route::copy, std::sqrt(squares(w, context.team)), 0, 0};
 }
 
 bool wantsFactors(const Result& result) { return result.b || result.a || result.s; }

@@ -47,8 +47,6 @@ void Ledger::release(void* pointer, int64_t bytes) noexcept {
 
 int64_t Ledger::processNow() { return allNow.load(std::memory_order_relaxed); }
 int64_t Ledger::processPeak() { return allPeak.load(std::memory_order_relaxed); }
-int64_t Ledger::resetProcessPeak() {
-  return allPeak.exchange(processNow(), std::memory_order_relaxed);
-}
+int64_t Ledger::resetProcessPeak() { return allPeak.exchange(processNow(), std::memory_order_relaxed); }
 
 } // namespace lowrank

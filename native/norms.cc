@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "failure.h"
-#include "threads.h"
 
 namespace lowrank {
 namespace {
@@ -32,30 +31,21 @@ template <class Term> double sum(int64_t count, Term term) {
   return lanes[0];
 }
 
-int width(int64_t size, int threads) {
-  return static_cast<int>(std::clamp<int64_t>(size / kElementsPerThread, 1, threads));
-}
-
-// work(row) for all rows, in chunks of whole rows.
-template <class Work> void forRows(int64_t rows, int64_t size, int threads, Work work) {
-  const int parts = width(size, threads);
-  if (parts == 1) {
+// work(row) for all rows, by the whole team where the matrix is large enough.
+template <class Work> void forRows(int64_t rows, int64_t size, Team& team, Work work) {
+  if (size < kElementsPerThread * team.size()) {
     for (int64_t i = 0; i < rows; i++) work(i);
     return;
   }
-  parallelFor(parts, parts, [&](int64_t p) {
-    for (int64_t i = rows * p / parts; i < rows * (p + 1) / parts; i++) work(i);
+  team.ranges(rows, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) work(i);
   });
 }
 
-template <class RowTerm> double sumRows(int64_t rows, int64_t size, int threads, RowTerm rowTerm) {
-  if (width(size, threads) == 1) {
-    double total = 0;
-    for (int64_t i = 0; i < rows; i++) total += rowTerm(i);
-    return total;
-  }
+// Row by row, then over the rows in order.
+template <class RowTerm> double sumRows(int64_t rows, int64_t size, Team& team, RowTerm rowTerm) {
   std::vector<double> perRow(static_cast<size_t>(rows));
-  forRows(rows, size, threads, [&](int64_t i) { perRow[static_cast<size_t>(i)] = rowTerm(i); });
+  forRows(rows, size, team, [&](int64_t i) { perRow[static_cast<size_t>(i)] = rowTerm(i); });
   double total = 0;
   for (const double part : perRow) total += part;
   return total;
@@ -86,17 +76,17 @@ double squaredDistance(const float* x, const float* y, int64_t count) {
   });
 }
 
-double squares(ConstMatrix w, int threads) {
-  return sumRows(w.rows, w.size(), threads, [&](int64_t i) { return squares(w.row(i), w.cols); });
+double squares(ConstMatrix w, Team& team) {
+  return sumRows(w.rows, w.size(), team, [&](int64_t i) { return squares(w.row(i), w.cols); });
 }
 
-double squaredDistance(ConstMatrix x, ConstMatrix y, int threads) {
-  return sumRows(x.rows, x.size(), threads, [&](int64_t i) { return squaredDistance(x.row(i), y.row(i), x.cols); });
+double squaredDistance(ConstMatrix x, ConstMatrix y, Team& team) {
+  return sumRows(x.rows, x.size(), team, [&](int64_t i) { return squaredDistance(x.row(i), y.row(i), x.cols); });
 }
 
-float largestMagnitude(ConstMatrix w, int threads) {
+float largestMagnitude(ConstMatrix w, Team& team) {
   std::vector<float> perRow(static_cast<size_t>(w.rows));
-  forRows(w.rows, w.size(), threads, [&](int64_t i) {
+  forRows(w.rows, w.size(), team, [&](int64_t i) {
     float largest = 0;
     for (int64_t j = 0; j < w.cols; j++) largest = std::max(largest, std::fabs(w.row(i)[j]));
     perRow[static_cast<size_t>(i)] = largest;
@@ -104,9 +94,9 @@ float largestMagnitude(ConstMatrix w, int threads) {
   return *std::max_element(perRow.begin(), perRow.end());
 }
 
-int64_t firstNonFinite(ConstMatrix w, int threads) {
+int64_t firstNonFinite(ConstMatrix w, Team& team) {
   std::atomic<int64_t> first{std::numeric_limits<int64_t>::max()};
-  forRows(w.rows, w.size(), threads, [&](int64_t i) {
+  forRows(w.rows, w.size(), team, [&](int64_t i) {
     if (i > first.load(std::memory_order_relaxed) || rowIsFinite(w.row(i), w.cols)) return;
     int64_t seen = first.load();
     while (i < seen && !first.compare_exchange_weak(seen, i)) {
@@ -118,8 +108,8 @@ int64_t firstNonFinite(ConstMatrix w, int threads) {
   return row * w.cols + (std::find_if(x, x + w.cols, [](float v) { return !std::isfinite(v); }) - x);
 }
 
-void requireFinite(ConstMatrix w, int threads) {
-  const int64_t index = firstNonFinite(w, threads);
+void requireFinite(ConstMatrix w, Team& team) {
+  const int64_t index = firstNonFinite(w, team);
   if (index < 0) return;
   const int64_t row = index / w.cols, col = index % w.cols;
   const float value = w.row(row)[col];

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "matrix_view.h"
+#include "threads.h"
 
 namespace lowrank {
 
@@ -12,15 +13,15 @@ namespace lowrank {
 double squares(const float* x, int64_t count);
 double squaredDistance(const float* x, const float* y, int64_t count);
 
-double squares(ConstMatrix w, int threads);
-double squaredDistance(ConstMatrix x, ConstMatrix y, int threads);
+double squares(ConstMatrix w, Team& team);
+double squaredDistance(ConstMatrix x, ConstMatrix y, Team& team);
 
-float largestMagnitude(ConstMatrix w, int threads);
+float largestMagnitude(ConstMatrix w, Team& team);
 
 // Index (row * cols + col) of the first NaN or infinity, -1 when there is none.
-int64_t firstNonFinite(ConstMatrix w, int threads);
+int64_t firstNonFinite(ConstMatrix w, Team& team);
 
 // Throws ERR_NOT_FINITE, naming row and column.
-void requireFinite(ConstMatrix w, int threads);
+void requireFinite(ConstMatrix w, Team& team);
 
 } // namespace lowrank

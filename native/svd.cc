@@ -25,9 +25,10 @@ SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, flo
   Buffer<float> a(context.memory, m * n); // LAPACK destroys its input
   copy(w, a.data());
   // On the copy: nobody else can change it before LAPACK, which may never return from a NaN, has read it.
-  requireFinite(ConstMatrix(a.data(), m, n), context.threads);
+  requireFinite(ConstMatrix(a.data(), m, n), context.team);
   context.control.check();
 
+  const WideBlas wide(context.team.size());
   int info = 0;
   if (options.driver == SvdDriver::gesdd) {
     const auto size = lapack::thinSvdWork(m, n, vectors);
@@ -37,7 +38,7 @@ SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, flo
     if (info == 0 && !options.pretendGesddFails) return SvdDriver::gesdd;
     context.control.check();
     copy(w, a.data());
-    requireFinite(ConstMatrix(a.data(), m, n), context.threads);
+    requireFinite(ConstMatrix(a.data(), m, n), context.team);
   }
   const int64_t size = lapack::gesvdWork(m, n, vectors);
   Buffer<float> work(context.memory, size);

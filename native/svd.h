@@ -7,11 +7,11 @@
 
 namespace lowrank {
 
-// What every computation is given: where to count memory, whether to stop, how wide it may be.
+// What every computation is given: where to count memory, whether to stop, with whom to share the work.
 struct Context {
   Ledger& memory;
   const Control& control;
-  int threads = 1;
+  Team& team;
   // The part of the whole task that this computation is: [from, from + span] of [0, 1].
   double from = 0;
   double span = 1;

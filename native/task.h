@@ -11,7 +11,10 @@
 
 #include <napi.h>
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <list>
@@ -77,6 +80,14 @@ public:
     return *pool;
   }
 
+  Pool() {
+#if defined(__GLIBC__)
+    on_exit([](int status, void* self) { static_cast<Pool*>(self)->processEnds(&status); }, this);
+#else
+    std::atexit([] { instance().processEnds(nullptr); });
+#endif
+  }
+
   void submit(Task* task) {
     std::lock_guard lock(mutex_);
     queue_.push_back(task);
@@ -104,8 +115,24 @@ private:
 
   void loop();
 
+  // process.exit() in the main thread runs no environment's hooks but goes on to destructors, OpenBLAS' among them,
+  // which take away the memory that a running decomposition works in. So what runs is stopped first; and where LAPACK
+  // does not come back soon, the process ends here, with its status, instead of there.
+  void processEnds(const int* status) {
+    std::unique_lock lock(mutex_);
+    queue_.clear();
+    for (Task* task : running_) task->control.stop();
+    const auto over = [this] { return running_.empty(); };
+    if (status == nullptr) return settled_.wait(lock, over);
+    if (settled_.wait_for(lock, std::chrono::milliseconds(200), over)) return;
+    std::fflush(nullptr);
+    _Exit(*status);
+  }
+
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable settled_;
+  std::list<Task*> running_;
   std::deque<Task*> queue_;
   int threads_ = 0;
   int64_t idle_ = 0;
@@ -205,11 +232,16 @@ inline void Pool::loop() {
     idle_--;
     Task* task = queue_.front();
     queue_.pop_front();
+    running_.push_back(task);
     lock.unlock();
     task->outcome = Outcome::of([task] {
       task->control.check();
       task->run(task->control);
     });
+    lock.lock();
+    running_.remove(task);
+    settled_.notify_all();
+    lock.unlock();
     task->owner->finished(task);
     lock.lock();
   }

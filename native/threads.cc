@@ -6,6 +6,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "lapack.h"
@@ -20,7 +21,6 @@ struct Gate {
   uint64_t serving = 0;
   int used = 0;
   int capacity = defaultThreads();
-  int blasThreads = 1;
 };
 
 // Never destroyed: a thread may still be waiting when the process ends.
@@ -29,6 +29,22 @@ Gate& gate() {
   return *instance;
 }
 
+// The first of several threads' exceptions.
+class FirstFailure {
+public:
+  void note() {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::current_exception();
+  }
+  void rethrow() {
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+
+private:
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+};
+
 } // namespace
 
 int defaultThreads() {
@@ -36,47 +52,141 @@ int defaultThreads() {
   return count;
 }
 
-Lease::Lease(int slots, int blasThreads) {
+Lease::Lease(int threads) {
   Gate& g = gate();
   std::unique_lock lock(g.mutex);
-  const bool wide = blasThreads > 1;
-  // More slots than cores are allowed (the user asked), but only alone.
-  slots_ = wide ? g.capacity : std::min(slots, g.capacity);
+  // More threads than cores are allowed (the user asked), but alone. A wide BLAS must be alone too, and any lease of
+  // several threads may open one.
+  slots_ = threads > 1 ? g.capacity : 1;
   const uint64_t ticket = g.nextTicket++;
-  g.turn.wait(lock, [&] {
-    if (ticket != g.serving) return false;
-    return g.used == 0 || (!wide && g.blasThreads == 1 && g.used + slots_ <= g.capacity);
-  });
+  g.turn.wait(lock, [&] { return ticket == g.serving && g.used + slots_ <= g.capacity; });
   g.serving++;
   g.used += slots_;
-  if (g.blasThreads != blasThreads || blas::threads() != blasThreads) {
-    g.blasThreads = blasThreads;
-    blas::setThreads(blasThreads);
-  }
+  // Whatever another user of the same OpenBLAS left behind.
+  if (blas::threads() != 1) blas::setThreads(1);
   // The next in line may fit beside us.
   g.turn.notify_all();
 }
 
 Lease::~Lease() {
   Gate& g = gate();
-  std::lock_guard lock(g.mutex);
+  const std::lock_guard lock(g.mutex);
   g.used -= slots_;
   g.turn.notify_all();
+}
+
+WideBlas::WideBlas(int threads) : threads_(threads) {
+  if (threads_ > 1) blas::setThreads(threads_);
+}
+WideBlas::~WideBlas() {
+  if (threads_ > 1) blas::setThreads(1);
+}
+
+struct Team::Shared {
+  std::mutex mutex;
+  std::condition_variable start;
+  std::atomic<uint64_t> round{0};
+  std::atomic<int> running{0};
+  std::atomic<bool> over{false};
+  const std::function<void(int)>* work = nullptr;
+  FirstFailure failure;
+  std::vector<std::thread> threads;
+
+  // The steps of an algorithm follow each other within microseconds: waiting that long awake is cheaper than a sleep.
+  static constexpr int kSpins = 2000;
+
+  void member(int part) {
+    uint64_t seen = 0;
+    for (;;) {
+      for (int spin = 0; spin < kSpins && round.load(std::memory_order_acquire) == seen && !over; spin++) relax();
+      if (round.load(std::memory_order_acquire) == seen) {
+        std::unique_lock lock(mutex);
+        start.wait(lock, [&] { return over || round.load(std::memory_order_acquire) != seen; });
+      }
+      if (over) return;
+      seen++;
+      perform(part);
+      running.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void perform(int part) {
+    try {
+      (*work)(part);
+    } catch (...) {
+      failure.note();
+    }
+  }
+
+  static void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+};
+
+Team::Team(int size) : size_(std::max(size, 1)), shared_(size_ > 1 ? std::make_unique<Shared>() : nullptr) {
+  for (int part = 1; part < size_; part++) {
+    try {
+      shared_->threads.emplace_back([shared = shared_.get(), part] { shared->member(part); });
+    } catch (const std::system_error&) {
+      break; // run() does the missing parts itself
+    }
+  }
+}
+
+Team::~Team() {
+  if (!shared_) return;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->over = true;
+  }
+  shared_->start.notify_all();
+  for (auto& thread : shared_->threads) thread.join();
+}
+
+void Team::run(const std::function<void(int)>& work) {
+  if (!shared_) return work(0);
+  const int others = static_cast<int>(shared_->threads.size());
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->work = &work;
+    shared_->running.store(others, std::memory_order_relaxed);
+    shared_->round.fetch_add(1, std::memory_order_release);
+  }
+  shared_->start.notify_all();
+  shared_->perform(0);
+  for (int part = others + 1; part < size_; part++) shared_->perform(part);
+  for (int spin = 0; shared_->running.load(std::memory_order_acquire) > 0; spin++) {
+    if (spin < Shared::kSpins) {
+      Shared::relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  shared_->failure.rethrow();
+}
+
+void Team::ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& work) {
+  const int64_t grains = (count + grain - 1) / grain;
+  run([&](int part) {
+    const int64_t begin = std::min(count, grains * part / size_ * grain);
+    const int64_t end = std::min(count, grains * (part + 1) / size_ * grain);
+    if (begin < end) work(begin, end);
+  });
 }
 
 void parallelFor(int64_t count, int threads, const std::function<void(int64_t)>& work) {
   const int width = static_cast<int>(std::min<int64_t>(count, threads));
   std::atomic<int64_t> next{0};
-  std::mutex mutex;
-  std::exception_ptr failure;
+  FirstFailure failure;
   const auto loop = [&] {
     for (int64_t i; (i = next.fetch_add(1)) < count;) {
       try {
         work(i);
       } catch (...) {
         next.store(count);
-        std::lock_guard lock(mutex);
-        if (!failure) failure = std::current_exception();
+        failure.note();
       }
     }
   };
@@ -91,7 +201,7 @@ void parallelFor(int64_t count, int threads, const std::function<void(int64_t)>&
   }
   loop();
   for (auto& helper : helpers) helper.join();
-  if (failure) std::rethrow_exception(failure);
+  failure.rethrow();
 }
 
 } // namespace lowrank

@@ -31,6 +31,7 @@ const worker = (code: string) => {
   return `import { Worker } from 'node:worker_threads';
     const start = async () => {
       const thread = new Worker(new URL(${JSON.stringify(`data:text/javascript,${encodeURIComponent(source)}`)}));
+      thread.ended = new Promise((resolve) => thread.once('exit', resolve));
       await new Promise((resolve, reject) => thread.once('message', resolve).once('error', reject));
       return thread;
     };`;
@@ -44,6 +45,17 @@ describe('a process or thread that ends while native code runs', () => {
         for (let i = 0; i < 6; i++) laser(w, { rank: 20, method: 'exact' }).then(() => console.log('done'));
         setTimeout(() => process.exit(7), ${delay});`);
       expect({ exit, signal, out: out.replaceAll('done\n', '') }).toEqual({ exit: 7, signal: null, out: '' });
+    }
+  });
+
+  it('process.exit() during a decomposition that cannot be interrupted ends soon, with its code', async () => {
+    for (const threads of [1, 2]) {
+      const begin = performance.now();
+      const { exit, signal, out } = await run(`
+        laser(matrix(2400), { rank: 20, method: 'exact', threads: ${threads} });
+        setTimeout(() => process.exit(7), 400);`);
+      expect({ exit, signal, out }).toEqual({ exit: 7, signal: null, out: '' });
+      expect(performance.now() - begin).toBeLessThan(3000);
     }
   });
 
@@ -80,7 +92,7 @@ describe('a process or thread that ends while native code runs', () => {
   it('several workers compute at once and end by themselves', async () => {
     const { out, exit } = await run(`${worker("laser(w, { rank: 9, method: 'exact' })")}
       const threads = await Promise.all([start(), start(), start()]);
-      await Promise.all(threads.map((thread) => new Promise((resolve) => thread.once('exit', resolve))));
+      await Promise.all(threads.map((thread) => thread.ended));
       console.log('all ended', memoryUsage().native.now);`);
     expect([out, exit]).toEqual(['all ended 0\n', 0]);
   });

@@ -1,0 +1,91 @@
+// What is measured: tasks (an input and a rank) in the order in which they run.
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const models = fileURLToPath(new URL('../../shared/data/models', import.meta.url));
+
+/** What the inputs are; reference/inputs.py makes them. */
+export const KINDS = {
+  decaying: 's_i = (1 + i/20)^-0.7, random orthogonal U and V',
+  bulk: 's_i = 0.7 (1 + i/4)^-1.5 + 0.3 (1 - 0.9 i/r): few strong directions on a bulk, random orthogonal U and V',
+  deficient: 'the decaying spectrum, of rank r/8',
+  outlier: 'the decaying spectrum with s_1 = 1000',
+  gaussian: 'independent N(0, 1) entries',
+  real: 'trained weights',
+};
+
+const BABYLLAMA = { file: `${models}/babyllama-tok105/model.safetensors`, name: 'BabyLlama' };
+const gateProjections = (layers) => layers.map((layer) => `model.layers.${layer}.mlp.gate_proj.weight`);
+
+function named(task) {
+  const { op, batch, m, n, k, rho, kind, weights } = task;
+  const size = `${batch > 1 ? `${batch}x` : ''}${m}x${n}`;
+  const id = op === 'gemm' ? `gemm ${m}x${k}x${n}` : `${size} ${weights?.name ?? kind} rho ${rho}`;
+  return { id, ...task };
+}
+
+/** The rank of a fraction, in the decimals that are written below. */
+const rankOf = (rho, r) => Math.floor(Math.round(rho * r * 1e6) / 1e6);
+
+const gemm = (n) => named({ op: 'gemm', kind: 'gemm', batch: 1, m: n, n, k: n });
+
+function laser(kind, batch, m, n, rho, more = {}) {
+  return named({ op: 'laser', kind, batch, m, n, rho, k: rankOf(rho, Math.min(m, n)), ...more });
+}
+
+/** Weights that are not there are reported as absent. */
+function real(batch, m, n, rho, weights, tensors) {
+  const absent = existsSync(weights.file) ? undefined : `no weights of ${weights.name} in ../shared/data/models`;
+  return laser('real', batch, m, n, rho, { weights, tensors, absent });
+}
+
+/** `bound`: compared with two passes over W and the rebuild. `complete`: every contender, however long it takes. */
+export function table() {
+  const [bound, complete] = [true, true];
+  return [
+    ...[512, 1024, 2048].map(gemm),
+    laser('decaying', 1, 64, 64, 0.5),
+    laser('decaying', 1, 256, 256, 0.5),
+    laser('decaying', 1, 512, 512, 0.9),
+    laser('gaussian', 1, 512, 512, 0.9),
+    laser('decaying', 10, 512, 512, 0.9),
+    laser('gaussian', 10, 512, 512, 0.9),
+    laser('decaying', 256, 64, 64, 0.9),
+    laser('gaussian', 256, 64, 64, 0.9),
+    real(1, 352, 128, 0.1, BABYLLAMA, gateProjections([2])),
+    real(5, 352, 128, 0.1, BABYLLAMA, gateProjections([0, 1, 2, 3, 4])),
+    laser('decaying', 1, 768, 3072, 0.1),
+    laser('deficient', 1, 2048, 2048, 0.05, { complete }),
+    laser('deficient', 1, 2048, 2048, 0.25),
+    laser('outlier', 1, 2048, 2048, 0.05, { complete }),
+    laser('decaying', 1, 2048, 2048, 0.01, { bound }),
+    laser('decaying', 1, 2048, 2048, 0.1, { bound }),
+    laser('decaying', 1, 4096, 4096, 0.01, { bound }),
+    laser('decaying', 1, 4096, 4096, 0.1, { bound, complete }),
+    laser('gaussian', 1, 4096, 4096, 0.1),
+    laser('bulk', 1, 4096, 4096, 0.1),
+    laser('decaying', 1, 16384, 4096, 0.01, { bound }),
+  ];
+}
+
+const SIZES = [256, 512, 1024, 2048, 4096, 8192];
+const FRACTIONS = [0.01, 0.1, 0.5, 0.9];
+
+export function growth() {
+  return SIZES.flatMap((n) => FRACTIONS.map((rho) => laser('decaying', 1, n, n, rho, { bound: true, curve: true })));
+}
+
+/** The same kinds of tasks, none of them larger than this: to see that everything works. */
+export function quick(tasks, largest = 192) {
+  const small = tasks.map((task) => {
+    if (task.kind === 'real') return task;
+    const shrink = Math.min(1, largest / Math.max(task.m, task.n));
+    const [m, n] = [task.m, task.n].map((size) => Math.max(Math.round(size * shrink), 8));
+    const batch = Math.min(task.batch, 4);
+    return task.op === 'gemm'
+      ? gemm(m)
+      : laser(task.kind, batch, m, n, task.rho, { bound: task.bound, curve: task.curve });
+  });
+  return [...new Map(small.filter(({ k }) => k > 0).map((task) => [task.id, task])).values()];
+}

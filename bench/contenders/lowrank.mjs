@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+import { addon } from '../../dist/addon/load.js';
+import { laserSync } from '../../dist/index.js';
+
+/** `laserSync`, as the rivals' calls are synchronous too; the variant is the method. */
+export function prepare({ batch, m, n, k, threads }, data, method) {
+  const w = { data, shape: batch === 1 ? [m, n] : [batch, m, n] };
+  return {
+    run: () => laserSync.certified(w, { rank: k, method, threads }),
+    numbers: ({ value }) => value.data,
+    note: ({ certificate }) => certificate.method,
+  };
+}
+
+export function versions() {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  const { openblas, kernel } = addon().info();
+  return { lowrank: version, OpenBLAS: `${openblas}, kernel ${kernel}`, node: process.versions.node };
+}

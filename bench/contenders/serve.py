@@ -1,0 +1,73 @@
+"""One contender of the bench that runs in Python: `python serve.py <module> <variant> <task as JSON>`.
+
+The protocol is that of serve.mjs. A module has VARIANTS (name -> function of matrices and k), `adopt`, `as_numpy` and
+`versions`.
+"""
+
+import importlib
+import json
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def answer(message):
+    print(json.dumps(message), flush=True)
+
+
+def peak_rss():
+    """The peak of this program, in bytes; getrusage would count what the parent held before exec."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+class Contender:
+    def __init__(self, module, variant, task):
+        shape = [task["m"], task["n"]] if task["batch"] == 1 else [task["batch"], task["m"], task["n"]]
+        self.w = module.adopt(np.fromfile(task["input"], "<f4").reshape(shape))
+        self.k = task["k"]
+        self.approximate = module.VARIANTS[variant]
+        self.as_numpy = module.as_numpy
+        self.result = None
+
+    def run(self, least):
+        self.result = None
+        calls = 0
+        begin = time.perf_counter()
+        while True:
+            self.result = self.approximate(self.w, self.k)
+            calls += 1
+            elapsed = time.perf_counter() - begin
+            if elapsed >= float(least):
+                return {"seconds": elapsed / calls, "calls": calls, "peakRss": peak_rss()}
+
+    def write(self, path):
+        np.ascontiguousarray(self.as_numpy(self.result), dtype="<f4").tofile(path)
+        return {}
+
+
+def main():
+    name, variant, task = sys.argv[1:]
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        answer({"absent": str(error)})
+        return
+    contender = Contender(module, variant, json.loads(task))
+    answer({"versions": {**module.versions(), "python": platform.python_version()}, "baseRss": peak_rss()})
+    for line in sys.stdin:
+        command, _, argument = line.rstrip("\n").partition(" ")
+        try:
+            answer(getattr(contender, command)(argument))
+        except Exception as error:
+            answer({"error": f"{type(error).__name__}: {error}"})
+
+
+main()

@@ -1,0 +1,116 @@
+// The results as RESULTS.md.
+
+import { KINDS } from './cases.mjs';
+import { OUR_GEMM, OURS } from './contenders.mjs';
+import { excessMeans, mebibytes, quality, seconds, small, times } from './format.mjs';
+
+export function markdown(table, growth) {
+  const parts = [
+    '# Results of the bench',
+    'Made by `npm run bench`; see [README.md](README.md) for how it measures.',
+    table && [about(table), targets(table), tasks(table)],
+    growth && ['## Growth', about(growth), curves(growth)],
+  ];
+  return `${parts.flat(2).filter(Boolean).join('\n\n')}\n`;
+}
+
+/** A Markdown table. */
+function grid(head, rows) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+function about({ date, command, minutes, machine, threads, rounds, versions }) {
+  const { cpu, cores, memoryGiB, system } = machine;
+  const listed = Object.entries(versions).map(([name, parts]) => {
+    const text = Object.entries(parts).map(([part, version]) => `${part} ${version}`);
+    return `- ${name}: ${text.join('; ')}`;
+  });
+  return [
+    `\`${command}\`, ${date.slice(0, 10)}, ${minutes} minutes. ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}. ` +
+      `${threads} threads each, ${rounds} rounds of short tasks.`,
+    ['<details><summary>Versions</summary>', '', ...listed, '', '</details>'].join('\n'),
+  ];
+}
+
+function targets({ targets: lines }) {
+  if (!lines?.length) return [];
+  const rows = lines.map(({ task, against, atLeast, within, measured, excess, verdict }) => [
+    task,
+    against,
+    within ? `at most ${within}x of it` : `${atLeast}x`,
+    measured === undefined ? '' : times(measured),
+    excess === undefined ? '' : small(excess),
+    verdict,
+  ]);
+  return [
+    '## Targets',
+    `How many times the seconds of \`${OURS}\` the rival takes, and the excess of ours, which has to be at most 1e-6.`,
+    grid(['task', 'against', 'target', 'measured', 'our excess', ''], rows),
+  ];
+}
+
+function tasks({ results }) {
+  const kinds = Object.entries(KINDS).filter(([kind]) => results.some((result) => result.kind === kind));
+  return [
+    '## Every task',
+    `Ratio: seconds over those of \`${OURS}\` (of products, \`${OUR_GEMM}\`). Peak: the largest resident set of a process that did this one task once; ` +
+      'in brackets, before it, with the runtime and the input loaded. Rounds: how many the median is of; `cold` means ' +
+      'that the first call took more than 5 s and is one of them.',
+    kinds.map(([kind, text]) => `- ${kind}: ${text}`).join('\n'),
+    ...results.flatMap(section),
+  ];
+}
+
+function section(result) {
+  const { id, rank = result.k, op, optimum, bound, rows, absent } = result;
+  const title = `### ${id}`;
+  if (absent) return [title, `Not measured: ${absent}.`];
+  const facts = [
+    op === 'laser' && `k = ${rank}. |W - W_k| / |W| = ${small(optimum.relativeError)} (${optimum.from})`,
+    op === 'laser' && !excessMeans(result) && 'W has a rank of at most k, so the error is given instead of the excess',
+    bound &&
+      `bound: ${seconds(bound.seconds)} at ${Math.round(bound.gigaflops)} GFLOP/s (${bound.measuredBy}); ` +
+        `${OURS} takes ${times(bound.ratio)} as long`,
+  ].filter(Boolean);
+  const cells = rows.map((row) => [
+    row.contender,
+    ...(row.status === 'measured' ? measured(result, row) : missing(row)),
+  ]);
+  return [
+    title,
+    facts.length > 0 && `${facts.join('. ')}.`,
+    grid(['', 'median', 'ratio', 'quality', 'peak', 'rounds', ''], cells),
+  ];
+}
+
+function measured(result, row) {
+  return [
+    seconds(row.seconds),
+    row.ratio === undefined ? '' : times(row.ratio),
+    quality(result, row),
+    `${mebibytes(row.peakRss)} (${mebibytes(row.baseRss)})`,
+    `${row.rounds.length}${row.warmUp ? '' : ' cold'}`,
+    row.note ?? '',
+  ];
+}
+
+const missing = ({ status, reason }) => ['', '', '', '', '', `${status}: ${reason.replaceAll(/[|\n]+/g, ' ')}`];
+
+function curves({ results }) {
+  const names = [...new Set(results.flatMap(({ rows }) => rows.map(({ contender }) => contender)))];
+  const used = names.filter((name) =>
+    results.some(({ rows }) => rows.some((row) => row.contender === name && row.seconds)),
+  );
+  const rows = results.map(({ m, rho, rows: all, bound }) => {
+    const of = (name) => all.find(({ contender }) => contender === name);
+    const cell = (name) => (of(name)?.seconds ? seconds(of(name).seconds) : (of(name)?.status ?? ''));
+    const ours = of(OURS);
+    return [m, rho, ...used.map(cell), ours?.seconds ? small(ours.excess) : '', bound ? times(bound.ratio) : ''];
+  });
+  return [
+    `Square matrices with the decaying spectrum. Last columns: the excess of \`${OURS}\`, and its seconds over the bound ` +
+      '(two passes over W with k columns and the rebuild, at the rate of OpenBLAS in the same rounds).',
+    grid(['n', 'rho', ...used, 'excess', 'over the bound'], rows),
+  ];
+}

@@ -1,0 +1,56 @@
+"""Makes inputs and checks results for bench/run.mjs: one JSON request a line in, one JSON answer a line out."""
+
+import json
+import sys
+
+import numpy as np
+import scipy
+from inputs import make, spectrum_of
+from optimum import compare, singular_values, tails
+
+
+class Reference:
+    def __init__(self):
+        self.task = self.w = self.s = self.origin = None
+
+    def make(self, task, path, cache):
+        self.task = task
+        self.w = make(task)
+        self.w.tofile(path)
+        if task["kind"] == "gemm":
+            return {}
+        self.s, self.origin = singular_values(task, self.w, cache)
+        return {}
+
+    def optimum(self, k):
+        """|W - W_k| / |W|, and how far the spectrum that the matrix was built from would be off."""
+        tail = tails(self.s, k)
+        answer = {"from": self.origin, "relativeError": float(np.max(tail / tails(self.s, 0)))}
+        built = spectrum_of(self.task["kind"], self.s.shape[1])
+        if built is not None and built[k:].any():
+            answer["constructionDiffers"] = float(np.max(np.abs(tails(built[None], k) / tail - 1)))
+        return answer
+
+    def check(self, path, k):
+        result = np.fromfile(path, "<f4")
+        if self.task["kind"] == "gemm":
+            m, n, inner = self.task["m"], self.task["n"], self.task["k"]
+            a, b = np.split(self.w.astype(np.float64), [m * inner])
+            exact = a.reshape(m, inner) @ b.reshape(inner, n)
+            return {"relativeError": float(np.linalg.norm(result.reshape(m, n) - exact) / np.linalg.norm(exact))}
+        return compare(self.w, result.reshape(self.w.shape), tails(self.s, k))
+
+
+def main():
+    print(json.dumps({"versions": {"numpy": np.__version__, "scipy": scipy.__version__}}), flush=True)
+    reference = Reference()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(reference, request.pop("do"))(**request)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+
+
+main()

@@ -1,0 +1,150 @@
+// npm run bench: every contender on every task, in one run. README.md says how.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, homedir, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { growth, quick, table } from './cases.mjs';
+import { Child } from './child.mjs';
+import { contenders, defaultThreads, environment, python } from './contenders.mjs';
+import { measure } from './measure.mjs';
+import { PARTIAL, render, WHOLE } from './report.mjs';
+import { judged } from './targets.mjs';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const log = (text) => process.stderr.write(`${text}\n`);
+
+const USAGE = `npm run bench -- [options]
+  --growth        the growth curves instead of the table
+  --only <regex>  tasks whose name matches; results go to bench/.cache/partial
+  --quick         small sizes, one round: does everything work? Results go to bench/.cache/partial
+  --rounds <n>    rounds of short tasks (5)
+  --threads <n>   threads of every contender (all cores)
+  --list          the names of the tasks`;
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      growth: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      threads: { type: 'string' },
+      list: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const whole = (name, otherwise) => {
+    const number = values[name] === undefined ? otherwise : Number(values[name]);
+    if (!Number.isSafeInteger(number) || number < 1)
+      throw new Error(`--${name}: expected a whole number of at least 1`);
+    return number;
+  };
+  return { ...values, rounds: whole('rounds', values.quick ? 1 : 5), threads: whole('threads', defaultThreads) };
+}
+
+function chosen(options) {
+  const all = options.growth ? growth() : table();
+  const tasks = options.quick ? quick(all) : all;
+  const pattern = options.only && new RegExp(options.only);
+  return pattern ? tasks.filter(({ id }) => pattern.test(id)) : tasks;
+}
+
+function machine() {
+  const [{ model }] = cpus();
+  return {
+    cpu: model,
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${process.platform} ${process.arch}, ${release()}`,
+  };
+}
+
+/** No path of this machine in what is published. */
+function withoutPaths(text) {
+  return [here('..'), homedir(), tmpdir()].reduce((rest, path) => rest.replaceAll(path, ''), text);
+}
+
+async function startReference(env) {
+  const reference = new Child([python(), here('reference/serve.py')], env);
+  try {
+    return { reference, versions: (await reference.hello()).versions };
+  } catch (error) {
+    throw new Error(
+      `inputs are made and results checked in Python with NumPy and SciPy, but ${python()} ${error.message}\n` +
+        'Set LOWRANK_PYTHON, or make .venv: see bench/README.md',
+    );
+  }
+}
+
+async function run(tasks, options, folder) {
+  const { threads, rounds } = options;
+  const env = environment(threads);
+  const { reference, versions: checker } = await startReference(env);
+  const absent = {};
+  const versions = { 'inputs and checks': checker };
+  const cache = here('.cache/spectra');
+  const leastSeconds = options.quick ? 0.01 : 0.2;
+  const all = await contenders();
+  const context = {
+    contenders: all,
+    reference,
+    folder,
+    cache,
+    env,
+    threads,
+    rounds,
+    leastSeconds,
+    absent,
+    versions,
+    log,
+  };
+  const results = [];
+  for (const [i, task] of tasks.entries()) {
+    log(`${i + 1}/${tasks.length} ${task.id}`);
+    results.push(await measure(task, context));
+  }
+  await reference.close();
+  return { results, versions };
+}
+
+async function main() {
+  const options = readOptions();
+  if (options.help) return console.log(USAGE);
+  const tasks = chosen(options);
+  if (options.list) return console.log(tasks.map(({ id }) => id).join('\n'));
+  if (tasks.length === 0) throw new Error('--only matches no task; --list shows them');
+  const begin = performance.now();
+  const folder = mkdtempSync(join(tmpdir(), 'lowrank-bench-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
+
+  const { results, versions } = await run(tasks, options, folder);
+  const partial = options.quick || options.only !== undefined;
+  const document = {
+    date: new Date().toISOString(),
+    command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+    minutes: Math.round((performance.now() - begin) / 6000) / 10,
+    machine: machine(),
+    threads: options.threads,
+    rounds: options.rounds,
+    versions,
+    ...(!options.growth && !options.quick && { targets: judged(results, partial) }),
+    results,
+  };
+  const places = partial ? PARTIAL : WHOLE;
+  if (partial) rmSync(places.data, { recursive: true, force: true });
+  mkdirSync(places.data, { recursive: true });
+  const name = options.growth ? 'growth.json' : 'table.json';
+  writeFileSync(join(places.data, name), withoutPaths(`${JSON.stringify(document, null, 2)}\n`));
+  for (const path of render(places)) log(`wrote ${path}`);
+}
+
+main().then(
+  () => process.exit(),
+  (error) => {
+    log(error.message);
+    process.exit(1);
+  },
+);

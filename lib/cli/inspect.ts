@@ -1,0 +1,121 @@
+import { type Command, Option } from 'commander';
+import { type InspectReport, inspectCheckpoint, type MatrixSpectrum } from '../edit/inspect.js';
+import { FAMILIES } from '../model/families.js';
+import { formatBytes, formatCount, formatShape } from './format.js';
+import { interruptible } from './interrupt.js';
+import { wholeNumber } from './options.js';
+import { printable } from './printable.js';
+import { ProgressLine } from './progress.js';
+import { sparkline } from './sparkline.js';
+import { type Column, formatTable } from './table.js';
+import type { Output, Terminal } from './terminal.js';
+
+interface InspectFlags {
+  readonly spectrum?: boolean;
+  readonly tensor?: string;
+  readonly family?: string;
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+/** `lowrank inspect`: what a checkpoint holds, and how far its matrices are from full rank. */
+export function addInspectCommand(program: Command, terminal: Terminal): void {
+  program
+    .command('inspect')
+    .description('list the layers, types and tensors of a checkpoint')
+    .argument('<checkpoint>', 'a folder or a .safetensors file')
+    .option('--spectrum', 'compute the singular values: takes a decomposition of each matrix')
+    .option('--tensor <glob>', 'only tensors with such names')
+    .addOption(
+      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+        FAMILIES.map(({ name }) => name),
+      ),
+    )
+    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--json', 'print one JSON document on standard output')
+    .action((checkpoint: string, flags: InspectFlags) => runInspect(checkpoint, flags, terminal));
+}
+
+async function runInspect(checkpoint: string, flags: InspectFlags, terminal: Terminal): Promise<void> {
+  const { spectrum, tensor: tensors, family, threads } = flags;
+  const progress = new ProgressLine(terminal.err);
+  let report: InspectReport;
+  try {
+    report = await interruptible(
+      (signal) =>
+        inspectCheckpoint(checkpoint, { spectrum, tensors, family, threads, signal, onProgress: progress.show }),
+      (again) => {
+        progress.end();
+        if (!again) terminal.err.lines(['stopping; once more to stop at once']);
+      },
+    );
+  } finally {
+    progress.end();
+  }
+  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
+  else printReport(report, terminal.out);
+}
+
+const TENSOR_COLUMNS: readonly Column[] = [
+  { title: 'tensor' },
+  { title: 'type' },
+  { title: 'shape' },
+  { title: 'dtype' },
+  { title: 'parameters', align: 'right' },
+  { title: 'size', align: 'right' },
+];
+
+function printReport(report: InspectReport, output: Output): void {
+  const { bold } = output.colors;
+  const { path, format, family, layers, types, parameters, bytes, tensors, spectra } = report;
+  output.lines([
+    printable(path),
+    `${format}, ${tensors.length} ${tensors.length === 1 ? 'tensor' : 'tensors'}, ${formatCount(parameters)} parameters, ${formatBytes(bytes)}`,
+    family === undefined
+      ? 'family unknown: choose tensors by name, or the family with --family'
+      : `family ${family}, layers 0 to ${layers! - 1}, types ${types.join(' ')}`,
+    '',
+  ]);
+  if (spectra !== undefined) {
+    output.lines(formatTable(SPECTRUM_COLUMNS, spectra.map(spectrumRow), output.columns, bold));
+    return;
+  }
+  const rows = tensors.map((tensor) => [
+    tensor.name,
+    tensor.types.join(','),
+    formatShape(tensor.shape),
+    tensor.dtype,
+    formatCount(tensor.parameters),
+    formatBytes(tensor.bytes),
+  ]);
+  output.lines(formatTable(TENSOR_COLUMNS, rows, output.columns, bold));
+}
+
+const SPECTRUM_COLUMNS: readonly Column[] = [
+  { title: 'tensor' },
+  { title: 'shape' },
+  { title: 'rank', align: 'right' },
+  { title: 'effective', align: 'right' },
+  { title: 'k 90 %', align: 'right' },
+  { title: 'k 95 %', align: 'right' },
+  { title: 'k 99 %', align: 'right' },
+  { title: 'noise edge', align: 'right' },
+  { title: 'break-even', align: 'right' },
+  { title: 'singular values' },
+];
+
+function spectrumRow(spectrum: MatrixSpectrum): string[] {
+  const { tensor, matrix, shape } = spectrum;
+  return [
+    matrix === undefined ? tensor : `${tensor} [${matrix}]`,
+    formatShape(shape),
+    String(spectrum.rank),
+    spectrum.effectiveRank.toFixed(1),
+    String(spectrum.energyRank90),
+    String(spectrum.energyRank95),
+    String(spectrum.energyRank99),
+    String(spectrum.marchenkoPasturRank),
+    spectrum.breakEvenRank.toFixed(1),
+    sparkline(spectrum.singularValues),
+  ];
+}

@@ -1,0 +1,193 @@
+import { type Command, Option } from 'commander';
+import { type Edit, type EditPlan, nameOf } from '../edit/plan.js';
+import { type EditedMatrix, type EditReport, editCheckpoint, planCheckpoint } from '../edit/run.js';
+import { asKind, type Intervention, KINDS, paperIntervention, parseAt, parseTensorSpec } from '../edit/spec.js';
+import { LowRankError } from '../errors.js';
+import { METHODS, type Method } from '../lowrank/approximate.js';
+import { FAMILIES } from '../model/families.js';
+import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from './format.js';
+import { interruptible } from './interrupt.js';
+import { collect, decimal, wholeNumber } from './options.js';
+import { printable } from './printable.js';
+import { ProgressLine } from './progress.js';
+import { type Column, formatTable } from './table.js';
+import type { Output, Terminal } from './terminal.js';
+
+interface LaserFlags {
+  readonly out?: string;
+  readonly at?: readonly string[];
+  readonly tensor?: readonly string[];
+  readonly lnum?: number;
+  readonly lname?: string;
+  readonly rate?: number;
+  readonly intervention: string;
+  readonly method: Method;
+  readonly threads?: number;
+  readonly family?: string;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  lowrank laser gpt-j -o gpt-j-laser --at 26:fc_in:0.01
+  lowrank laser llama -o llama-laser --at 28-31:mlp:0.1 --at 30:q_proj,k_proj:0.5
+  lowrank laser gpt-j -o gpt-j-laser --lnum 26 --lname fc_in --rate 9.9
+  lowrank laser model -o pruned --intervention dropout --tensor 'blocks.*.ffn.weight:0.9'
+
+Types: q_proj k_proj v_proj out_proj fc_in fc_up fc_out, attn, mlp, all, and dont (a plain copy).
+Layers: 26, 20-27, 0,2,5-7 or all. rho is the share of the rank that stays: k = floor(rho min(m, n)).`;
+
+/** `lowrank laser`: edits matrices of a checkpoint and writes the result. */
+export function addLaserCommand(program: Command, terminal: Terminal): void {
+  program
+    .command('laser')
+    .description('replace weight matrices of a checkpoint by approximations of lower rank')
+    .argument('<checkpoint>', 'a folder or a .safetensors file; never modified')
+    .option('-o, --out <path>', 'where to write the result; must not exist')
+    .option('--at <layers:types:rho>', 'an intervention; may be repeated', collect)
+    .option('--tensor <glob:rho>', 'an intervention on tensors by name; may be repeated', collect)
+    .option('--lnum <n>', "the paper's flag: the layer, -1 for all", wholeNumber(-1))
+    .option('--lname <type>', "the paper's flag: the type")
+    .option('--rate <rate>', "the paper's flag: 0 keeps all, 10 nothing, 9.9 a hundredth", decimal)
+    .addOption(new Option('--intervention <kind>', 'what to do').choices(KINDS).default(KINDS[0]))
+    .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
+    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .addOption(
+      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+        FAMILIES.map(({ name }) => name),
+      ),
+    )
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((checkpoint: string, flags: LaserFlags) => runLaser(checkpoint, flags, terminal));
+}
+
+async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Terminal): Promise<void> {
+  const interventions = readInterventions(flags);
+  const { out, family, method, threads } = flags;
+  if (flags.dryRun) {
+    const plan = await planCheckpoint(checkpoint, { interventions, family, method, threads });
+    if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
+    else printPlan(plan, terminal.out);
+    return;
+  }
+  if (out === undefined) throw wrongUsage('where to write the result is not said: give -o <path>, or --dry-run');
+
+  const progress = new ProgressLine(terminal.err);
+  let report: EditReport;
+  try {
+    report = await interruptible(
+      (signal) =>
+        editCheckpoint(checkpoint, out, {
+          ...{ interventions, family, method, threads, signal },
+          onProgress: progress.show,
+        }),
+      (again) => {
+        progress.end();
+        terminal.err.lines([
+          again
+            ? `stopped; beside ${printable(out)} an unfinished copy may be left, its name begins with a dot`
+            : 'stopping and removing what was written; once more to stop at once',
+        ]);
+      },
+    );
+  } finally {
+    progress.end();
+  }
+  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
+  else printReport(report, terminal.out);
+}
+
+/** @throws {@link LowRankError} `ERR_ARGUMENT` when a flag is wrong, or none says what to edit. */
+function readInterventions({ at = [], tensor = [], intervention, ...paper }: LaserFlags): Intervention[] {
+  const kind = asKind(intervention);
+  const interventions = [
+    ...at.map((spec) => parseAt(spec, kind)),
+    ...tensor.map((spec) => parseTensorSpec(spec, kind)),
+  ];
+  const { lnum, lname, rate } = paper;
+  if (lnum !== undefined || lname !== undefined || rate !== undefined) {
+    if (lname === undefined) throw wrongUsage('--lnum and --rate need --lname <type>');
+    // `dont` is about no layer, and zeroing knows no share.
+    const needless = {
+      lnum: lname === 'dont' ? -1 : undefined,
+      rate: lname === 'dont' ? 0 : kind === 'zero' ? 10 : undefined,
+    };
+    const flags = { lnum: lnum ?? needless.lnum, rate: rate ?? needless.rate };
+    if (flags.lnum === undefined) throw wrongUsage('--lname needs --lnum <n>, -1 for all layers');
+    if (flags.rate === undefined) throw wrongUsage('--lname needs --rate <rate>, from 0 to 10');
+    interventions.push(paperIntervention({ lname, lnum: flags.lnum, rate: flags.rate }, kind));
+  }
+  if (interventions.length === 0) {
+    throw wrongUsage('what to edit is not said: give --at, --tensor, or --lnum with --lname and --rate');
+  }
+  return interventions;
+}
+
+function wrongUsage(message: string): LowRankError {
+  return new LowRankError('ERR_ARGUMENT', message);
+}
+
+const PLAN_COLUMNS: readonly Column[] = [
+  { title: 'tensor' },
+  { title: 'shape' },
+  { title: 'dtype' },
+  { title: 'intervention' },
+  { title: 'k', align: 'right' },
+];
+
+function printPlan({ edits, family, memory }: EditPlan, output: Output): void {
+  const { bold } = output.colors;
+  if (family !== undefined) output.lines([`family ${family}`]);
+  const rows = edits.map((edit) => [
+    nameOf(edit),
+    formatShape(edit.shape),
+    edit.dtype,
+    edit.identity ? 'none (all is kept)' : edit.intervention.kind,
+    formatRank(edit),
+  ]);
+  if (rows.length > 0) output.lines(formatTable(PLAN_COLUMNS, rows, output.columns, bold));
+  output.lines([
+    `${edits.length} ${edits.length === 1 ? 'matrix' : 'matrices'}, nothing written`,
+    `memory predicted ${formatBytes(memory.total)} (buffers ${formatBytes(memory.buffers)}, native ${formatBytes(memory.native)})`,
+  ]);
+}
+
+const REPORT_COLUMNS: readonly Column[] = [
+  { title: 'tensor' },
+  { title: 'shape' },
+  { title: 'k', align: 'right' },
+  { title: 'energy kept', align: 'right' },
+  { title: 'relative error', align: 'right' },
+  { title: 'method' },
+  { title: 'seconds', align: 'right' },
+];
+
+function printReport({ edits, memory, out, seconds }: EditReport, output: Output): void {
+  const { bold, green } = output.colors;
+  const rows = edits.map((edit) => [
+    nameOf(edit),
+    formatShape(edit.shape),
+    formatRank(edit),
+    formatShare(edit.keptEnergy),
+    formatError(edit.relativeError),
+    methodOf(edit),
+    edit.seconds.toFixed(2),
+  ]);
+  if (rows.length > 0) output.lines(formatTable(REPORT_COLUMNS, rows, output.columns, bold));
+  output.lines([
+    `memory predicted ${formatBytes(memory.predicted.total)}, measured ${formatBytes(memory.measured.peakRss)} (native ${formatBytes(memory.measured.nativePeak)})`,
+    `${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`,
+  ]);
+}
+
+function formatRank({ rank, shape }: Pick<Edit, 'rank' | 'shape'>): string {
+  return rank === undefined ? '' : `${rank} of ${Math.min(...shape.slice(-2))}`;
+}
+
+function methodOf({ certificate, intervention, rank, shape }: EditedMatrix): string {
+  if (certificate !== undefined) return certificate.method;
+  return rank === Math.min(...shape.slice(-2)) ? 'unchanged' : intervention;
+}

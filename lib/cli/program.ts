@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { LowRankError } from '../errors.js';
+import { addDoctorCommand } from './doctor.js';
+import { addInspectCommand } from './inspect.js';
+import { Interrupted } from './interrupt.js';
+import { addLaserCommand } from './laser.js';
+import { printable } from './printable.js';
+import type { Terminal } from './terminal.js';
+
+/** What the process ends with. */
+export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+/**
+ * Runs the command line.
+ *
+ * @param args without the names of the program and of Node
+ * @returns one of {@link EXIT}
+ */
+export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+  const program = new Command('lowrank')
+    .description('Low-rank approximation of model weights: LASER on real checkpoints.')
+    .version(version())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out.write(text),
+      writeErr: (text) => terminal.err.write(text),
+      // Told below, like every other failure.
+      outputError: () => undefined,
+      getOutHelpWidth: () => terminal.out.columns ?? 100,
+      getErrHelpWidth: () => terminal.err.columns ?? 100,
+      getOutHasColors: () => terminal.out.colors.isColorSupported,
+      getErrHasColors: () => terminal.err.colors.isColorSupported,
+    });
+  addLaserCommand(program, terminal);
+  addInspectCommand(program, terminal);
+  addDoctorCommand(program, terminal);
+
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return EXIT.done;
+  } catch (error) {
+    return tell(error, args, program, terminal);
+  }
+}
+
+/** Says what went wrong, and answers with the exit code. */
+function tell(error: unknown, args: readonly string[], program: Command, terminal: Terminal): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
+  // Help that was shown because no command was given says enough.
+  if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
+
+  const { message, hint, code, exit } = understand(error, helpFor(args, program));
+  if (args.includes('--json')) terminal.out.lines([JSON.stringify({ error: { code, message, hint } }, null, 2)]);
+  const { red, dim } = terminal.err.colors;
+  terminal.err.lines([`${red('error:')} ${printable(message)}`]);
+  if (hint !== undefined) terminal.err.lines([`${dim('hint:')} ${printable(hint)}`]);
+  if (process.env.LOWRANK_DEBUG && error instanceof Error) terminal.err.lines([describeStack(error)]);
+  return exit;
+}
+
+interface Failure {
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly code: string;
+  readonly exit: number;
+}
+
+function helpFor(args: readonly string[], program: Command): string {
+  const command = program.commands.find((candidate) => candidate.name() === args[0]);
+  return `See: lowrank ${command === undefined ? '' : `${command.name()} `}--help`;
+}
+
+function understand(error: unknown, help: string): Failure {
+  if (error instanceof Interrupted) {
+    return {
+      message: 'interrupted, nothing was written',
+      hint: undefined,
+      code: 'ERR_INTERRUPTED',
+      exit: EXIT.interrupted,
+    };
+  }
+  if (error instanceof CommanderError) {
+    const message = error.message.replace(/^error: /, '');
+    return { message, hint: help, code: 'ERR_ARGUMENT', exit: EXIT.usage };
+  }
+  if (error instanceof LowRankError) {
+    const wrongUsage = error.code === 'ERR_ARGUMENT';
+    const hint = error.hint ?? (wrongUsage ? help : undefined);
+    return { message: error.message, hint, code: error.code, exit: wrongUsage ? EXIT.usage : EXIT.failed };
+  }
+  return {
+    message: error instanceof Error ? error.message : String(error),
+    hint: 'This was not foreseen: please report it, with what LOWRANK_DEBUG=1 adds.',
+    code: 'ERR_UNEXPECTED',
+    exit: EXIT.failed,
+  };
+}
+
+function describeStack(error: Error): string {
+  const stack = error.stack ?? error.message;
+  return error.cause instanceof Error ? `${stack}\ncaused by: ${describeStack(error.cause)}` : stack;
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

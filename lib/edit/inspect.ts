@@ -1,0 +1,169 @@
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import { open } from '../checkpoint/open.js';
+import { describe, LowRankError } from '../errors.js';
+import { singularValues } from '../linalg/svd.js';
+import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
+import { Model } from '../model/model.js';
+import { tensorsNamed } from '../model/names.js';
+import { recognise } from '../model/recognise.js';
+import type { LayerType } from '../model/types.js';
+import { toFloat32 } from '../tensor/convert.js';
+import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { elements } from '../tensor/tensor.js';
+import { type EditProgress, Progress } from './progress.js';
+
+export interface InspectOptions {
+  /** A glob: only these tensors are listed, and analysed. */
+  readonly tensors?: string;
+  /** Also compute the singular values: of the chosen tensors, else of a known family's matrices, else of all matrices. */
+  readonly spectrum?: boolean;
+  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  readonly family?: string;
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: EditProgress) => void;
+}
+
+/** A tensor, and the types of which it is a matrix, or has a part. */
+export interface InspectedTensor extends TensorInfo {
+  readonly parameters: number;
+  readonly layer: number | undefined;
+  readonly types: readonly LayerType[];
+}
+
+/** The singular values of one matrix, and what they say of its rank. */
+export interface MatrixSpectrum extends Spectrum {
+  readonly tensor: string;
+  /** Which matrix of a 3D tensor; undefined for a 2D one. */
+  readonly matrix: number | undefined;
+  readonly shape: readonly [m: number, n: number];
+  /** All min(m, n), descending. */
+  readonly singularValues: readonly number[];
+}
+
+export interface InspectReport {
+  readonly path: string;
+  readonly format: Checkpoint['format'];
+  readonly family: string | undefined;
+  /** How many layers the family's matrices are in. */
+  readonly layers: number | undefined;
+  /** What may stand as a type in an intervention on this model. */
+  readonly types: readonly LayerType[];
+  /** Of the tensors listed. */
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly tensors: readonly InspectedTensor[];
+  /** Undefined unless asked for. */
+  readonly spectra: readonly MatrixSpectrum[] | undefined;
+}
+
+/**
+ * Lists what a checkpoint holds and, on request, how far its matrices are from full rank.
+ *
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` when no tensor has such a name; `ERR_NOT_FINITE` for a matrix with a NaN or
+ * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no float matrix; as `open` does.
+ */
+export async function inspectCheckpoint(path: string, options: InspectOptions = {}): Promise<InspectReport> {
+  const checkpoint = await open(path);
+  try {
+    const model = modelOf(checkpoint, options.family);
+    const { tensors } = options;
+    const chosen = tensors === undefined ? [...checkpoint.tensors.values()] : tensorsNamed(checkpoint, tensors);
+    const listed = chosen.map((info) => inspected(info, model));
+    return {
+      path: checkpoint.path,
+      format: checkpoint.format,
+      family: model?.family.name,
+      layers: model?.layers,
+      types: model?.types ?? [],
+      parameters: sum(listed.map(({ parameters }) => parameters)),
+      bytes: sum(listed.map(({ bytes }) => bytes)),
+      tensors: listed,
+      spectra: options.spectrum ? await spectra(checkpoint, analysed(listed, options, model), options) : undefined,
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** A checkpoint of no known family can be looked at too; a family that was named must fit. */
+function modelOf(checkpoint: Checkpoint, family: string | undefined): Model | undefined {
+  if (family === undefined && recognise(checkpoint.config) === undefined) return undefined;
+  try {
+    return new Model(checkpoint, family);
+  } catch (error) {
+    // Such as the tokenizer's or an adapter's tensors beside a model's config.json.
+    if (family === undefined && error instanceof LowRankError && error.code === 'ERR_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor {
+  const role = model?.roleOf(info.name);
+  return { ...info, parameters: elements(info.shape), layer: role?.layer, types: role?.types ?? [] };
+}
+
+function analysed(listed: readonly InspectedTensor[], { tensors }: InspectOptions, model: Model | undefined) {
+  const isMatrix = ({ shape, dtype }: TensorInfo) =>
+    (shape.length === 2 || shape.length === 3) && !shape.includes(0) && isFloatDType(dtype);
+  if (tensors === undefined) {
+    return listed.filter((info) => isMatrix(info) && (model === undefined || info.types.length > 0));
+  }
+  const other = listed.find((info) => !isMatrix(info));
+  if (other !== undefined) {
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${other.name}: ${other.dtype} ${describe(other.shape)} is no float matrix`,
+      {
+        hint: 'Choose fewer tensors.',
+      },
+    );
+  }
+  return listed;
+}
+
+async function spectra(
+  checkpoint: Checkpoint,
+  tensors: readonly InspectedTensor[],
+  { threads, signal, onProgress }: InspectOptions,
+): Promise<MatrixSpectrum[]> {
+  const progress = new Progress(
+    tensors.map(({ bytes }) => bytes),
+    onProgress,
+  );
+  const found: MatrixSpectrum[] = [];
+  for (const { name, bytes, shape, dtype } of tensors) {
+    signal?.throwIfAborted();
+    progress.working(name, bytes, 0);
+    const data = toFloat32(await checkpoint.read(name), dtype as FloatDType);
+    const s = (await valuesOf(name, { data, shape }, { threads, signal })).data;
+    const [m, n] = shape.slice(-2) as [number, number];
+    const rank = Math.min(m, n);
+    for (let at = 0; at < s.length; at += rank) {
+      const own = s.subarray(at, at + rank);
+      found.push({
+        tensor: name,
+        matrix: shape.length === 3 ? at / rank : undefined,
+        shape: [m, n],
+        ...analyseSpectrum(own, m, n),
+        singularValues: [...own],
+      });
+    }
+    progress.finished(name, bytes);
+  }
+  return found;
+}
+
+/** The linear algebra knows no names: a fault in the numbers is told with the tensor's. */
+async function valuesOf(name: string, ...call: Parameters<typeof singularValues>) {
+  try {
+    return await singularValues(...call);
+  } catch (error) {
+    if (!(error instanceof LowRankError) || error.code !== 'ERR_NOT_FINITE') throw error;
+    throw new LowRankError(error.code, `${name}: ${error.message}`, { hint: error.hint, cause: error });
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, x) => total + x, 0);
+}

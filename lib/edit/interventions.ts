@@ -1,0 +1,44 @@
+import type { ComputeOptions } from '../lowrank/approximate.js';
+import type { Certificate } from '../lowrank/certificate.js';
+import { laser } from '../lowrank/laser.js';
+import type { Edit } from './plan.js';
+import { prune } from './prune.js';
+
+/** What a rank reduction says of itself: one certificate for each matrix of a batch, and one for all. */
+export interface Certified {
+  readonly certificate: Certificate;
+  readonly certificates: readonly Certificate[];
+}
+
+/**
+ * Does an edit's intervention.
+ *
+ * @param data the numbers of `edit.shape`, finite; they may be overwritten
+ * @returns the new numbers, which may be `data`, and for a rank reduction its certificates
+ */
+export async function intervene(
+  edit: Edit,
+  data: Float32Array,
+  options: ComputeOptions,
+): Promise<{ data: Float32Array; certified: Certified | undefined }> {
+  const { intervention, shape, rank, threshold } = edit;
+  switch (intervention.kind) {
+    case 'zero':
+      data.fill(0);
+      return { data, certified: undefined };
+    case 'dropout': {
+      const [m, n] = shape.slice(-2) as [number, number];
+      if (threshold !== undefined) {
+        for (let at = 0; at < data.length; at += m * n) prune(data.subarray(at, at + m * n), threshold);
+      }
+      return { data, certified: undefined };
+    }
+    case 'rank-reduction': {
+      const { value, ...certified } = await laser.certified(
+        { data, shape },
+        { ...options, rank: rank!, inPlace: true },
+      );
+      return { data: value.data, certified };
+    }
+  }
+}

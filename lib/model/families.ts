@@ -1,0 +1,295 @@
+import type { MatrixType } from './types.js';
+
+/**
+ * How several matrices share one tensor.
+ *
+ * - `thirds`: q, k and v one after the other, equally large
+ * - `heads`: q, k and v one after the other, sized by the heads that config.json states (k and v may have fewer than q)
+ * - `interleaved`: for each head its q, k and v
+ * - `halves`: gate, then up
+ */
+export type Fusion = 'thirds' | 'heads' | 'interleaved' | 'halves';
+
+/** The part that one matrix is of a fused tensor. */
+export interface Part {
+  readonly fusion: Fusion;
+  /** Along which axis of the stored tensor the matrices lie side by side. */
+  readonly axis: 'rows' | 'columns';
+  /** Which of them: q, k, v or gate, up. */
+  readonly index: 0 | 1 | 2;
+}
+
+/** Where a matrix is stored. */
+export interface Stored {
+  /** What follows the layer's number in the tensor's name; `#` stands for the number of an expert. */
+  readonly name: string;
+  /** Absent when the tensor is the matrix. */
+  readonly part?: Part;
+}
+
+/** One way in which a family's checkpoints name their tensors. */
+export interface Layout {
+  /** What stands before the layer's number; the first that a checkpoint uses counts, others in it are other models. */
+  readonly prefixes: readonly string[];
+  /** All places of a matrix: a layer of experts has several, and a checkpoint has only some of those listed. */
+  readonly matrices: Readonly<Partial<Record<MatrixType, readonly Stored[]>>>;
+}
+
+export interface Family {
+  readonly name: string;
+  /** `model_type` in config.json. */
+  readonly modelTypes: readonly string[];
+  /** The names in `architectures`, without what the class is for (`ForCausalLM`, `Model`, ...). */
+  readonly architectures: readonly string[];
+  /** `in x out` for GPT-2's Conv1D: x W; `out x in` for everything else: x W^T. */
+  readonly orientation: 'out x in' | 'in x out';
+  readonly layouts: readonly Layout[];
+}
+
+const whole = (...names: string[]): readonly Stored[] => names.map((name) => ({ name }));
+
+const fused = (name: string, fusion: Fusion, axis: Part['axis'], index: Part['index']): readonly Stored[] => [
+  { name, part: { fusion, axis, index } },
+];
+
+const qkv = (name: string, fusion: Fusion, axis: Part['axis'] = 'rows') => ({
+  q_proj: fused(name, fusion, axis, 0),
+  k_proj: fused(name, fusion, axis, 1),
+  v_proj: fused(name, fusion, axis, 2),
+});
+
+const gpt2Block: Layout['matrices'] = {
+  ...qkv('attn.c_attn.weight', 'thirds', 'columns'),
+  out_proj: whole('attn.c_proj.weight'),
+  fc_in: whole('mlp.c_fc.weight'),
+  fc_out: whole('mlp.c_proj.weight'),
+};
+
+/** Decoders kept beside a vision tower have prefixes of their own, which no tower uses. */
+const DECODER_PREFIXES = ['model.layers.', 'model.language_model.layers.', 'language_model.model.layers.', 'layers.'];
+
+/**
+ * The families whose matrices are known by (layer, type). The names are those of the transformers library's state
+ * dicts; the types follow the LASER paper's code, where `fc_in` of a gated model is its gate.
+ */
+export const FAMILIES: readonly Family[] = [
+  {
+    name: 'gptj',
+    modelTypes: ['gptj'],
+    architectures: ['GPTJ'],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: ['transformer.h.', 'h.'],
+        matrices: {
+          q_proj: whole('attn.q_proj.weight'),
+          k_proj: whole('attn.k_proj.weight'),
+          v_proj: whole('attn.v_proj.weight'),
+          out_proj: whole('attn.out_proj.weight'),
+          fc_in: whole('mlp.fc_in.weight'),
+          fc_out: whole('mlp.fc_out.weight'),
+        },
+      },
+    ],
+  },
+  {
+    name: 'llama',
+    modelTypes: [
+      ...[
+        'llama',
+        'mistral',
+        'ministral',
+        'ministral3',
+        'mistral3',
+        'mixtral',
+        'qwen2',
+        'qwen2_moe',
+        'qwen3',
+        'qwen3_moe',
+      ],
+      ...['gemma', 'gemma2', 'gemma3', 'gemma3_text', 'vaultgemma', 'olmo', 'olmo2', 'olmo3', 'olmoe', 'stablelm'],
+      ...['granite', 'cohere', 'cohere2', 'smollm3', 'seed_oss', 'exaone4', 'ernie4_5', 'helium', 'bitnet'],
+    ],
+    architectures: [
+      ...[
+        'Llama',
+        'Mistral',
+        'Ministral',
+        'Ministral3',
+        'Mistral3',
+        'Mixtral',
+        'Qwen2',
+        'Qwen2Moe',
+        'Qwen3',
+        'Qwen3Moe',
+      ],
+      ...['Gemma', 'Gemma2', 'Gemma3', 'VaultGemma', 'Olmo', 'Olmo2', 'Olmo3', 'Olmoe', 'StableLm'],
+      ...['Granite', 'Cohere', 'Cohere2', 'SmolLM3', 'SeedOss', 'Exaone4', 'Ernie4_5', 'Helium', 'BitNet'],
+    ],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: DECODER_PREFIXES,
+        matrices: {
+          q_proj: whole('self_attn.q_proj.weight'),
+          k_proj: whole('self_attn.k_proj.weight'),
+          v_proj: whole('self_attn.v_proj.weight'),
+          out_proj: whole('self_attn.o_proj.weight'),
+          // A layer of experts stores them one by one, or all in one tensor [experts, out, in].
+          fc_in: [
+            ...whole('mlp.gate_proj.weight', 'mlp.experts.#.gate_proj.weight', 'block_sparse_moe.experts.#.w1.weight'),
+            ...fused('mlp.experts.gate_up_proj', 'halves', 'rows', 0),
+          ],
+          fc_up: [
+            ...whole('mlp.up_proj.weight', 'mlp.experts.#.up_proj.weight', 'block_sparse_moe.experts.#.w3.weight'),
+            ...fused('mlp.experts.gate_up_proj', 'halves', 'rows', 1),
+          ],
+          fc_out: whole(
+            'mlp.down_proj.weight',
+            'mlp.experts.#.down_proj.weight',
+            'block_sparse_moe.experts.#.w2.weight',
+            'mlp.experts.down_proj',
+          ),
+        },
+      },
+    ],
+  },
+  {
+    name: 'phi',
+    modelTypes: ['phi', 'phi-msft'],
+    architectures: ['Phi'],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: ['model.layers.', 'layers.'],
+        matrices: {
+          q_proj: whole('self_attn.q_proj.weight'),
+          k_proj: whole('self_attn.k_proj.weight'),
+          v_proj: whole('self_attn.v_proj.weight'),
+          out_proj: whole('self_attn.dense.weight'),
+          fc_in: whole('mlp.fc1.weight'),
+          fc_out: whole('mlp.fc2.weight'),
+        },
+      },
+      {
+        // The code that came with the weights before transformers had the model.
+        prefixes: ['transformer.h.', 'h.'],
+        matrices: {
+          ...qkv('mixer.Wqkv.weight', 'heads'),
+          out_proj: whole('mixer.out_proj.weight'),
+          fc_in: whole('mlp.fc1.weight'),
+          fc_out: whole('mlp.fc2.weight'),
+        },
+      },
+    ],
+  },
+  {
+    name: 'phi3',
+    modelTypes: ['phi3'],
+    architectures: ['Phi3'],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: ['model.layers.', 'layers.'],
+        matrices: {
+          ...qkv('self_attn.qkv_proj.weight', 'heads'),
+          out_proj: whole('self_attn.o_proj.weight'),
+          fc_in: fused('mlp.gate_up_proj.weight', 'halves', 'rows', 0),
+          fc_up: fused('mlp.gate_up_proj.weight', 'halves', 'rows', 1),
+          fc_out: whole('mlp.down_proj.weight'),
+        },
+      },
+    ],
+  },
+  {
+    name: 'bert',
+    modelTypes: ['bert', 'roberta', 'xlm-roberta', 'camembert', 'electra', 'data2vec-text'],
+    architectures: ['Bert', 'Roberta', 'XLMRoberta', 'Camembert', 'Electra', 'Data2VecText'],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: [
+          ...['bert.encoder.layer.', 'roberta.encoder.layer.', 'electra.encoder.layer.'],
+          ...['data2vec_text.encoder.layer.', 'encoder.layer.'],
+        ],
+        matrices: {
+          q_proj: whole('attention.self.query.weight'),
+          k_proj: whole('attention.self.key.weight'),
+          v_proj: whole('attention.self.value.weight'),
+          out_proj: whole('attention.output.dense.weight'),
+          fc_in: whole('intermediate.dense.weight'),
+          fc_out: whole('output.dense.weight'),
+        },
+      },
+    ],
+  },
+  {
+    name: 'distilbert',
+    modelTypes: ['distilbert'],
+    architectures: ['DistilBert'],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: ['distilbert.transformer.layer.', 'transformer.layer.'],
+        matrices: {
+          q_proj: whole('attention.q_lin.weight'),
+          k_proj: whole('attention.k_lin.weight'),
+          v_proj: whole('attention.v_lin.weight'),
+          out_proj: whole('attention.out_lin.weight'),
+          fc_in: whole('ffn.lin1.weight'),
+          fc_out: whole('ffn.lin2.weight'),
+        },
+      },
+    ],
+  },
+  {
+    name: 'gpt2',
+    modelTypes: ['gpt2'],
+    architectures: ['GPT2'],
+    orientation: 'in x out',
+    layouts: [{ prefixes: ['transformer.h.', 'h.'], matrices: gpt2Block }],
+  },
+  {
+    name: 'gpt_neox',
+    modelTypes: ['gpt_neox'],
+    architectures: ['GPTNeoX'],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: ['gpt_neox.layers.', 'layers.'],
+        matrices: {
+          ...qkv('attention.query_key_value.weight', 'interleaved'),
+          out_proj: whole('attention.dense.weight'),
+          fc_in: whole('mlp.dense_h_to_4h.weight'),
+          fc_out: whole('mlp.dense_4h_to_h.weight'),
+        },
+      },
+    ],
+  },
+  {
+    name: 'opt',
+    modelTypes: ['opt'],
+    architectures: ['OPT'],
+    orientation: 'out x in',
+    layouts: [
+      {
+        prefixes: ['model.decoder.layers.', 'decoder.layers.'],
+        matrices: {
+          q_proj: whole('self_attn.q_proj.weight'),
+          k_proj: whole('self_attn.k_proj.weight'),
+          v_proj: whole('self_attn.v_proj.weight'),
+          out_proj: whole('self_attn.out_proj.weight'),
+          fc_in: whole('fc1.weight'),
+          fc_out: whole('fc2.weight'),
+        },
+      },
+    ],
+  },
+  {
+    name: 'decision_transformer',
+    modelTypes: ['decision_transformer'],
+    architectures: ['DecisionTransformer', 'DecisionTransformerGPT2'],
+    orientation: 'in x out',
+    layouts: [{ prefixes: ['encoder.h.', 'h.'], matrices: gpt2Block }],
+  },
+];

@@ -1,0 +1,80 @@
+import { describe, LowRankError } from '../errors.js';
+import type { Part } from './families.js';
+import type { Range, Slice } from './slice.js';
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** How many attention heads a layer has, and how wide each is. */
+interface Heads {
+  readonly query: number;
+  readonly keyValue: number;
+  readonly width: number;
+}
+
+/**
+ * The rows or columns that one matrix takes of a fused tensor.
+ *
+ * @param tensor its name, for messages
+ * @throws {@link LowRankError} `ERR_SHAPE` when the tensor's size contradicts config.json, `ERR_UNSUPPORTED` when
+ * config.json does not state the heads.
+ */
+export function sliceOfPart(part: Part, tensor: string, shape: readonly number[], config: Config): Slice {
+  const length = shape.at(part.axis === 'rows' ? -2 : -1);
+  if (shape.length < 2 || length === undefined) throw misfit(tensor, `shape ${describe(shape)} is no matrix`);
+  return { axis: part.axis, ranges: ranges(part, tensor, length, config) };
+}
+
+function ranges({ fusion, axis, index }: Part, tensor: string, length: number, config: Config): Range[] {
+  if (fusion === 'thirds' || fusion === 'halves') {
+    const parts = fusion === 'thirds' ? 3 : 2;
+    if (length % parts !== 0) throw misfit(tensor, `${length} ${axis} are not ${parts} equal parts`);
+    const size = length / parts;
+    return [[index * size, (index + 1) * size]];
+  }
+
+  const { query, keyValue, width } = headsOf(config, tensor);
+  if (fusion === 'heads') {
+    const sizes = [query * width, keyValue * width, keyValue * width];
+    if (sizes[0]! + sizes[1]! + sizes[2]! !== length) {
+      throw misfit(tensor, `${length} ${axis} are not ${query} + 2 x ${keyValue} heads of ${width}`);
+    }
+    const start = sizes.slice(0, index).reduce((sum, size) => sum + size, 0);
+    return [[start, start + sizes[index]!]];
+  }
+
+  const size = length / (3 * query);
+  if (!Number.isInteger(size)) throw misfit(tensor, `${length} ${axis} are not q, k and v of ${query} heads`);
+  return Array.from({ length: query }, (_, head) => [(3 * head + index) * size, (3 * head + index + 1) * size]);
+}
+
+function headsOf(config: Config, tensor: string): Heads {
+  const query = count(config, ['num_attention_heads', 'n_head']);
+  const hidden = count(config, ['hidden_size', 'n_embd']);
+  if (query === undefined || hidden === undefined) {
+    throw new LowRankError('ERR_UNSUPPORTED', `${tensor}: q, k and v share this tensor, and no config.json says how`, {
+      hint: 'Put config.json beside the weights (it states num_attention_heads and hidden_size), or edit the tensor whole: attn.',
+    });
+  }
+  return {
+    query,
+    keyValue: count(config, ['num_key_value_heads', 'n_head_kv']) ?? query,
+    width: count(config, ['head_dim']) ?? hidden / query,
+  };
+}
+
+function count(config: Config, names: readonly string[]): number | undefined {
+  const name = names.find((candidate) => config[candidate] !== undefined && config[candidate] !== null);
+  if (name === undefined) return undefined;
+  const value = config[name];
+  if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
+  throw new LowRankError(
+    'ERR_CHECKPOINT_FORMAT',
+    `config.json: ${name} is ${describe(value)}, expected a whole number above 0`,
+  );
+}
+
+function misfit(tensor: string, why: string): LowRankError {
+  return new LowRankError('ERR_SHAPE', `${tensor}: ${why}`, {
+    hint: 'The checkpoint and its config.json belong to different models, or the family is another one.',
+  });
+}

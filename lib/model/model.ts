@@ -1,0 +1,176 @@
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import { LowRankError } from '../errors.js';
+import type { Family, Layout, Part } from './families.js';
+import { sliceOfPart } from './fusion.js';
+import { requireFamily } from './recognise.js';
+import type { Slice } from './slice.js';
+import { GROUPS, type GroupType, type LayerType, MATRIX_TYPES, type MatrixType } from './types.js';
+
+/** A matrix of a model: a tensor, or a slice of one. */
+export interface Target {
+  readonly tensor: string;
+  readonly layer: number;
+  /** A group's name where the tensor is taken whole and is several matrices fused. */
+  readonly type: MatrixType | GroupType;
+  /** Undefined for the whole tensor. */
+  readonly slice: Slice | undefined;
+}
+
+interface Place {
+  readonly info: TensorInfo;
+  readonly type: MatrixType;
+  readonly part: Part | undefined;
+}
+
+/** A checkpoint whose matrices are known by layer and type. */
+export class Model {
+  readonly family: Family;
+  /** Layers are numbered from 0 to one below this. */
+  readonly layers: number;
+  readonly #config: Readonly<Record<string, unknown>>;
+  readonly #places: ReadonlyMap<number, readonly Place[]>;
+  readonly #roles = new Map<string, { layer: number; types: MatrixType[] }>();
+
+  /**
+   * @param family the family's name, where config.json does not tell it or is to be overruled
+   * @throws {@link ArgumentError} for an unknown family; `ERR_UNSUPPORTED` when the family cannot be told;
+   * `ERR_NOT_FOUND` when no tensor is named as the family names its own.
+   */
+  constructor(checkpoint: Pick<Checkpoint, 'tensors' | 'config' | 'path'>, family?: string) {
+    const recognised = requireFamily(checkpoint, family);
+    this.family = recognised.family;
+    this.#config = recognised.config;
+    this.#places = locate(checkpoint, recognised.family);
+    this.layers = 1 + [...this.#places.keys()].reduce((last, layer) => Math.max(last, layer), 0);
+    for (const [layer, places] of this.#places) {
+      for (const { info, type } of places) {
+        const types = this.#roles.get(info.name)?.types ?? [];
+        this.#roles.set(info.name, { layer, types: [...types, type] });
+      }
+    }
+  }
+
+  /** The types that at least one layer has, groups included, in the order of the paper's code. */
+  get types(): LayerType[] {
+    return typesOf([...this.#places.values()].flat());
+  }
+
+  /** The layer that a tensor belongs to and the matrices that it holds; undefined for any other tensor. */
+  roleOf(tensor: string): { readonly layer: number; readonly types: readonly MatrixType[] } | undefined {
+    return this.#roles.get(tensor);
+  }
+
+  /**
+   * The matrices of some layers and types, each once per type that names it.
+   *
+   * `q_proj` of a fused tensor is its slice; `attn`, `mlp` and `all` are the stored tensors whole.
+   *
+   * @throws {@link LowRankError} `ERR_NOT_FOUND` for a layer that is out of range, or that lacks the type; with `'all'`
+   * layers, when no layer has it.
+   */
+  select(layers: 'all' | readonly number[], types: readonly LayerType[]): Target[] {
+    const wanted = types.filter((type) => type !== 'dont');
+    for (const layer of layers === 'all' ? [] : layers) {
+      if (layer < 0 || layer >= this.layers || !Number.isInteger(layer)) {
+        throw new LowRankError('ERR_NOT_FOUND', `layer ${layer}: this model has layers 0 to ${this.layers - 1}`);
+      }
+    }
+    const numbers = layers === 'all' ? [...this.#places.keys()].sort((a, b) => a - b) : layers;
+    return wanted.flatMap((type) => {
+      const found = numbers.map((layer) => this.#targets(layer, type));
+      const missing =
+        layers === 'all' ? (found.flat().length === 0 ? 'all' : undefined) : layers.find((_, i) => !found[i]!.length);
+      if (missing !== undefined) throw this.#lacks(missing, type);
+      return found.flat();
+    });
+  }
+
+  #targets(layer: number, type: Exclude<LayerType, 'dont'>): Target[] {
+    const places = this.#places.get(layer) ?? [];
+    if (!isGroup(type)) {
+      return places
+        .filter((place) => place.type === type)
+        .map(({ info, part }) => ({
+          tensor: info.name,
+          layer,
+          type,
+          slice: part && sliceOfPart(part, info.name, info.shape, this.#config),
+        }));
+    }
+    const members: readonly MatrixType[] = GROUPS[type];
+    const whole = new Map<string, Target>();
+    for (const { info, type: member, part } of places) {
+      if (!members.includes(member) || whole.has(info.name)) continue;
+      const named = part === undefined ? member : GROUPS.attn.some((name) => name === member) ? 'attn' : 'mlp';
+      whole.set(info.name, { tensor: info.name, layer, type: named, slice: undefined });
+    }
+    return [...whole.values()];
+  }
+
+  #lacks(layer: number | 'all', type: LayerType): LowRankError {
+    const places = layer === 'all' ? [...this.#places.values()].flat() : (this.#places.get(layer) ?? []);
+    const has = typesOf(places).join(', ');
+    return layer === 'all'
+      ? new LowRankError('ERR_NOT_FOUND', `${type}: this ${this.family.name} model has ${has}`)
+      : new LowRankError('ERR_NOT_FOUND', `layer ${layer}: no ${type}, this layer has ${has || 'no known matrix'}`);
+  }
+}
+
+/** The tensors that are a layer's matrices, by layer and in the order of {@link MATRIX_TYPES}. */
+function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family: Family): Map<number, Place[]> {
+  for (const layout of family.layouts) {
+    for (const prefix of layout.prefixes) {
+      const places = placesUnder(prefix, layout, tensors);
+      if (places.size > 0) return places;
+    }
+  }
+  const { prefixes, matrices } = family.layouts[0]!;
+  throw new LowRankError(
+    'ERR_NOT_FOUND',
+    `${path}: no tensor is named like those of family ${family.name}, such as ${prefixes[0]}0.${Object.values(matrices)[0]![0]!.name}`,
+    {
+      hint: 'Look at the names with: lowrank inspect. Then choose another family (--family) or tensors by name (--tensor).',
+    },
+  );
+}
+
+function placesUnder(prefix: string, layout: Layout, tensors: Checkpoint['tensors']): Map<number, Place[]> {
+  const patterns = MATRIX_TYPES.flatMap((type) =>
+    (layout.matrices[type] ?? []).map(({ name, part }) => ({
+      type,
+      part,
+      pattern: new RegExp(`^${escaped(name).replace('#', '\\d+')}$`),
+    })),
+  );
+  const places = new Map<number, Place[]>();
+  for (const info of tensors.values()) {
+    if (!info.name.startsWith(prefix)) continue;
+    const [, layer, rest] = /^(\d{1,6})\.(.+)$/s.exec(info.name.slice(prefix.length)) ?? [];
+    if (layer === undefined || rest === undefined) continue;
+    for (const { type, part, pattern } of patterns) {
+      if (!pattern.test(rest)) continue;
+      const found = places.get(Number(layer)) ?? [];
+      found.push({ info, type, part });
+      places.set(Number(layer), found);
+    }
+  }
+  for (const found of places.values())
+    found.sort((a, b) => MATRIX_TYPES.indexOf(a.type) - MATRIX_TYPES.indexOf(b.type));
+  return places;
+}
+
+function typesOf(places: readonly Place[]): LayerType[] {
+  const matrices = MATRIX_TYPES.filter((type) => places.some((place) => place.type === type));
+  const groups = (Object.keys(GROUPS) as GroupType[]).filter((group) =>
+    GROUPS[group].some((type) => matrices.includes(type)),
+  );
+  return [...matrices, ...groups];
+}
+
+function isGroup(type: LayerType): type is GroupType {
+  return Object.hasOwn(GROUPS, type);
+}
+
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}

@@ -1,0 +1,67 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { FAMILIES, type Family } from './families.js';
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** A family, and that part of config.json which describes its layers. */
+export interface Recognised {
+  readonly family: Family;
+  readonly config: Config;
+}
+
+/**
+ * The family that config.json names by `model_type` or `architectures`, in that order; of a model of several parts, that
+ * of its `text_config`. Undefined when there is no config.json or it names none that is known.
+ */
+export function recognise(config: Config | undefined): Recognised | undefined {
+  if (config === undefined) return undefined;
+  const text = isConfig(config.text_config) ? config.text_config : undefined;
+  for (const candidate of text === undefined ? [config] : [text, config]) {
+    const family = familyOf(candidate);
+    if (family !== undefined) return { family, config: text ?? config };
+  }
+  return undefined;
+}
+
+/**
+ * The family called `name`, or, without a name, the one that config.json tells.
+ *
+ * @throws {@link ArgumentError} for a name that is not in {@link FAMILIES}; `ERR_UNSUPPORTED` when config.json names no
+ * known family, or is missing.
+ */
+export function requireFamily(checkpoint: Pick<Checkpoint, 'config' | 'path'>, name?: string): Recognised {
+  const known = FAMILIES.map((family) => family.name).join(', ');
+  if (name !== undefined) {
+    const family = FAMILIES.find((candidate) => candidate.name === name);
+    if (family === undefined) throw new ArgumentError('family', `one of ${known}`, name);
+    const config = checkpoint.config ?? {};
+    return { family, config: isConfig(config.text_config) ? config.text_config : config };
+  }
+  const found = recognise(checkpoint.config);
+  if (found !== undefined) return found;
+  const { model_type, architectures } = checkpoint.config ?? {};
+  throw new LowRankError(
+    'ERR_UNSUPPORTED',
+    checkpoint.config === undefined
+      ? `${checkpoint.path}: no config.json tells the model's family`
+      : `${checkpoint.path}: no known family has model_type ${describe(model_type)} or architectures ${describe(architectures)}`,
+    { hint: `Name the family whose tensor names it shares (--family ${known}), or choose tensors by name (--tensor).` },
+  );
+}
+
+function familyOf({ model_type, architectures }: Config): Family | undefined {
+  const byType = FAMILIES.find(({ modelTypes }) => modelTypes.some((type) => type === model_type));
+  if (byType !== undefined || !Array.isArray(architectures)) return byType;
+  const stems = architectures.filter((name) => typeof name === 'string').map(stem);
+  return FAMILIES.find((family) => family.architectures.some((name) => stems.includes(name)));
+}
+
+/** `GPT2LMHeadModel`, `GPT2ForTokenClassification` and `GPT2Model` are all GPT2. */
+function stem(architecture: string): string {
+  return architecture.replace(/(?:For[A-Z]\w*|LMHeadModel|DoubleHeadsModel|TextModel|Model)$/, '');
+}
+
+function isConfig(value: unknown): value is Config {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,24 @@
+import { ArgumentError } from '../errors.js';
+
+/** The matrices of a transformer layer, by the names of the LASER paper's code; `fc_up` is the gated models' third. */
+export const MATRIX_TYPES = ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc_in', 'fc_up', 'fc_out'] as const;
+export type MatrixType = (typeof MATRIX_TYPES)[number];
+
+/** Names for several matrices at once: each stored tensor whole, also where it is several matrices fused. */
+export const GROUPS = {
+  attn: ['q_proj', 'k_proj', 'v_proj', 'out_proj'],
+  mlp: ['fc_in', 'fc_up', 'fc_out'],
+  all: MATRIX_TYPES,
+} as const satisfies Record<string, readonly MatrixType[]>;
+export type GroupType = keyof typeof GROUPS;
+
+/** All that may stand as a type in an intervention; `dont` leaves the model as it is. */
+export const LAYER_TYPES = ['dont', ...MATRIX_TYPES, 'attn', 'mlp', 'all'] as const;
+export type LayerType = (typeof LAYER_TYPES)[number];
+
+/** @throws {@link ArgumentError} when `name` is none of {@link LAYER_TYPES}. */
+export function asLayerType(name: string, argument = 'type'): LayerType {
+  const found = LAYER_TYPES.find((type) => type === name);
+  if (found === undefined) throw new ArgumentError(argument, `one of ${LAYER_TYPES.join(', ')}`, name);
+  return found;
+}

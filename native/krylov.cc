@@ -1,0 +1,399 @@
+#include "krylov.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "lapack.h"
+#include "norms.h"
+#include "products.h"
+#include "random.h"
+
+namespace lowrank {
+namespace {
+
+// Of the 32 columns that travel together, two are probes and the rest is the block.
+constexpr int64_t kProbes = 2;
+constexpr int64_t kBlock = kSkinny - kProbes;
+
+// Rows of w between the two halves of a step: the panel stays in the second-level cache.
+constexpr int64_t kPanelElements = 24 * 4096;
+constexpr int64_t kLeastPanel = 24;
+
+// Rows in which the basis is orthogonalised, so that a panel of it stays in cache from the product to the update.
+constexpr int64_t kBasisPanel = 64;
+
+// Eigenvectors computed beyond the wanted ones, to see which Ritz value is the first that has not converged.
+constexpr int64_t kBeyond = 16;
+
+// A Ritz value whose residual is above this share of it has not converged.
+constexpr double kUnconverged = 0.05;
+
+// Power iteration approaches |D| from below; the probes' answer is raised by this.
+constexpr double kProbeMargin = 1.15;
+
+// Squared length, relative to the column's own, that a column keeps against the earlier ones of its block before it
+// counts as dependent; the second round of normalisation repairs what the first shifts.
+constexpr double kShift = 1e-6;
+
+// Length, relative to |w|^2, below which a product holds nothing but rounding.
+constexpr double kExhausted = 2e-6;
+
+// As many singular values as the block is wide, within this share of each other, count as one value repeated.
+constexpr double kRepeated = 1e-5;
+
+constexpr double kEpsilon = 1.0 / (1 << 23);
+
+int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+int64_t capacityFor(int64_t maxDimension, int64_t shorter) {
+  return roundUp(std::min(maxDimension, shorter) + 1, kBlock);
+}
+
+int64_t partSize(int64_t shorter, int64_t capacity) { return std::max(shorter, capacity) * kSkinny; }
+
+} // namespace
+
+Krylov::Krylov(const Context& context, ConstMatrix w, int64_t maxDimension, uint64_t seed)
+    : context_(context), longer_(std::max(w.rows, w.cols)), shorter_(std::min(w.rows, w.cols)), tall_(w.rows >= w.cols),
+      a_(tall_ ? Strided{w.data, w.stride, 1} : Strided{w.data, 1, w.stride}), seed_(seed),
+      limit_(std::min(maxDimension, shorter_)), capacity_(capacityFor(maxDimension, shorter_)) {
+  Ledger& memory = context.memory;
+  const float largest = largestMagnitude(w, context.team);
+  // Squares of 1e30 or 1e-30 leave the range of float32.
+  int exponent = 0;
+  if (largest > 0) std::frexp(largest, &exponent);
+  scale_ = std::ldexp(1.0, std::clamp(-exponent, -126, 126));
+  basis_ = Buffer<float>(memory, shorter_ * capacity_);
+  images_ = Buffer<float>(memory, longer_ * capacity_);
+  block_ = Buffer<float>(memory, shorter_ * kSkinny);
+  image_ = Buffer<float>(memory, longer_ * kSkinny);
+  parts_ = Buffer<float>(memory, partSize(shorter_, capacity_) * context.team.size());
+  coefficients_ = Buffer<float>(memory, capacity_ * kSkinny);
+  t_ = Buffer<float>(memory, capacity_ * capacity_);
+}
+
+int64_t Krylov::dimensionFor(int64_t m, int64_t n, int64_t k) { return std::min(std::min(m, n), 4 * k + 16 * kBlock); }
+
+int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int threads) {
+  const int64_t longer = std::max(m, n), shorter = std::min(m, n), capacity = capacityFor(maxDimension, shorter);
+  const int64_t known = std::min(k + kBeyond, capacity);
+  const auto size = lapack::eigenWork<float>(capacity, known);
+  return 4 * ((shorter + longer) * (capacity + kSkinny) + partSize(shorter, capacity) * threads + capacity * kSkinny +
+              2 * capacity * capacity + known * (capacity + 1) + size.work + size.integers);
+}
+
+void Krylov::randomise(int64_t column) {
+  const uint64_t stream = randomBits(seed_, drawn_++);
+  for (int64_t i = 0; i < shorter_; i++) {
+    block_[i * kSkinny + column] = randomNormal(stream, static_cast<uint64_t>(i));
+  }
+}
+
+// block <- scale^2 w'w block, image <- scale w block.
+void Krylov::multiply() {
+  const auto alpha = static_cast<float>(scale_);
+  const int64_t height = std::max(kLeastPanel, kPanelElements / shorter_ / kLeastPanel * kLeastPanel);
+  const int64_t part = shorter_ * kSkinny;
+  context_.team.run([&](int thread) {
+    const int size = context_.team.size();
+    float* sum = parts_.data() + thread * part;
+    std::fill(sum, sum + part, 0.0f);
+    const int64_t panels = (longer_ + height - 1) / height;
+    for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
+      if (context_.control.cancelled()) return;
+      const int64_t begin = p * height, rows = std::min(height, longer_ - begin);
+      float* y = image_.data() + begin * kSkinny;
+      const Strided panel = a_.from(begin, 0);
+      skinnyProduct(rows, shorter_, panel, block_.data(), y, Update::assign);
+      for (int64_t i = 0; i < rows * kSkinny; i++) y[i] *= alpha;
+      skinnyProduct(shorter_, rows, panel.transposed(), y, sum, Update::add);
+    }
+  });
+  context_.control.check();
+  context_.team.ranges(part, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      float sum = parts_[i];
+      for (int thread = 1; thread < context_.team.size(); thread++) sum += parts_[thread * part + i];
+      block_[i] = sum * alpha;
+    }
+  });
+}
+
+// block <- (1 - Q Q') block for the columns of Q from `from` on; coefficients <- Q' block.
+void Krylov::projectOut(int64_t from) {
+  const int64_t count = dimension_ - from;
+  if (count <= 0) return;
+  const int64_t part = count * kSkinny;
+  const Strided basis{basis_.data() + from, capacity_, 1};
+  const int size = context_.team.size();
+  const int64_t panels = (shorter_ + kBasisPanel - 1) / kBasisPanel;
+  const auto forPanels = [&](int thread, const auto& work) {
+    for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
+      work(p * kBasisPanel, std::min(kBasisPanel, shorter_ - p * kBasisPanel));
+    }
+  };
+  context_.team.run([&](int thread) {
+    float* sum = parts_.data() + thread * part;
+    std::fill(sum, sum + part, 0.0f);
+    forPanels(thread, [&](int64_t begin, int64_t rows) {
+      skinnyProduct(count, rows, basis.from(begin, 0).transposed(), block_.data() + begin * kSkinny, sum, Update::add);
+    });
+  });
+  float* total = coefficients_.data() + from * kSkinny;
+  for (int64_t i = 0; i < part; i++) {
+    float sum = parts_[i];
+    for (int thread = 1; thread < size; thread++) sum += parts_[thread * part + i];
+    total[i] = sum;
+  }
+  context_.team.run([&](int thread) {
+    forPanels(thread, [&](int64_t begin, int64_t rows) {
+      skinnyProduct(rows, count, basis.from(begin, 0), total, block_.data() + begin * kSkinny, Update::subtract);
+    });
+  });
+}
+
+// Cholesky QR of the block (Stathopoulos and Wu 2002, shifted as in Fukaya et al. 2020): block <- block r^-1, and
+// link <- r link. A column that holds nothing but rounding is replaced by a random one, with a zero column in r.
+void Krylov::normalise() {
+  const int size = context_.team.size();
+  constexpr int64_t kPart = kSkinny * kSkinny;
+  double gram[kSkinny][kSkinny] = {};
+  {
+    // Panels in float32, their sums in float64.
+    const int64_t panels = (shorter_ + kBasisPanel - 1) / kBasisPanel;
+    auto* sums = reinterpret_cast<double*>(parts_.data()); // parts_ holds far more than 32 x 32 doubles a thread
+    context_.team.run([&](int thread) {
+      double* sum = sums + thread * kPart;
+      std::fill(sum, sum + kPart, 0.0);
+      float panel[kPart];
+      for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
+        const int64_t begin = p * kBasisPanel, rows = std::min(kBasisPanel, shorter_ - begin);
+        const float* z = block_.data() + begin * kSkinny;
+        skinnyProduct(kSkinny, rows, Strided{z, 1, kSkinny}, z, panel, Update::assign);
+        for (int64_t i = 0; i < kPart; i++) sum[i] += panel[i];
+      }
+    });
+    for (int thread = 0; thread < size; thread++) {
+      for (int64_t i = 0; i < kPart; i++) gram[i / kSkinny][i % kSkinny] += sums[thread * kPart + i];
+    }
+  }
+  // r upper triangular with r'r = gram; `inverse` = r^-1.
+  double r[kSkinny][kSkinny] = {}, inverse[kSkinny][kSkinny] = {};
+  bool exhausted[kSkinny] = {};
+  const double floor = kExhausted * largest_;
+  for (int64_t j = 0; j < kSkinny; j++) {
+    for (int64_t i = 0; i < j; i++) {
+      double sum = gram[i][j];
+      for (int64_t l = 0; l < i; l++) sum -= r[l][i] * r[l][j];
+      r[i][j] = exhausted[i] ? 0 : sum / r[i][i];
+    }
+    double pivot = gram[j][j];
+    for (int64_t l = 0; l < j; l++) pivot -= r[l][j] * r[l][j];
+    pivot = std::max(pivot, kShift * gram[j][j]);
+    exhausted[j] = !(pivot > floor * floor) || !(pivot > 1e-36);
+    r[j][j] = exhausted[j] ? 1 : std::sqrt(pivot);
+  }
+  for (int64_t j = 0; j < kSkinny; j++) {
+    inverse[j][j] = 1 / r[j][j];
+    for (int64_t i = j - 1; i >= 0; i--) {
+      double sum = 0;
+      for (int64_t l = i + 1; l <= j; l++) sum += r[i][l] * inverse[l][j];
+      inverse[i][j] = -sum / r[i][i];
+    }
+  }
+  float factor[kPart];
+  for (int64_t i = 0; i < kPart; i++) factor[i] = static_cast<float>(inverse[i / kSkinny][i % kSkinny]);
+  context_.team.ranges(shorter_, kBasisPanel, [&](int64_t begin, int64_t end) {
+    float panel[kBasisPanel * kSkinny];
+    for (int64_t row = begin; row < end; row += kBasisPanel) {
+      const int64_t rows = std::min(kBasisPanel, end - row);
+      float* z = block_.data() + row * kSkinny;
+      skinnyProduct(rows, kSkinny, Strided{z, kSkinny, 1}, factor, panel, Update::assign);
+      std::memcpy(z, panel, static_cast<size_t>(rows * kSkinny) * sizeof(float));
+    }
+  });
+  fresh_ = false;
+  for (int64_t j = 0; j < kSkinny; j++) {
+    if (!exhausted[j]) continue;
+    randomise(j);
+    fresh_ = true;
+    for (int64_t i = 0; i < kSkinny; i++) r[j][i] = 0; // what was there is not in the new direction
+  }
+  double product[kSkinny][kSkinny] = {};
+  for (int64_t i = 0; i < kSkinny; i++) {
+    for (int64_t l = i; l < kSkinny; l++) {
+      for (int64_t j = 0; j < kSkinny; j++) product[i][j] += r[i][l] * link_[l][j];
+    }
+  }
+  std::memcpy(link_, product, sizeof link_);
+}
+
+// One block more: Q <- [Q, block], T its new columns, block the next one.
+KrylovEnd Krylov::step() {
+  const int64_t begin = dimension_;
+  for (int64_t i = 0; i < shorter_; i++) {
+    std::memcpy(basis_.data() + i * capacity_ + begin, block_.data() + i * kSkinny, kBlock * sizeof(float));
+  }
+  multiply();
+  for (int64_t i = 0; i < longer_; i++) {
+    std::memcpy(images_.data() + i * capacity_ + begin, image_.data() + i * kSkinny, kBlock * sizeof(float));
+  }
+  std::fill(probeGram_, probeGram_ + 4, 0.0);
+  for (int64_t i = 0; i < longer_; i++) {
+    const float* y = image_.data() + i * kSkinny + kBlock;
+    for (int p = 0; p < 4; p++) probeGram_[p] += static_cast<double>(y[p / 2]) * y[p % 2];
+  }
+  dimension_ += kBlock;
+
+  float* t = t_.data();
+  const auto addToT = [&](int64_t from, bool first) {
+    for (int64_t i = from; i < dimension_; i++) {
+      for (int64_t j = 0; j < kBlock; j++) {
+        double value = 0;
+        if (first) {
+          value = coefficients_[i * kSkinny + j];
+        } else {
+          for (int64_t l = 0; l < kSkinny; l++) value += coefficients_[i * kSkinny + l] * link_[l][j];
+          value += t[i * capacity_ + begin + j];
+        }
+        t[i * capacity_ + begin + j] = static_cast<float>(value);
+      }
+    }
+  };
+  // In exact arithmetic the product lies in the last two blocks and the next one. Taking those out first, and the whole
+  // basis after the columns have been brought to length one, leaves no component that the scaling could raise.
+  const int64_t local = std::max<int64_t>(0, begin - kBlock);
+  for (int64_t i = 0; i < local; i++) std::fill_n(t + i * capacity_ + begin, kBlock, 0.0f);
+  projectOut(local);
+  addToT(local, true);
+  for (int64_t j = 0; j < kBlock; j++) {
+    largest_ = std::max(largest_, static_cast<double>(t[(begin + j) * capacity_ + begin + j]));
+  }
+  std::memset(link_, 0, sizeof link_);
+  for (int64_t i = 0; i < kSkinny; i++) link_[i][i] = 1;
+  normalise();
+  bool again = true;
+  while (again) {
+    again = fresh_;
+    projectOut(0);
+    addToT(0, false);
+    normalise();
+  }
+  // T is symmetric; the next step fills only its own columns.
+  for (int64_t j = begin; j < dimension_; j++) {
+    for (int64_t i = 0; i < j; i++) t[j * capacity_ + i] = t[i * capacity_ + j];
+  }
+  return KrylovEnd::running;
+}
+
+// The share of the energy that lies outside the basis: |D| from below, raised.
+double Krylov::remainder() const {
+  const double a = probeGram_[0], b = probeGram_[1], d = probeGram_[3];
+  return kProbeMargin * ((a + d) / 2 + std::hypot((a - d) / 2, b));
+}
+
+KrylovEnd Krylov::check(double energy, double target) {
+  const int64_t d = dimension_, k = wanted_;
+  known_ = std::min(k + kBeyond, d);
+  const auto size = lapack::eigenWork<float>(d, known_);
+  if (vectors_.size() < known_ * d) {
+    // Once, at the size that the largest dimension needs.
+    const int64_t most = std::min(k + kBeyond, capacity_);
+    const auto largest = lapack::eigenWork<float>(capacity_, most);
+    copy_ = Buffer<float>(context_.memory, capacity_ * capacity_);
+    vectors_ = Buffer<float>(context_.memory, most * capacity_);
+    values_ = Buffer<float>(context_.memory, most);
+    work_ = Buffer<float>(context_.memory, largest.work);
+    integers_ = Buffer<int>(context_.memory, largest.integers);
+  }
+  for (int64_t i = 0; i < d; i++)
+    std::memcpy(copy_.data() + i * d, t_.data() + i * capacity_, static_cast<size_t>(d) * sizeof(float));
+  // A caller's array that changes meanwhile could have brought a NaN, from which LAPACK may never return.
+  requireFinite(ConstMatrix(copy_.data(), d, d), context_.team);
+  lapack::eigen<float>(d, known_, false, copy_.data(), values_.data(), vectors_.data(), work_.data(), size,
+                       integers_.data());
+
+  const double rounding = kEpsilon * values_[0];
+  double residuals = 0, outside = remainder();
+  for (int64_t i = 0; i < known_; i++) {
+    const float* last = vectors_.data() + i * d + d - kBlock;
+    double squared = 0;
+    for (int64_t row = 0; row < kBlock; row++) {
+      double sum = 0;
+      for (int64_t j = row; j < kBlock; j++) sum += link_[row][j] * last[j];
+      squared += sum * sum;
+    }
+    if (i < k) residuals += squared;
+    if (std::sqrt(squared) > kUnconverged * values_[i] + rounding) {
+      outside = std::max(outside, static_cast<double>(values_[i]));
+      if (i < k) break;
+    }
+  }
+  if (k >= kBlock) {
+    for (int64_t i = 0; i + kBlock <= k; i++) {
+      const double high = values_[i], low = values_[i + kBlock - 1];
+      if (low > 16 * rounding && high - low < kRepeated * high) return KrylovEnd::multiple;
+    }
+  }
+  double kept = 0;
+  for (int64_t i = 0; i < k; i++) kept += std::max(values_[i], 0.0f);
+  const double tail = std::max(energy * scale_ * scale_ - kept, 0.0);
+  // Rounding errors of k computed eigenvalues, at their statistical size (Higham and Mary 2019).
+  const double noise = 4 * rounding * std::sqrt(static_cast<double>(k));
+  const double allowed = 2 * target * tail;
+  if (noise > allowed) return KrylovEnd::precision;
+  const double gap = values_[k - 1] - outside;
+  gain_ = gap > 0 ? noise + residuals / gap : INFINITY;
+  return gain_ <= allowed ? KrylovEnd::converged : KrylovEnd::running;
+}
+
+KrylovEnd Krylov::run(int64_t k, double energy, double target) {
+  wanted_ = k;
+  for (int64_t column = 0; column < kSkinny; column++) randomise(column);
+  std::memset(link_, 0, sizeof link_);
+  normalise();
+  normalise();
+  int64_t nextCheck = k + std::max(k / 4, 2 * kBlock);
+  for (;;) {
+    if (dimension_ + kBlock > limit_) return KrylovEnd::dimension;
+    step();
+    context_.progress(0.8 * static_cast<double>(dimension_) / static_cast<double>(limit_));
+    if (dimension_ < nextCheck) continue;
+    const KrylovEnd end = check(energy, target);
+    if (end != KrylovEnd::running) return end;
+    nextCheck = dimension_ + std::max(kBlock, dimension_ / 10);
+  }
+}
+
+double Krylov::nextSingularValue() const {
+  return known_ > wanted_ ? std::sqrt(std::max(values_[wanted_], 0.0f)) / scale_ : std::sqrt(remainder()) / scale_;
+}
+
+void Krylov::factors(float* b, float* a, float* s) const {
+  const int64_t d = dimension_, k = wanted_;
+  const auto alpha = static_cast<float>(1 / scale_);
+  Team& team = context_.team;
+  if (tall_) {
+    // b = (w Q) g, whose columns have the singular values as lengths; a = (Q g)'.
+    gemm(team, false, true, longer_, k, d, alpha, images_.data(), capacity_, vectors_.data(), d, b, k);
+    gemm(team, false, true, k, shorter_, d, 1, vectors_.data(), d, basis_.data(), capacity_, a, shorter_);
+  } else {
+    gemm(team, false, true, shorter_, k, d, 1, basis_.data(), capacity_, vectors_.data(), d, b, k);
+    gemm(team, false, true, k, longer_, d, alpha, vectors_.data(), d, images_.data(), capacity_, a, longer_);
+  }
+  for (int64_t i = 0; i < k; i++) s[i] = std::sqrt(std::max(values_[i], 0.0f)) * alpha;
+  if (tall_) return;
+  for (int64_t i = 0; i < k; i++) {
+    float* row = a + i * longer_;
+    const float inverse = s[i] > 0 ? 1 / s[i] : 0;
+    for (int64_t j = 0; j < longer_; j++) row[j] *= inverse;
+  }
+  team.ranges(shorter_, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      for (int64_t i = 0; i < k; i++) b[row * k + i] *= s[i];
+    }
+  });
+}
+
+} // namespace lowrank
