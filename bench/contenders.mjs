@@ -99,7 +99,7 @@ function cGemm() {
     const libraries = [library, ...extra, '-lm', '-lpthread', '-ldl'];
     execFileSync(process.env.CC ?? 'cc', ['-O2', '-o', program, here('gemm.c'), ...libraries], { stdio: 'pipe' });
   } catch (error) {
-    return { name: C_GEMM, absent: `gemm.c does not compile: ${(error.stderr || error.message).toString().trim()}` };
+    return { name: C_GEMM, absent: `gemm.c does not compile: ${error.stderr?.toString().trim() || error.message}` };
   }
   return {
     name: C_GEMM,

@@ -1,8 +1,9 @@
 // The results as RESULTS.md.
 
 import { KINDS } from './cases.mjs';
-import { OUR_GEMM, OURS } from './contenders.mjs';
+import { LASER, OUR_GEMM, OURS } from './contenders.mjs';
 import { excessMeans, mebibytes, quality, seconds, small, times } from './format.mjs';
+import { BUSY } from './measure.mjs';
 
 export function markdown(table, growth) {
   const parts = [
@@ -20,15 +21,17 @@ function grid(head, rows) {
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
-function about({ date, command, minutes, machine, threads, rounds, versions }) {
+function about({ date, command, minutes, machine, threads, rounds, versions, results }) {
   const { cpu, cores, memoryGiB, system } = machine;
+  const busiest = Math.max(...results.map(({ busy = 0 }) => busy));
   const listed = Object.entries(versions).map(([name, parts]) => {
     const text = Object.entries(parts).map(([part, version]) => `${part} ${version}`);
     return `- ${name}: ${text.join('; ')}`;
   });
   return [
     `\`${command}\`, ${date.slice(0, 10)}, ${minutes} minutes. ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}. ` +
-      `${threads} threads each, ${rounds} rounds of short tasks.`,
+      `${threads} threads each, ${rounds} rounds of short tasks. ` +
+      `Before a task, other work took at most ${Math.round(100 * busiest)} % of the machine${busiest > BUSY ? ': too much to trust these times' : ''}.`,
     ['<details><summary>Versions</summary>', '', ...listed, '', '</details>'].join('\n'),
   ];
 }
@@ -105,12 +108,13 @@ function curves({ results }) {
   const rows = results.map(({ m, rho, rows: all, bound }) => {
     const of = (name) => all.find(({ contender }) => contender === name);
     const cell = (name) => (of(name)?.seconds ? seconds(of(name).seconds) : (of(name)?.status ?? ''));
-    const ours = of(OURS);
-    return [m, rho, ...used.map(cell), ours?.seconds ? small(ours.excess) : '', bound ? times(bound.ratio) : ''];
+    const excess = (name) => (of(name)?.seconds ? small(of(name).excess) : '');
+    return [m, rho, ...used.map(cell), excess(OURS), excess(LASER), bound ? times(bound.ratio) : ''];
   });
   return [
-    `Square matrices with the decaying spectrum. Last columns: the excess of \`${OURS}\`, and its seconds over the bound ` +
-      '(two passes over W with k columns and the rebuild, at the rate of OpenBLAS in the same rounds).',
-    grid(['n', 'rho', ...used, 'excess', 'over the bound'], rows),
+    `Square matrices with the decaying spectrum. Last columns: the excess of \`${OURS}\` and of \`${LASER}\`, ` +
+      `and the seconds of \`${OURS}\` over the bound (two passes over W with k columns and the rebuild, at the rate of ` +
+      'OpenBLAS in the same rounds).',
+    grid(['n', 'rho', ...used, 'our excess', 'excess of LASER', 'over the bound'], rows),
   ];
 }

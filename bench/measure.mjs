@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child } from './child.mjs';
 import { C_GEMM, CURVES, OUR_GEMM, OURS } from './contenders.mjs';
+import { busyShare } from './machine.mjs';
 
 /** A first call that takes longer than this is no warm-up but counts as a round. */
 const NO_WARM_UP_SECONDS = 5;
@@ -18,6 +19,9 @@ const FEWER_ROUNDS = [
 
 /** BLAS threads go on spinning for some 30 ms after a call; the next contender waits for them. */
 const SETTLE_MS = 60;
+
+/** A machine with more other work than this measures something else: threads that wait for each other multiply it. */
+export const BUSY = 0.1;
 
 /** The product whose rate the bound is computed from. */
 const RATE_SIZE = 2048;
@@ -42,15 +46,20 @@ export async function measure(task, context) {
     .filter(({ op, name }) => op === task.op && (!task.curve || CURVES.includes(name)))
     .map((contender) => ({ contender, task, input, row: { contender: contender.name } }));
   const all = rate ? [...entries, rate] : entries;
+  let busy;
   try {
     await Promise.all(all.map((entry) => start(entry, context)));
+    await sleep(SETTLE_MS);
+    busy = await busyShare();
+    if (busy > BUSY)
+      context.log(`  other work takes ${Math.round(100 * busy)} % of this machine: the times will be wrong`);
     await play(all, context);
     for (const entry of entries) await check(entry, context);
   } finally {
     await Promise.all(all.map(({ child }) => child?.close()));
     for (const path of [input, rate?.input]) if (path) rmSync(path, { force: true });
   }
-  return summary(task, entries, optimum, rate);
+  return { ...summary(task, entries, optimum, rate), busy };
 }
 
 const ask = (reference, request) => reference.ask(JSON.stringify(request));
@@ -95,8 +104,9 @@ async function start(entry, { env, threads, absent, versions }) {
   }
 }
 
+/** Takes a contender out of the task. */
 function leave(entry, status, reason) {
-  Object.assign(entry.row, { status, reason });
+  Object.assign(entry.row, { status, reason, seconds: undefined });
 }
 
 async function play(entries, { rounds, leastSeconds, log }) {
@@ -107,6 +117,7 @@ async function play(entries, { rounds, leastSeconds, log }) {
       return await entry.child.ask(`run ${least}`);
     } catch (error) {
       leave(entry, 'failed', error.message);
+      await entry.child.close();
       return undefined;
     }
   };

@@ -1,13 +1,14 @@
 // npm run bench: every contender on every task, in one run. README.md says how.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, homedir, release, tmpdir, totalmem } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { growth, quick, table } from './cases.mjs';
 import { Child } from './child.mjs';
 import { contenders, defaultThreads, environment, python } from './contenders.mjs';
+import { machine } from './machine.mjs';
 import { measure } from './measure.mjs';
 import { PARTIAL, render, WHOLE } from './report.mjs';
 import { judged } from './targets.mjs';
@@ -49,16 +50,6 @@ function chosen(options) {
   const tasks = options.quick ? quick(all) : all;
   const pattern = options.only && new RegExp(options.only);
   return pattern ? tasks.filter(({ id }) => pattern.test(id)) : tasks;
-}
-
-function machine() {
-  const [{ model }] = cpus();
-  return {
-    cpu: model,
-    cores: cpus().length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: `${process.platform} ${process.arch}, ${release()}`,
-  };
 }
 
 /** No path of this machine in what is published. */

@@ -14,8 +14,9 @@ constexpr int64_t kSideBySideElements = int64_t{1} << 22;
 
 } // namespace
 
-Batch::Batch(int64_t count, int64_t m, int64_t n, int threads) : count_(count) {
-  const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(std::min(m, n));
+Batch::Batch(int64_t count, int64_t m, int64_t n, int threads, int64_t inner) : count_(count) {
+  const double work =
+      static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(inner > 0 ? inner : std::min(m, n));
   if (count > 1 && m * n <= kSideBySideElements) {
     const double useful =
         std::clamp(work * static_cast<double>(count) / kWorkPerThread, 1.0, static_cast<double>(threads));

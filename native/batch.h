@@ -10,7 +10,8 @@ namespace lowrank {
 
 class Batch {
 public:
-  Batch(int64_t count, int64_t m, int64_t n, int threads);
+  // Each is m x n and takes about m n min(m, n) multiplications, or m n `inner`.
+  Batch(int64_t count, int64_t m, int64_t n, int threads, int64_t inner = 0);
 
   // one(context, i) for every matrix i, under a lease of the cores.
   template <class Function> void run(Ledger& ledger, const Control& control, const Function& one) const {
@@ -28,6 +29,7 @@ public:
   }
 
   int atOnce() const { return atOnce_; }
+  int threadsEach() const { return threadsEach_; }
 
 private:
   int64_t count_;

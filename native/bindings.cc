@@ -41,8 +41,11 @@ Request readRequest(const Arguments& arguments, int64_t r) {
     if (request.rule.rank > r) throw Failure("ERR_ARGUMENT", "rank is larger than the matrix");
   }
   const int64_t method = arguments.size("method");
-  if (method > static_cast<int64_t>(Method::exact)) throw Failure("ERR_ARGUMENT", "method is unknown");
+  if (method > static_cast<int64_t>(Method::krylov)) throw Failure("ERR_ARGUMENT", "method is unknown");
   request.method = static_cast<Method>(method);
+  if (arguments.has("seed")) request.seed = static_cast<uint64_t>(arguments.size("seed"));
+  if (arguments.has("target")) request.target = arguments.number("target");
+  if (arguments.has("maxDimension")) request.maxDimension = arguments.size("maxDimension");
   return request;
 }
 
@@ -111,7 +114,9 @@ struct Gemm {
         c(arguments.floats("c", product(batch, product(m, n)))) {}
   void run(const Control& control) const {
     Ledger ledger;
-    Batch(batch, m, n, threads).run(ledger, control, [this](const Context&, int64_t i) {
+    // One product is OpenBLAS' own to share out; several go side by side.
+    Batch(batch, m, n, threads, k).run(ledger, control, [this](const Context& context, int64_t i) {
+      const WideBlas wide(context.team.size());
       blas::gemm(transposeA, transposeB, m, n, k, 1, a + i * m * k, transposeA ? m : k, b + i * k * n,
                  transposeB ? k : n, 0, c + i * m * n, n);
     });
@@ -147,7 +152,7 @@ struct Svd {
 
 struct Approximate {
   // The fields of one certificate in `out`, in the order of the contract.
-  static constexpr int64_t kFields = 7;
+  static constexpr int64_t kFields = 9;
 
   int64_t batch, m, n, capacity;
   int threads;
@@ -186,8 +191,10 @@ struct Approximate {
       o[2] = c.norm;
       o[3] = c.error;
       o[4] = c.spectralError;
-      o[5] = seconds() - begin;
-      o[6] = static_cast<double>(ledger.peak());
+      o[5] = c.excessBound;
+      o[6] = static_cast<double>(c.tried);
+      o[7] = seconds() - begin;
+      o[8] = static_cast<double>(ledger.peak());
     });
   }
 };
@@ -237,9 +244,14 @@ Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
   return guarded(info, [](Arguments& arguments) -> Napi::Value {
     const int64_t m = arguments.size("m"), n = arguments.size("n");
     const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
-    const int64_t bytes = approximateBytes(m, n, readRequest(arguments, std::min(m, n)), arguments.flag("factors"),
-                                           arguments.flag("dense"));
-    return Napi::Number::New(arguments.env(), static_cast<double>(product(bytes, batch.atOnce())));
+    float wanted = 0; // only whether an output is wanted counts here
+    const Result result{0, arguments.flag("factors") ? &wanted : nullptr, nullptr, nullptr,
+                        arguments.flag("dense") ? &wanted : nullptr};
+    const MemoryNeed need = approximateBytes(m, n, readRequest(arguments, std::min(m, n)), result, batch.threadsEach());
+    const Napi::Object object = Napi::Object::New(arguments.env());
+    object.Set("planned", static_cast<double>(product(need.planned, batch.atOnce())));
+    object.Set("worst", static_cast<double>(product(need.worst, batch.atOnce())));
+    return object;
   });
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "band.h"
 #include "lapack.h"
 #include "norms.h"
 #include "products.h"
@@ -42,6 +43,12 @@ constexpr double kExhausted = 2e-6;
 // As many singular values as the block is wide, within this share of each other, count as one value repeated.
 constexpr double kRepeated = 1e-5;
 
+// Of the energy times the target, what the residual of the k-th Ritz value may be for a full check to be tried.
+constexpr double kHopeful = 0.2;
+
+// Rounds of orthogonalisation; two are enough unless columns are replaced.
+constexpr int kRounds = 4;
+
 constexpr double kEpsilon = 1.0 / (1 << 23);
 
 int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -72,8 +79,6 @@ Krylov::Krylov(const Context& context, ConstMatrix w, int64_t maxDimension, uint
   coefficients_ = Buffer<float>(memory, capacity_ * kSkinny);
   t_ = Buffer<float>(memory, capacity_ * capacity_);
 }
-
-int64_t Krylov::dimensionFor(int64_t m, int64_t n, int64_t k) { return std::min(std::min(m, n), 4 * k + 16 * kBlock); }
 
 int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int threads) {
   const int64_t longer = std::max(m, n), shorter = std::min(m, n), capacity = capacityFor(maxDimension, shorter);
@@ -273,12 +278,14 @@ KrylovEnd Krylov::step() {
   std::memset(link_, 0, sizeof link_);
   for (int64_t i = 0; i < kSkinny; i++) link_[i][i] = 1;
   normalise();
-  bool again = true;
-  while (again) {
-    again = fresh_;
+  // Once more for columns that were replaced by random ones: they are not orthogonal to anything yet.
+  for (int round = 0; round < kRounds; round++) {
     projectOut(0);
     addToT(0, false);
+    const bool replaced = fresh_;
     normalise();
+    if (!replaced && !fresh_) break;
+    if (round == kRounds - 1) return KrylovEnd::precision;
   }
   // T is symmetric; the next step fills only its own columns.
   for (int64_t j = begin; j < dimension_; j++) {
@@ -311,19 +318,14 @@ KrylovEnd Krylov::check(double energy, double target) {
     std::memcpy(copy_.data() + i * d, t_.data() + i * capacity_, static_cast<size_t>(d) * sizeof(float));
   // A caller's array that changes meanwhile could have brought a NaN, from which LAPACK may never return.
   requireFinite(ConstMatrix(copy_.data(), d, d), context_.team);
+  const WideBlas wide(context_.team.size());
   lapack::eigen<float>(d, known_, false, copy_.data(), values_.data(), vectors_.data(), work_.data(), size,
                        integers_.data());
 
   const double rounding = kEpsilon * values_[0];
   double residuals = 0, outside = remainder();
   for (int64_t i = 0; i < known_; i++) {
-    const float* last = vectors_.data() + i * d + d - kBlock;
-    double squared = 0;
-    for (int64_t row = 0; row < kBlock; row++) {
-      double sum = 0;
-      for (int64_t j = row; j < kBlock; j++) sum += link_[row][j] * last[j];
-      squared += sum * sum;
-    }
+    const double squared = squaredResidual(vectors_.data() + i * d + d - kBlock);
     if (i < k) residuals += squared;
     if (std::sqrt(squared) > kUnconverged * values_[i] + rounding) {
       outside = std::max(outside, static_cast<double>(values_[i]));
@@ -340,7 +342,7 @@ KrylovEnd Krylov::check(double energy, double target) {
   for (int64_t i = 0; i < k; i++) kept += std::max(values_[i], 0.0f);
   const double tail = std::max(energy * scale_ * scale_ - kept, 0.0);
   // Rounding errors of k computed eigenvalues, at their statistical size (Higham and Mary 2019).
-  const double noise = 4 * rounding * std::sqrt(static_cast<double>(k));
+  const double noise = 2 * rounding * std::sqrt(static_cast<double>(k));
   const double allowed = 2 * target * tail;
   if (noise > allowed) return KrylovEnd::precision;
   const double gap = values_[k - 1] - outside;
@@ -348,21 +350,45 @@ KrylovEnd Krylov::check(double energy, double target) {
   return gain_ <= allowed ? KrylovEnd::converged : KrylovEnd::running;
 }
 
+// Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those wanted, must have left the
+// spectrum of the remainder behind, and its own residual must be small.
+bool Krylov::promising(double energy, double target) {
+  BandMatrix band(t_.data(), dimension_, capacity_, kBlock);
+  const double outside = remainder();
+  if (band.countAbove(outside) < wanted_) return false;
+  const double value = band.kthLargest(wanted_, outside, largest_ * 1.01);
+  const auto vector = band.eigenvectorNear(value);
+  const double residual = squaredResidual(vector.data() + dimension_ - kBlock);
+  // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off as the last.
+  return residual <= kHopeful * target * energy * scale_ * scale_ * (value - outside);
+}
+
+template <class T> double Krylov::squaredResidual(const T* lastBlock) const {
+  double squared = 0;
+  for (int64_t row = 0; row < kBlock; row++) {
+    double sum = 0;
+    for (int64_t j = row; j < kBlock; j++) sum += link_[row][j] * lastBlock[j];
+    squared += sum * sum;
+  }
+  return squared;
+}
+
 KrylovEnd Krylov::run(int64_t k, double energy, double target) {
   wanted_ = k;
+  if (shorter_ < 2 * kSkinny) return KrylovEnd::dimension;
   for (int64_t column = 0; column < kSkinny; column++) randomise(column);
   std::memset(link_, 0, sizeof link_);
   normalise();
   normalise();
-  int64_t nextCheck = k + std::max(k / 4, 2 * kBlock);
   for (;;) {
-    if (dimension_ + kBlock > limit_) return KrylovEnd::dimension;
-    step();
+    // The new block and the probes need a space of their own beside the basis.
+    if (dimension_ + kBlock > limit_ || dimension_ + kBlock + kSkinny > shorter_) return KrylovEnd::dimension;
+    const KrylovEnd grown = step();
+    if (grown != KrylovEnd::running) return grown;
     context_.progress(0.8 * static_cast<double>(dimension_) / static_cast<double>(limit_));
-    if (dimension_ < nextCheck) continue;
+    if (dimension_ < k + kBlock || !promising(energy, target)) continue;
     const KrylovEnd end = check(energy, target);
     if (end != KrylovEnd::running) return end;
-    nextCheck = dimension_ + std::max(kBlock, dimension_ / 10);
   }
 }
 

@@ -44,8 +44,7 @@ public:
   // How much larger than |b a|_F^2 the sum of the k largest s_i^2 can be.
   double possibleGain() const { return gain_ / (scale_ * scale_); }
 
-  // The dimension that a search for rank k should be allowed, and the native bytes that it then takes.
-  static int64_t dimensionFor(int64_t m, int64_t n, int64_t k);
+  // Native bytes, for a subspace that may grow to maxDimension.
   static int64_t bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int threads);
 
 private:
@@ -54,7 +53,9 @@ private:
   void projectOut(int64_t from);
   void normalise();
   void randomise(int64_t column);
+  bool promising(double energy, double target);
   KrylovEnd check(double energy, double target);
+  template <class T> double squaredResidual(const T* lastBlock) const;
   double remainder() const;
 
   const Context& context_;

@@ -3,25 +3,45 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <optional>
+#include <string>
 
-#include "lapack.h"
+#include "failure.h"
+#include "gram.h"
+#include "krylov.h"
 #include "norms.h"
+#include "plan.h"
+#include "products.h"
 
 namespace lowrank {
 namespace {
 
+constexpr double kEpsilon = 1.0 / (1 << 23);
+
 // The product is formed and compared a panel at a time: large enough for gemm's full rate, small enough to stay in
 // cache.
-constexpr int64_t kPanelElements = int64_t{1} << 20;
+constexpr int64_t kPanelElements = int64_t{1} << 19;
 
-// w ~ b a, where b may have a stride (a column range of something wider).
-struct Factors {
-  Matrix b;
-  Matrix a;
-  const float* s;
-  int64_t rank;
-  double spectralError;
+// An error that exceeds the smallest possible by no more than this share of |w|_F is rounding, whatever the target
+// says: storing What in float32 alone costs a third of an epsilon.
+constexpr double kRoundingFloor = 8 * kEpsilon;
+
+// w ~ sign * b a [+ w], the outcome of one route, before it is judged.
+struct Candidate {
   Route route;
+  int64_t rank;    // of the approximation
+  bool complement; // b a is what has to be taken away from w
+  Matrix b;        // m x columns, may be a column range of something wider
+  Matrix a;        // columns x n
+  const float* s;
+  double spectralError;
+  double possibleGain; // how much more energy than this an approximation of the same rank could hold
+};
+
+// What a route computes in, kept alive until the candidate has been used.
+struct Storage {
+  Buffer<float> b, a, s, u, vt;
 };
 
 int64_t panelRows(int64_t m, int64_t n) { return std::clamp<int64_t>(kPanelElements / n, 1, m); }
@@ -46,84 +66,262 @@ void scaleColumns(Matrix u, const float* s) {
 }
 
 void copyRows(ConstMatrix from, float* to) {
+  if (from.data == to) return;
   for (int64_t i = 0; i < from.rows; i++) {
     std::memcpy(to + i * from.cols, from.row(i), static_cast<size_t>(from.cols) * sizeof(float));
   }
 }
 
-// Forms b a, into `dense` when wanted, and measures |w - b a|_F.
-double rebuild(const Context& context, ConstMatrix w, const Factors& f, float* dense) {
+// Forms the approximation, into `dense` when given, and measures |w - What|_F^2.
+double form(const Context& context, ConstMatrix w, const Candidate& c, float* dense) {
   const int64_t m = w.rows, n = w.cols, height = panelRows(m, n);
-  const bool overwrites = dense == w.data;
-  Buffer<float> scratch(context.memory, dense && !overwrites ? 0 : height * n);
+  const int parts = context.team.size();
+  const bool scratchNeeded = dense == nullptr || dense == w.data || c.complement;
+  Buffer<float> scratch(context.memory, scratchNeeded ? parts * height * n : 0);
+  Buffer<double> perRow(context.memory, m);
+  context.team.run([&](int part) {
+    for (int64_t begin = m * part / parts; begin < m * (part + 1) / parts; begin += height) {
+      if (context.control.cancelled()) return;
+      const int64_t rows = std::min(height, m * (part + 1) / parts - begin);
+      float* panel = scratchNeeded ? scratch.data() + part * height * n : dense + begin * n;
+      if (c.a.rows == 0) {
+        std::fill(panel, panel + rows * n, 0.0f);
+      } else {
+        multiplyRows(c.b.rowRange(begin, begin + rows), c.a, panel);
+      }
+      for (int64_t i = 0; i < rows; i++) {
+        const float* original = w.row(begin + i);
+        float* row = panel + i * n;
+        if (c.complement) {
+          for (int64_t j = 0; j < n; j++) row[j] = original[j] - row[j];
+        }
+        perRow[begin + i] = squaredDistance(original, row, n);
+      }
+      if (dense && scratchNeeded) std::memcpy(dense + begin * n, panel, static_cast<size_t>(rows * n) * sizeof(float));
+    }
+  });
+  context.control.check();
   double error = 0;
-  for (int64_t begin = 0; begin < m; begin += height) {
-    context.control.check();
-    const int64_t rows = std::min(height, m - begin);
-    float* panel = scratch.size() > 0 ? scratch.data() : dense + begin * n;
-    blas::gemm(false, false, rows, n, f.rank, 1, f.b.row(begin), f.b.stride, f.a.data, f.a.stride, 0, panel, n);
-    error += squaredDistance(w.rowRange(begin, begin + rows), ConstMatrix(panel, rows, n), context.team);
-    if (overwrites) std::memcpy(dense + begin * n, panel, static_cast<size_t>(rows * n) * sizeof(float));
+  for (int64_t i = 0; i < m; i++) error += perRow[i];
+  return error;
+}
+
+// --- the routes: each gives a candidate, or nothing where it cannot reach the target
+
+std::optional<Candidate> byKrylov(const Context& context, ConstMatrix w, const Request& request, const Result& result,
+                                  double energy, Storage& storage) {
+  const int64_t m = w.rows, n = w.cols, k = request.rule.rank;
+  Krylov krylov(context, w, krylovDimension(m, n, k, request), request.seed);
+  if (krylov.run(k, energy, request.target) != KrylovEnd::converged) return std::nullopt;
+  float *b = result.b, *a = result.a, *s = result.s;
+  if (!result.wantsFactors()) {
+    storage.b = Buffer<float>(context.memory, m * k);
+    storage.a = Buffer<float>(context.memory, k * n);
+    storage.s = Buffer<float>(context.memory, k);
+    b = storage.b.data(), a = storage.a.data(), s = storage.s.data();
   }
-  return std::sqrt(error);
+  krylov.factors(b, a, s);
+  return Candidate{Route::krylov,        k, false, Matrix(b, m, k), Matrix(a, k, n), s, krylov.nextSingularValue(),
+                   krylov.possibleGain()};
 }
 
-Certificate finish(const Context& context, ConstMatrix w, const Factors& f, const Result& result) {
-  if (result.b) copyRows(f.b, result.b);
-  if (result.a) copyRows(f.a, result.a);
-  if (result.s) std::memcpy(result.s, f.s, static_cast<size_t>(f.rank) * sizeof(float));
-  const double norm = std::sqrt(squares(w, context.team));
-  return {f.rank, f.route, norm, rebuild(context, w, f, result.dense), f.spectralError};
-}
-
-Certificate exact(const Context& context, ConstMatrix w, const Request& request, const Result& result) {
+// The k largest by the Gram matrix; or, for the complement, the r - k smallest, to be taken away.
+template <class T>
+std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Request& request, double energy,
+                                Route route, Storage& storage) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
-  Buffer<float> u(context.memory, m * r), s(context.memory, r), vt(context.memory, r * n);
-  const SvdDriver driver = thinSvd(context, w, s.data(), u.data(), vt.data(), request.svd);
+  const bool complement = route == Route::complement, chosen = request.rule.kind == RankRule::byTail;
+  if (!Gram<T>::inRange(largestMagnitude(w, context.team))) return std::nullopt;
+  const int64_t columns = chosen ? r : complement ? r - request.rule.rank : request.rule.rank;
+  const Gram<T> gram(context, w, columns, complement);
+  storage.b = Buffer<float>(context.memory, m * columns);
+  storage.a = Buffer<float>(context.memory, columns * n);
+  storage.s = Buffer<float>(context.memory, columns);
+  gram.factors(storage.b.data(), storage.a.data(), storage.s.data());
+  const int64_t k = chosen ? rankForTail(storage.s.data(), r, request.rule.tail) : request.rule.rank;
+  const int64_t used = complement ? columns : k;
+  double kept = 0;
+  for (int64_t i = 0; i < used; i++) kept += static_cast<double>(storage.s[i]) * storage.s[i];
+  const double tail = complement ? kept : energy - kept;
+  if (std::is_same_v<T, float> && gram.noise() > 2 * request.target * tail) return std::nullopt;
+  const double next = chosen ? (k < r ? storage.s[k] : 0) : gram.nextSingularValue();
+  return Candidate{route,
+                   k,
+                   complement,
+                   Matrix(storage.b.data(), m, columns).colRange(0, used),
+                   Matrix(storage.a.data(), used, n),
+                   storage.s.data(),
+                   next,
+                   gram.noise()};
+}
+
+Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, Storage& storage) {
+  const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
+  storage.u = Buffer<float>(context.memory, m * r);
+  storage.s = Buffer<float>(context.memory, r);
+  storage.vt = Buffer<float>(context.memory, r * n);
+  const float* s = storage.s.data();
+  const SvdDriver driver = thinSvd(context, w, storage.s.data(), storage.u.data(), storage.vt.data(), request.svd);
   context.progress(0.9);
   context.control.check();
-  const int64_t k =
-      request.rule.kind == RankRule::fixed ? request.rule.rank : rankForTail(s.data(), r, request.rule.tail);
-  const Matrix b = Matrix(u.data(), m, r).colRange(0, k);
-  scaleColumns(b, s.data());
-  const Route route = driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd;
-  return finish(context, w, {b, Matrix(vt.data(), k, n), s.data(), k, k < r ? s[k] : 0.0, route}, result);
+  const int64_t k = request.rule.kind == RankRule::fixed ? request.rule.rank : rankForTail(s, r, request.rule.tail);
+  const Matrix b = Matrix(storage.u.data(), m, r).colRange(0, k);
+  scaleColumns(b, s);
+  const double noise = 2 * kEpsilon * s[0] * s[0] * std::sqrt(static_cast<double>(k));
+  return {driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd,
+          k,
+          false,
+          b,
+          Matrix(storage.vt.data(), k, n),
+          s,
+          k < r ? s[k] : 0.0,
+          noise};
 }
 
-Certificate zero(const Context& context, ConstMatrix w, const Request& request, const Result& result) {
-  Buffer<float> s(context.memory, std::min(w.rows, w.cols));
-  thinSvd(context, w, s.data(), nullptr, nullptr, request.svd);
-  const double norm = std::sqrt(squares(w, context.team));
-  const double spectral = s[0];
+std::optional<Candidate> along(Route route, const Context& context, ConstMatrix w, const Request& request,
+                               const Result& result, double energy, Storage& storage) {
+  switch (route) {
+  case Route::krylov:
+    return byKrylov(context, w, request, result, energy, storage);
+  case Route::gram:
+    return byGram<float>(context, w, request, energy, route, storage);
+  case Route::gram64:
+  case Route::complement:
+    return byGram<double>(context, w, request, energy, route, storage);
+  default:
+    return bySvd(context, w, request, storage);
+  }
+}
+
+// --- judging
+
+double excess(double error, double gain) {
+  if (error <= 0) return 0;
+  return gain < error ? std::sqrt(error / (error - gain)) - 1 : std::numeric_limits<double>::infinity();
+}
+
+bool acceptable(double error, double gain, double energy, double target) {
+  if (excess(error, gain) <= target) return true;
+  const double smallest = std::sqrt(std::max(error - gain, 0.0));
+  return std::sqrt(error) - smallest <= kRoundingFloor * std::sqrt(energy);
+}
+
+// --- what needs no decomposition
+
+// No route at all can be off when nothing is kept; s_1 is found by the same means as any other singular value.
+Certificate nothing(const Context& context, ConstMatrix w, const Request& request, const Result& result,
+                    double energy) {
+  double spectral = 0;
+  if (energy > 0) {
+    Request one = request;
+    one.rule = {RankRule::fixed, 1, 0};
+    for (const Route route : plan(w.rows, w.cols, 1, one, true)) {
+      Storage storage;
+      const auto candidate = along(route, context, w, one, Result{1}, energy, storage);
+      if (!candidate) continue;
+      spectral = candidate->s[0];
+      break;
+    }
+  }
   if (result.dense) std::fill(result.dense, result.dense + w.size(), 0.0f);
-  return {0, Route::zero, norm, norm, spectral};
+  return {0, Route::zero, 1u << static_cast<int>(Route::zero), std::sqrt(energy), std::sqrt(energy), 0, spectral};
 }
 
-Certificate copy(const Context& context, ConstMatrix w, const Result& result) {
-  requireFinite(w, context.team);
-  if (result.dense && result.dense != w.data) copyRows(w, result.dense);
-  return {std::min(w.rows, w.cols), Route::copy, std::sqrt(squares(w, context.team)), 0, 0};
+Certificate everything(ConstMatrix w, const Result& result, double energy) {
+  if (result.dense) copyRows(w, result.dense);
+  return {std::min(w.rows, w.cols), Route::copy, 1u << static_cast<int>(Route::copy), std::sqrt(energy), 0, 0, 0};
 }
 
-bool wantsFactors(const Result& result) { return result.b || result.a || result.s; }
+// Of a zero matrix every orthonormal basis is a singular basis.
+Certificate ofZeroMatrix(ConstMatrix w, int64_t k, const Result& result) {
+  if (result.dense) std::fill(result.dense, result.dense + w.size(), 0.0f);
+  if (result.wantsFactors()) {
+    std::fill(result.b, result.b + w.rows * k, 0.0f);
+    std::fill(result.s, result.s + k, 0.0f);
+    for (int64_t i = 0; i < k; i++) {
+      for (int64_t j = 0; j < w.cols; j++) result.a[i * w.cols + j] = i == j ? 1.0f : 0.0f;
+    }
+  }
+  return {k, Route::zero, 1u << static_cast<int>(Route::zero), 0, 0, 0, 0};
+}
+
+// What a route takes at its peak, from the formation of its factors to the measured result.
+int64_t routeBytes(Route route, int64_t m, int64_t n, const Request& request, const Result& wanted, int threads) {
+  const int64_t r = std::min(m, n), k = request.rule.kind == RankRule::fixed ? request.rule.rank : r;
+  const int64_t columns = route == Route::complement ? r - k : k;
+  const bool scratch = wanted.dense == nullptr || route == Route::complement;
+  const int64_t forming = 8 * m + (scratch ? 4 * threads * panelRows(m, n) * n : 0);
+  const int64_t product = 4 * (m + n + 1) * columns;
+  switch (route) {
+  case Route::krylov: {
+    const int64_t own = Krylov::bytes(m, n, k, krylovDimension(m, n, k, request), threads);
+    return (wanted.wantsFactors() ? 0 : product) + std::max(own, forming);
+  }
+  case Route::gram:
+    return std::max(Gram<float>::bytes(m, n, columns, false), product + forming);
+  case Route::gram64:
+  case Route::complement:
+    return std::max(Gram<double>::bytes(m, n, columns, route == Route::complement), product + forming);
+  default:
+    return 4 * (m * r + r + r * n) + std::max(thinSvdBytes(m, n, true), forming);
+  }
+}
 
 } // namespace
 
 Certificate approximate(const Context& context, ConstMatrix w, const Request& request, const Result& result) {
+  requireFinite(w, context.team);
+  const double energy = squares(w, context.team);
   const bool fixed = request.rule.kind == RankRule::fixed;
-  if (fixed && request.rule.rank == 0) return zero(context, w, request, result);
-  if (fixed && request.rule.rank == std::min(w.rows, w.cols) && !wantsFactors(result)) return copy(context, w, result);
-  return exact(context, w, request, result);
+  const int64_t k = fixed ? request.rule.rank : -1;
+  if (energy == 0) return ofZeroMatrix(w, fixed ? k : 0, result);
+  if (k == 0) return nothing(context, w, request, result, energy);
+  if (k == std::min(w.rows, w.cols) && !result.wantsFactors()) return everything(w, result, energy);
+
+  uint32_t tried = 0;
+  int64_t refused = 0;
+  for (const Route route : plan(w.rows, w.cols, k, request, result.wantsFactors())) {
+    const int64_t bytes = routeBytes(route, w.rows, w.cols, request, result, context.team.size());
+    if (context.memory.limit() > 0 && bytes > context.memory.limit()) {
+      refused = refused == 0 ? bytes : std::min(refused, bytes);
+      continue;
+    }
+    tried |= 1u << static_cast<int>(route);
+    Storage storage;
+    const auto c = along(route, context, w, request, result, energy, storage);
+    if (!c) continue;
+    // In place, nothing may be overwritten before the result is known to be good.
+    const bool later = result.dense == w.data;
+    const double error = form(context, w, *c, later ? nullptr : result.dense);
+    if (route != Route::gesdd && !acceptable(error, c->possibleGain, energy, request.target)) continue;
+    if (later) form(context, w, *c, result.dense);
+    if (result.wantsFactors()) {
+      copyRows(c->b, result.b);
+      copyRows(c->a, result.a);
+      if (c->s != result.s) std::memcpy(result.s, c->s, static_cast<size_t>(c->rank) * sizeof(float));
+    }
+    tried |= 1u << static_cast<int>(c->route);
+    return {c->rank,         c->route, tried, std::sqrt(energy), std::sqrt(error), excess(error, c->possibleGain),
+            c->spectralError};
+  }
+  // gesdd, the last of every plan, gives a result or throws.
+  throw Failure("ERR_MEMORY", "the computation needs " + std::to_string(refused) +
+                                  " bytes of native memory, allowed are " + std::to_string(context.memory.limit()));
 }
 
-int64_t approximateBytes(int64_t m, int64_t n, const Request& request, bool factors, bool dense) {
-  const int64_t r = std::min(m, n), k = request.rule.rank;
+MemoryNeed approximateBytes(int64_t m, int64_t n, const Request& request, const Result& wanted, int threads) {
+  const int64_t r = std::min(m, n);
   const bool fixed = request.rule.kind == RankRule::fixed;
-  if (fixed && k == 0) return 4 * r + thinSvdBytes(m, n, false);
-  if (fixed && k == r && !factors) return 0;
-  const int64_t held = 4 * (m * r + r + r * n);
-  const int64_t panel = dense ? 0 : 4 * panelRows(m, n) * n;
-  return held + std::max(thinSvdBytes(m, n, true), panel);
+  if (fixed && request.rule.rank == r && !wanted.wantsFactors()) return {0, 0};
+  // Rank 0 takes what finding s_1 takes.
+  Request effective = request;
+  const bool none = fixed && request.rule.rank == 0;
+  if (none) effective.rule.rank = 1;
+  const auto routes = plan(m, n, fixed ? effective.rule.rank : -1, effective, none || wanted.wantsFactors());
+  MemoryNeed need{routeBytes(routes.front(), m, n, effective, wanted, threads), 0};
+  for (const Route route : routes)
+    need.worst = std::max(need.worst, routeBytes(route, m, n, effective, wanted, threads));
+  return need;
 }
 
 } // namespace lowrank

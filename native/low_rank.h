@@ -9,7 +9,9 @@
 
 namespace lowrank {
 
-enum class Method { automatic, exact };
+// `automatic` tries the cheapest first; the others are tried first where named. A route that cannot prove its result
+// hands over to the next.
+enum class Method { automatic, exact, gram, krylov };
 
 // How the rank is chosen: given, or the smallest that discards at most a share of the energy sum(s_i^2).
 struct RankRule {
@@ -21,6 +23,11 @@ struct RankRule {
 struct Request {
   RankRule rule;
   Method method = Method::automatic;
+  // |w - what|_F may exceed the smallest possible by this share.
+  double target = 1e-6;
+  uint64_t seed = 0;
+  // Bounds the subspace of `krylov`; 0 for the planner's own bound. Lowered by tests.
+  int64_t maxDimension = 0;
   SvdOptions svd = {};
 };
 
@@ -32,21 +39,31 @@ struct Result {
   float* a = nullptr;
   float* s = nullptr;
   float* dense = nullptr;
+
+  bool wantsFactors() const { return b != nullptr; }
 };
 
-enum class Route { copy, zero, gesdd, gesvd };
+// How a result was made, in the order in which the planner may try.
+enum class Route { copy, zero, krylov, gram, gram64, complement, gesdd, gesvd };
 
 struct Certificate {
-  int64_t rank;
-  Route route;
-  double norm;          // |w|_F
-  double error;         // |w - what|_F, measured
-  double spectralError; // |w - b a|_2 = s_(k+1)
+  int64_t rank = 0;
+  Route route = Route::zero;
+  uint32_t tried = 0;       // bit r: route r was tried
+  double norm = 0;          // |w|_F
+  double error = 0;         // |w - what|_F, measured
+  double excessBound = 0;   // error / (smallest possible) - 1 is at most this
+  double spectralError = 0; // s_(k+1)
 };
 
 Certificate approximate(const Context& context, ConstMatrix w, const Request& request, const Result& result);
 
-// The native bytes that `approximate` takes at its peak; an upper bound.
-int64_t approximateBytes(int64_t m, int64_t n, const Request& request, bool factors, bool dense);
+// Native bytes at the peak, upper bounds: of the route that is planned, and of the most expensive one to which it may
+// hand over.
+struct MemoryNeed {
+  int64_t planned;
+  int64_t worst;
+};
+MemoryNeed approximateBytes(int64_t m, int64_t n, const Request& request, const Result& wanted, int threads);
 
 } // namespace lowrank

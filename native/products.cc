@@ -25,4 +25,8 @@ void gemm(Team& team, bool transposeA, bool transposeB, int64_t m, int64_t n, in
   }
 }
 
+void multiplyRows(ConstMatrix b, ConstMatrix a, float* c) {
+  blas::gemm(false, false, b.rows, a.cols, a.rows, 1, b.data, b.stride, a.data, a.stride, 0, c, a.cols);
+}
+
 } // namespace lowrank

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "matrix_view.h"
 #include "threads.h"
 
 namespace lowrank {
@@ -10,5 +11,8 @@ namespace lowrank {
 // c = alpha op(a) op(b), row-major, m x n with k inside; op transposes when the flag is set.
 void gemm(Team& team, bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
           int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc);
+
+// c = b a, compact, by the calling thread alone.
+void multiplyRows(ConstMatrix b, ConstMatrix a, float* c);
 
 } // namespace lowrank

@@ -27,7 +27,11 @@ function build() {
   const args = ['build', '--out', workDir, '--arch', arch];
   args.push(`--CDOPENBLAS_LIBRARY=${library}`, `--CDOPENBLAS_EXTRA=${extra.join(';')}`);
   try {
-    execFileSync(process.execPath, [cmakeJs, ...args], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    execFileSync(process.execPath, [cmakeJs, ...args], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
   } catch (error) {
     console.error(`${error.stdout ?? ''}${error.stderr ?? ''}`.trim());
     throw new Error('CMake or the compiler stopped, see above');

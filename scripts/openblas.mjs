@@ -94,8 +94,10 @@ function fetchFromDebian() {
     mkdirSync(lib);
     for (const entry of readdirSync(join(work, 'tree'), { recursive: true, withFileTypes: true })) {
       const path = join(entry.parentPath ?? entry.path, entry.name);
-      for (const [pattern, name] of wanted) if (entry.isFile() && pattern.test(entry.name)) copyFileSync(path, join(lib, name));
-      if (entry.isFile() && entry.name === 'copyright') copyFileSync(path, join(lib, `${basename(join(path, '..'))}.copyright`));
+      for (const [pattern, name] of wanted)
+        if (entry.isFile() && pattern.test(entry.name)) copyFileSync(path, join(lib, name));
+      if (entry.isFile() && entry.name === 'copyright')
+        copyFileSync(path, join(lib, `${basename(join(path, '..'))}.copyright`));
     }
     rmSync(fetched, { recursive: true, force: true });
     mkdirSync(fetched);
@@ -116,7 +118,9 @@ export function findOpenBlas() {
   if (given) {
     const found = inFolders([join(given, 'lib'), join(given, 'lib64'), given], 'OPENBLAS_ROOT');
     if (found) return found;
-    throw new Error(`OPENBLAS_ROOT=${given} holds no lib/libopenblas.a with a libgfortran.a beside it or in the compiler`);
+    throw new Error(
+      `OPENBLAS_ROOT=${given} holds no lib/libopenblas.a with a libgfortran.a beside it or in the compiler`,
+    );
   }
   const found =
     inFolders(systemFolders(), 'the system') ??
@@ -124,6 +128,8 @@ export function findOpenBlas() {
     fetchFromDebian();
   if (found) return found;
   const install =
-    process.platform === 'darwin' ? 'brew install openblas gcc' : 'apt install libopenblas-dev gfortran (or your system’s)';
+    process.platform === 'darwin'
+      ? 'brew install openblas gcc'
+      : 'apt install libopenblas-dev gfortran (or your system’s)';
   throw new Error(`static OpenBLAS was not found: ${install}, or set OPENBLAS_ROOT to a folder with lib/libopenblas.a`);
 }

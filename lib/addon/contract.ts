@@ -62,11 +62,17 @@ export interface RankJob {
   tail?: number;
   /** A code of {@link METHOD_CODE}. */
   method: number;
+  /** Of the random start of `krylov`, a whole number below 2^53. */
+  seed?: number;
+  /** |W - What|_F may exceed the smallest possible by this share. */
+  target?: number;
+  /** For tests: bounds the subspace of `krylov`. */
+  maxDimension?: number;
   pretendGesddFails?: boolean;
 }
 
 /** In the order of native/low_rank.h. */
-export const METHOD_CODE = { auto: 0, exact: 1 } as const;
+export const METHOD_CODE = { auto: 0, exact: 1, gram: 2, krylov: 3 } as const;
 
 /** Best rank-k approximation of each m x n matrix of the batch; factors `b a`, or the dense product, or both. */
 export interface ApproximateJob extends Job, RankJob {
@@ -91,10 +97,20 @@ export interface ApproximateJob extends Job, RankJob {
 }
 
 /** The numbers of one certificate, in order. */
-export const CERTIFICATE_FIELDS = ['rank', 'route', 'norm', 'error', 'spectralError', 'seconds', 'bytes'] as const;
+export const CERTIFICATE_FIELDS = [
+  'rank',
+  'route',
+  'norm',
+  'error',
+  'spectralError',
+  'excessBound',
+  'tried',
+  'seconds',
+  'bytes',
+] as const;
 
 /** How a result was made, by the codes of native/low_rank.h. */
-export const ROUTES = ['copy', 'zero', 'gesdd', 'gesvd'] as const;
+export const ROUTES = ['copy', 'zero', 'krylov', 'gram', 'gram64', 'complement', 'gesdd', 'gesvd'] as const;
 export type Route = (typeof ROUTES)[number];
 
 export interface Addon {
@@ -108,7 +124,7 @@ export interface Addon {
   estimateSvd(job: { batch: number; m: number; n: number; vectors: boolean; threads?: number }): number;
   estimateApproximate(
     job: RankJob & { batch: number; m: number; n: number; factors: boolean; dense: boolean; threads?: number },
-  ): number;
+  ): { planned: number; worst: number };
   /** Bytes of a float format, at any alignment, to float32. */
   toFloat32(job: ConvertJob & { source: Uint8Array; target: Float32Array }): void;
   /** float32 to the bytes of a format, rounded to nearest, ties to even. */

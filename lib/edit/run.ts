@@ -72,7 +72,9 @@ export interface EditReport {
 /**
  * What {@link editCheckpoint} would do, without reading or writing a tensor.
  *
- * @throws as {@link planEdits} and `open` do.
+ * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
+ * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family or a dtype
+ * that is no float, `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them; as {@link openCheckpoint} does.
  */
 export async function planCheckpoint(source: string, options: PlanOptions): Promise<EditPlan> {
   const checkpoint = await open(source);
@@ -92,7 +94,7 @@ export async function planCheckpoint(source: string, options: PlanOptions): Prom
  *
  * @param source a folder or a file
  * @param out must not exist
- * @throws as {@link planEdits}; `ERR_NOT_FINITE` naming the tensor with a NaN or an infinity, also where a result does not
+ * @throws as {@link planCheckpoint}; `ERR_NOT_FINITE` naming the tensor with a NaN or an infinity, also where a result does not
  * fit into the file's dtype; `ERR_CHECKPOINT_IO`, `ERR_CHECKPOINT_FORMAT` and `ERR_OUTPUT` from reading and writing;
  * the signal's reason when aborted.
  */

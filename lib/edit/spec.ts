@@ -8,6 +8,8 @@ export const KINDS = ['rank-reduction', 'dropout', 'zero'] as const;
  * - `rank-reduction`: the best approximation of rank k, k = floor(rho min(m, n))
  * - `dropout`: the share 1 - rho of the numbers that are smallest in absolute value becomes 0
  * - `zero`: all numbers become 0
+ *
+ * @useDeclaredType
  */
 export type InterventionKind = (typeof KINDS)[number];
 

@@ -6,13 +6,20 @@ import { asMatrices, type Matrices, type TensorLike } from '../tensor/tensor.js'
 import { type Certificate, combined, readCertificates } from './certificate.js';
 import { type RankChoice, rankJob } from './rank.js';
 
-/** `auto` lets the planner choose; `exact` is LAPACK's SVD. */
+/**
+ * `auto` tries the cheapest method first; `krylov` (block Lanczos) and `gram` (eigenvectors of the Gram matrix) put that
+ * method first; each hands over to the next where it cannot prove its result. `exact` is LAPACK's SVD alone.
+ */
 export type Method = keyof typeof METHOD_CODE;
 export const METHODS = Object.keys(METHOD_CODE) as Method[];
 
 export interface ComputeOptions extends CallOptions {
   /** `auto` by default. */
   method?: Method | undefined;
+  /** Of the random start of `krylov`: 0 by default. The same seed and threads give the same bits. */
+  seed?: number | undefined;
+  /** The excess over the smallest possible error up to which a result is accepted, 1e-6 by default. */
+  target?: number | undefined;
   /** Native work memory that may be used, in bytes; a job that needs more is refused with `ERR_MEMORY`. */
   maxMemory?: number | undefined;
 }
@@ -48,10 +55,16 @@ export function approximateSync(w: TensorLike, options: RankChoice & ComputeOpti
 }
 
 /** The rank and method fields of a job, from the caller's options. */
-export function methodJob(options: RankChoice & { method?: Method | undefined }, m: number, n: number) {
-  const { method = 'auto' } = options;
+export function methodJob(
+  options: RankChoice & Pick<ComputeOptions, 'method' | 'seed' | 'target'>,
+  m: number,
+  n: number,
+) {
+  const { method = 'auto', seed = 0, target = 1e-6 } = options;
   if (!METHODS.includes(method)) throw new ArgumentError('method', `one of ${METHODS.join(', ')}`, method);
-  return { ...rankJob(options, m, n), method: METHOD_CODE[method] };
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError('seed', 'a whole number of at least 0', seed);
+  if (!(target > 0)) throw new ArgumentError('target', 'a number above 0', target);
+  return { ...rankJob(options, m, n), method: METHOD_CODE[method], seed, target };
 }
 
 function prepared(w: TensorLike, options: RankChoice & ComputeOptions, wanted: Wanted) {

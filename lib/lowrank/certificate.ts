@@ -5,10 +5,13 @@ export interface Certificate {
   /** The rank k that was kept. */
   readonly rank: number;
   /**
-   * How it was made: `gesdd` or, where that did not converge, `gesvd` (LAPACK's exact SVD); `copy` when all was kept;
-   * `zero` when nothing was.
+   * How it was made: `krylov` (block Lanczos), `gram` or `gram64` (eigenvectors of the Gram matrix in float32 or float64),
+   * `complement` (the discarded part, taken away from W), `gesdd` or, where that did not converge, `gesvd` (LAPACK's SVD);
+   * `copy` when all was kept, `zero` when there is nothing to keep.
    */
   readonly method: Route;
+  /** All that were tried, in the planner's order, `method` among them. */
+  readonly methodsTried: readonly Route[];
   /** |W|_F, in float64. */
   readonly norm: number;
   /** |W - What|_F / |W|_F, from the entries of W and What in float64; 0 for a zero matrix. */
@@ -17,7 +20,15 @@ export interface Certificate {
   readonly discardedEnergy: number;
   /** 1 - `discardedEnergy`. */
   readonly keptEnergy: number;
-  /** |W - W_k|_2 = s_(k+1), the largest singular value that was dropped. */
+  /**
+   * No approximation of the same rank has an error smaller by more than this share: |W - What|_F / |W - W_k|_F - 1 is at
+   * most this. The numerator is measured. The gain that could still be had is proved for `krylov`, given an estimate of
+   * the largest singular value outside its subspace (random vectors, so wrong with a small probability); the rounding of
+   * the eigenvalue computations enters at its statistical size. Infinity where float32 cannot tell the error from none,
+   * as for a matrix of rank k or less.
+   */
+  readonly excessBound: number;
+  /** |W - W_k|_2 = s_(k+1), the largest singular value that was dropped, as the method knows it. */
   readonly spectralError: number;
   /** Wall time of the computation. */
   readonly seconds: number;
@@ -38,6 +49,8 @@ export function readCertificates(out: Float64Array): Certificate[] {
       norm: field('norm'),
       error: field('error'),
       spectralError: field('spectralError'),
+      excessBound: field('excessBound'),
+      methodsTried: ROUTES.filter((_, code) => field('tried') & (1 << code)),
       seconds: field('seconds'),
       bytes: field('bytes'),
     });
@@ -48,9 +61,7 @@ export function readCertificates(out: Float64Array): Certificate[] {
 export function certificate({
   error,
   ...rest
-}: Pick<Certificate, 'rank' | 'method' | 'norm' | 'spectralError' | 'seconds' | 'bytes'> & {
-  error: number;
-}): Certificate {
+}: Omit<Certificate, 'relativeError' | 'discardedEnergy' | 'keptEnergy'> & { error: number }): Certificate {
   const relativeError = rest.norm > 0 ? error / rest.norm : 0;
   const discardedEnergy = relativeError ** 2;
   return { ...rest, relativeError, discardedEnergy, keptEnergy: 1 - discardedEnergy };
@@ -68,6 +79,8 @@ export function combined(all: readonly Certificate[], seconds: number): Certific
     norm: squares((c) => c.norm),
     error: squares((c) => c.relativeError * c.norm),
     spectralError: largest((c) => c.spectralError),
+    excessBound: largest((c) => c.excessBound),
+    methodsTried: ROUTES.filter((route) => all.some((c) => c.methodsTried.includes(route))),
     seconds,
     bytes: largest((c) => c.bytes),
   });

@@ -6,11 +6,13 @@ import type { RankChoice } from './rank.js';
 
 /** Bytes. */
 export interface MemoryEstimate {
-  /** Native work memory at its peak: an upper bound of the certificate's `bytes`. */
+  /** Native work memory at its peak, with the method that is tried first: an upper bound of the certificate's `bytes`. */
   readonly native: number;
+  /** The same with the most expensive method to which that one may hand over. */
+  readonly worst: number;
   /** The arrays that are returned. */
   readonly output: number;
-  /** Both together. The input is the caller's and not in it. */
+  /** `native` and `output` together. The input is the caller's and not in it. */
   readonly total: number;
 }
 
@@ -29,7 +31,7 @@ export function estimateMemory(
   const { batch, m, n } = asDimensions(shape, 'shape');
   const { result = 'dense', threads } = options;
   const choice = methodJob(options, m, n);
-  const native = callSync(addon().estimateApproximate, {
+  const { planned: native, worst } = callSync(addon().estimateApproximate, {
     ...choice,
     batch,
     m,
@@ -41,5 +43,5 @@ export function estimateMemory(
   const k = choice.rank ?? Math.min(m, n);
   const numbers = { dense: m * n, 'in place': 0, factors: k * (m + n + 1) }[result];
   const output = 4 * batch * numbers;
-  return { native, output, total: native + output };
+  return { native, worst, output, total: native + output };
 }

@@ -17,14 +17,14 @@ export interface Certified {
   readonly certificates: readonly Certificate[];
 }
 
-/** {@link laser} */
+/** {@link laser} @inline */
 interface LaserFunction {
   (w: TensorLike, options: RankChoice & LaserOptions): Promise<Tensor>;
   /** The same with a {@link Certificate}. */
   certified(w: TensorLike, options: RankChoice & LaserOptions): Promise<Certified>;
 }
 
-/** {@link laserSync} */
+/** {@link laserSync} @inline */
 interface LaserSyncFunction {
   (w: TensorLike, options: RankChoice & LaserOptions): Tensor;
   /** The same with a {@link Certificate}. */
@@ -39,6 +39,7 @@ interface LaserSyncFunction {
  * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to compute.
  * @returns a tensor of the same shape.
  * @throws LowRankError as {@link factorize}.
+ * @function
  */
 export const laser: LaserFunction = Object.assign(
   async (w: TensorLike, options: RankChoice & LaserOptions) => (await laser.certified(w, options)).value,
@@ -48,7 +49,11 @@ export const laser: LaserFunction = Object.assign(
   },
 );
 
-/** {@link laser}, computed before it returns. */
+/**
+ * {@link laser}, computed before it returns.
+ *
+ * @function
+ */
 export const laserSync: LaserSyncFunction = Object.assign(
   (w: TensorLike, options: RankChoice & LaserOptions) => laserSync.certified(w, options).value,
   {

@@ -2,6 +2,11 @@ import { ArgumentError } from '../errors.js';
 
 /** The matrices of a transformer layer, by the names of the LASER paper's code; `fc_up` is the gated models' third. */
 export const MATRIX_TYPES = ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc_in', 'fc_up', 'fc_out'] as const;
+/**
+ * A matrix of a transformer layer.
+ *
+ * @useDeclaredType
+ */
 export type MatrixType = (typeof MATRIX_TYPES)[number];
 
 /** Names for several matrices at once: each stored tensor whole, also where it is several matrices fused. */
@@ -10,10 +15,20 @@ export const GROUPS = {
   mlp: ['fc_in', 'fc_up', 'fc_out'],
   all: MATRIX_TYPES,
 } as const satisfies Record<string, readonly MatrixType[]>;
+/**
+ * Several matrices of a layer at once.
+ *
+ * @useDeclaredType
+ */
 export type GroupType = keyof typeof GROUPS;
 
 /** All that may stand as a type in an intervention; `dont` leaves the model as it is. */
 export const LAYER_TYPES = ['dont', ...MATRIX_TYPES, 'attn', 'mlp', 'all'] as const;
+/**
+ * All that may stand as a type in an intervention.
+ *
+ * @useDeclaredType
+ */
 export type LayerType = (typeof LAYER_TYPES)[number];
 
 /** @throws {@link ArgumentError} when `name` is none of {@link LAYER_TYPES}. */

@@ -24,10 +24,20 @@ export const DTYPE_BITS = {
   U64: 64,
 } as const;
 
+/**
+ * The element types of safetensors.
+ *
+ * @useDeclaredType
+ */
 export type DType = keyof typeof DTYPE_BITS;
 
 /** The dtypes whose matrices can be edited: read as float32, written back as they were. */
 export const FLOAT_DTYPES = ['F64', 'F32', 'F16', 'BF16'] as const;
+/**
+ * The element types whose matrices can be edited.
+ *
+ * @useDeclaredType
+ */
 export type FloatDType = (typeof FLOAT_DTYPES)[number];
 
 export function isFloatDType(dtype: string): dtype is FloatDType {

@@ -22,27 +22,43 @@ describe.each(METHODS)('estimateMemory, method %s', (method) => {
         if (rank === smaller && result !== 'factors') continue; // a copy: see below
         it(`[${shape}], rank ${rank}, ${result}: bounds the measured peak, within 1.5 times`, () => {
           const w = gaussian(shape);
-          const estimate = estimateMemory(shape, { rank, method, result });
+          const options = { rank, method, threads: 1 };
+          const estimate = estimateMemory(shape, { ...options, result });
           resetNativePeak();
-          if (result === 'factors') factorizeSync(w, { rank, method });
-          else laserSync(w, { rank, method, inPlace: result === 'in place' });
+          const { certificate } =
+            result === 'factors'
+              ? factorizeSync(w, options)
+              : laserSync.certified(w, { ...options, inPlace: result === 'in place' });
           const { peak, now } = memoryUsage().native;
           expect(now).toBe(0);
+          expect(certificate.bytes).toBe(peak);
+          expect(estimate.total).toBe(estimate.native + estimate.output);
+          expect(peak).toBeLessThanOrEqual(estimate.worst);
+          // Gaussian matrices are the hard case for the fast methods: some of these hand over.
+          if (certificate.methodsTried.length > 1) return;
           expect(peak).toBeLessThanOrEqual(estimate.native);
           expect(estimate.native).toBeLessThanOrEqual(1.5 * peak);
-          expect(estimate.total).toBe(estimate.native + estimate.output);
         });
       }
     }
   }
 
+  it('matrices side by side take their memory each', () => {
+    const w = gaussian([8, 96, 96]);
+    const [one, two] = [1, 2].map((threads) => estimateMemory(w.shape, { rank: 5, method, threads }));
+    expect(two!.native).toBeGreaterThan(1.5 * one!.native);
+    resetNativePeak();
+    laserSync(w, { rank: 5, method, threads: 2 });
+    expect(memoryUsage().native.peak).toBeLessThanOrEqual(two!.worst);
+  });
+
   it('is exact where nothing is computed, and covers the choices by energy', () => {
-    expect(estimateMemory([50, 40], { rank: 40, method })).toEqual({ native: 0, output: 8000, total: 8000 });
+    expect(estimateMemory([50, 40], { rank: 40, method })).toEqual({ native: 0, worst: 0, output: 8000, total: 8000 });
     const w = gaussian([200, 150]);
     const estimate = estimateMemory([200, 150], { energy: 0.9, method });
     resetNativePeak();
     laserSync(w, { energy: 0.9, method });
-    expect(memoryUsage().native.peak).toBeLessThanOrEqual(estimate.native);
+    expect(memoryUsage().native.peak).toBeLessThanOrEqual(estimate.worst);
   });
 });
 

@@ -1,0 +1,44 @@
+// The exact singular subspaces from the Gram matrix w'w (or ww'): one product, then a partial symmetric eigenproblem of
+// the smaller order. Squaring the matrix squares its condition: eigenvalues come out to rounding of the largest one.
+// noise() says what that can amount to, so that the caller can tell whether float32 is enough or float64 is needed.
+#pragma once
+
+#include <cstdint>
+
+#include "svd.h"
+
+namespace lowrank {
+
+template <class T> class Gram {
+public:
+  // The k largest singular values and vectors, and the value of the next one; with `smallest`, the k smallest.
+  Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest);
+
+  // w ~ b a with b: m x k and a: k x n, as low_rank.h defines factors.
+  void factors(float* b, float* a, float* s) const;
+  // The singular value next to the subspace on the other side of the cut (of `smallest`: the largest within it).
+  double nextSingularValue() const;
+  // How much rounding may have changed the sum of the k eigenvalues, at its statistical size (Higham and Mary 2019).
+  double noise() const;
+
+  // Whether the squares of the entries and their sums stay within T.
+  static bool inRange(float largestMagnitude);
+  // Native bytes at the peak, the factors included.
+  static int64_t bytes(int64_t m, int64_t n, int64_t k, bool smallest);
+
+private:
+  void product(Buffer<T>& gram) const;
+
+  const Context& context_;
+  const ConstMatrix w_;
+  const int64_t k_;
+  const bool smallest_;
+  const bool tall_;
+  const int64_t order_;
+  int64_t known_;
+  double trace_ = 0;
+  Buffer<T> values_;
+  Buffer<float> vectors_; // known x order, rows
+};
+
+} // namespace lowrank

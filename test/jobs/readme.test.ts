@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder } from './support.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const readme = readFileSync(join(root, 'README.md'), 'utf8');
+
+/** The fenced blocks of a language. */
+function blocks(language: string): string[] {
+  return [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter((match) => match[1] === language).map((m) => m[2]!);
+}
+
+const shell = blocks('sh').flatMap((block) => block.trim().split('\n'));
+const commands = shell.filter((line) => line.startsWith('npx lowrank '));
+const programs = blocks('js');
+
+const at = temporaryFolder();
+// A package can import itself by name only from its own folder.
+const inside = join(root, '.build', `readme-${process.pid}`);
+
+beforeAll(async () => {
+  await mkdir(at('out'));
+  await symlink(join(root, 'examples'), at('examples'));
+  await symlink(join(root, 'examples', 'noisy-recall', 'model'), at('my-model'));
+  await mkdir(inside, { recursive: true });
+});
+afterAll(() => rm(inside, { recursive: true, force: true }));
+
+function run(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  return promisify(execFile)(process.execPath, args, { cwd: at() });
+}
+
+/** Runs what follows `lowrank` on a line of shell that has no other quotes than single ones. */
+function lowrank(line: string): Promise<{ stdout: string }> {
+  const words = [...line.matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) => quoted ?? word);
+  return run(join(root, 'dist', 'cli', 'main.js'), ...words);
+}
+
+describe('the README', () => {
+  it('has commands and programs to run', () => {
+    expect(commands.length).toBeGreaterThan(2);
+    expect(programs.length).toBeGreaterThan(1);
+  });
+
+  it('begins with one command for the main job and one for the tests, and .ci/run runs both', () => {
+    expect(shell.slice(0, 2)).toEqual(['npm install && npm run demo', 'npm test']);
+    const ci = readFileSync(join(root, '.ci', 'run'), 'utf8');
+    for (const command of [/^npm install\b/m, /^step demo npm run demo$/m, /^step test npm test\b/m]) {
+      expect(ci).toMatch(command);
+    }
+  });
+
+  it.each(commands)('%s', async (line) => {
+    const { stdout } = await lowrank(line.replace(/^npx lowrank /, ''));
+    expect(stdout).not.toBe('');
+  });
+
+  it.each(programs.map((code, i) => [i + 1, code] as const))('program %i runs', async (i, code) => {
+    const file = join(inside, `${i}.mjs`);
+    await writeFile(file, code);
+    const { stdout, stderr } = await run(file);
+    expect(stderr).toBe('');
+    expect(stdout).not.toBe('');
+    // A line that prints may say in a comment what it prints.
+    for (const [, printed] of code.matchAll(/console\.log\(.*?\); \/\/ (.+)$/gm)) expect(stdout).toContain(printed);
+  });
+
+  it('shows what the demo prints', async () => {
+    const [shown] = blocks('text');
+    const [command, ...table] = shown!.split('\n');
+    expect(readFileSync(join(root, 'scripts', 'demo.mjs'), 'utf8')).toContain(
+      command!
+        .replace('$ lowrank ', '')
+        .split(' ')
+        .map((word) => `'${word}'`)
+        .join(', '),
+    );
+    const { stdout } = await lowrank(command!.replace('$ lowrank ', ''));
+    // Tensor, shape, k, energy and error; methods, seconds and megabytes depend on the machine.
+    const columns = (lines: readonly string[]) => lines.slice(0, 2).map((line) => line.split(/ {2,}/).slice(0, 5));
+    expect(columns(table)).toEqual(columns(stdout.split('\n')));
+  });
+
+  it('names only scripts that exist', () => {
+    const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const named = [...readme.matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name);
+    expect(named).toContain('demo');
+    expect(named.filter((name) => !(name! in scripts))).toEqual([]);
+  });
+});
+
+describe('links', () => {
+  const pages = ['README.md', 'CHANGELOG.md', 'examples/README.md', 'examples/noisy-recall/README.md'];
+  pages.push(
+    ...readdirSync(join(root, 'docs'), { encoding: 'utf8' })
+      .filter((n) => n.endsWith('.md'))
+      .map((n) => `docs/${n}`),
+  );
+
+  it.each(pages)('of %s lead to files that exist', (page) => {
+    const text = readFileSync(join(root, page), 'utf8');
+    const targets = [...text.matchAll(/\]\((?!\w+:|#)([^)#]+)/g)].map(([, target]) => target!);
+    expect(targets.filter((target) => !existsSync(join(root, dirname(page), target)))).toEqual([]);
+  });
+});
