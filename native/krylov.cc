@@ -17,8 +17,9 @@ namespace {
 constexpr int64_t kProbes = 2;
 constexpr int64_t kBlock = kSkinny - kProbes;
 
-// Rows of w between the two halves of a step: the panel stays in the second-level cache.
-constexpr int64_t kPanelElements = 24 * 4096;
+// Numbers of w between the two halves of a step, two megabytes: in cache the second time, and enough rows to make
+// little of loading and storing the sums.
+constexpr int64_t kPanelElements = int64_t{1} << 19;
 constexpr int64_t kLeastPanel = 24;
 
 // Rows in which the basis is orthogonalised, so that a panel of it stays in cache from the product to the update.
@@ -43,8 +44,11 @@ constexpr double kExhausted = 2e-6;
 // As many singular values as the block is wide, within this share of each other, count as one value repeated.
 constexpr double kRepeated = 1e-5;
 
-// Of the energy times the target, what the residual of the k-th Ritz value may be for a full check to be tried.
-constexpr double kHopeful = 0.2;
+// Of the energy times the target, what the residual of the k-th Ritz value may be for a full check to be tried; more
+// while the eigenproblem is small.
+constexpr double kHopeful = 0.02;
+constexpr double kHopefulSmall = 1;
+constexpr int64_t kSmall = 400;
 
 // Rounds of orthogonalisation; two are enough unless columns are replaced.
 constexpr int kRounds = 4;
@@ -84,8 +88,10 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
   const int64_t longer = std::max(m, n), shorter = std::min(m, n), capacity = capacityFor(maxDimension, shorter);
   const int64_t known = std::min(k + kBeyond, capacity);
   const auto size = lapack::eigenWork<float>(capacity, known);
-  return 4 * ((shorter + longer) * (capacity + kSkinny) + partSize(shorter, capacity) * threads + capacity * kSkinny +
-              2 * capacity * capacity + known * (capacity + 1) + size.work + size.integers);
+  const int64_t held = (shorter + longer) * (capacity + kSkinny) + partSize(shorter, capacity) * threads +
+                       capacity * kSkinny + capacity * capacity;
+  const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
+  return 4 * (held + checking) + BandMatrix::bytes(capacity, kBlock);
 }
 
 void Krylov::randomise(int64_t column) {
@@ -353,14 +359,14 @@ KrylovEnd Krylov::check(double energy, double target) {
 // Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those wanted, must have left the
 // spectrum of the remainder behind, and its own residual must be small.
 bool Krylov::promising(double energy, double target) {
-  BandMatrix band(t_.data(), dimension_, capacity_, kBlock);
+  BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
   const double outside = remainder();
   if (band.countAbove(outside) < wanted_) return false;
-  const double value = band.kthLargest(wanted_, outside, largest_ * 1.01);
-  const auto vector = band.eigenvectorNear(value);
-  const double residual = squaredResidual(vector.data() + dimension_ - kBlock);
+  const double value = band.kthLargest(wanted_, outside);
+  const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
   // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off as the last.
-  return residual <= kHopeful * target * energy * scale_ * scale_ * (value - outside);
+  const double hopeful = dimension_ < kSmall ? kHopefulSmall : kHopeful;
+  return residual <= hopeful * target * energy * scale_ * scale_ * (value - outside);
 }
 
 template <class T> double Krylov::squaredResidual(const T* lastBlock) const {

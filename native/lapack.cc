@@ -33,6 +33,9 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
              const int*, int*, size_t, size_t);
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
+void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
+void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
+             double*, const int*, int*, size_t);
 int openblas_get_num_threads(void);
 void openblas_set_num_threads(int);
 char* openblas_get_config(void);
@@ -218,6 +221,20 @@ void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double 
   const int strideA = narrow(lda, "a stride"), strideC = narrow(ldc, "a stride");
   const double one = 1;
   dsyrk_("L", rows ? "T" : "N", &order, &inner, &one, a, &strideA, &beta, c, &strideC, 1, 1);
+}
+
+void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {
+  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1;
+  int info = 0;
+  dgbtrf_(&order, &order, &bands, &bands, band, &stride, rows, &info);
+  // A pivot of exactly 0: any tiny number in its place serves inverse iteration.
+  if (info > 0) band[(info - 1) * stride + 2 * width] = std::numeric_limits<double>::min();
+}
+
+void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x) {
+  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1, one = 1;
+  int info = 0;
+  dgbtrs_("N", &order, &bands, &bands, &one, band, &stride, rows, x, &order, &info, 1);
 }
 
 } // namespace lapack

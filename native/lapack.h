@@ -52,6 +52,11 @@ void eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* 
 void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc);
 void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc);
 
+// LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK stores it, and a
+// solve.
+void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
+void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
+
 } // namespace lapack
 
 } // namespace lowrank

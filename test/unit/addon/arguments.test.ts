@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ApproximateJob } from '../../../lib/addon/contract.js';
+import { type ApproximateJob, CERTIFICATE_FIELDS } from '../../../lib/addon/contract.js';
 import { addon } from '../../../lib/addon/load.js';
 import { laser } from '../../../lib/lowrank/laser.js';
 import { gaussian } from '../../support/matrices.js';
@@ -7,7 +7,7 @@ import { gaussian } from '../../support/matrices.js';
 /** A job that is right, to be spoilt one field at a time. */
 const job = (): ApproximateJob => ({
   ...{ batch: 1, m: 4, n: 3, rank: 2, method: 1, w: new Float32Array(12).fill(1), dense: new Float32Array(12) },
-  out: new Float64Array(7),
+  out: new Float64Array(CERTIFICATE_FIELDS.length),
 });
 
 /** Each would read or write memory that is not its own. */
@@ -20,8 +20,8 @@ const SPOILT: [string, Record<string, unknown>][] = [
   ['a short w', { w: new Float32Array(11) }],
   ['a long w', { w: new Float32Array(13) }],
   ['a short output', { dense: new Float32Array(11) }],
-  ['a short certificate', { out: new Float64Array(6) }],
-  ['integers for the certificate', { out: new BigInt64Array(7) }],
+  ['a short certificate', { out: new Float64Array(CERTIFICATE_FIELDS.length - 1) }],
+  ['integers for the certificate', { out: new BigInt64Array(CERTIFICATE_FIELDS.length) }],
   ['a short control', { control: new Int32Array(1) }],
   ['a negative size', { m: -4 }],
   ['a fractional size', { m: 4.5 }],
