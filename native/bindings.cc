@@ -90,11 +90,9 @@ struct Measure {
       : count(arguments.size("count")), x(arguments.floats("x", count)),
         y(arguments.has("y") ? arguments.floats("y", count) : nullptr), out(arguments.doubles("out", 3)) {}
   void run(const Control&) const {
-    Team alone(1);
-    const ConstMatrix all(x, 1, count);
     out[0] = squares(x, count);
     out[1] = y ? squaredDistance(x, y, count) : 0;
-    out[2] = static_cast<double>(count > 0 ? firstNonFinite(all, alone) : -1);
+    out[2] = static_cast<double>(firstNonFinite(x, count));
   }
 };
 

@@ -38,12 +38,12 @@ Gram<T>::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
   Buffer<int> integers(context.memory, size.integers);
   const WideBlas wide(context.team.size());
   if constexpr (std::is_same_v<T, float>) {
-    lapack::eigen<T>(order_, known_, smallest, gram.data(), values_.data(), vectors_.data(), work.data(), size,
-                     integers.data());
+    converged_ = lapack::eigen<T>(order_, known_, smallest, gram.data(), values_.data(), vectors_.data(), work.data(),
+                                  size, integers.data());
   } else {
     Buffer<T> vectors(context.memory, known_ * order_);
-    lapack::eigen<T>(order_, known_, smallest, gram.data(), values_.data(), vectors.data(), work.data(), size,
-                     integers.data());
+    converged_ = lapack::eigen<T>(order_, known_, smallest, gram.data(), values_.data(), vectors.data(), work.data(),
+                                  size, integers.data());
     for (int64_t i = 0; i < vectors.size(); i++) vectors_[i] = static_cast<float>(vectors[i]);
   }
   context.progress(0.8);

@@ -14,6 +14,9 @@ public:
   // The k largest singular values and vectors, and the value of the next one; with `smallest`, the k smallest.
   Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest);
 
+  // False: the eigenproblem did not converge, and nothing else here may be asked.
+  bool converged() const { return converged_; }
+
   // w ~ b a with b: m x k and a: k x n, as low_rank.h defines factors.
   void factors(float* b, float* a, float* s) const;
   // The singular value next to the subspace on the other side of the cut (of `smallest`: the largest within it).
@@ -37,6 +40,7 @@ private:
   const int64_t order_;
   int64_t known_;
   double trace_ = 0;
+  bool converged_ = false;
   Buffer<T> values_;
   Buffer<float> vectors_; // known x order, rows
 };

@@ -6,7 +6,6 @@
 
 #include "band.h"
 #include "lapack.h"
-#include "norms.h"
 #include "products.h"
 #include "random.h"
 
@@ -65,16 +64,16 @@ int64_t partSize(int64_t shorter, int64_t capacity) { return std::max(shorter, c
 
 } // namespace
 
-Krylov::Krylov(const Context& context, ConstMatrix w, int64_t maxDimension, uint64_t seed)
+Krylov::Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t maxDimension, uint64_t seed)
     : context_(context), longer_(std::max(w.rows, w.cols)), shorter_(std::min(w.rows, w.cols)), tall_(w.rows >= w.cols),
       a_(tall_ ? Strided{w.data, w.stride, 1} : Strided{w.data, 1, w.stride}), seed_(seed),
       limit_(std::min(maxDimension, shorter_)), capacity_(capacityFor(maxDimension, shorter_)) {
   Ledger& memory = context.memory;
-  const float largest = largestMagnitude(w, context.team);
   // Squares of 1e30 or 1e-30 leave the range of float32.
   int exponent = 0;
-  if (largest > 0) std::frexp(largest, &exponent);
+  if (survey.largest > 0) std::frexp(survey.largest, &exponent);
   scale_ = std::ldexp(1.0, std::clamp(-exponent, -126, 126));
+  energy_ = survey.energy * scale_ * scale_;
   basis_ = Buffer<float>(memory, shorter_ * capacity_);
   images_ = Buffer<float>(memory, longer_ * capacity_);
   block_ = Buffer<float>(memory, shorter_ * kSkinny);
@@ -306,7 +305,7 @@ double Krylov::remainder() const {
   return kProbeMargin * ((a + d) / 2 + std::hypot((a - d) / 2, b));
 }
 
-KrylovEnd Krylov::check(double energy, double target) {
+KrylovEnd Krylov::check(double target) {
   const int64_t d = dimension_, k = wanted_;
   known_ = std::min(k + kBeyond, d);
   const auto size = lapack::eigenWork<float>(d, known_);
@@ -325,8 +324,10 @@ KrylovEnd Krylov::check(double energy, double target) {
   // A caller's array that changes meanwhile could have brought a NaN, from which LAPACK may never return.
   requireFinite(ConstMatrix(copy_.data(), d, d), context_.team);
   const WideBlas wide(context_.team.size());
-  lapack::eigen<float>(d, known_, false, copy_.data(), values_.data(), vectors_.data(), work_.data(), size,
-                       integers_.data());
+  if (!lapack::eigen<float>(d, known_, false, copy_.data(), values_.data(), vectors_.data(), work_.data(), size,
+                            integers_.data())) {
+    return KrylovEnd::precision;
+  }
 
   const double rounding = kEpsilon * values_[0];
   double residuals = 0, outside = remainder();
@@ -346,7 +347,7 @@ KrylovEnd Krylov::check(double energy, double target) {
   }
   double kept = 0;
   for (int64_t i = 0; i < k; i++) kept += std::max(values_[i], 0.0f);
-  const double tail = std::max(energy * scale_ * scale_ - kept, 0.0);
+  const double tail = std::max(energy_ - kept, 0.0);
   // Rounding errors of k computed eigenvalues, at their statistical size (Higham and Mary 2019).
   const double noise = 2 * rounding * std::sqrt(static_cast<double>(k));
   const double allowed = 2 * target * tail;
@@ -358,7 +359,7 @@ KrylovEnd Krylov::check(double energy, double target) {
 
 // Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those wanted, must have left the
 // spectrum of the remainder behind, and its own residual must be small.
-bool Krylov::promising(double energy, double target) {
+bool Krylov::promising(double target) {
   BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
   const double outside = remainder();
   if (band.countAbove(outside) < wanted_) return false;
@@ -366,7 +367,7 @@ bool Krylov::promising(double energy, double target) {
   const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
   // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off as the last.
   const double hopeful = dimension_ < kSmall ? kHopefulSmall : kHopeful;
-  return residual <= hopeful * target * energy * scale_ * scale_ * (value - outside);
+  return residual <= hopeful * target * energy_ * (value - outside);
 }
 
 template <class T> double Krylov::squaredResidual(const T* lastBlock) const {
@@ -379,7 +380,7 @@ template <class T> double Krylov::squaredResidual(const T* lastBlock) const {
   return squared;
 }
 
-KrylovEnd Krylov::run(int64_t k, double energy, double target) {
+KrylovEnd Krylov::run(int64_t k, double target) {
   wanted_ = k;
   if (shorter_ < 2 * kSkinny) return KrylovEnd::dimension;
   for (int64_t column = 0; column < kSkinny; column++) randomise(column);
@@ -392,8 +393,8 @@ KrylovEnd Krylov::run(int64_t k, double energy, double target) {
     const KrylovEnd grown = step();
     if (grown != KrylovEnd::running) return grown;
     context_.progress(0.8 * static_cast<double>(dimension_) / static_cast<double>(limit_));
-    if (dimension_ < k + kBlock || !promising(energy, target)) continue;
-    const KrylovEnd end = check(energy, target);
+    if (dimension_ < k + kBlock || !promising(target)) continue;
+    const KrylovEnd end = check(target);
     if (end != KrylovEnd::running) return end;
   }
 }

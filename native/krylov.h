@@ -15,6 +15,7 @@
 
 #include <cstdint>
 
+#include "norms.h"
 #include "skinny.h"
 #include "svd.h"
 
@@ -31,11 +32,11 @@ enum class KrylovEnd {
 class Krylov {
 public:
   // The basis lies in the space of the smaller side and may grow to `maxDimension`.
-  Krylov(const Context& context, ConstMatrix w, int64_t maxDimension, uint64_t seed);
+  Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t maxDimension, uint64_t seed);
 
   // Grows the basis until the best approximation of rank k in it is proved to be within `target` (relative, in the
-  // Frobenius norm) of the best one at all. `energy` is |w|_F^2.
-  KrylovEnd run(int64_t k, double energy, double target);
+  // Frobenius norm) of the best one at all.
+  KrylovEnd run(int64_t k, double target);
 
   // After `converged`: w ~ b a with b: m x k and a: k x n, as low_rank.h defines factors.
   void factors(float* b, float* a, float* s) const;
@@ -53,8 +54,8 @@ private:
   void projectOut(int64_t from);
   void normalise();
   void randomise(int64_t column);
-  bool promising(double energy, double target);
-  KrylovEnd check(double energy, double target);
+  bool promising(double target);
+  KrylovEnd check(double target);
   template <class T> double squaredResidual(const T* lastBlock) const;
   double remainder() const;
 
@@ -67,7 +68,8 @@ private:
   uint64_t drawn_ = 0;
   const int64_t limit_;    // the largest dimension
   const int64_t capacity_; // columns there is room for
-  double scale_ = 1;       // power of two that brings w to order 1
+  double scale_;           // power of two that brings w to order 1
+  double energy_;          // |scale w|_F^2
   int64_t dimension_ = 0;
   int64_t wanted_ = 0;
   int64_t known_ = 0; // eigenvectors of T computed by the last check

@@ -186,7 +186,7 @@ template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k) {
 }
 
 template <class T>
-void eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size,
+bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size,
            int* integers) {
   const int order = narrow(n, "a matrix of order"), wanted = narrow(k, "a number of eigenvalues");
   T *d = work, *e = d + n, *tau = e + n, *w = tau + n, *rest = w + n;
@@ -196,19 +196,20 @@ void eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* 
   const int first = smallest ? 1 : order - wanted + 1, last = smallest ? wanted : order;
   stemr(&order, d, e, &first, &last, &found, w, vectors, &wanted, integers + 10 * n, &robust, rest, &lrest, integers,
         &lintegers, &info);
-  if (info != 0 || found != wanted) throw Failure("ERR_NO_CONVERGENCE", "the symmetric eigenproblem did not converge");
+  if (info != 0 || found != wanted) return false;
   ormtr(&order, &wanted, a, tau, vectors, rest, &lrest, &info);
   std::copy(w, w + k, values);
-  if (smallest) return;
+  if (smallest) return true;
   std::reverse(values, values + k);
   for (int64_t i = 0; i < k / 2; i++)
     std::swap_ranges(vectors + i * n, vectors + (i + 1) * n, vectors + (k - 1 - i) * n);
+  return true;
 }
 
 template EigenWork<float> eigenWork(int64_t, int64_t);
 template EigenWork<double> eigenWork(int64_t, int64_t);
-template void eigen(int64_t, int64_t, bool, float*, float*, float*, float*, EigenWork<float>, int*);
-template void eigen(int64_t, int64_t, bool, double*, double*, double*, double*, EigenWork<double>, int*);
+template bool eigen(int64_t, int64_t, bool, float*, float*, float*, float*, EigenWork<float>, int*);
+template bool eigen(int64_t, int64_t, bool, double*, double*, double*, double*, EigenWork<double>, int*);
 
 void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc) {
   const int order = narrow(rows ? m : n, "an order"), inner = narrow(rows ? n : m, "a size");

@@ -46,7 +46,7 @@ template <class T> struct EigenWork {
 };
 template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k);
 template <class T>
-void eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size, int* integers);
+bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size, int* integers);
 
 // c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; or a a' (m x m) if `rows`.
 void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc);

@@ -79,6 +79,7 @@ double form(const Context& context, ConstMatrix w, const Candidate& c, float* de
   const bool scratchNeeded = dense == nullptr || dense == w.data || c.complement;
   Buffer<float> scratch(context.memory, scratchNeeded ? parts * height * n : 0);
   Buffer<double> perRow(context.memory, m);
+  if (dense && dense != w.data) preferHugePages(dense, m * n * static_cast<int64_t>(sizeof(float)));
   context.team.run([&](int part) {
     for (int64_t begin = m * part / parts; begin < m * (part + 1) / parts; begin += height) {
       if (context.control.cancelled()) return;
@@ -109,10 +110,10 @@ double form(const Context& context, ConstMatrix w, const Candidate& c, float* de
 // --- the routes: each gives a candidate, or nothing where it cannot reach the target
 
 std::optional<Candidate> byKrylov(const Context& context, ConstMatrix w, const Request& request, const Result& result,
-                                  double energy, Storage& storage) {
+                                  Survey survey, Storage& storage) {
   const int64_t m = w.rows, n = w.cols, k = request.rule.rank;
-  Krylov krylov(context, w, krylovDimension(m, n, k, request), request.seed);
-  if (krylov.run(k, energy, request.target) != KrylovEnd::converged) return std::nullopt;
+  Krylov krylov(context, w, survey, krylovDimension(m, n, k, request), request.seed);
+  if (krylov.run(k, request.target) != KrylovEnd::converged) return std::nullopt;
   float *b = result.b, *a = result.a, *s = result.s;
   if (!result.wantsFactors()) {
     storage.b = Buffer<float>(context.memory, m * k);
@@ -127,13 +128,14 @@ std::optional<Candidate> byKrylov(const Context& context, ConstMatrix w, const R
 
 // The k largest by the Gram matrix; or, for the complement, the r - k smallest, to be taken away.
 template <class T>
-std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Request& request, double energy,
+std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Request& request, Survey survey,
                                 Route route, Storage& storage) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
   const bool complement = route == Route::complement, chosen = request.rule.kind == RankRule::byTail;
-  if (!Gram<T>::inRange(largestMagnitude(w, context.team))) return std::nullopt;
+  if (!Gram<T>::inRange(survey.largest)) return std::nullopt;
   const int64_t columns = chosen ? r : complement ? r - request.rule.rank : request.rule.rank;
   const Gram<T> gram(context, w, columns, complement);
+  if (!gram.converged()) return std::nullopt;
   storage.b = Buffer<float>(context.memory, m * columns);
   storage.a = Buffer<float>(context.memory, columns * n);
   storage.s = Buffer<float>(context.memory, columns);
@@ -142,7 +144,7 @@ std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Req
   const int64_t used = complement ? columns : k;
   double kept = 0;
   for (int64_t i = 0; i < used; i++) kept += static_cast<double>(storage.s[i]) * storage.s[i];
-  const double tail = complement ? kept : energy - kept;
+  const double tail = complement ? kept : survey.energy - kept;
   if (std::is_same_v<T, float> && gram.noise() > 2 * request.target * tail) return std::nullopt;
   const double next = chosen ? (k < r ? storage.s[k] : 0) : gram.nextSingularValue();
   return Candidate{route,
@@ -179,15 +181,15 @@ Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, S
 }
 
 std::optional<Candidate> along(Route route, const Context& context, ConstMatrix w, const Request& request,
-                               const Result& result, double energy, Storage& storage) {
+                               const Result& result, Survey survey, Storage& storage) {
   switch (route) {
   case Route::krylov:
-    return byKrylov(context, w, request, result, energy, storage);
+    return byKrylov(context, w, request, result, survey, storage);
   case Route::gram:
-    return byGram<float>(context, w, request, energy, route, storage);
+    return byGram<float>(context, w, request, survey, route, storage);
   case Route::gram64:
   case Route::complement:
-    return byGram<double>(context, w, request, energy, route, storage);
+    return byGram<double>(context, w, request, survey, route, storage);
   default:
     return bySvd(context, w, request, storage);
   }
@@ -210,14 +212,15 @@ bool acceptable(double error, double gain, double energy, double target) {
 
 // No route at all can be off when nothing is kept; s_1 is found by the same means as any other singular value.
 Certificate nothing(const Context& context, ConstMatrix w, const Request& request, const Result& result,
-                    double energy) {
+                    Survey survey) {
+  const double energy = survey.energy;
   double spectral = 0;
   if (energy > 0) {
     Request one = request;
     one.rule = {RankRule::fixed, 1, 0};
     for (const Route route : plan(w.rows, w.cols, 1, one, true)) {
       Storage storage;
-      const auto candidate = along(route, context, w, one, Result{1}, energy, storage);
+      const auto candidate = along(route, context, w, one, Result{1}, survey, storage);
       if (!candidate) continue;
       spectral = candidate->s[0];
       break;
@@ -270,12 +273,12 @@ int64_t routeBytes(Route route, int64_t m, int64_t n, const Request& request, co
 } // namespace
 
 Certificate approximate(const Context& context, ConstMatrix w, const Request& request, const Result& result) {
-  requireFinite(w, context.team);
-  const double energy = squares(w, context.team);
+  const Survey seen = survey(w, context.team);
+  const double energy = seen.energy;
   const bool fixed = request.rule.kind == RankRule::fixed;
   const int64_t k = fixed ? request.rule.rank : -1;
   if (energy == 0) return ofZeroMatrix(w, fixed ? k : 0, result);
-  if (k == 0) return nothing(context, w, request, result, energy);
+  if (k == 0) return nothing(context, w, request, result, seen);
   if (k == std::min(w.rows, w.cols) && !result.wantsFactors()) return everything(w, result, energy);
 
   uint32_t tried = 0;
@@ -288,7 +291,7 @@ Certificate approximate(const Context& context, ConstMatrix w, const Request& re
     }
     tried |= 1u << static_cast<int>(route);
     Storage storage;
-    const auto c = along(route, context, w, request, result, energy, storage);
+    const auto c = along(route, context, w, request, result, seen, storage);
     if (!c) continue;
     // In place, nothing may be overwritten before the result is known to be good.
     const bool later = result.dense == w.data;

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -51,7 +50,7 @@ template <class RowTerm> double sumRows(int64_t rows, int64_t size, Team& team, 
   return total;
 }
 
-bool rowIsFinite(const float* x, int64_t count) {
+bool isFinite(const float* x, int64_t count) {
   // An exponent of all ones is a NaN or an infinity; as integers this vectorises.
   constexpr uint32_t kExponent = 0x7f800000;
   uint32_t bad = 0;
@@ -61,6 +60,19 @@ bool rowIsFinite(const float* x, int64_t count) {
     bad |= static_cast<uint32_t>((bits & kExponent) == kExponent);
   }
   return bad == 0;
+}
+
+float largestMagnitude(const float* x, int64_t count) {
+  // As integers, magnitudes compare as they do as floats, and this vectorises.
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < count; i++) {
+    uint32_t bits;
+    std::memcpy(&bits, &x[i], sizeof bits);
+    largest = std::max(largest, bits & 0x7fffffff);
+  }
+  float magnitude;
+  std::memcpy(&magnitude, &largest, sizeof magnitude);
+  return magnitude;
 }
 
 } // namespace
@@ -84,37 +96,36 @@ double squaredDistance(ConstMatrix x, ConstMatrix y, Team& team) {
   return sumRows(x.rows, x.size(), team, [&](int64_t i) { return squaredDistance(x.row(i), y.row(i), x.cols); });
 }
 
-float largestMagnitude(ConstMatrix w, Team& team) {
-  std::vector<float> perRow(static_cast<size_t>(w.rows));
-  forRows(w.rows, w.size(), team, [&](int64_t i) {
-    float largest = 0;
-    for (int64_t j = 0; j < w.cols; j++) largest = std::max(largest, std::fabs(w.row(i)[j]));
-    perRow[static_cast<size_t>(i)] = largest;
-  });
-  return *std::max_element(perRow.begin(), perRow.end());
+int64_t firstNonFinite(const float* x, int64_t count) {
+  if (isFinite(x, count)) return -1;
+  return std::find_if(x, x + count, [](float v) { return !std::isfinite(v); }) - x;
 }
 
-int64_t firstNonFinite(ConstMatrix w, Team& team) {
-  std::atomic<int64_t> first{std::numeric_limits<int64_t>::max()};
+void requireFinite(ConstMatrix w, Team& team) {
+  std::atomic<int64_t> first{w.rows};
   forRows(w.rows, w.size(), team, [&](int64_t i) {
-    if (i > first.load(std::memory_order_relaxed) || rowIsFinite(w.row(i), w.cols)) return;
+    if (isFinite(w.row(i), w.cols)) return;
     int64_t seen = first.load();
     while (i < seen && !first.compare_exchange_weak(seen, i)) {
     }
   });
   const int64_t row = first.load();
-  if (row == std::numeric_limits<int64_t>::max()) return -1;
-  const float* x = w.row(row);
-  return row * w.cols + (std::find_if(x, x + w.cols, [](float v) { return !std::isfinite(v); }) - x);
+  if (row == w.rows) return;
+  const int64_t col = firstNonFinite(w.row(row), w.cols);
+  throw Failure("ERR_NOT_FINITE", std::string("the matrix holds ") +
+                                      (std::isnan(w.row(row)[col]) ? "NaN" : "an infinity") + " at row " +
+                                      std::to_string(row) + ", column " + std::to_string(col));
 }
 
-void requireFinite(ConstMatrix w, Team& team) {
-  const int64_t index = firstNonFinite(w, team);
-  if (index < 0) return;
-  const int64_t row = index / w.cols, col = index % w.cols;
-  const float value = w.row(row)[col];
-  throw Failure("ERR_NOT_FINITE", std::string("the matrix holds ") + (std::isnan(value) ? "NaN" : "an infinity") +
-                                      " at row " + std::to_string(row) + ", column " + std::to_string(col));
+Survey survey(ConstMatrix w, Team& team) {
+  std::vector<float> largest(static_cast<size_t>(w.rows));
+  const double energy = sumRows(w.rows, w.size(), team, [&](int64_t i) {
+    largest[static_cast<size_t>(i)] = largestMagnitude(w.row(i), w.cols);
+    return squares(w.row(i), w.cols);
+  });
+  // A NaN or an infinity anywhere shows in the sum; float32 squares cannot overflow float64.
+  if (!std::isfinite(energy)) requireFinite(w, team);
+  return {energy, *std::max_element(largest.begin(), largest.end())};
 }
 
 } // namespace lowrank

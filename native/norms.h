@@ -16,12 +16,18 @@ double squaredDistance(const float* x, const float* y, int64_t count);
 double squares(ConstMatrix w, Team& team);
 double squaredDistance(ConstMatrix x, ConstMatrix y, Team& team);
 
-float largestMagnitude(ConstMatrix w, Team& team);
+// What every method asks of a matrix first, in one pass.
+struct Survey {
+  double energy; // |w|_F^2
+  float largest; // magnitude
+};
+// Throws ERR_NOT_FINITE, naming row and column of the first NaN or infinity.
+Survey survey(ConstMatrix w, Team& team);
 
-// Index (row * cols + col) of the first NaN or infinity, -1 when there is none.
-int64_t firstNonFinite(ConstMatrix w, Team& team);
-
-// Throws ERR_NOT_FINITE, naming row and column.
+// Throws as `survey` does.
 void requireFinite(ConstMatrix w, Team& team);
+
+// Index of the first NaN or infinity, -1 when there is none.
+int64_t firstNonFinite(const float* x, int64_t count);
 
 } // namespace lowrank

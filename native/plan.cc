@@ -18,6 +18,9 @@ constexpr int64_t kLeastKrylov = 192;
 // Beyond this share of the smaller side a subspace is no smaller problem.
 constexpr double kLargestShare = 0.5;
 
+// Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what it loses.
+constexpr int64_t kLeastFloat32 = 1024;
+
 // The dimension at which a search for rank k ends with spectra that decay as trained weights do.
 double likelyDimension(double k) { return 2.1 * k + 150; }
 
@@ -61,7 +64,7 @@ std::vector<Route> plan(int64_t m, int64_t n, int64_t k, const Request& request,
   if (2 * k > s && !factors && request.method == Method::automatic) {
     routes.push_back(Route::complement);
   } else {
-    routes.push_back(Route::gram);
+    if (s >= kLeastFloat32 || request.method == Method::gram) routes.push_back(Route::gram);
     routes.push_back(Route::gram64);
   }
   routes.push_back(Route::gesdd);
