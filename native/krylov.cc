@@ -49,6 +49,9 @@ constexpr double kHopeful = 0.02;
 constexpr double kHopefulSmall = 1;
 constexpr int64_t kSmall = 400;
 
+// Order from which LAPACK's eigensolver gains from BLAS threads; they stay awake for a while and disturb ours.
+constexpr int64_t kWideEigen = 1024;
+
 // Rounds of orthogonalisation; two are enough unless columns are replaced.
 constexpr int kRounds = 4;
 
@@ -323,7 +326,7 @@ KrylovEnd Krylov::check(double target) {
     std::memcpy(copy_.data() + i * d, t_.data() + i * capacity_, static_cast<size_t>(d) * sizeof(float));
   // A caller's array that changes meanwhile could have brought a NaN, from which LAPACK may never return.
   requireFinite(ConstMatrix(copy_.data(), d, d), context_.team);
-  const WideBlas wide(context_.team.size());
+  const WideBlas wide(d < kWideEigen ? 1 : context_.team.size());
   if (!lapack::eigen<float>(d, known_, false, copy_.data(), values_.data(), vectors_.data(), work_.data(), size,
                             integers_.data())) {
     return KrylovEnd::precision;
