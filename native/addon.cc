@@ -20,7 +20,6 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("estimateApproximate", bindings::estimateApproximate);
   add("toFloat32", bindings::toFloat32);
   add("fromFloat32", bindings::fromFloat32);
-  add("measure", bindings::measure);
   add("gemm", bindings::gemm);
   add("gemmAsync", bindings::gemmAsync);
   add("svd", bindings::svd);

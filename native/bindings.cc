@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 
 #include "batch.h"
 #include "convert.h"
 #include "lapack.h"
 #include "low_rank.h"
-#include "norms.h"
 #include "svd.h"
 #include "task.h"
 
@@ -78,22 +76,6 @@ struct FromFloat32 {
       : format(readFormat(arguments)), count(arguments.size("count")), source(arguments.floats("source", count)),
         target(arguments.bytes("target", product(count, bytesPerElement(format)))) {}
   void run(const Control&) const { lowrank::fromFloat32(format, source, target, count); }
-};
-
-struct Measure {
-  int64_t count;
-  const float* x;
-  const float* y;
-  double* out;
-
-  explicit Measure(Arguments& arguments)
-      : count(arguments.size("count")), x(arguments.floats("x", count)),
-        y(arguments.has("y") ? arguments.floats("y", count) : nullptr), out(arguments.doubles("out", 3)) {}
-  void run(const Control&) const {
-    out[0] = squares(x, count);
-    out[1] = y ? squaredDistance(x, y, count) : 0;
-    out[2] = static_cast<double>(firstNonFinite(x, count));
-  }
 };
 
 struct Gemm {
@@ -255,7 +237,6 @@ Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
 
 Napi::Value toFloat32(const Napi::CallbackInfo& info) { return callSync<ToFloat32>(info); }
 Napi::Value fromFloat32(const Napi::CallbackInfo& info) { return callSync<FromFloat32>(info); }
-Napi::Value measure(const Napi::CallbackInfo& info) { return callSync<Measure>(info); }
 Napi::Value gemm(const Napi::CallbackInfo& info) { return callSync<Gemm>(info); }
 Napi::Value gemmAsync(const Napi::CallbackInfo& info) { return callAsync<Gemm>(info); }
 Napi::Value svd(const Napi::CallbackInfo& info) { return callSync<Svd>(info); }

@@ -13,7 +13,6 @@ Napi::Value estimateApproximate(const Napi::CallbackInfo& info);
 
 Napi::Value toFloat32(const Napi::CallbackInfo& info);
 Napi::Value fromFloat32(const Napi::CallbackInfo& info);
-Napi::Value measure(const Napi::CallbackInfo& info);
 Napi::Value gemm(const Napi::CallbackInfo& info);
 Napi::Value gemmAsync(const Napi::CallbackInfo& info);
 Napi::Value svd(const Napi::CallbackInfo& info);

@@ -52,6 +52,9 @@ constexpr int64_t kSmall = 400;
 // Order from which LAPACK's eigensolver gains from BLAS threads; they stay awake for a while and disturb ours.
 constexpr int64_t kWideEigen = 1024;
 
+// The share of the whole work that is the search for the subspace, for reports of progress.
+constexpr double kSearchShare = 0.85;
+
 // Rounds of orthogonalisation; two are enough unless columns are replaced.
 constexpr int kRounds = 4;
 
@@ -364,7 +367,8 @@ KrylovEnd Krylov::check(double target) {
 // spectrum of the remainder behind, and its own residual must be small.
 bool Krylov::promising(double target) {
   BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
-  const double outside = remainder();
+  const double outside = std::max(remainder(), kEpsilon * kEpsilon * largest_);
+  if (outside <= 0) return false;
   if (band.countAbove(outside) < wanted_) return false;
   const double value = band.kthLargest(wanted_, outside);
   const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
@@ -395,7 +399,8 @@ KrylovEnd Krylov::run(int64_t k, double target) {
     if (dimension_ + kBlock > limit_ || dimension_ + kBlock + kSkinny > shorter_) return KrylovEnd::dimension;
     const KrylovEnd grown = step();
     if (grown != KrylovEnd::running) return grown;
-    context_.progress(0.8 * static_cast<double>(dimension_) / static_cast<double>(limit_));
+    const auto reached = static_cast<double>(dimension_);
+    context_.progress(kSearchShare * reached / std::max(likelyDimension(k), reached + 2 * kBlock));
     if (dimension_ < k + kBlock || !promising(target)) continue;
     const KrylovEnd end = check(target);
     if (end != KrylovEnd::running) return end;

@@ -45,6 +45,9 @@ public:
   // How much larger than |b a|_F^2 the sum of the k largest s_i^2 can be.
   double possibleGain() const { return gain_ / (scale_ * scale_); }
 
+  // The dimension at which a search for rank k ends with spectra that decay as trained weights do.
+  static double likelyDimension(int64_t k) { return 2.1 * static_cast<double>(k) + 150; }
+
   // Native bytes, for a subspace that may grow to maxDimension.
   static int64_t bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int threads);
 

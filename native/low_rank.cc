@@ -321,9 +321,15 @@ MemoryNeed approximateBytes(int64_t m, int64_t n, const Request& request, const 
   const bool none = fixed && request.rule.rank == 0;
   if (none) effective.rule.rank = 1;
   const auto routes = plan(m, n, fixed ? effective.rule.rank : -1, effective, none || wanted.wantsFactors());
-  MemoryNeed need{routeBytes(routes.front(), m, n, effective, wanted, threads), 0};
-  for (const Route route : routes)
-    need.worst = std::max(need.worst, routeBytes(route, m, n, effective, wanted, threads));
+  const int64_t planned = routeBytes(routes.front(), m, n, effective, wanted, threads);
+  MemoryNeed need{planned, planned};
+  for (const Route route : routes) {
+    try {
+      need.worst = std::max(need.worst, routeBytes(route, m, n, effective, wanted, threads));
+    } catch (const Failure&) {
+      // A workspace that LAPACK cannot address: this hand-over would be refused.
+    }
+  }
   return need;
 }
 

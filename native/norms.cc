@@ -88,19 +88,6 @@ double squaredDistance(const float* x, const float* y, int64_t count) {
   });
 }
 
-double squares(ConstMatrix w, Team& team) {
-  return sumRows(w.rows, w.size(), team, [&](int64_t i) { return squares(w.row(i), w.cols); });
-}
-
-double squaredDistance(ConstMatrix x, ConstMatrix y, Team& team) {
-  return sumRows(x.rows, x.size(), team, [&](int64_t i) { return squaredDistance(x.row(i), y.row(i), x.cols); });
-}
-
-int64_t firstNonFinite(const float* x, int64_t count) {
-  if (isFinite(x, count)) return -1;
-  return std::find_if(x, x + count, [](float v) { return !std::isfinite(v); }) - x;
-}
-
 void requireFinite(ConstMatrix w, Team& team) {
   std::atomic<int64_t> first{w.rows};
   forRows(w.rows, w.size(), team, [&](int64_t i) {
@@ -111,9 +98,10 @@ void requireFinite(ConstMatrix w, Team& team) {
   });
   const int64_t row = first.load();
   if (row == w.rows) return;
-  const int64_t col = firstNonFinite(w.row(row), w.cols);
+  const float* x = w.row(row);
+  const int64_t col = std::find_if(x, x + w.cols, [](float v) { return !std::isfinite(v); }) - x;
   throw Failure("ERR_NOT_FINITE", std::string("the matrix holds ") +
-                                      (std::isnan(w.row(row)[col]) ? "NaN" : "an infinity") + " at row " +
+                                      (std::isnan(x[col]) ? "NaN" : "an infinity") + " at row " +
                                       std::to_string(row) + ", column " + std::to_string(col));
 }
 

@@ -13,9 +13,6 @@ namespace lowrank {
 double squares(const float* x, int64_t count);
 double squaredDistance(const float* x, const float* y, int64_t count);
 
-double squares(ConstMatrix w, Team& team);
-double squaredDistance(ConstMatrix x, ConstMatrix y, Team& team);
-
 // What every method asks of a matrix first, in one pass.
 struct Survey {
   double energy; // |w|_F^2
@@ -26,8 +23,5 @@ Survey survey(ConstMatrix w, Team& team);
 
 // Throws as `survey` does.
 void requireFinite(ConstMatrix w, Team& team);
-
-// Index of the first NaN or infinity, -1 when there is none.
-int64_t firstNonFinite(const float* x, int64_t count);
 
 } // namespace lowrank

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "krylov.h"
+
 namespace lowrank {
 namespace {
 
@@ -21,16 +23,13 @@ constexpr double kLargestShare = 0.5;
 // Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what it loses.
 constexpr int64_t kLeastFloat32 = 1024;
 
-// The dimension at which a search for rank k ends with spectra that decay as trained weights do.
-double likelyDimension(double k) { return 2.1 * k + 150; }
-
 double tridiagonal(double order) {
   const double flops = order * order * order * 4 / 3;
   return flops * (order > 1500 ? kTridiagonal : kSmallTridiagonal);
 }
 
 double krylovCost(double m, double n, double k) {
-  const double d = likelyDimension(k), s = std::min(m, n);
+  const double d = Krylov::likelyDimension(static_cast<int64_t>(k)), s = std::min(m, n);
   return kPass * 4 * m * n * d + 2 * s * d * d + tridiagonal(d) + 2 * (m + n) * d * k;
 }
 
@@ -57,7 +56,7 @@ std::vector<Route> plan(int64_t m, int64_t n, int64_t k, const Request& request,
   std::vector<Route> routes;
   const auto rows = static_cast<double>(m), cols = static_cast<double>(n), rank = static_cast<double>(k);
   const bool room =
-      s >= kLeastKrylov && static_cast<double>(krylovDimension(m, n, k, request)) >= likelyDimension(rank);
+      s >= kLeastKrylov && static_cast<double>(krylovDimension(m, n, k, request)) >= Krylov::likelyDimension(k);
   const bool cheaper = room && krylovCost(rows, cols, rank) < gramCost(rows, cols, rank);
   const bool asked = request.method == Method::krylov;
   if (asked || (request.method == Method::automatic && cheaper)) routes.push_back(Route::krylov);

@@ -2,7 +2,7 @@
 // Usage: node scripts/build-native.mjs [outDir]
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,7 +40,9 @@ function build() {
   const target = join(outDir, 'lowrank.node');
   if (!same(built, target)) {
     mkdirSync(outDir, { recursive: true });
-    copyFileSync(built, target);
+    // A process may have the old one mapped: it is replaced, never written over.
+    copyFileSync(built, `${target}.new`);
+    renameSync(`${target}.new`, target);
     console.error(`built ${target.slice(root.length)} (${megabytes(target)} MB, OpenBLAS from ${from})`);
   }
 }

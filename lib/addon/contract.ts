@@ -129,8 +129,6 @@ export interface Addon {
   toFloat32(job: ConvertJob & { source: Uint8Array; target: Float32Array }): void;
   /** float32 to the bytes of a format, rounded to nearest, ties to even. */
   fromFloat32(job: ConvertJob & { source: Float32Array; target: Uint8Array }): void;
-  /** `out`: sum of x_i^2, sum of (x_i - y_i)^2, index of the first NaN or infinity in x (-1: none); in float64. */
-  measure(job: { count: number; x: Float32Array; y?: Float32Array; out: Float64Array }): void;
   gemm(job: GemmJob): void;
   gemmAsync(job: GemmJob): Promise<void>;
   svd(job: SvdJob): void;

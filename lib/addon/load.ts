@@ -42,7 +42,7 @@ function missing(cause: unknown, path?: string): LowRankError {
   const platform = `${process.platform}-${process.arch}, ${libc()}Node ${process.versions.node}`;
   const why = path ? `${path} does not load: ${(cause as Error).message}` : `none of: ${prebuilds()}`;
   return new LowRankError('ERR_ADDON', `no native binary of lowrank for ${platform} (${why})`, {
-    hint: 'Build it from source: node scripts/build-native.mjs in the folder of the package, with CMake and a C++ compiler.',
+    hint: 'Build it from source: npm install in a checkout of the repository, with CMake and a C++ compiler.',
     cause,
   });
 }

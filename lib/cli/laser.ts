@@ -22,6 +22,7 @@ interface LaserFlags {
   readonly rate?: number;
   readonly intervention: string;
   readonly method: Method;
+  readonly seed?: number;
   readonly threads?: number;
   readonly family?: string;
   readonly dryRun?: boolean;
@@ -52,6 +53,7 @@ export function addLaserCommand(program: Command, terminal: Terminal): void {
     .option('--rate <rate>', "the paper's flag: 0 keeps all, 10 nothing, 9.9 a hundredth", decimal)
     .addOption(new Option('--intervention <kind>', 'what to do').choices(KINDS).default(KINDS[0]))
     .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
+    .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
     .addOption(
       new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
@@ -66,9 +68,9 @@ export function addLaserCommand(program: Command, terminal: Terminal): void {
 
 async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Terminal): Promise<void> {
   const interventions = readInterventions(flags);
-  const { out, family, method, threads } = flags;
+  const { out, family, method, seed, threads } = flags;
   if (flags.dryRun) {
-    const plan = await planCheckpoint(checkpoint, { interventions, family, method, threads });
+    const plan = await planCheckpoint(checkpoint, { interventions, family, method, seed, threads });
     if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
     else printPlan(plan, terminal.out);
     return;
@@ -81,7 +83,7 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
     report = await interruptible(
       (signal) =>
         editCheckpoint(checkpoint, out, {
-          ...{ interventions, family, method, threads, signal },
+          ...{ interventions, family, method, seed, threads, signal },
           onProgress: progress.show,
         }),
       (again) => {

@@ -64,6 +64,8 @@ export interface PlanOptions {
   readonly family?: string;
   /** How the decomposition is computed. Default `auto`. */
   readonly method?: Method;
+  /** Of the random start of `krylov`: 0 by default. The same seed and threads give the same bytes. */
+  readonly seed?: number;
   /** Threads of the linear algebra; by default as many as there are cores. */
   readonly threads?: number;
 }

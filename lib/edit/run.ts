@@ -175,7 +175,7 @@ async function editMatrix(
   edit: Edit,
   bytes: Uint8Array,
   work: Float32Array,
-  { method, threads, signal }: EditOptions,
+  { method, seed, threads, signal }: EditOptions,
   progress: Progress,
 ) {
   const numbers = work.subarray(0, elements(edit.shape));
@@ -183,6 +183,7 @@ async function editMatrix(
   rejectNotFinite(edit, numbers);
   const { data, certified } = await intervene(edit, numbers, {
     method,
+    seed,
     threads,
     signal,
     onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),

@@ -1,5 +1,5 @@
-import { matmul } from '../linalg/matmul.js';
-import { singularValues } from '../linalg/svd.js';
+import { matmul } from './matmul.js';
+import { singularValues } from './svd.js';
 
 /** What a short test of the native code found. */
 export interface SelfTest {
