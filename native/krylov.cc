@@ -1,8 +1,10 @@
 #include "krylov.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "band.h"
 #include "lapack.h"
@@ -66,6 +68,10 @@ int64_t capacityFor(int64_t maxDimension, int64_t shorter) {
   return roundUp(std::min(maxDimension, shorter) + 1, kBlock);
 }
 
+int64_t panelRows(int64_t shorter) {
+  return std::max(kLeastPanel, kPanelElements / shorter / kLeastPanel * kLeastPanel);
+}
+
 int64_t partSize(int64_t shorter, int64_t capacity) { return std::max(shorter, capacity) * kSkinny; }
 
 } // namespace
@@ -83,7 +89,7 @@ Krylov::Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t max
   basis_ = Buffer<float>(memory, shorter_ * capacity_);
   images_ = Buffer<float>(memory, longer_ * capacity_);
   block_ = Buffer<float>(memory, shorter_ * kSkinny);
-  image_ = Buffer<float>(memory, longer_ * kSkinny);
+  image_ = Buffer<float>(memory, panelRows(shorter_) * kSkinny * context.team.size());
   parts_ = Buffer<float>(memory, partSize(shorter_, capacity_) * context.team.size());
   coefficients_ = Buffer<float>(memory, capacity_ * kSkinny);
   t_ = Buffer<float>(memory, capacity_ * capacity_);
@@ -93,8 +99,9 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
   const int64_t longer = std::max(m, n), shorter = std::min(m, n), capacity = capacityFor(maxDimension, shorter);
   const int64_t known = std::min(k + kBeyond, capacity);
   const auto size = lapack::eigenWork<float>(capacity, known);
-  const int64_t held = (shorter + longer) * (capacity + kSkinny) + partSize(shorter, capacity) * threads +
-                       capacity * kSkinny + capacity * capacity;
+  const int64_t held = (shorter + longer) * capacity + shorter * kSkinny +
+                       (partSize(shorter, capacity) + panelRows(shorter) * kSkinny) * threads + capacity * kSkinny +
+                       capacity * capacity;
   const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
   return 4 * (held + checking) + BandMatrix::bytes(capacity, kBlock);
 }
@@ -106,10 +113,11 @@ void Krylov::randomise(int64_t column) {
   }
 }
 
-// block <- scale^2 w'w block, image <- scale w block.
+// block <- scale^2 w'w block; the newest columns of `images` <- scale w block; probeGram <- that of the probes' images.
 void Krylov::multiply() {
+  std::vector<std::array<double, kProbes * kProbes>> probes(static_cast<size_t>(context_.team.size()));
   const auto alpha = static_cast<float>(scale_);
-  const int64_t height = std::max(kLeastPanel, kPanelElements / shorter_ / kLeastPanel * kLeastPanel);
+  const int64_t height = panelRows(shorter_);
   const int64_t part = shorter_ * kSkinny;
   context_.team.run([&](int thread) {
     const int size = context_.team.size();
@@ -119,14 +127,25 @@ void Krylov::multiply() {
     for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
       if (context_.control.cancelled()) return;
       const int64_t begin = p * height, rows = std::min(height, longer_ - begin);
-      float* y = image_.data() + begin * kSkinny;
+      float* y = image_.data() + thread * height * kSkinny;
       const Strided panel = a_.from(begin, 0);
       skinnyProduct(rows, shorter_, panel, block_.data(), y, Update::assign);
       for (int64_t i = 0; i < rows * kSkinny; i++) y[i] *= alpha;
+      for (int64_t i = 0; i < rows; i++) {
+        std::memcpy(images_.data() + (begin + i) * capacity_ + dimension_, y + i * kSkinny, kBlock * sizeof(float));
+        for (int p = 0; p < kProbes * kProbes; p++) {
+          probes[thread][p] +=
+              static_cast<double>(y[i * kSkinny + kBlock + p / kProbes]) * y[i * kSkinny + kBlock + p % kProbes];
+        }
+      }
       skinnyProduct(shorter_, rows, panel.transposed(), y, sum, Update::add);
     }
   });
   context_.control.check();
+  for (int p = 0; p < kProbes * kProbes; p++) {
+    probeGram_[p] = 0;
+    for (const auto& sums : probes) probeGram_[p] += sums[p];
+  }
   context_.team.ranges(part, 256, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       float sum = parts_[i];
@@ -248,18 +267,12 @@ void Krylov::normalise() {
 // One block more: Q <- [Q, block], T its new columns, block the next one.
 KrylovEnd Krylov::step() {
   const int64_t begin = dimension_;
-  for (int64_t i = 0; i < shorter_; i++) {
-    std::memcpy(basis_.data() + i * capacity_ + begin, block_.data() + i * kSkinny, kBlock * sizeof(float));
-  }
+  context_.team.ranges(shorter_, kBasisPanel, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; i++) {
+      std::memcpy(basis_.data() + i * capacity_ + begin, block_.data() + i * kSkinny, kBlock * sizeof(float));
+    }
+  });
   multiply();
-  for (int64_t i = 0; i < longer_; i++) {
-    std::memcpy(images_.data() + i * capacity_ + begin, image_.data() + i * kSkinny, kBlock * sizeof(float));
-  }
-  std::fill(probeGram_, probeGram_ + 4, 0.0);
-  for (int64_t i = 0; i < longer_; i++) {
-    const float* y = image_.data() + i * kSkinny + kBlock;
-    for (int p = 0; p < 4; p++) probeGram_[p] += static_cast<double>(y[p / 2]) * y[p % 2];
-  }
   dimension_ += kBlock;
 
   float* t = t_.data();

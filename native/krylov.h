@@ -84,7 +84,7 @@ private:
   Buffer<float> basis_;        // Q: shorter x capacity
   Buffer<float> images_;       // scale w Q: longer x capacity
   Buffer<float> block_;        // shorter x 32: the next block and the probes, orthonormal and orthogonal to Q
-  Buffer<float> image_;        // longer x 32
+  Buffer<float> image_;        // w block, scaled: a panel for each thread
   Buffer<float> parts_;        // one part for each thread
   Buffer<float> coefficients_; // capacity x 32
   Buffer<float> t_;            // capacity x capacity, row-major

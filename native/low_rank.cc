@@ -79,7 +79,6 @@ double form(const Context& context, ConstMatrix w, const Candidate& c, float* de
   const bool scratchNeeded = dense == nullptr || dense == w.data || c.complement;
   Buffer<float> scratch(context.memory, scratchNeeded ? parts * height * n : 0);
   Buffer<double> perRow(context.memory, m);
-  if (dense && dense != w.data) preferHugePages(dense, m * n * static_cast<int64_t>(sizeof(float)));
   context.team.run([&](int part) {
     for (int64_t begin = m * part / parts; begin < m * (part + 1) / parts; begin += height) {
       if (context.control.cancelled()) return;

@@ -9,9 +9,6 @@
 
 namespace lowrank {
 
-// Asks the system to back fresh memory with huge pages: thousands of page faults fewer on the first write of a matrix.
-void preferHugePages(void* pointer, int64_t bytes);
-
 class Ledger {
 public:
   // `limit` in bytes, 0 for none.

@@ -100,9 +100,8 @@ void requireFinite(ConstMatrix w, Team& team) {
   if (row == w.rows) return;
   const float* x = w.row(row);
   const int64_t col = std::find_if(x, x + w.cols, [](float v) { return !std::isfinite(v); }) - x;
-  throw Failure("ERR_NOT_FINITE", std::string("the matrix holds ") +
-                                      (std::isnan(x[col]) ? "NaN" : "an infinity") + " at row " +
-                                      std::to_string(row) + ", column " + std::to_string(col));
+  throw Failure("ERR_NOT_FINITE", std::string("the matrix holds ") + (std::isnan(x[col]) ? "NaN" : "an infinity") +
+                                      " at row " + std::to_string(row) + ", column " + std::to_string(col));
 }
 
 Survey survey(ConstMatrix w, Team& team) {

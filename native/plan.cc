@@ -23,6 +23,9 @@ constexpr double kLargestShare = 0.5;
 // Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what it loses.
 constexpr int64_t kLeastFloat32 = 1024;
 
+// Below this order, LAPACK's SVD takes no longer for many of the singular vectors than the Gram matrix does.
+constexpr int64_t kLeastGram = 512;
+
 double tridiagonal(double order) {
   const double flops = order * order * order * 4 / 3;
   return flops * (order > 1500 ? kTridiagonal : kSmallTridiagonal);
@@ -60,6 +63,9 @@ std::vector<Route> plan(int64_t m, int64_t n, int64_t k, const Request& request,
   const bool cheaper = room && krylovCost(rows, cols, rank) < gramCost(rows, cols, rank);
   const bool asked = request.method == Method::krylov;
   if (asked || (request.method == Method::automatic && cheaper)) routes.push_back(Route::krylov);
+  if (s < kLeastGram && 4 * k > s && (factors || 2 * k <= s) && request.method == Method::automatic) {
+    return {Route::gesdd};
+  }
   if (2 * k > s && !factors && request.method == Method::automatic) {
     routes.push_back(Route::complement);
   } else {

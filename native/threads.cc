@@ -125,7 +125,11 @@ struct Team::Shared {
   }
 };
 
-Team::Team(int size) : size_(std::max(size, 1)), shared_(size_ > 1 ? std::make_unique<Shared>() : nullptr) {
+Team::Team(int size) : size_(std::max(size, 1)) {}
+
+// At the first need: a product that BLAS shares out by itself never has one.
+void Team::gather() {
+  shared_ = std::make_unique<Shared>();
   for (int part = 1; part < size_; part++) {
     try {
       shared_->threads.emplace_back([shared = shared_.get(), part] { shared->member(part); });
@@ -146,7 +150,8 @@ Team::~Team() {
 }
 
 void Team::run(const std::function<void(int)>& work) {
-  if (!shared_) return work(0);
+  if (size_ == 1) return work(0);
+  if (!shared_) gather();
   const int others = static_cast<int>(shared_->threads.size());
   {
     const std::lock_guard lock(shared_->mutex);

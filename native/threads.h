@@ -61,6 +61,7 @@ public:
 
 private:
   struct Shared;
+  void gather();
   int size_;
   std::unique_ptr<Shared> shared_;
 };

@@ -1,8 +1,8 @@
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { addon, addonPath } from '../addon/load.js';
-import { type SelfTest, selfTest } from '../linalg/self-test.js';
 import { LowRankError } from '../errors.js';
+import { type SelfTest, selfTest } from '../linalg/self-test.js';
 import { formatBytes } from './format.js';
 import { printable } from './printable.js';
 import type { Output, Terminal } from './terminal.js';
