@@ -39,8 +39,13 @@ constexpr double kProbeMargin = 1.15;
 // counts as dependent; the second round of normalisation repairs what the first shifts.
 constexpr double kShift = 1e-6;
 
-// Length, relative to |w|^2, below which a product holds nothing but rounding.
+// Length, relative to the largest product so far, below which what a product adds to the basis is nothing but rounding;
+// and what a column of length one may lose to the basis before the same is true of it.
 constexpr double kExhausted = 2e-6;
+constexpr double kLost = 1e-4;
+
+// Squared length below which a column counts as zero, whatever the scale.
+constexpr double kTiny = 1e-36;
 
 // As many singular values as the block is wide, within this share of each other, count as one value repeated.
 constexpr double kRepeated = 1e-5;
@@ -93,6 +98,7 @@ Krylov::Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t max
   parts_ = Buffer<float>(memory, partSize(shorter_, capacity_) * context.team.size());
   coefficients_ = Buffer<float>(memory, capacity_ * kSkinny);
   t_ = Buffer<float>(memory, capacity_ * capacity_);
+  grams_ = Buffer<double>(memory, kSkinny * kSkinny * context.team.size());
 }
 
 int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int threads) {
@@ -103,7 +109,7 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
                        (partSize(shorter, capacity) + panelRows(shorter) * kSkinny) * threads + capacity * kSkinny +
                        capacity * capacity;
   const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
-  return 4 * (held + checking) + BandMatrix::bytes(capacity, kBlock);
+  return 4 * (held + checking) + 8 * kSkinny * kSkinny * threads + BandMatrix::bytes(capacity, kBlock);
 }
 
 void Krylov::randomise(int64_t column) {
@@ -189,17 +195,16 @@ void Krylov::projectOut(int64_t from) {
 }
 
 // Cholesky QR of the block (Stathopoulos and Wu 2002, shifted as in Fukaya et al. 2020): block <- block r^-1, and
-// link <- r link. A column that holds nothing but rounding is replaced by a random one, with a zero column in r.
-void Krylov::normalise() {
+// link <- r link. A column shorter than `least` holds nothing but rounding and is replaced by a random one.
+void Krylov::normalise(double least) {
   const int size = context_.team.size();
   constexpr int64_t kPart = kSkinny * kSkinny;
   double gram[kSkinny][kSkinny] = {};
   {
     // Panels in float32, their sums in float64.
     const int64_t panels = (shorter_ + kBasisPanel - 1) / kBasisPanel;
-    auto* sums = reinterpret_cast<double*>(parts_.data()); // parts_ holds far more than 32 x 32 doubles a thread
     context_.team.run([&](int thread) {
-      double* sum = sums + thread * kPart;
+      double* sum = grams_.data() + thread * kPart;
       std::fill(sum, sum + kPart, 0.0);
       float panel[kPart];
       for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
@@ -210,13 +215,12 @@ void Krylov::normalise() {
       }
     });
     for (int thread = 0; thread < size; thread++) {
-      for (int64_t i = 0; i < kPart; i++) gram[i / kSkinny][i % kSkinny] += sums[thread * kPart + i];
+      for (int64_t i = 0; i < kPart; i++) gram[i / kSkinny][i % kSkinny] += grams_[thread * kPart + i];
     }
   }
   // r upper triangular with r'r = gram; `inverse` = r^-1.
   double r[kSkinny][kSkinny] = {}, inverse[kSkinny][kSkinny] = {};
   bool exhausted[kSkinny] = {};
-  const double floor = kExhausted * largest_;
   for (int64_t j = 0; j < kSkinny; j++) {
     for (int64_t i = 0; i < j; i++) {
       double sum = gram[i][j];
@@ -226,7 +230,7 @@ void Krylov::normalise() {
     double pivot = gram[j][j];
     for (int64_t l = 0; l < j; l++) pivot -= r[l][j] * r[l][j];
     pivot = std::max(pivot, kShift * gram[j][j]);
-    exhausted[j] = !(pivot > floor * floor) || !(pivot > 1e-36);
+    exhausted[j] = !(pivot > std::max(least * least, kTiny));
     r[j][j] = exhausted[j] ? 1 : std::sqrt(pivot);
   }
   for (int64_t j = 0; j < kSkinny; j++) {
@@ -301,13 +305,13 @@ KrylovEnd Krylov::step() {
   }
   std::memset(link_, 0, sizeof link_);
   for (int64_t i = 0; i < kSkinny; i++) link_[i][i] = 1;
-  normalise();
+  normalise(kExhausted * largest_);
   // Once more for columns that were replaced by random ones: they are not orthogonal to anything yet.
   for (int round = 0; round < kRounds; round++) {
     projectOut(0);
     addToT(0, false);
     const bool replaced = fresh_;
-    normalise();
+    normalise(kLost);
     if (!replaced && !fresh_) break;
     if (round == kRounds - 1) return KrylovEnd::precision;
   }
@@ -318,7 +322,7 @@ KrylovEnd Krylov::step() {
   return KrylovEnd::running;
 }
 
-// The share of the energy that lies outside the basis: |D| from below, raised.
+// The estimate of |D|: the larger Rayleigh quotient of the probes, raised.
 double Krylov::remainder() const {
   const double a = probeGram_[0], b = probeGram_[1], d = probeGram_[3];
   return kProbeMargin * ((a + d) / 2 + std::hypot((a - d) / 2, b));
@@ -405,8 +409,8 @@ KrylovEnd Krylov::run(int64_t k, double target) {
   if (shorter_ < 2 * kSkinny) return KrylovEnd::dimension;
   for (int64_t column = 0; column < kSkinny; column++) randomise(column);
   std::memset(link_, 0, sizeof link_);
-  normalise();
-  normalise();
+  normalise(0);
+  normalise(kLost);
   for (;;) {
     // The new block and the probes need a space of their own beside the basis.
     if (dimension_ + kBlock > limit_ || dimension_ + kBlock + kSkinny > shorter_) return KrylovEnd::dimension;

@@ -55,7 +55,7 @@ private:
   KrylovEnd step();
   void multiply();
   void projectOut(int64_t from);
-  void normalise();
+  void normalise(double least);
   void randomise(int64_t column);
   bool promising(double target);
   KrylovEnd check(double target);
@@ -88,6 +88,7 @@ private:
   Buffer<float> parts_;        // one part for each thread
   Buffer<float> coefficients_; // capacity x 32
   Buffer<float> t_;            // capacity x capacity, row-major
+  Buffer<double> grams_;       // 32 x 32 for each thread
   Buffer<float> copy_;         // of T, for the eigensolver to destroy
   Buffer<float> vectors_;      // eigenvectors of T as rows
   Buffer<float> values_;
