@@ -88,10 +88,13 @@ describe('block Lanczos', () => {
 
   it('entries that all have one sign, whose mean is by far the largest singular value, stop nothing', () => {
     const noise = gaussian([700, 600], 3).data;
-    const w = tensor(noise.map((x, i) => 1 + 3 * x * (1 + (i % 600)) ** -0.7), [700, 600]);
+    const w = tensor(
+      noise.map((x, i) => 1 + 3 * x * (1 + (i % 600)) ** -0.7),
+      [700, 600],
+    );
     const { certificate } = laserSync.certified(w, { rank: 20, method: 'krylov', target: 1e-3 });
     expect(certificate.methodsTried).toEqual(['krylov']);
-    expect(certificate.relativeError * certificate.norm / optimum(w, 20) - 1).toBeLessThan(1e-3);
+    expect((certificate.relativeError * certificate.norm) / optimum(w, 20) - 1).toBeLessThan(1e-3);
   });
 
   it('a singular value that repeats more often than a block is wide is not missed', () => {
