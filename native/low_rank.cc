@@ -65,13 +65,6 @@ void scaleColumns(Matrix u, const float* s) {
   }
 }
 
-void copyRows(ConstMatrix from, float* to) {
-  if (from.data == to) return;
-  for (int64_t i = 0; i < from.rows; i++) {
-    std::memcpy(to + i * from.cols, from.row(i), static_cast<size_t>(from.cols) * sizeof(float));
-  }
-}
-
 // Forms the approximation, into `dense` when given, and measures |w - What|_F^2.
 double form(const Context& context, ConstMatrix w, const Candidate& c, float* dense) {
   const int64_t m = w.rows, n = w.cols, height = panelRows(m, n);

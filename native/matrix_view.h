@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace lowrank {
 
@@ -28,5 +29,13 @@ template <class T> struct MatrixView {
 
 using Matrix = MatrixView<float>;
 using ConstMatrix = MatrixView<const float>;
+
+// to (compact) <- from; nothing where it already lies there.
+inline void copyRows(ConstMatrix from, float* to) {
+  if (from.data == to) return;
+  for (int64_t i = 0; i < from.rows; i++) {
+    std::memcpy(to + i * from.cols, from.row(i), static_cast<size_t>(from.cols) * sizeof(float));
+  }
+}
 
 } // namespace lowrank

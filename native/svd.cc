@@ -1,7 +1,6 @@
 #include "svd.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "failure.h"
@@ -9,21 +8,12 @@
 #include "norms.h"
 
 namespace lowrank {
-namespace {
-
-void copy(ConstMatrix from, float* to) {
-  for (int64_t i = 0; i < from.rows; i++) {
-    std::memcpy(to + i * from.cols, from.row(i), static_cast<size_t>(from.cols) * sizeof(float));
-  }
-}
-
-} // namespace
 
 SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, float* vt, SvdOptions options) {
   const int64_t m = w.rows, n = w.cols;
   const bool vectors = u != nullptr;
   Buffer<float> a(context.memory, m * n); // LAPACK destroys its input
-  copy(w, a.data());
+  copyRows(w, a.data());
   // On the copy: nobody else can change it before LAPACK, which may never return from a NaN, has read it.
   requireFinite(ConstMatrix(a.data(), m, n), context.team);
   context.control.check();
@@ -37,7 +27,7 @@ SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, flo
     info = lapack::gesdd(m, n, a.data(), s, u, vt, work.data(), size.work, integers.data());
     if (info == 0 && !options.pretendGesddFails) return SvdDriver::gesdd;
     context.control.check();
-    copy(w, a.data());
+    copyRows(w, a.data());
     requireFinite(ConstMatrix(a.data(), m, n), context.team);
   }
   const int64_t size = lapack::gesvdWork(m, n, vectors);
