@@ -1,9 +1,12 @@
-import type { DType } from '../tensor/dtype.js';
+import type { StoredType } from '../tensor/dtype.js';
+
+export type Format = 'safetensors' | 'gguf' | 'onnx';
 
 /** What is known of a tensor without reading it. */
 export interface TensorInfo {
   readonly name: string;
-  readonly dtype: DType;
+  readonly dtype: StoredType;
+  /** Row-major, as PyTorch counts dimensions; formats that count them the other way round are turned when read. */
   readonly shape: readonly number[];
   /** Size in the file. */
   readonly bytes: number;
@@ -11,11 +14,41 @@ export interface TensorInfo {
   readonly file: string;
   /** Where in that file its first byte lies. */
   readonly offset: number;
+  /**
+   * The name by which the model's family knows it, where the file's own name says nothing: ONNX calls a weight
+   * `onnx::MatMul_123` and only the node that uses it tells its place in the model.
+   */
+  readonly alias?: string;
+}
+
+/** Where a tensor lies in a file. */
+export interface Place {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A stretch of a file that is written anew. */
+export type Part =
+  /** Bytes of the source's file `file`, unchanged. */
+  | { readonly kind: 'copy'; readonly file: string; readonly offset: number; readonly bytes: number }
+  /** Bytes made here: headers, padding. */
+  | { readonly kind: 'bytes'; readonly data: Uint8Array }
+  /** Room for an edited tensor. */
+  | { readonly kind: 'tensor'; readonly name: string; readonly bytes: number };
+
+/** One weight file of an edited copy. */
+export interface FileLayout {
+  /** Its name, relative to the checkpoint's folder, which is also its name in the source. */
+  readonly file: string;
+  /** What it consists of, in order. Undefined for a copy of the source's file in which edited tensors keep their places. */
+  readonly parts: readonly Part[] | undefined;
+  /** Where its edited tensors lie. */
+  readonly places: ReadonlyMap<string, Place>;
 }
 
 /** A model on disk, of any format: named tensors as bytes. It holds no tensor in memory. */
 export interface Checkpoint {
-  readonly format: 'safetensors';
+  readonly format: Format;
   /** The folder or the single file that was opened, absolute. */
   readonly path: string;
   /** In the order of the files. */
@@ -24,6 +57,11 @@ export interface Checkpoint {
   readonly config: Readonly<Record<string, unknown>> | undefined;
   /** Reads one tensor's bytes as they lie in the file. Throws `ERR_NOT_FOUND` or `ERR_CHECKPOINT_IO`. */
   read(name: string): Promise<Uint8Array>;
+  /**
+   * The weight files of a copy in which the tensors of `edited` have new bytes of the types given there. Throws
+   * `ERR_UNSUPPORTED` for a type that the format, or this tensor, cannot be stored as.
+   */
+  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[];
   /** Closes the files. */
   close(): Promise<void>;
 }

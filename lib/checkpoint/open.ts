@@ -1,9 +1,11 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
-import type { Checkpoint, TensorInfo } from './checkpoint.js';
+import type { StoredType } from '../tensor/dtype.js';
+import type { Checkpoint, FileLayout, TensorInfo } from './checkpoint.js';
 import { exists, ioError, openFile, readAt, readSmallFile } from './files.js';
 import { findWeights, readIndex, type Weights } from './folder.js';
+import { inPlaceLayout } from './layout.js';
 import { MAX_CONFIG_BYTES } from './limits.js';
 import { SafetensorsFile } from './safetensors.js';
 import type { TensorSpan } from './safetensors-header.js';
@@ -123,6 +125,10 @@ class SafetensorsCheckpoint implements Checkpoint {
       });
     }
     return place.file.read(place.span);
+  }
+
+  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
+    return inPlaceLayout(this, edited);
   }
 
   close(): Promise<void> {

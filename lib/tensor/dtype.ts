@@ -43,3 +43,30 @@ export type FloatDType = (typeof FLOAT_DTYPES)[number];
 export function isFloatDType(dtype: string): dtype is FloatDType {
   return (FLOAT_DTYPES as readonly string[]).includes(dtype);
 }
+
+/**
+ * The blocks of quantised numbers that GGUF stores, by ggml's names: how many numbers a block holds, and its bytes.
+ * Source: ggml's `ggml-common.h`, the `block_*` structures.
+ */
+export const QUANTIZED_BLOCKS = {
+  Q4_0: { numbers: 32, bytes: 18 },
+  Q4_1: { numbers: 32, bytes: 20 },
+  Q5_0: { numbers: 32, bytes: 22 },
+  Q5_1: { numbers: 32, bytes: 24 },
+  Q8_0: { numbers: 32, bytes: 34 },
+  Q2_K: { numbers: 256, bytes: 84 },
+  Q3_K: { numbers: 256, bytes: 110 },
+  Q4_K: { numbers: 256, bytes: 144 },
+  Q5_K: { numbers: 256, bytes: 176 },
+  Q6_K: { numbers: 256, bytes: 210 },
+} as const;
+
+/**
+ * Element types that are blocks of quantised numbers.
+ *
+ * @useDeclaredType
+ */
+export type QuantizedType = keyof typeof QUANTIZED_BLOCKS;
+
+/** What a tensor can be stored as. */
+export type StoredType = DType | QuantizedType;

@@ -16,7 +16,15 @@ export function fakeCheckpoint(
     offset += bytes;
   }
   const absent = () => Promise.reject(new Error('a fake checkpoint holds no bytes'));
-  return { format: 'safetensors', path: '/models/fake', tensors, config, read: absent, close: async () => undefined };
+  return {
+    format: 'safetensors',
+    path: '/models/fake',
+    tensors,
+    config,
+    read: absent,
+    layout: () => [],
+    close: async () => undefined,
+  };
 }
 
 /** The tensors of `layers` equal layers: names with `#` for the layer's number. */
