@@ -18,7 +18,7 @@ constexpr double kPass = 1.15;          // the two probes in 32 columns, and the
 constexpr int64_t kLeastKrylov = 192;
 
 // Beyond this share of the smaller side a subspace is no smaller problem.
-constexpr double kLargestShare = 0.5;
+constexpr double kLargestShare = 0.6;
 
 // Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what it loses.
 constexpr int64_t kLeastFloat32 = 1024;
