@@ -5,12 +5,13 @@ import { LASER, OUR_GEMM, OURS } from './contenders.mjs';
 import { excessMeans, mebibytes, quality, seconds, small, times } from './format.mjs';
 import { BUSY } from './measure.mjs';
 
-export function markdown(table, growth) {
+export function markdown(table, growth, lora) {
   const parts = [
     '# Results of the bench',
     'Made by `npm run bench`; see [README.md](README.md) for how it measures.',
     table && [about(table), targets(table), tasks(table)],
     growth && ['## Growth', about(growth), curves(growth)],
+    lora && ['## LoRA', about(lora), loraTasks(lora)],
   ];
   return `${parts.flat(2).filter(Boolean).join('\n\n')}\n`;
 }
@@ -116,5 +117,23 @@ function curves({ results }) {
       `and the seconds of \`${OURS}\` over the bound (two passes over W with k columns and the rebuild, at the rate of ` +
       'OpenBLAS in the same rounds).',
     grid(['n', 'rho', ...used, 'our excess', 'excess of LASER', 'over the bound'], rows),
+  ];
+}
+
+/** One line for each rival of each task. */
+function loraTasks({ results }) {
+  const rows = results.flatMap(({ id, rows: [ours, ...rivals] }) =>
+    rivals.map(({ contender, seconds: theirs, ratio, atLeast }) => [
+      id,
+      seconds(ours.seconds),
+      contender,
+      seconds(theirs),
+      times(ratio),
+      ...(atLeast === undefined ? ['', ''] : [`${atLeast}x`, ratio >= atLeast ? 'reached' : 'not reached']),
+    ]),
+  );
+  return [
+    'A step is forward and backward: the gradients of x, A and B. Ratio: the seconds of the rival over those of lowrank.',
+    grid(['task', 'lowrank', 'rival', 'its median', 'ratio', 'target', ''], rows),
   ];
 }

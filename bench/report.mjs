@@ -22,8 +22,9 @@ export function render({ data, text, charts }) {
   };
   const table = read('table.json');
   const growth = read('growth.json');
+  const lora = read('lora.json');
   const outputs = [
-    [text, markdown(table, growth)],
+    [text, markdown(table, growth, lora)],
     [join(charts, 'bench.svg'), table && barChart(table)],
     [join(charts, 'bench-growth.svg'), growth && growthChart(growth)],
   ].filter(([, content]) => content !== undefined);

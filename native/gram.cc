@@ -81,10 +81,9 @@ template <class T> void Gram<T>::factors(float* b, float* a, float* s) const {
   }
   gemm(team, false, false, k_, n, m, 1, vectors_.data(), m, w_.data, w_.stride, a, n);
   for (int64_t i = 0; i < k_; i++) {
-    const float inverse = s[i] > 0 ? 1 / s[i] : 0;
-    for (int64_t j = 0; j < n; j++) a[i * n + j] *= inverse;
-    for (int64_t j = 0; j < m; j++) b[j * k_ + i] = vectors_[i * m + j] * s[i];
+    for (int64_t j = 0; j < m; j++) b[j * k_ + i] = vectors_[i * m + j];
   }
+  moveSingularValues(team, Matrix(b, m, k_), Matrix(a, k_, n), s);
 }
 
 template <class T> double Gram<T>::nextSingularValue() const {

@@ -441,17 +441,7 @@ void Krylov::factors(float* b, float* a, float* s) const {
     gemm(team, false, true, k, longer_, d, alpha, vectors_.data(), d, images_.data(), capacity_, a, longer_);
   }
   for (int64_t i = 0; i < k; i++) s[i] = std::sqrt(std::max(values_[i], 0.0f)) * alpha;
-  if (tall_) return;
-  for (int64_t i = 0; i < k; i++) {
-    float* row = a + i * longer_;
-    const float inverse = s[i] > 0 ? 1 / s[i] : 0;
-    for (int64_t j = 0; j < longer_; j++) row[j] *= inverse;
-  }
-  team.ranges(shorter_, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; row++) {
-      for (int64_t i = 0; i < k; i++) b[row * k + i] *= s[i];
-    }
-  });
+  if (!tall_) moveSingularValues(team, Matrix(b, shorter_, k), Matrix(a, k, longer_), s);
 }
 
 } // namespace lowrank

@@ -59,12 +59,6 @@ int64_t rankForTail(const float* s, int64_t count, double tail) {
   return k;
 }
 
-void scaleColumns(Matrix u, const float* s) {
-  for (int64_t i = 0; i < u.rows; i++) {
-    for (int64_t j = 0; j < u.cols; j++) u.row(i)[j] *= s[j];
-  }
-}
-
 // Forms the approximation, into `dense` when given, and measures |w - What|_F^2.
 double form(const Context& context, ConstMatrix w, const Candidate& c, float* dense) {
   const int64_t m = w.rows, n = w.cols, height = panelRows(m, n);

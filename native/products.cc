@@ -29,4 +29,20 @@ void multiplyRows(ConstMatrix b, ConstMatrix a, float* c) {
   blas::gemm(false, false, b.rows, a.cols, a.rows, 1, b.data, b.stride, a.data, a.stride, 0, c, a.cols);
 }
 
+void scaleColumns(Matrix u, const float* s) {
+  for (int64_t i = 0; i < u.rows; i++) {
+    for (int64_t j = 0; j < u.cols; j++) u.row(i)[j] *= s[j];
+  }
+}
+
+void moveSingularValues(Team& team, Matrix b, Matrix a, const float* s) {
+  team.ranges(a.rows, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const float inverse = s[i] > 0 ? 1 / s[i] : 0;
+      for (int64_t j = 0; j < a.cols; j++) a.row(i)[j] *= inverse;
+    }
+  });
+  team.ranges(b.rows, 1, [&](int64_t begin, int64_t end) { scaleColumns(b.rowRange(begin, end), s); });
+}
+
 } // namespace lowrank

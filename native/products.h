@@ -15,4 +15,11 @@ void gemm(Team& team, bool transposeA, bool transposeB, int64_t m, int64_t n, in
 // c = b a, compact, by the calling thread alone.
 void multiplyRows(ConstMatrix b, ConstMatrix a, float* c);
 
+// u <- u diag(s).
+void scaleColumns(Matrix u, const float* s);
+
+// From w = (b) (a) with orthonormal columns in b to one with orthonormal rows in a: b <- b diag(s), a <- diag(s)^-1 a.
+// A row whose singular value is zero is set to zero.
+void moveSingularValues(Team& team, Matrix b, Matrix a, const float* s);
+
 } // namespace lowrank
