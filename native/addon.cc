@@ -26,6 +26,16 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("svdAsync", bindings::svdAsync);
   add("approximate", bindings::approximate);
   add("approximateAsync", bindings::approximateAsync);
+  add("orthonormaliseRows", bindings::orthonormaliseRows);
+  add("loraForward", bindings::loraForward);
+  add("loraBackward", bindings::loraBackward);
+  add("addLowRank", bindings::addLowRank);
+  add("affine", bindings::affine);
+  add("dropout", bindings::dropout);
+  add("sgdStep", bindings::sgdStep);
+  add("adamWStep", bindings::adamWStep);
+  add("sumOfSquares", bindings::sumOfSquares);
+  add("scale", bindings::scale);
   return exports;
 }
 

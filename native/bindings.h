@@ -20,4 +20,15 @@ Napi::Value svdAsync(const Napi::CallbackInfo& info);
 Napi::Value approximate(const Napi::CallbackInfo& info);
 Napi::Value approximateAsync(const Napi::CallbackInfo& info);
 
+Napi::Value orthonormaliseRows(const Napi::CallbackInfo& info);
+Napi::Value loraForward(const Napi::CallbackInfo& info);
+Napi::Value loraBackward(const Napi::CallbackInfo& info);
+Napi::Value addLowRank(const Napi::CallbackInfo& info);
+Napi::Value affine(const Napi::CallbackInfo& info);
+Napi::Value dropout(const Napi::CallbackInfo& info);
+Napi::Value sgdStep(const Napi::CallbackInfo& info);
+Napi::Value adamWStep(const Napi::CallbackInfo& info);
+Napi::Value sumOfSquares(const Napi::CallbackInfo& info);
+Napi::Value scale(const Napi::CallbackInfo& info);
+
 } // namespace lowrank::bindings

@@ -12,6 +12,12 @@
 extern "C" {
 void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*, const float*, const int*,
             const float*, const int*, const float*, float*, const int*, size_t, size_t);
+void sgemv_(const char*, const int*, const int*, const float*, const float*, const int*, const float*, const int*,
+            const float*, float*, const int*, size_t);
+void sger_(const int*, const int*, const float*, const float*, const int*, const float*, const int*, float*,
+           const int*);
+void sgeqrf_(const int*, const int*, float*, const int*, float*, float*, const int*, int*);
+void sorgqr_(const int*, const int*, const int*, float*, const int*, const float*, float*, const int*, int*);
 void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*, const int*,
              float*, const int*, int*, int*, size_t);
 void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*,
@@ -83,6 +89,22 @@ void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, flo
             strideC = narrow(std::max<int64_t>(ldc, 1), "a stride");
   sgemm_(transposeB ? "T" : "N", transposeA ? "T" : "N", &rows, &cols, &inner, &alpha, b, &strideB, a, &strideA, &beta,
          c, &strideC, 1, 1);
+}
+
+void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,
+          float* y) {
+  if (m == 0 || n == 0) return;
+  // Row-major A is column-major A'.
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            stride = narrow(lda, "a stride"), one = 1;
+  sgemv_(transpose ? "N" : "T", &rows, &cols, &alpha, a, &stride, x, &one, &beta, y, &one, 1);
+}
+
+void ger(int64_t m, int64_t n, float alpha, const float* x, const float* y, float* a, int64_t lda) {
+  if (m == 0 || n == 0) return;
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            stride = narrow(lda, "a stride"), one = 1;
+  sger_(&rows, &cols, &alpha, y, &one, x, &one, a, &stride);
 }
 
 } // namespace blas
@@ -222,6 +244,18 @@ void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double 
   const int strideA = narrow(lda, "a stride"), strideC = narrow(ldc, "a stride");
   const double one = 1;
   dsyrk_("L", rows ? "T" : "N", &order, &inner, &one, a, &strideA, &beta, c, &strideC, 1, 1);
+}
+
+// LAPACK's own block for both routines.
+int64_t orthonormaliseWork(int64_t k) { return 32 * std::max<int64_t>(k, 1); }
+
+void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work) {
+  // The rows of row-major a are the columns of column-major a'.
+  const int rows = narrow(n, "a number of columns"), cols = narrow(k, "a number of rows"),
+            length = narrow(orthonormaliseWork(k), "a workspace");
+  int info = 0;
+  sgeqrf_(&rows, &cols, a, &rows, tau, work, &length, &info);
+  sorgqr_(&rows, &cols, &cols, a, &rows, tau, work, &length, &info);
 }
 
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {

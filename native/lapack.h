@@ -20,6 +20,13 @@ std::string kernel();
 void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
           const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
+// y = alpha op(a) x + beta y for a: m x n, row-major; op transposes when the flag is set.
+void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,
+          float* y);
+
+// a (m x n, row-major) += alpha x y'
+void ger(int64_t m, int64_t n, float alpha, const float* x, const float* y, float* a, int64_t lda);
+
 } // namespace blas
 
 namespace lapack {
@@ -51,6 +58,11 @@ bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* 
 // c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; or a a' (m x m) if `rows`.
 void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc);
 void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc);
+
+// The rows of a (k x n, k <= n) are replaced by orthonormal ones that span them, in order: Q' of a' = Q R by
+// Householder reflections. `tau` has k elements, `work` orthonormaliseWork(k) of them.
+int64_t orthonormaliseWork(int64_t k);
+void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work);
 
 // LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK stores it, and a
 // solve.

@@ -113,6 +113,107 @@ export const CERTIFICATE_FIELDS = [
 export const ROUTES = ['copy', 'zero', 'krylov', 'gram', 'gram64', 'complement', 'gesdd', 'gesvd'] as const;
 export type Route = (typeof ROUTES)[number];
 
+/** An orthonormal basis of the rows of `a` (k x n, k <= n), in order, in their place. */
+export interface OrthonormaliseJob {
+  k: number;
+  n: number;
+  a: Float32Array;
+}
+
+/** The map `x -> scale (x A) B`: `a` is dim x r, `b` r x dimOut. */
+export interface LowRankMapJob {
+  dim: number;
+  dimOut: number;
+  r: number;
+  scale: number;
+  a: Float32Array;
+  b: Float32Array;
+  threads?: number;
+}
+
+/** `h = x A`, `y = scale h B`, or added to `y`. */
+export interface LoraForwardJob extends LowRankMapJob {
+  rows: number;
+  /** rows x dim. */
+  x: Float32Array;
+  /** rows x r, for the backward pass. */
+  h: Float32Array;
+  /** rows x dimOut. */
+  y: Float32Array;
+  add: boolean;
+}
+
+/** The gradients of a forward pass with `x` and `h`; each is written, or added to what is there. */
+export interface LoraBackwardJob extends LowRankMapJob {
+  rows: number;
+  x: Float32Array;
+  h: Float32Array;
+  gradY: Float32Array;
+  /** rows x r, work memory. */
+  gradH: Float32Array;
+  gradA: Float32Array;
+  addA: boolean;
+  gradB: Float32Array;
+  addB: boolean;
+  gradX: Float32Array;
+  addX: boolean;
+}
+
+/** `y = x W + bias`: `x` is rows x dim, `w` dim x dimOut, `bias` dimOut numbers. */
+export interface AffineJob {
+  rows: number;
+  dim: number;
+  dimOut: number;
+  x: Float32Array;
+  w: Float32Array;
+  bias?: Float32Array;
+  y: Float32Array;
+  threads?: number;
+}
+
+/** Each element is dropped with a probability that is below 1, else divided by 1 - probability. */
+export interface DropoutJob {
+  count: number;
+  probability: number;
+  seed: number;
+  /** Where in the seed's stream of random numbers this array begins. */
+  offset: number;
+  source: Float32Array;
+  target: Float32Array;
+  add: boolean;
+}
+
+export interface SgdJob {
+  count: number;
+  p: Float32Array;
+  gradient: Float32Array;
+  velocity?: Float32Array;
+  rate: number;
+  weightDecay: number;
+  momentum: number;
+  dampening: number;
+  nesterov: boolean;
+  /** Whether the velocity has no past. */
+  first: boolean;
+  threads?: number;
+}
+
+export interface AdamWJob {
+  count: number;
+  p: Float32Array;
+  gradient: Float32Array;
+  mean: Float32Array;
+  square: Float32Array;
+  rate: number;
+  weightDecay: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  /** From 1. */
+  step: number;
+  threads?: number;
+}
+
 export interface Addon {
   /** OpenBLAS' version, the kernel it chose for this processor, and the default number of threads. */
   info(): { openblas: string; kernel: string; threads: number };
@@ -135,4 +236,16 @@ export interface Addon {
   svdAsync(job: SvdJob): Promise<void>;
   approximate(job: ApproximateJob): void;
   approximateAsync(job: ApproximateJob): Promise<void>;
+  orthonormaliseRows(job: OrthonormaliseJob): void;
+  loraForward(job: LoraForwardJob): void;
+  loraBackward(job: LoraBackwardJob): void;
+  /** `w` (dim x dimOut) `+= scale A B`. */
+  addLowRank(job: LowRankMapJob & { w: Float32Array }): void;
+  affine(job: AffineJob): void;
+  dropout(job: DropoutJob): void;
+  sgdStep(job: SgdJob): void;
+  adamWStep(job: AdamWJob): void;
+  /** The sum of squares, in float64, as the one element of `out`. */
+  sumOfSquares(job: { count: number; x: Float32Array; out: Float64Array }): void;
+  scale(job: { count: number; x: Float32Array; factor: number }): void;
 }

@@ -1,17 +1,20 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LowRankError } from '../errors.js';
 import type { Addon } from './contract.js';
 
-/** The package's own folder, from lib/addon/ as from dist/addon/. */
-const root = fileURLToPath(new URL('../..', import.meta.url));
+/** The folder of this file: lib/addon/, dist/addon/, or wherever a bundler has put the code. */
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '..', '..');
 const require = createRequire(import.meta.url);
 
 let loaded: Addon | undefined;
 
 /**
- * The native addon, loaded at the first call: a build in this folder, else the prebuilt binary for this platform.
+ * The native addon, loaded at the first call: a build in this package, else the prebuilt binary for this platform, else, for
+ * bundles, a `lowrank.node` beside the code. `PREBUILDS_ONLY` in the environment leaves out the first.
  *
  * @throws {@link LowRankError} `ERR_ADDON` when there is none that loads, saying what exists and what to run.
  */
@@ -22,11 +25,17 @@ export function addon(): Addon {
 
 /** Where the binary lies that {@link addon} loads. Throws as it does. */
 export function addonPath(): string {
-  try {
-    return (require('node-gyp-build') as { resolve(folder: string): string }).resolve(root);
-  } catch (cause) {
-    throw missing(cause);
-  }
+  const path = candidates().find((candidate) => existsSync(candidate));
+  if (path === undefined) throw missing();
+  return path;
+}
+
+function candidates(): string[] {
+  const platform = `${process.platform}-${process.arch}`;
+  const c = libc();
+  const prebuilt = join('prebuilds', platform, c ? `lowrank.${c}.node` : 'lowrank.node');
+  const built = process.env.PREBUILDS_ONLY ? [] : [join(root, 'build', 'Release', 'lowrank.node')];
+  return [...built, join(root, prebuilt), join(here, prebuilt), join(here, 'lowrank.node')];
 }
 
 function load(): Addon {
@@ -38,26 +47,49 @@ function load(): Addon {
   }
 }
 
-function missing(cause: unknown, path?: string): LowRankError {
-  const platform = `${process.platform}-${process.arch}, ${libc()}Node ${process.versions.node}`;
-  const why = path ? `${path} does not load: ${(cause as Error).message}` : `none of: ${prebuilds()}`;
-  return new LowRankError('ERR_ADDON', `no native binary of lowrank for ${platform} (${why})`, {
-    hint: 'Build it from source: npm install in a checkout of the repository, with CMake and a C++ compiler.',
-    cause,
-  });
+function missing(cause?: unknown, path?: string): LowRankError {
+  const c = libc() === 'glibc' ? `glibc ${glibcVersion()}` : libc();
+  const system = [`${process.platform}-${process.arch}`, c, `Node ${process.versions.node}`].filter(Boolean).join(', ');
+  const why = path ? `${path} does not load: ${(cause as Error).message}` : `there is ${prebuilds()}`;
+  return new LowRankError('ERR_ADDON', `no native binary of lowrank for ${system} (${why})`, { hint: hint(), cause });
 }
 
-/** `glibc 2.36, `, `musl, ` or nothing, as Node reports it. */
-function libc(): string {
-  if (process.platform !== 'linux') return '';
+/** The one command that builds from source. */
+function hint(): string {
+  const script = join(root, 'scripts', 'build-native.mjs');
+  if (!existsSync(script)) {
+    return 'This is a bundle: leave lowrank out of it, or copy its prebuilds/ folder beside the bundled file.';
+  }
+  const path = relative(process.cwd(), script);
+  const command = `node ${JSON.stringify(path.startsWith('..') ? script : path)}`;
+  return `Build it from source, with CMake and a C++ compiler: ${command}`;
+}
+
+/** Which libc this Node runs on; undefined where there is only one. */
+function libc(): 'glibc' | 'musl' | undefined {
+  if (process.platform !== 'linux') return undefined;
+  try {
+    // The report knows as well, but takes tens of milliseconds.
+    return readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-') ? 'musl' : 'glibc';
+  } catch {
+    return glibcVersion() ? 'glibc' : 'musl';
+  }
+}
+
+function glibcVersion(): string | undefined {
   const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
-  return header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}, ` : 'musl, ';
+  return header.glibcVersionRuntime;
 }
 
+/** The prebuilt binaries that are there, by name. */
 function prebuilds(): string {
   try {
-    const folders = readdirSync(`${root}/prebuilds`, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-    return folders.map((entry) => entry.name).join(', ') || 'no prebuilt binary';
+    const folder = join(root, 'prebuilds');
+    const names = readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .flatMap(({ name }) => readdirSync(join(folder, name)).map((file) => `${name}/${file}`))
+      .filter((name) => name.endsWith('.node'));
+    return names.sort().join(', ') || 'no prebuilt binary';
   } catch {
     return 'no prebuilt binary';
   }

@@ -23,6 +23,8 @@ describe('the examples', () => {
     expect(examples).toEqual([
       'laser-checkpoint.mjs',
       'laser-module.mjs',
+      'lora-training.mjs',
+      'lora-zeta.mjs',
       'rank-2-of-10x10.mjs',
       'rank-4-of-15x15.mjs',
     ]);

@@ -1,0 +1,91 @@
+import type { CallOptions } from '../addon/call.js';
+import { LowRankError } from '../errors.js';
+import { matmul } from '../linalg/matmul.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import { DTYPE_BITS, type FloatDType } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { type LoraModule, storedFactors } from './adapter.js';
+
+/** Numbers of an update that are computed at a time, so that a weight's memory is not doubled. */
+const BLOCK_NUMBERS = 1 << 22;
+
+/** One module's update and how it is added to the weight. */
+export interface ScaledUpdate {
+  readonly module: LoraModule;
+  readonly scale: number;
+  /** Whether the weight is stored [in, out]. */
+  readonly transposed: boolean;
+}
+
+/** What adding did to a weight. */
+export interface Applied {
+  /** ||update||_F / ||W||_F of what was written, after rounding; Infinity for a zero weight that became another. */
+  readonly relativeChange: number;
+}
+
+/**
+ * Adds updates to a weight, in place: W + sum scale * scaling * B A, computed in float32 and rounded to the weight's
+ * dtype at the end. The update exists only by blocks of rows.
+ *
+ * @param bytes - the weight as it is stored
+ * @param shape - [rows, columns]; each update must have it
+ * @throws LowRankError `ERR_NOT_FINITE` naming the weight, when a number of it, or a result in its dtype, is not finite.
+ */
+export async function addUpdates(
+  bytes: Uint8Array,
+  { name, dtype, shape }: { readonly name: string; readonly dtype: FloatDType; readonly shape: readonly number[] },
+  updates: readonly ScaledUpdate[],
+  options: CallOptions,
+): Promise<Applied> {
+  const [m, n] = shape as [number, number];
+  const { left, right } = joined(updates, m, n);
+  const rank = right.shape[0]!;
+  const itemBytes = DTYPE_BITS[dtype] / 8;
+  const blockRows = Math.max(1, Math.floor(BLOCK_NUMBERS / n));
+  let energy = 0;
+  let changed = 0;
+  for (let row = 0; row < m; row += blockRows) {
+    const rows = Math.min(blockRows, m - row);
+    const part = left.data.slice(row * rank, (row + rows) * rank);
+    const { data: update } = await matmul({ data: part, shape: [rows, rank] }, right, options);
+    const place = bytes.subarray(row * n * itemBytes, (row + rows) * n * itemBytes);
+    const before = toFloat32(place, dtype);
+    for (let i = 0; i < update.length; i++) update[i] = before[i]! + update[i]!;
+    const written = fromFloat32(update, dtype);
+    const after = toFloat32(written, dtype);
+    for (let i = 0; i < after.length; i++) {
+      if (!Number.isFinite(after[i]!)) throw notFinite(name, dtype, before[i]!, row + Math.floor(i / n), i % n);
+      energy += before[i]! ** 2;
+      changed += (after[i]! - before[i]!) ** 2;
+    }
+    place.set(written);
+  }
+  return { relativeChange: changed === 0 ? 0 : Math.sqrt(changed / energy) };
+}
+
+/** All updates as one product, so that the weight is passed once. */
+function joined(updates: readonly ScaledUpdate[], m: number, n: number): { left: Tensor; right: Tensor } {
+  const factors = updates.map(({ module, transposed, scale }) => storedFactors(module, transposed, scale));
+  const rank = factors.reduce((sum, { right }) => sum + right.shape[0]!, 0);
+  const left = new Float32Array(m * rank);
+  const right = new Float32Array(rank * n);
+  let at = 0;
+  for (const own of factors) {
+    const r = own.right.shape[0]!;
+    right.set(own.right.data, at * n);
+    for (let i = 0; i < m; i++) left.set(own.left.data.subarray(i * r, (i + 1) * r), i * rank + at);
+    at += r;
+  }
+  return { left: { data: left, shape: [m, rank] }, right: { data: right, shape: [rank, n] } };
+}
+
+function notFinite(name: string, dtype: FloatDType, before: number, row: number, column: number): LowRankError {
+  const place = `[${row}, ${column}]`;
+  return Number.isFinite(before)
+    ? new LowRankError('ERR_NOT_FINITE', `${name}: the result at ${place} does not fit into ${dtype}`, {
+        hint: 'Use a smaller scale, or convert the checkpoint to BF16 or F32 first.',
+      })
+    : new LowRankError('ERR_NOT_FINITE', `${name}: ${before} at ${place}`, {
+        hint: 'The checkpoint is damaged or was trained to divergence.',
+      });
+}

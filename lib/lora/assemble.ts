@@ -1,0 +1,34 @@
+import type { FloatDType } from '../tensor/dtype.js';
+import { type Factors, type LoraAdapter, type LoraKind, type LoraModule, stored } from './adapter.js';
+import { configWithRanks, type PeftConfig } from './peft-config.js';
+
+/** A module's update as it shall be: B A, without a scaling. */
+export interface Update extends Factors {
+  readonly name: string;
+  readonly kind: LoraKind;
+  readonly dtype: FloatDType;
+}
+
+/**
+ * The modules of an adapter and its configuration, from updates. The scalings that follow from the ranks are divided out of
+ * B, so that scaling * B A is the update, to the rounding of its dtype. Where all ranks are equal every scaling is 1.
+ */
+export function assemble(config: PeftConfig, updates: readonly Update[]): Pick<LoraAdapter, 'config' | 'modules'> {
+  const ranks = new Map(updates.map(({ name, a }) => [name, a.shape[0]!]));
+  const changed = configWithRanks(config, ranks);
+  const alpha = changed.lora_alpha as number;
+  const modules = updates.map(({ name, kind, dtype, a, b }): [string, LoraModule] => {
+    const rank = ranks.get(name)!;
+    const scaling = alpha / rank;
+    const scaled = scaling === 1 ? b : { data: b.data.map((value) => value / scaling), shape: b.shape };
+    return [
+      name,
+      {
+        ...{ name, kind, rank, alpha, scaling },
+        a: stored(a, dtype, `${name} lora_A`),
+        b: stored(scaled, dtype, `${name} lora_B`),
+      },
+    ];
+  });
+  return { config: changed, modules: new Map(modules) };
+}

@@ -1,0 +1,88 @@
+import { ArgumentError } from '../errors.js';
+import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { type HookHandle, Hooks } from './hooks.js';
+
+/** Is given a gradient before it is added to `grad`; a tensor that it returns takes the gradient's place. */
+export type GradientHook = ((gradient: Tensor) => Tensor | undefined) | ((gradient: Tensor) => void);
+
+/** Where a backward pass writes a gradient, or adds it. */
+export interface GradientTarget {
+  readonly data: Float32Array;
+  readonly add: boolean;
+}
+
+/** A tensor that is trained: optimizers write into `data`, backward passes add to `grad`. */
+export class Parameter implements Tensor {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+  #grad: Tensor | undefined;
+  /** The memory of `grad`, which outlives {@link zeroGrad}, so that training takes no new memory at each step. */
+  #store: Float32Array | undefined;
+  readonly #hooks = new Hooks<GradientHook>();
+
+  /** @param value - its data is used, not copied. */
+  constructor(value: TensorLike) {
+    const { data, shape } = asTensor(value, 'value');
+    this.data = data;
+    this.shape = [...shape];
+  }
+
+  /** The sum of the gradients since {@link zeroGrad}; undefined before the first. Of the shape of the parameter. */
+  get grad(): Tensor | undefined {
+    return this.#grad;
+  }
+
+  /** @throws ArgumentError `ERR_SHAPE` when the gradient does not have the parameter's shape. */
+  set grad(gradient: TensorLike | undefined) {
+    if (gradient === undefined) {
+      this.#grad = undefined;
+      return;
+    }
+    const { data, shape } = asTensor(gradient, 'grad');
+    if (shape.length !== this.shape.length || shape.some((size, i) => size !== this.shape[i])) {
+      throw new ArgumentError('grad.shape', `[${this.shape}]`, shape, 'ERR_SHAPE');
+    }
+    this.#hold(data);
+  }
+
+  /** Forgets the gradient. Its memory is written anew by the next backward pass: copy what is to be kept. */
+  zeroGrad(): void {
+    this.#grad = undefined;
+  }
+
+  /** Calls `hook` with every new gradient, before it is added to `grad`; what it returns is added instead. */
+  registerHook(hook: GradientHook): HookHandle {
+    return this.#hooks.register(hook);
+  }
+
+  /** @internal Where the next gradient is to be written; {@link arrived} follows. */
+  target(): GradientTarget {
+    // Hooks must see this gradient alone.
+    if (this.#hooks.size > 0) return { data: new Float32Array(this.data.length), add: false };
+    if (this.#grad) return { data: this.#grad.data, add: true };
+    this.#store ??= new Float32Array(this.data.length);
+    return { data: this.#store, add: false };
+  }
+
+  /** @internal The gradient is at `target`. */
+  arrived({ data, add }: GradientTarget): void {
+    if (add) return;
+    if (data === this.#store) {
+      this.#hold(data);
+      return;
+    }
+    const gradient = this.#hooks.pass({ data, shape: this.shape }, (hook, value) => hook(value)).data;
+    if (this.#grad) {
+      const sum = this.#grad.data;
+      for (let i = 0; i < sum.length; i++) sum[i]! += gradient[i]!;
+    } else {
+      this.#store ??= new Float32Array(this.data.length);
+      this.#store.set(gradient);
+      this.#hold(this.#store);
+    }
+  }
+
+  #hold(data: Float32Array): void {
+    this.#grad = { data, shape: this.shape };
+  }
+}

@@ -1,0 +1,59 @@
+import { ArgumentError } from '../errors.js';
+
+/** Checks a seed; 0 when none is given. */
+export function seedOf(seed: number | undefined): number {
+  if (seed === undefined) return 0;
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError('seed', 'a whole number of at least 0', seed);
+  return seed;
+}
+
+/** Numbers evenly distributed in [0, 1), of 32 bits. */
+export function uniform(seed: number): () => number {
+  // Four words from the 53 bits of the seed, through the finaliser of MurmurHash3 (Appleby 2011), never all zero.
+  const high = Math.floor(seed / 2 ** 32);
+  const words = [1, 2, 3, 4].map((i) => mixed(mixed(seed + i * 0x9e3779b9) ^ (high + i)));
+  const next = xoshiro([words[0]! | 1, words[1]!, words[2]!, words[3]!]);
+  return () => next() / 2 ** 32;
+}
+
+/** Whole numbers of 32 bits: xoshiro128** (Blackman and Vigna 2021) from a state that is not all zero. */
+export function xoshiro([a, b, c, d]: [number, number, number, number]): () => number {
+  return () => {
+    const result = Math.imul(rotated(Math.imul(b, 5), 7), 9) >>> 0;
+    const shifted = b << 9;
+    c ^= a;
+    d ^= b;
+    b ^= c;
+    a ^= d;
+    c ^= shifted;
+    d = rotated(d, 11);
+    return result;
+  };
+}
+
+/** Standard normal numbers (Box and Muller 1958), both of each pair. */
+export function normal(next: () => number): () => number {
+  let kept: number | undefined;
+  return () => {
+    if (kept !== undefined) {
+      const value = kept;
+      kept = undefined;
+      return value;
+    }
+    const radius = Math.sqrt(-2 * Math.log(1 - next()));
+    const angle = 2 * Math.PI * next();
+    kept = radius * Math.sin(angle);
+    return radius * Math.cos(angle);
+  };
+}
+
+function rotated(x: number, by: number): number {
+  return (x << by) | (x >>> (32 - by));
+}
+
+function mixed(x: number): number {
+  let z = x >>> 0;
+  z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
+  z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
+  return (z ^ (z >>> 16)) >>> 0;
+}

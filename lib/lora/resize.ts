@@ -1,0 +1,78 @@
+import { setImmediate } from 'node:timers/promises';
+import type { FloatDType } from '../tensor/dtype.js';
+import { checkDtype, factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
+import { assemble, type Update } from './assemble.js';
+import { checkChoice, compress, type LoraRankChoice } from './compress.js';
+
+export interface LoraJobOptions {
+  /** What the factors are stored as; by default as they were. */
+  readonly dtype?: FloatDType | undefined;
+  /** Ends the job between two modules. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What became of one module. */
+export interface ResizedModule {
+  readonly name: string;
+  readonly kind: LoraModule['kind'];
+  /** [out, in] */
+  readonly shape: readonly [number, number];
+  readonly rankBefore: number;
+  readonly rank: number;
+  /** Of the update, scaling included, descending: `rankBefore` of them. */
+  readonly singularValues: readonly number[];
+  /** The share of the sum of their squares that was kept. */
+  readonly keptEnergy: number;
+  /** ||update - what was kept||_F / ||update||_F, from the singular values that were dropped. */
+  readonly relativeError: number;
+}
+
+/** An adapter and what is known of its modules. */
+export interface Resized {
+  readonly adapter: LoraAdapter;
+  readonly modules: readonly ResizedModule[];
+}
+
+/**
+ * Gives the modules of an adapter the best approximation of their updates of a smaller rank: exact, in float64, by QR of
+ * both factors and the SVD of an r x r matrix; the update itself is never formed. Ranks that differ stand in
+ * `rank_pattern`, and `lora_alpha` becomes equal to `r`.
+ *
+ * @param options - `rank`, `energy` or `ratio`; see {@link LoraRankChoice}
+ * @throws {@link LowRankError} `ERR_UNSUPPORTED` where an update is more than scaling * B A, naming why; `ERR_NOT_FINITE`;
+ * `ERR_ARGUMENT`; the signal's reason when aborted.
+ */
+export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice & LoraJobOptions): Promise<Resized> {
+  checkChoice(options);
+  checkDtype(options.dtype);
+  requirePlain(adapter, 'resize');
+  const updates: Update[] = [];
+  const report: ResizedModule[] = [];
+  for (const module of adapter.modules.values()) {
+    await takeTurn(options);
+    const { name, kind } = module;
+    const { a, b, ...kept } = compress(factorsOf(module), module.scaling, options);
+    updates.push({ name, kind, a, b, dtype: options.dtype ?? (module.b.dtype as FloatDType) });
+    report.push(resized(module, kept));
+  }
+  return { adapter: { ...adapter, ...assemble(adapter.config, updates) }, modules: report };
+}
+
+/** Lets other work of the process, and an abort, have their turn. */
+export async function takeTurn({ signal }: LoraJobOptions): Promise<void> {
+  await setImmediate();
+  signal?.throwIfAborted();
+}
+
+function resized(
+  { name, kind, a, b, rank: rankBefore }: LoraModule,
+  { rank, singularValues, keptEnergy }: Omit<ReturnType<typeof compress>, 'a' | 'b'>,
+): ResizedModule {
+  const dropped = Math.hypot(...singularValues.subarray(rank));
+  return {
+    ...{ name, kind, rankBefore, rank, keptEnergy },
+    shape: [b.shape[0]!, a.shape[1]!],
+    singularValues: [...singularValues],
+    relativeError: dropped === 0 ? 0 : dropped / Math.hypot(...singularValues),
+  };
+}
