@@ -24,7 +24,13 @@ export type ErrorCode =
   /** Something well formed that this package does not do. */
   | 'ERR_UNSUPPORTED'
   /** The output is already there, or is the input. */
-  | 'ERR_OUTPUT';
+  | 'ERR_OUTPUT'
+  /** A set of questions cannot be read, or does not have the form that was expected. */
+  | 'ERR_DATASET'
+  /** An optional package is needed that is not installed. */
+  | 'ERR_PEER'
+  /** An engine that evaluates models failed, or answered what cannot be understood. */
+  | 'ERR_ENGINE';
 
 /** The base of all errors thrown by this package. */
 export class LowRankError extends Error {

@@ -53,7 +53,7 @@ export interface Checkpoint {
   readonly path: string;
   /** In the order of the files. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** `config.json` beside the weights, if there is one. */
+  /** `config.json` beside the weights, or what the metadata of GGUF say in its words; undefined without either. */
   readonly config: Readonly<Record<string, unknown>> | undefined;
   /** Reads one tensor's bytes as they lie in the file. Throws `ERR_NOT_FOUND` or `ERR_CHECKPOINT_IO`. */
   read(name: string): Promise<Uint8Array>;

@@ -44,7 +44,13 @@ export async function openFile(file: string, flags: 'r' | 'r+' = 'r'): Promise<O
  */
 export async function readAt(handle: FileHandle, file: string, position: number, length: number): Promise<Uint8Array> {
   const bytes = allocate(length, file);
-  for (let done = 0; done < length; ) {
+  await readInto(handle, file, position, bytes);
+  return bytes;
+}
+
+/** As {@link readAt}, into bytes that are there. */
+export async function readInto(handle: FileHandle, file: string, position: number, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
     const chunk = bytes.subarray(done, done + CHUNK_BYTES);
     let count: number;
     try {
@@ -53,14 +59,14 @@ export async function readAt(handle: FileHandle, file: string, position: number,
       throw ioError(file, 'cannot be read', cause);
     }
     if (count === 0) {
-      const message = `ends at byte ${position + done}, expected ${position + length}: it became shorter while it was open`;
+      const expected = position + bytes.length;
+      const message = `ends at byte ${position + done}, expected ${expected}: it became shorter while it was open`;
       throw new CheckpointError('ERR_CHECKPOINT_IO', 'FileShrank', file, message, {
         hint: 'Let nothing write to the checkpoint meanwhile.',
       });
     }
     done += count;
   }
-  return bytes;
 }
 
 /** Writes all bytes at a position. */
@@ -73,6 +79,52 @@ export async function writeAt(handle: FileHandle, file: string, position: number
       throw ioError(file, 'cannot be written', cause);
     }
   }
+}
+
+/** At a time, in a buffer that is used again: enough for a disk's full speed, and nothing that counts in memory. */
+const PASSING_BYTES = 8 * 1024 * 1024;
+
+/** A position in an open file. */
+export interface Spot {
+  readonly handle: FileHandle;
+  readonly file: string;
+  readonly offset: number;
+}
+
+/** Gives a stretch of a file to `take`, part by part; the part's bytes are overwritten by the next one. */
+export async function passRange(
+  from: Spot,
+  bytes: number,
+  take: (part: Uint8Array, done: number) => Promise<void>,
+): Promise<void> {
+  const buffer = new Uint8Array(Math.min(PASSING_BYTES, bytes));
+  for (let done = 0; done < bytes; done += buffer.length) {
+    const part = buffer.subarray(0, Math.min(buffer.length, bytes - done));
+    await readInto(from.handle, from.file, from.offset + done, part);
+    await take(part, done);
+  }
+}
+
+/** Copies a stretch of one file into another. */
+export function copyRange(from: Spot, to: Spot, bytes: number): Promise<void> {
+  return passRange(from, bytes, (part, done) => writeAt(to.handle, to.file, to.offset + done, part));
+}
+
+/** Whether a stretch of a file is equal to one of another, or to bytes. Both files must be long enough. */
+export async function sameRange(a: Spot, b: Spot | Uint8Array, bytes: number): Promise<boolean> {
+  const buffer = new Uint8Array(b instanceof Uint8Array ? 0 : Math.min(PASSING_BYTES, bytes));
+  let same = true;
+  await passRange(a, bytes, async (ours, done) => {
+    if (!same) return;
+    let theirs: Uint8Array;
+    if (b instanceof Uint8Array) theirs = b.subarray(done, done + ours.length);
+    else {
+      theirs = buffer.subarray(0, ours.length);
+      await readInto(b.handle, b.file, b.offset + done, theirs);
+    }
+    same = Buffer.compare(ours, theirs) === 0;
+  });
+  return same;
 }
 
 /** Reads a whole file of text; one larger than `limit` bytes is refused with the kind `FileTooLarge`. */

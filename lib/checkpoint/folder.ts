@@ -3,8 +3,10 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError, describe } from '../errors.js';
 import { ioError, readSmallFile } from './files.js';
+import { parseSplitName, splitName } from './gguf/split-name.js';
 import { JsonReader } from './json.js';
 import { MAX_INDEX_BYTES, MAX_SHARDS } from './limits.js';
+import { onnxModels } from './onnx/find.js';
 
 const WEIGHTS = 'model.safetensors';
 const INDEX_ENDING = '.safetensors.index.json';
@@ -20,7 +22,9 @@ export interface Weights {
 
 /**
  * Finds the weights in a folder: `model.safetensors`, else `model.safetensors.index.json` with its shards, else the only
- * index, else the only `.safetensors` file. That is the order of transformers. Hidden files do not count.
+ * index, else the only `.safetensors` file. That is the order of transformers. Without any of these, the only `.gguf` file
+ * or the only set of split ones, of which the first stands for all; then `model.onnx` or the only `.onnx` file, here or in
+ * the folder `onnx`. Hidden files do not count.
  *
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` with kind `NoWeights` or `AmbiguousWeights`, or as {@link readIndex}.
  */
@@ -33,13 +37,15 @@ export async function findWeights(folder: string): Promise<Weights> {
   }
   if (names.includes(WEIGHTS)) return { folder, files: [WEIGHTS], index: undefined };
   const indexes = names.filter((name) => name.endsWith(INDEX_ENDING));
-  const files = names.filter((name) => name.endsWith('.safetensors'));
   const standard = indexes.find((name) => name === `model${INDEX_ENDING}`);
   if (standard !== undefined) return readIndex(join(folder, standard));
-  const choices = indexes.length > 0 ? indexes : files;
-  if (choices.length === 0) {
-    throw new CheckpointError('ERR_CHECKPOINT_IO', 'NoWeights', folder, 'has no .safetensors file', {
-      hint: 'Give a folder with model.safetensors, or a .safetensors file.',
+  const safetensors = names.filter((name) => name.endsWith('.safetensors'));
+  const choices = [indexes, safetensors, firstsOfGguf(names), await onnxModels(folder, names)].find(
+    (found) => found.length > 0,
+  );
+  if (choices === undefined) {
+    throw new CheckpointError('ERR_CHECKPOINT_IO', 'NoWeights', folder, 'has no .safetensors, .gguf or .onnx file', {
+      hint: 'Give a folder with model.safetensors, or a .safetensors, .gguf or .onnx file.',
     });
   }
   if (choices.length > 1) {
@@ -48,8 +54,20 @@ export async function findWeights(folder: string): Promise<Weights> {
       hint: 'Give the path of the one that you mean.',
     });
   }
-  if (indexes.length === 1) return readIndex(join(folder, indexes[0]!));
-  return { folder, files, index: undefined };
+  if (choices === indexes) return readIndex(join(folder, indexes[0]!));
+  return { folder, files: choices, index: undefined };
+}
+
+/** The GGUF models among the names of a folder: of the files of a split one, the first that is there. */
+function firstsOfGguf(sortedNames: readonly string[]): string[] {
+  const firsts = new Map<string, string>();
+  for (const name of sortedNames) {
+    if (!name.endsWith('.gguf')) continue;
+    const split = parseSplitName(name);
+    const model = split === undefined ? name : splitName({ ...split, number: 0 });
+    if (!firsts.has(model)) firsts.set(model, name);
+  }
+  return [...firsts.values()];
 }
 
 /**

@@ -41,9 +41,11 @@ export interface Family {
   readonly modelTypes: readonly string[];
   /** The names in `architectures`, without what the class is for (`ForCausalLM`, `Model`, ...). */
   readonly architectures: readonly string[];
-  /** `in x out` for GPT-2's Conv1D: x W; `out x in` for everything else: x W^T. */
+  /** `in x out` for GPT-2's Conv1D: x W; `out x in` for everything else, and for all GGUF files: x W^T. */
   readonly orientation: 'out x in' | 'in x out';
   readonly layouts: readonly Layout[];
+  /** `general.architecture` in the metadata of GGUF files that name their tensors by one of the layouts. */
+  readonly ggufArchitectures: readonly string[];
 }
 
 const whole = (...names: string[]): readonly Stored[] => names.map((name) => ({ name }));
@@ -65,18 +67,65 @@ const gpt2Block: Layout['matrices'] = {
   fc_out: whole('mlp.c_proj.weight'),
 };
 
+/**
+ * GGUF has one set of names for all models (MODEL_TENSOR in ggml's Python package `gguf`). Converters bring every fused
+ * attention into the order q, k, v, also where the source interleaves heads.
+ */
+const ggufAttention: Layout['matrices'] = {
+  q_proj: [...whole('attn_q.weight'), ...fused('attn_qkv.weight', 'heads', 'rows', 0)],
+  k_proj: [...whole('attn_k.weight'), ...fused('attn_qkv.weight', 'heads', 'rows', 1)],
+  v_proj: [...whole('attn_v.weight'), ...fused('attn_qkv.weight', 'heads', 'rows', 2)],
+  out_proj: whole('attn_output.weight'),
+};
+
+const gguf = (feedForward: Layout['matrices']): Layout => ({
+  prefixes: ['blk.'],
+  matrices: { ...ggufAttention, ...feedForward },
+});
+
+const ggufPlain = gguf({ fc_in: whole('ffn_up.weight'), fc_out: whole('ffn_down.weight') });
+
+/** Experts lie in one tensor [experts, out, in], in older files one by one. */
+const ggufGated = gguf({
+  fc_in: [
+    ...whole('ffn_gate.weight', 'ffn_gate_exps.weight', 'ffn_gate.#.weight'),
+    ...fused('ffn_gate_up_exps.weight', 'halves', 'rows', 0),
+  ],
+  fc_up: [
+    ...whole('ffn_up.weight', 'ffn_up_exps.weight', 'ffn_up.#.weight'),
+    ...fused('ffn_gate_up_exps.weight', 'halves', 'rows', 1),
+  ],
+  fc_out: whole('ffn_down.weight', 'ffn_down_exps.weight', 'ffn_down.#.weight'),
+});
+
+/** Gate and up in one tensor, which is called up. */
+const ggufFusedGate = gguf({
+  fc_in: fused('ffn_up.weight', 'halves', 'rows', 0),
+  fc_up: fused('ffn_up.weight', 'halves', 'rows', 1),
+  fc_out: whole('ffn_down.weight'),
+});
+
+/** The attention of every decoder that onnxruntime-genai builds, whatever the family called its own. */
+const builtAttention = {
+  q_proj: [...whole('attn.q_proj.weight'), ...fused('attn.qkv_proj.weight', 'heads', 'rows', 0)],
+  k_proj: [...whole('attn.k_proj.weight'), ...fused('attn.qkv_proj.weight', 'heads', 'rows', 1)],
+  v_proj: [...whole('attn.v_proj.weight'), ...fused('attn.qkv_proj.weight', 'heads', 'rows', 2)],
+  out_proj: whole('attn.o_proj.weight'),
+} as const;
+
 /** Decoders kept beside a vision tower have prefixes of their own, which no tower uses. */
 const DECODER_PREFIXES = ['model.layers.', 'model.language_model.layers.', 'language_model.model.layers.', 'layers.'];
 
 /**
  * The families whose matrices are known by (layer, type). The names are those of the transformers library's state
- * dicts; the types follow the LASER paper's code, where `fc_in` of a gated model is its gate.
+ * dicts, and of GGUF; the types follow the LASER paper's code, where `fc_in` of a gated model is its gate.
  */
 export const FAMILIES: readonly Family[] = [
   {
     name: 'gptj',
     modelTypes: ['gptj'],
     architectures: ['GPTJ'],
+    ggufArchitectures: ['gptj'],
     orientation: 'out x in',
     layouts: [
       {
@@ -90,6 +139,7 @@ export const FAMILIES: readonly Family[] = [
           fc_out: whole('mlp.fc_out.weight'),
         },
       },
+      ggufPlain,
     ],
   },
   {
@@ -126,15 +176,21 @@ export const FAMILIES: readonly Family[] = [
       ...['Gemma', 'Gemma2', 'Gemma3', 'VaultGemma', 'Olmo', 'Olmo2', 'Olmo3', 'Olmoe', 'StableLm'],
       ...['Granite', 'Cohere', 'Cohere2', 'SmolLM3', 'SeedOss', 'Exaone4', 'Ernie4_5', 'Helium', 'BitNet'],
     ],
+    ggufArchitectures: [
+      ...['llama', 'mistral3', 'qwen', 'qwen2', 'qwen2vl', 'qwen2moe', 'qwen3', 'qwen3vl', 'qwen3moe', 'qwen3vlmoe'],
+      ...['gemma', 'gemma2', 'gemma3', 'olmo', 'olmo2', 'olmoe', 'stablelm', 'granite', 'granitemoe', 'command-r'],
+      ...['cohere2', 'smollm3', 'seed_oss', 'exaone4', 'ernie4_5', 'ernie4_5-moe', 'bitnet', 'minicpm', 'internlm2'],
+      ...['baichuan', 'xverse', 'orion', 'deepseek', 'dots1', 'refact', 'phimoe'],
+    ],
     orientation: 'out x in',
     layouts: [
       {
         prefixes: DECODER_PREFIXES,
         matrices: {
-          q_proj: whole('self_attn.q_proj.weight'),
-          k_proj: whole('self_attn.k_proj.weight'),
-          v_proj: whole('self_attn.v_proj.weight'),
-          out_proj: whole('self_attn.o_proj.weight'),
+          q_proj: [...whole('self_attn.q_proj.weight'), ...builtAttention.q_proj],
+          k_proj: [...whole('self_attn.k_proj.weight'), ...builtAttention.k_proj],
+          v_proj: [...whole('self_attn.v_proj.weight'), ...builtAttention.v_proj],
+          out_proj: [...whole('self_attn.o_proj.weight'), ...builtAttention.out_proj],
           // A layer of experts stores them one by one, or all in one tensor [experts, out, in].
           fc_in: [
             ...whole('mlp.gate_proj.weight', 'mlp.experts.#.gate_proj.weight', 'block_sparse_moe.experts.#.w1.weight'),
@@ -152,21 +208,23 @@ export const FAMILIES: readonly Family[] = [
           ),
         },
       },
+      ggufGated,
     ],
   },
   {
     name: 'phi',
     modelTypes: ['phi', 'phi-msft'],
     architectures: ['Phi'],
+    ggufArchitectures: ['phi2'],
     orientation: 'out x in',
     layouts: [
       {
         prefixes: ['model.layers.', 'layers.'],
         matrices: {
-          q_proj: whole('self_attn.q_proj.weight'),
-          k_proj: whole('self_attn.k_proj.weight'),
-          v_proj: whole('self_attn.v_proj.weight'),
-          out_proj: whole('self_attn.dense.weight'),
+          q_proj: [...whole('self_attn.q_proj.weight'), ...builtAttention.q_proj],
+          k_proj: [...whole('self_attn.k_proj.weight'), ...builtAttention.k_proj],
+          v_proj: [...whole('self_attn.v_proj.weight'), ...builtAttention.v_proj],
+          out_proj: [...whole('self_attn.dense.weight'), ...builtAttention.out_proj],
           fc_in: whole('mlp.fc1.weight'),
           fc_out: whole('mlp.fc2.weight'),
         },
@@ -181,30 +239,37 @@ export const FAMILIES: readonly Family[] = [
           fc_out: whole('mlp.fc2.weight'),
         },
       },
+      ggufPlain,
     ],
   },
   {
     name: 'phi3',
     modelTypes: ['phi3'],
     architectures: ['Phi3'],
+    ggufArchitectures: ['phi3'],
     orientation: 'out x in',
     layouts: [
       {
         prefixes: ['model.layers.', 'layers.'],
         matrices: {
-          ...qkv('self_attn.qkv_proj.weight', 'heads'),
-          out_proj: whole('self_attn.o_proj.weight'),
-          fc_in: fused('mlp.gate_up_proj.weight', 'halves', 'rows', 0),
-          fc_up: fused('mlp.gate_up_proj.weight', 'halves', 'rows', 1),
+          q_proj: [...fused('self_attn.qkv_proj.weight', 'heads', 'rows', 0), ...builtAttention.q_proj],
+          k_proj: [...fused('self_attn.qkv_proj.weight', 'heads', 'rows', 1), ...builtAttention.k_proj],
+          v_proj: [...fused('self_attn.qkv_proj.weight', 'heads', 'rows', 2), ...builtAttention.v_proj],
+          out_proj: [...whole('self_attn.o_proj.weight'), ...builtAttention.out_proj],
+          // onnxruntime-genai takes gate and up apart.
+          fc_in: [...fused('mlp.gate_up_proj.weight', 'halves', 'rows', 0), ...whole('mlp.gate_proj.weight')],
+          fc_up: [...fused('mlp.gate_up_proj.weight', 'halves', 'rows', 1), ...whole('mlp.up_proj.weight')],
           fc_out: whole('mlp.down_proj.weight'),
         },
       },
+      ggufFusedGate,
     ],
   },
   {
     name: 'bert',
     modelTypes: ['bert', 'roberta', 'xlm-roberta', 'camembert', 'electra', 'data2vec-text'],
     architectures: ['Bert', 'Roberta', 'XLMRoberta', 'Camembert', 'Electra', 'Data2VecText'],
+    ggufArchitectures: ['bert'],
     orientation: 'out x in',
     layouts: [
       {
@@ -221,12 +286,14 @@ export const FAMILIES: readonly Family[] = [
           fc_out: whole('output.dense.weight'),
         },
       },
+      ggufPlain,
     ],
   },
   {
     name: 'distilbert',
     modelTypes: ['distilbert'],
     architectures: ['DistilBert'],
+    ggufArchitectures: [],
     orientation: 'out x in',
     layouts: [
       {
@@ -246,13 +313,15 @@ export const FAMILIES: readonly Family[] = [
     name: 'gpt2',
     modelTypes: ['gpt2'],
     architectures: ['GPT2'],
+    ggufArchitectures: ['gpt2', 'falcon', 'bloom', 'mpt', 'starcoder', 'starcoder2', 'codeshell'],
     orientation: 'in x out',
-    layouts: [{ prefixes: ['transformer.h.', 'h.'], matrices: gpt2Block }],
+    layouts: [{ prefixes: ['transformer.h.', 'h.'], matrices: gpt2Block }, ggufPlain],
   },
   {
     name: 'gpt_neox',
     modelTypes: ['gpt_neox'],
     architectures: ['GPTNeoX'],
+    ggufArchitectures: ['gptneox'],
     orientation: 'out x in',
     layouts: [
       {
@@ -264,12 +333,14 @@ export const FAMILIES: readonly Family[] = [
           fc_out: whole('mlp.dense_4h_to_h.weight'),
         },
       },
+      ggufPlain,
     ],
   },
   {
     name: 'opt',
     modelTypes: ['opt'],
     architectures: ['OPT'],
+    ggufArchitectures: [],
     orientation: 'out x in',
     layouts: [
       {
@@ -289,6 +360,7 @@ export const FAMILIES: readonly Family[] = [
     name: 'decision_transformer',
     modelTypes: ['decision_transformer'],
     architectures: ['DecisionTransformer', 'DecisionTransformerGPT2'],
+    ggufArchitectures: [],
     orientation: 'in x out',
     layouts: [{ prefixes: ['encoder.h.', 'h.'], matrices: gpt2Block }],
   },

@@ -1,4 +1,5 @@
-import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import type { OrientedTensorInfo } from '../checkpoint/onnx/onnx-checkpoint.js';
 import { LowRankError } from '../errors.js';
 import type { Family, Layout, Part } from './families.js';
 import { sliceOfPart } from './fusion.js';
@@ -17,8 +18,9 @@ export interface Target {
 }
 
 interface Place {
-  readonly info: TensorInfo;
+  readonly info: OrientedTensorInfo;
   readonly type: MatrixType;
+  /** With the axis of the tensor as it is stored. */
   readonly part: Part | undefined;
 }
 
@@ -116,12 +118,21 @@ export class Model {
   }
 }
 
+/**
+ * What is exported is often a module around the model that returns only the logits, or that around another one: then their
+ * names stand before all others.
+ */
+const MAX_WRAPPERS = 2;
+
 /** The tensors that are a layer's matrices, by layer and in the order of {@link MATRIX_TYPES}. */
 function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family: Family): Map<number, Place[]> {
-  for (const layout of family.layouts) {
-    for (const prefix of layout.prefixes) {
-      const places = placesUnder(prefix, layout, tensors);
-      if (places.size > 0) return places;
+  for (let wrappers = 0; wrappers <= MAX_WRAPPERS; wrappers++) {
+    const named = [...tensors.values()].flatMap((info) => familyName(info, wrappers));
+    for (const layout of family.layouts) {
+      for (const prefix of layout.prefixes) {
+        const places = placesUnder(prefix, layout, family.orientation, named);
+        if (places.size > 0) return places;
+      }
     }
   }
   const { prefixes, matrices } = family.layouts[0]!;
@@ -134,7 +145,25 @@ function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family:
   );
 }
 
-function placesUnder(prefix: string, layout: Layout, tensors: Checkpoint['tensors']): Map<number, Place[]> {
+interface NamedTensor {
+  readonly name: string;
+  readonly info: OrientedTensorInfo;
+}
+
+/** The name by which a family can know a tensor. Only a graph shows wrappers: other files hold the model alone. */
+function familyName(info: OrientedTensorInfo, wrappers: number): NamedTensor[] {
+  const name = info.alias ?? info.name;
+  if (wrappers === 0) return [{ name, info }];
+  if (info.orientation === undefined) return [];
+  return [{ name: name.split('.').slice(wrappers).join('.'), info }];
+}
+
+function placesUnder(
+  prefix: string,
+  layout: Layout,
+  orientation: Family['orientation'],
+  named: readonly NamedTensor[],
+): Map<number, Place[]> {
   const patterns = MATRIX_TYPES.flatMap((type) =>
     (layout.matrices[type] ?? []).map(({ name, part }) => ({
       type,
@@ -143,20 +172,25 @@ function placesUnder(prefix: string, layout: Layout, tensors: Checkpoint['tensor
     })),
   );
   const places = new Map<number, Place[]>();
-  for (const info of tensors.values()) {
-    if (!info.name.startsWith(prefix)) continue;
-    const [, layer, rest] = /^(\d{1,6})\.(.+)$/s.exec(info.name.slice(prefix.length)) ?? [];
+  for (const { name, info } of named) {
+    if (!name.startsWith(prefix)) continue;
+    const [, layer, rest] = /^(\d{1,6})\.(.+)$/s.exec(name.slice(prefix.length)) ?? [];
     if (layer === undefined || rest === undefined) continue;
     for (const { type, part, pattern } of patterns) {
       if (!pattern.test(rest)) continue;
       const found = places.get(Number(layer)) ?? [];
-      found.push({ info, type, part });
+      found.push({ info, type, part: asStored(part, (info.orientation ?? orientation) !== orientation) });
       places.set(Number(layer), found);
     }
   }
   for (const found of places.values())
     found.sort((a, b) => MATRIX_TYPES.indexOf(a.type) - MATRIX_TYPES.indexOf(b.type));
   return places;
+}
+
+/** A part of a tensor that lies the other way round than the family's. */
+function asStored(part: Part | undefined, turned: boolean): Part | undefined {
+  return part && turned ? { ...part, axis: part.axis === 'rows' ? 'columns' : 'rows' } : part;
 }
 
 function typesOf(places: readonly Place[]): LayerType[] {

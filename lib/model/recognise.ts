@@ -12,7 +12,8 @@ export interface Recognised {
 
 /**
  * The family that config.json names by `model_type` or `architectures`, in that order; of a model of several parts, that
- * of its `text_config`. Undefined when there is no config.json or it names none that is known.
+ * of its `text_config`. For a GGUF file, the family of its `general.architecture`. Undefined when there is no config or it
+ * names none that is known.
  */
 export function recognise(config: Config | undefined): Recognised | undefined {
   if (config === undefined) return undefined;
@@ -40,17 +41,27 @@ export function requireFamily(checkpoint: Pick<Checkpoint, 'config' | 'path'>, n
   }
   const found = recognise(checkpoint.config);
   if (found !== undefined) return found;
-  const { model_type, architectures } = checkpoint.config ?? {};
+  const { model_type, architectures, [GGUF_ARCHITECTURE]: gguf } = checkpoint.config ?? {};
+  const named =
+    gguf === undefined
+      ? `model_type ${describe(model_type)} or architectures ${describe(architectures)}`
+      : `the GGUF architecture ${describe(gguf)}`;
   throw new LowRankError(
     'ERR_UNSUPPORTED',
     checkpoint.config === undefined
       ? `${checkpoint.path}: no config.json tells the model's family`
-      : `${checkpoint.path}: no known family has model_type ${describe(model_type)} or architectures ${describe(architectures)}`,
+      : `${checkpoint.path}: no known family has ${named}`,
     { hint: `Name the family whose tensor names it shares (--family ${known}), or choose tensors by name (--tensor).` },
   );
 }
 
-function familyOf({ model_type, architectures }: Config): Family | undefined {
+/** The metadata of a GGUF file become a config that has this key, which no config.json has. */
+const GGUF_ARCHITECTURE = 'general.architecture';
+
+function familyOf({ model_type, architectures, [GGUF_ARCHITECTURE]: gguf }: Config): Family | undefined {
+  // GGUF's names are its own: what one list calls so may be something else in the other.
+  if (gguf !== undefined)
+    return FAMILIES.find(({ ggufArchitectures }) => ggufArchitectures.some((name) => name === gguf));
   const byType = FAMILIES.find(({ modelTypes }) => modelTypes.some((type) => type === model_type));
   if (byType !== undefined || !Array.isArray(architectures)) return byType;
   const stems = architectures.filter((name) => typeof name === 'string').map(stem);

@@ -1,29 +1,49 @@
 import { callSync } from '../addon/call.js';
 import { FLOAT_FORMAT_CODE } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
-import { ArgumentError } from '../errors.js';
-import { DTYPE_BITS, type FloatDType } from './dtype.js';
+import { ArgumentError, LowRankError } from '../errors.js';
+import {
+  DTYPE_BITS,
+  isFloatDType,
+  isReadableType,
+  isWritableType,
+  type ReadableType,
+  type StoredType,
+  type WritableType,
+} from './dtype.js';
+import { dequantize, quantizeQ8 } from './quantized.js';
 
 /**
- * Little-endian bytes of a float dtype, at any alignment, as float32.
+ * Little-endian bytes of a float dtype, at any alignment, or quantised blocks, as float32.
  *
- * @throws ArgumentError `ERR_SHAPE` when the bytes are no whole number of elements.
+ * @throws ArgumentError `ERR_SHAPE` when the bytes are no whole number of elements or blocks.
+ * @throws LowRankError `ERR_UNSUPPORTED` for another type than those of {@link ReadableType}.
  */
-export function toFloat32(bytes: Uint8Array, dtype: FloatDType): Float32Array {
-  const size = DTYPE_BITS[dtype] / 8;
+export function toFloat32(bytes: Uint8Array, type: StoredType): Float32Array {
+  if (!isReadableType(type)) throw new LowRankError('ERR_UNSUPPORTED', `${type} cannot be read as numbers here`);
+  if (!isFloatDType(type)) return dequantize(bytes, type);
+  const size = DTYPE_BITS[type] / 8;
   if (bytes.byteLength % size !== 0) {
-    throw new ArgumentError('bytes', `a multiple of ${size} bytes for ${dtype}`, bytes.byteLength, 'ERR_SHAPE');
+    throw new ArgumentError('bytes', `a multiple of ${size} bytes for ${type}`, bytes.byteLength, 'ERR_SHAPE');
   }
   const count = bytes.byteLength / size;
   const target = new Float32Array(count);
   // A Buffer is a Uint8Array, but a pooled one may lie anywhere: the native side reads bytes, not elements.
-  callSync(addon().toFloat32, { format: FLOAT_FORMAT_CODE[dtype], count, source: bytes, target });
+  callSync(addon().toFloat32, { format: FLOAT_FORMAT_CODE[type], count, source: bytes, target });
   return target;
 }
 
-/** float32 as little-endian bytes of a float dtype, rounded to nearest, ties to even. */
-export function fromFloat32(data: Float32Array, dtype: FloatDType): Uint8Array {
-  const target = new Uint8Array((data.length * DTYPE_BITS[dtype]) / 8);
-  callSync(addon().fromFloat32, { format: FLOAT_FORMAT_CODE[dtype], count: data.length, source: data, target });
+/**
+ * float32 as little-endian bytes of a float dtype, rounded to nearest, ties to even, or as blocks of Q8_0.
+ *
+ * @throws ArgumentError `ERR_SHAPE` when the numbers do not fill whole blocks.
+ * @throws LowRankError `ERR_UNSUPPORTED` for another type than those of {@link WritableType}, and for numbers that are not
+ * finite or too large for Q8_0.
+ */
+export function fromFloat32(data: Float32Array, type: StoredType): Uint8Array {
+  if (!isWritableType(type)) throw new LowRankError('ERR_UNSUPPORTED', `numbers cannot be stored as ${type} here`);
+  if (!isFloatDType(type)) return quantizeQ8(data);
+  const target = new Uint8Array((data.length * DTYPE_BITS[type]) / 8);
+  callSync(addon().fromFloat32, { format: FLOAT_FORMAT_CODE[type], count: data.length, source: data, target });
   return target;
 }

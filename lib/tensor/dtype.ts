@@ -68,5 +68,61 @@ export const QUANTIZED_BLOCKS = {
  */
 export type QuantizedType = keyof typeof QUANTIZED_BLOCKS;
 
+/**
+ * Blocks of GGUF, by ggml's names, whose numbers are not decoded here: their tensors are listed and copied as they are.
+ * Sources: ggml's `ggml-common.h`; `GGML_QUANT_SIZES` of its Python package `gguf`.
+ */
+export const OPAQUE_BLOCKS = {
+  Q8_1: { numbers: 32, bytes: 40 },
+  Q8_K: { numbers: 256, bytes: 292 },
+  IQ1_S: { numbers: 256, bytes: 50 },
+  IQ1_M: { numbers: 256, bytes: 56 },
+  IQ2_XXS: { numbers: 256, bytes: 66 },
+  IQ2_XS: { numbers: 256, bytes: 74 },
+  IQ2_S: { numbers: 256, bytes: 82 },
+  IQ3_XXS: { numbers: 256, bytes: 98 },
+  IQ3_S: { numbers: 256, bytes: 110 },
+  IQ4_NL: { numbers: 32, bytes: 18 },
+  IQ4_XS: { numbers: 256, bytes: 136 },
+  TQ1_0: { numbers: 256, bytes: 54 },
+  TQ2_0: { numbers: 256, bytes: 66 },
+  MXFP4: { numbers: 32, bytes: 17 },
+  NVFP4: { numbers: 64, bytes: 36 },
+  Q1_0: { numbers: 128, bytes: 18 },
+} as const;
+
+/**
+ * Element types that are blocks of numbers which this package does not decode.
+ *
+ * @useDeclaredType
+ */
+export type OpaqueType = keyof typeof OPAQUE_BLOCKS;
+
 /** What a tensor can be stored as. */
-export type StoredType = DType | QuantizedType;
+export type StoredType = DType | QuantizedType | OpaqueType;
+
+/** The types whose numbers can be had as float32. */
+export type ReadableType = FloatDType | QuantizedType;
+
+/** The types that float32 numbers can be stored as. */
+export type WritableType = FloatDType | 'Q8_0';
+
+export function isReadableType(type: string): type is ReadableType {
+  return isFloatDType(type) || Object.hasOwn(QUANTIZED_BLOCKS, type);
+}
+
+export function isWritableType(type: string): type is WritableType {
+  return isFloatDType(type) || type === 'Q8_0';
+}
+
+/**
+ * The smallest stretch of a type that has whole bytes of its own: a block of quantised numbers, one number of most types,
+ * and of those smaller than a byte as many as fill whole bytes.
+ */
+export function blockOf(type: StoredType): { readonly numbers: number; readonly bytes: number } {
+  if (Object.hasOwn(QUANTIZED_BLOCKS, type)) return QUANTIZED_BLOCKS[type as QuantizedType];
+  if (Object.hasOwn(OPAQUE_BLOCKS, type)) return OPAQUE_BLOCKS[type as OpaqueType];
+  const bits = DTYPE_BITS[type as DType];
+  const numbers = bits % 8 === 0 ? 1 : bits === 4 ? 2 : 4;
+  return { numbers, bytes: (bits * numbers) / 8 };
+}

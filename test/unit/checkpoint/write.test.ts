@@ -60,7 +60,7 @@ describe('copyForEdit', () => {
 
     const [temporary, ...others] = (await readdir(root)).filter((name) => name !== 'in');
     expect(others).toEqual([]);
-    expect(temporary).toMatch(/^\.out\.[0-9a-f]{12}\.tmp$/);
+    expect(temporary).toBe('.out.lowrank');
 
     await writer.commit();
     expect((await readdir(root)).sort()).toEqual(['in', 'out']);
@@ -142,7 +142,7 @@ describe('copyForEdit', () => {
       expect(await verdict(join(root, 'alias', 'new'))).toBe('OutputInsideInput');
       expect(await verdict(join(root, 'dangling'))).toBe('OutputExists');
     }
-    expect((await readdir(root)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    expect((await readdir(root)).filter((name) => name.endsWith('.lowrank'))).toEqual([]);
     await checkpoint.close();
   });
 
@@ -320,7 +320,16 @@ describe('copyForEdit', () => {
       expect.objectContaining({ signal: 'SIGKILL' }),
     );
     const left = await readdir(work);
-    expect(left).toEqual([expect.stringMatching(/^\.out\.[0-9a-f]{12}\.tmp$/)]);
-    expect((await contents(join(work, left[0]!)))[A]).toContain('AAAbbbb');
+    expect(left).toEqual(['.out.lowrank']);
+    expect((await contents(join(work, '.out.lowrank', 'copy')))[A]).toContain('AAAbbbb');
+
+    // The next one finds the lock of a dead process and a copy that no journal vouches for: it begins anew.
+    const again = await open(folder);
+    const writer = await copyForEdit(again, out);
+    await writer.write('b', Buffer.from('BBBB'));
+    await writer.commit();
+    await again.close();
+    expect(await readdir(work)).toEqual(['out']);
+    expect(await readFile(join(out, A), 'latin1')).toContain('aaaBBBB');
   });
 });

@@ -1,0 +1,155 @@
+import { describe, LowRankError } from '../../errors.js';
+import { blockOf, isWritableType, type StoredType } from '../../tensor/dtype.js';
+import type { FileLayout, Part, Place } from '../checkpoint.js';
+import type { GgufFile } from './gguf-file.js';
+import { aligned, type GgufTensor, KEY_COUNT_AT } from './header.js';
+import type { GgufFiles } from './split.js';
+import { type GgmlType, ggmlBytes, ggmlCode } from './types.js';
+
+/**
+ * The files of a copy in which some tensors have new numbers. A file of which no tensor changes its type stays as it is,
+ * with the edited tensors in their places. In the others the descriptions of the tensors get the new types and offsets, and
+ * the data follow in the same order, with zeros up to the alignment.
+ *
+ * The metadata stay as they are, byte for byte, `general.file_type` too: it tells what most of the tensors are, and
+ * programs that load a model read each tensor's own type. The one exception is what the format demands: the first file gets
+ * `general.quantization_version`, as its last key, when a tensor becomes Q8_0 in a model that had nothing quantised.
+ *
+ * @param edited the types of the edited tensors; every name is one of the files' own
+ * @throws LowRankError `ERR_UNSUPPORTED` for a new type that tensors are not written in, or whose blocks the rows do not
+ * fill.
+ */
+export function ggufLayout(files: GgufFiles, edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
+  const tensors = [...files.values()].flatMap(({ header }) => header.tensors);
+  const newTypes = new Map<string, GgmlType>();
+  for (const tensor of tensors) {
+    const type = edited.get(tensor.name);
+    if (type !== undefined && type !== tensor.type) newTypes.set(tensor.name, writableType(tensor, type));
+  }
+  const [first] = files.values();
+  const version =
+    [...newTypes.values()].includes('Q8_0') && !first!.header.metadata.entries.has(QUANTIZATION_VERSION_KEY)
+      ? quantizationVersion()
+      : undefined;
+  return [...files].map(([name, file]) => {
+    const added = file === first ? version : undefined;
+    const changes = added !== undefined || file.header.tensors.some((tensor) => newTypes.has(tensor.name));
+    return changes ? rewritten(name, file, edited, newTypes, added) : unchanged(name, file, edited);
+  });
+}
+
+function unchanged(name: string, { header }: GgufFile, edited: ReadonlyMap<string, StoredType>): FileLayout {
+  const places = header.tensors
+    .filter((tensor) => edited.has(tensor.name))
+    .map(({ name: tensor, offset, bytes }): [string, Place] => [tensor, { offset, bytes }]);
+  return { file: name, parts: undefined, places: new Map(places) };
+}
+
+function rewritten(
+  name: string,
+  { header, size }: GgufFile,
+  edited: ReadonlyMap<string, StoredType>,
+  newTypes: ReadonlyMap<string, GgmlType>,
+  addedKey: Uint8Array | undefined,
+): FileLayout {
+  const { alignment, tensors, tensorsAt } = header;
+  const file = new PartList();
+  const places = new Map<string, Place>();
+  const head = Buffer.from(header.bytes);
+  file.bytes(head.subarray(0, tensorsAt));
+  if (addedKey !== undefined) {
+    head.writeBigUInt64LE(head.readBigUInt64LE(KEY_COUNT_AT) + 1n, KEY_COUNT_AT);
+    file.bytes(addedKey);
+  }
+  file.bytes(head.subarray(tensorsAt));
+
+  const dataStart = aligned(file.end, alignment);
+  let sourceEnd = header.dataStart;
+  for (const tensor of tensors) {
+    file.zeros(aligned(file.end, alignment) - file.end);
+    const type = newTypes.get(tensor.name) ?? tensor.type;
+    const bytes = ggmlBytes(type, tensor.shape);
+    head.writeUInt32LE(ggmlCode(type), tensor.typeAt);
+    head.writeBigUInt64LE(BigInt(file.end - dataStart), tensor.typeAt + 4);
+    if (edited.has(tensor.name)) {
+      places.set(tensor.name, { offset: file.end, bytes });
+      file.tensor(tensor.name, bytes);
+    } else {
+      file.copy(name, tensor.offset, bytes);
+    }
+    sourceEnd = tensor.offset + tensor.bytes;
+  }
+  // What lies behind the last tensor: its padding, which a file may lack, and whatever else somebody put there.
+  const paddedEnd = aligned(sourceEnd, alignment);
+  if (size >= paddedEnd) {
+    file.zeros(aligned(file.end, alignment) - file.end);
+    file.copy(name, paddedEnd, size - paddedEnd);
+  }
+  return { file: name, parts: file.parts, places };
+}
+
+/** The parts of a file, and where they end. Copies of neighbouring bytes become one. */
+class PartList {
+  readonly parts: Part[] = [];
+  end = 0;
+
+  bytes(data: Uint8Array): void {
+    this.add({ kind: 'bytes', data }, data.length);
+  }
+
+  zeros(count: number): void {
+    this.bytes(new Uint8Array(count));
+  }
+
+  tensor(name: string, bytes: number): void {
+    this.add({ kind: 'tensor', name, bytes }, bytes);
+  }
+
+  copy(file: string, offset: number, bytes: number): void {
+    const last = this.parts.at(-1);
+    if (last?.kind === 'copy' && last.offset + last.bytes === offset) {
+      this.parts[this.parts.length - 1] = { ...last, bytes: last.bytes + bytes };
+      this.end += bytes;
+    } else {
+      this.add({ kind: 'copy', file, offset, bytes }, bytes);
+    }
+  }
+
+  private add(part: Part, bytes: number): void {
+    if (bytes === 0 && part.kind !== 'tensor') return;
+    this.parts.push(part);
+    this.end += bytes;
+  }
+}
+
+function writableType({ name, shape }: GgufTensor, type: StoredType): GgmlType {
+  const what = describe(name);
+  if (!isWritableType(type)) {
+    throw new LowRankError('ERR_UNSUPPORTED', `${what}: tensors are not written as ${type} here`, {
+      hint: 'Choose Q8_0, F16, BF16 or F32.',
+    });
+  }
+  const row = shape.at(-1) ?? 1;
+  const { numbers } = blockOf(type);
+  if (row % numbers !== 0) {
+    const message = `${what}: rows of ${row} numbers are no whole blocks of ${type}, which hold ${numbers}`;
+    throw new LowRankError('ERR_UNSUPPORTED', message, { hint: 'Choose F16, BF16 or F32 for it.' });
+  }
+  return type;
+}
+
+const QUANTIZATION_VERSION_KEY = 'general.quantization_version';
+/** GGML_QNT_VERSION of ggml.h: how the blocks are laid out. */
+const QUANTIZATION_VERSION = 2;
+const U32_TYPE = 4;
+
+/** The key, its type and its value as they stand in a header. */
+function quantizationVersion(): Uint8Array {
+  const key = Buffer.from(QUANTIZATION_VERSION_KEY);
+  const bytes = Buffer.alloc(8 + key.length + 8);
+  bytes.writeBigUInt64LE(BigInt(key.length));
+  key.copy(bytes, 8);
+  bytes.writeUInt32LE(U32_TYPE, 8 + key.length);
+  bytes.writeUInt32LE(QUANTIZATION_VERSION, 12 + key.length);
+  return bytes;
+}

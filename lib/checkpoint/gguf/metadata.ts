@@ -1,0 +1,92 @@
+import type { ScalarType, ValueType } from './types.js';
+
+/** Where a metadata value lies in the header. */
+export type MetadataEntry =
+  | { readonly type: Exclude<ValueType, 'array'>; readonly at: number; readonly end: number }
+  /** `at` is where the first element begins. */
+  | {
+      readonly type: 'array';
+      readonly of: ValueType;
+      readonly length: number;
+      readonly at: number;
+      readonly end: number;
+    };
+
+export type MetadataValue = number | bigint | boolean | string;
+
+/**
+ * The metadata of a GGUF file. Values stay as the header's bytes until they are asked for: a tokenizer has hundreds of
+ * thousands of strings that nobody here reads.
+ */
+export class GgufMetadata {
+  private readonly view: DataView;
+
+  constructor(
+    private readonly header: Uint8Array,
+    /** In the order of the file. */
+    readonly entries: ReadonlyMap<string, MetadataEntry>,
+  ) {
+    this.view = new DataView(header.buffer, header.byteOffset, header.byteLength);
+  }
+
+  /** A value that is no array; 64-bit integers as bigint. Undefined for an array and a key that is not there. */
+  value(key: string): MetadataValue | undefined {
+    const entry = this.entries.get(key);
+    if (entry === undefined || entry.type === 'array') return undefined;
+    if (entry.type === 'string') return Buffer.from(this.header.subarray(entry.at + 8, entry.end)).toString('utf8');
+    return this.scalar(entry.type, entry.at);
+  }
+
+  text(key: string): string | undefined {
+    const value = this.value(key);
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  /**
+   * A whole number that JavaScript can hold, of any integer type. Some models state a number for each layer, as an array: then
+   * the one that they all have, if it is the same.
+   */
+  wholeNumber(key: string): number | undefined {
+    const entry = this.entries.get(key);
+    const value = entry?.type === 'array' ? this.common(entry) : this.value(key);
+    const number = typeof value === 'bigint' ? Number(value) : value;
+    return typeof number === 'number' && Number.isSafeInteger(number) ? number : undefined;
+  }
+
+  private common(array: Extract<MetadataEntry, { type: 'array' }>): MetadataValue | undefined {
+    const { of, length, at, end } = array;
+    if (of === 'string' || of === 'array' || length === 0) return undefined;
+    const bytes = (end - at) / length;
+    for (let i = at + bytes; i < end; i++) {
+      if (this.header[i] !== this.header[i - bytes]) return undefined;
+    }
+    return this.scalar(of, at);
+  }
+
+  private scalar(type: ScalarType, at: number): MetadataValue {
+    switch (type) {
+      case 'u8':
+        return this.view.getUint8(at);
+      case 'i8':
+        return this.view.getInt8(at);
+      case 'u16':
+        return this.view.getUint16(at, true);
+      case 'i16':
+        return this.view.getInt16(at, true);
+      case 'u32':
+        return this.view.getUint32(at, true);
+      case 'i32':
+        return this.view.getInt32(at, true);
+      case 'f32':
+        return this.view.getFloat32(at, true);
+      case 'bool':
+        return this.view.getUint8(at) !== 0;
+      case 'u64':
+        return this.view.getBigUint64(at, true);
+      case 'i64':
+        return this.view.getBigInt64(at, true);
+      case 'f64':
+        return this.view.getFloat64(at, true);
+    }
+  }
+}

@@ -1,0 +1,184 @@
+import { isUtf8 } from 'node:buffer';
+import type { FileHandle } from 'node:fs/promises';
+import { CheckpointError, describe } from '../../errors.js';
+import { readAt } from '../files.js';
+import { MAX_PROTOBUF_FIELDS, MAX_PROTOBUF_TEXT_BYTES } from '../limits.js';
+
+/** How a field's value is written; the numbers are those of the format. Groups (3 and 4) are not among them. */
+export const VARINT = 0;
+export const FIXED64 = 1;
+export const BYTES = 2;
+export const FIXED32 = 5;
+export type WireType = typeof VARINT | typeof FIXED64 | typeof BYTES | typeof FIXED32;
+
+/** A stretch of the file: from the first byte up to, and not including, the second. */
+export interface Span {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A field as it stands on the wire. */
+export interface Field extends Span {
+  readonly number: number;
+  readonly type: WireType;
+  /** Of a varint: the value, exact up to 2^53 - 1, beyond that only known to be larger. 0 for every other type. */
+  readonly value: number;
+}
+
+/** Bytes that a tag and a length take at most. */
+const LONGEST_START = 20;
+const LONGEST_VARINT = 10;
+/** Bytes read at a time. A larger window would be read in vain where large tensors lie between the small things. */
+const WINDOW_BYTES = 64 * 1024;
+/** Tags hold field numbers of up to 29 bits. */
+const MAX_TAG = 2 ** 32 - 1;
+
+/**
+ * Walks the wire format of protocol buffers in a file, forwards, without loading what nobody asks for: the bytes of a
+ * tensor are passed over, however many they are.
+ *
+ * Source: Protocol Buffers, "Encoding", https://protobuf.dev/programming-guides/encoding/.
+ */
+export class ProtobufFile {
+  #window: Uint8Array = new Uint8Array();
+  #windowStart = 0;
+  #fields = 0;
+
+  constructor(
+    private readonly handle: FileHandle,
+    /** For messages. */
+    readonly file: string,
+    readonly size: number,
+  ) {}
+
+  /**
+   * Calls `visit` with each field of the message that fills a span, in order. Where `visit` returns a promise, it is
+   * waited for. While it runs, and until it first waits, `text` and `integers` can be had of its field.
+   *
+   * @throws {@link CheckpointError} kinds `InvalidProtobuf`, `Truncated`, `TooManyFields`.
+   */
+  async message({ begin, end }: Span, visit: (field: Field) => Promise<void> | undefined): Promise<void> {
+    for (let at = begin; at < end; ) {
+      if (!this.#holds(at, Math.min(at + LONGEST_START, end))) await this.#load(at);
+      const field = this.#field(at, end);
+      const isShort = field.type === BYTES && field.end - field.begin <= MAX_PROTOBUF_TEXT_BYTES;
+      if (isShort && !this.#holds(field.begin, field.end)) await this.#load(field.begin);
+      const pending = visit(field);
+      if (pending !== undefined) await pending;
+      at = field.end;
+    }
+  }
+
+  /**
+   * The text of the field that is being visited.
+   *
+   * @param what what it is, for messages
+   * @throws {@link CheckpointError} kinds `NameTooLong`, `InvalidName` when it is no UTF-8.
+   */
+  text(field: Field, what: string): string {
+    if (field.type !== BYTES) throw this.fault('InvalidProtobuf', `${what} at byte ${field.begin} is no text`);
+    const bytes = this.#short(field);
+    if (bytes === undefined) {
+      const length = field.end - field.begin;
+      const message = `${what} at byte ${field.begin} has ${length} bytes, expected at most ${MAX_PROTOBUF_TEXT_BYTES}`;
+      throw this.fault('NameTooLong', message);
+    }
+    if (!isUtf8(bytes)) throw this.fault('InvalidName', `${what} at byte ${field.begin} is no valid UTF-8`);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
+  }
+
+  /**
+   * The numbers of the repeated integer field that is being visited: one of them, or a packed list.
+   *
+   * @returns undefined for a list too long for what is read here
+   */
+  integers(field: Field, what: string): readonly number[] | undefined {
+    if (field.type === VARINT) return [field.value];
+    if (field.type !== BYTES) throw this.fault('InvalidProtobuf', `${what} at byte ${field.begin} is no integer`);
+    if (this.#short(field) === undefined) return undefined;
+    const numbers: number[] = [];
+    for (let at = field.begin; at < field.end; ) {
+      const [value, next] = this.#varint(at, field.end);
+      numbers.push(value);
+      at = next;
+    }
+    return numbers;
+  }
+
+  /** A fault of the format in this file. */
+  fault(kind: string, message: string, options: { hint?: string } = {}): CheckpointError {
+    return new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, this.file, message, options);
+  }
+
+  #short({ begin, end }: Field): Uint8Array | undefined {
+    if (!this.#holds(begin, end) || end - begin > MAX_PROTOBUF_TEXT_BYTES) return undefined;
+    return this.#window.subarray(begin - this.#windowStart, end - this.#windowStart);
+  }
+
+  #holds(begin: number, end: number): boolean {
+    return begin >= this.#windowStart && end <= this.#windowStart + this.#window.length;
+  }
+
+  async #load(begin: number): Promise<void> {
+    this.#window = await readAt(this.handle, this.file, begin, Math.min(WINDOW_BYTES, this.size - begin));
+    this.#windowStart = begin;
+  }
+
+  #field(at: number, end: number): Field {
+    if (++this.#fields > MAX_PROTOBUF_FIELDS) {
+      throw this.fault('TooManyFields', `has more than ${MAX_PROTOBUF_FIELDS} protobuf fields outside of its data`);
+    }
+    const [tag, begin] = this.#varint(at, end);
+    const number = Math.floor(tag / 8);
+    const type = tag % 8;
+    if (tag > MAX_TAG || number === 0) throw this.fault('InvalidProtobuf', `no field can begin as byte ${at} says`);
+    switch (type) {
+      case VARINT: {
+        const [value, after] = this.#varint(begin, end);
+        return { number, type, value, begin, end: after };
+      }
+      case FIXED64:
+        return { number, type, value: 0, begin, end: this.#within(begin, 8, end) };
+      case FIXED32:
+        return { number, type, value: 0, begin, end: this.#within(begin, 4, end) };
+      case BYTES: {
+        const [length, start] = this.#varint(begin, end);
+        return { number, type, value: 0, begin: start, end: this.#within(start, length, end) };
+      }
+      default:
+        throw this.fault(
+          'InvalidProtobuf',
+          `field ${number} at byte ${at} has the wire type ${type}, which ${type < 5 ? 'ONNX does not use' : 'does not exist'}`,
+        );
+    }
+  }
+
+  #within(begin: number, length: number, end: number): number {
+    if (length <= end - begin) return begin + length;
+    const message = `the field at byte ${begin} is said to take ${describe(length)} bytes, there are ${end - begin}`;
+    throw this.fault('Truncated', message, { hint: 'The file is probably cut short: download or copy it again.' });
+  }
+
+  /** Seven bits a byte, the lowest first. Numbers of 2^53 and more come out as some number of at least 2^53. */
+  #varint(at: number, end: number): [value: number, next: number] {
+    const bytes = this.#window;
+    const start = at - this.#windowStart;
+    const length = Math.min(end - at, LONGEST_VARINT);
+    let value = 0;
+    let weight = 1;
+    for (let i = 0; i < length; i++) {
+      const byte = bytes[start + i]!;
+      value += (byte & 0x7f) * weight;
+      weight *= 128;
+      if (byte >= 0x80) continue;
+      if (i === LONGEST_VARINT - 1 && byte > 1) break;
+      return [value, at + i + 1];
+    }
+    if (length < LONGEST_VARINT) {
+      throw this.fault('Truncated', `the number at byte ${at} does not end`, {
+        hint: 'The file is probably cut short: download or copy it again.',
+      });
+    }
+    throw this.fault('InvalidProtobuf', `the number at byte ${at} has more than 64 bits`);
+  }
+}

@@ -1,0 +1,114 @@
+import { type Command, Option } from 'commander';
+import { type Extracted, extractLora } from '../edit/lora-extract.js';
+import type { ExtractChoice } from '../lora/extract.js';
+import { requireNewFolder, writeAdapter } from '../lora/peft.js';
+import { METHODS, type Method } from '../lowrank/approximate.js';
+import { FAMILIES } from '../model/families.js';
+import type { FloatDType } from '../tensor/dtype.js';
+import { formatError, formatSeconds, formatShape, formatShare } from './format.js';
+import { DTYPES, requireOne, requireOut, runJob } from './lora-job.js';
+import { collect, decimal, wholeNumber } from './options.js';
+import { printable } from './printable.js';
+import { type Column, formatTable } from './table.js';
+import type { Terminal } from './terminal.js';
+
+interface ExtractFlags {
+  readonly out?: string;
+  readonly rank?: number;
+  readonly energy?: number;
+  readonly tensor?: readonly string[];
+  readonly family?: string;
+  readonly fanInFanOut?: boolean;
+  readonly dtype: string;
+  readonly baseName?: string;
+  readonly method: Method;
+  readonly seed?: number;
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+/** `lowrank lora extract`: the adapter that leads from one checkpoint to another. */
+export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
+  lora
+    .command('extract')
+    .description('make an adapter of the difference of two checkpoints')
+    .argument('<base>', 'a folder or a .safetensors file')
+    .argument('<tuned>', 'the same model after training')
+    .option('-o, --out <path>', 'the folder to write; must not exist')
+    .option('--rank <r>', 'the rank of each module', wholeNumber(1))
+    .option('--energy <e>', 'the smallest rank that keeps this share of the difference, such as 0.9', decimal)
+    .option(
+      '--tensor <glob>',
+      "only tensors with such names; by default the layers' matrices; may be repeated",
+      collect,
+    )
+    .addOption(
+      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+        FAMILIES.map(({ name }) => name),
+      ),
+    )
+    .option('--fan-in-fan-out', 'tensors that the family does not know are stored [in, out]')
+    .addOption(new Option('--dtype <dtype>', 'of the factors').choices(DTYPES).default('f32'))
+    .option('--base-name <name>', "the base model's name in the adapter; by default its path as given")
+    .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
+    .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
+    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--json', 'print one JSON document on standard output')
+    .action((base: string, tuned: string, flags: ExtractFlags) => runExtract(base, tuned, flags, terminal));
+}
+
+async function runExtract(base: string, tuned: string, flags: ExtractFlags, terminal: Terminal): Promise<void> {
+  const out = requireOut(flags.out);
+  const { rank, energy } = requireOne(flags, ['rank', 'energy']);
+  const choice = (rank === undefined ? { energy } : { rank }) as ExtractChoice;
+  const { tensor: tensors, family, fanInFanOut, baseName, method, seed, threads } = flags;
+  const dtype = flags.dtype.toUpperCase() as FloatDType;
+  const extracted = await runJob(terminal, out, async (signal, onProgress) => {
+    await requireNewFolder(out);
+    const options = { tensors, family, fanInFanOut, baseName, dtype, method, seed, threads, signal, onProgress };
+    const result = await extractLora(base, tuned, { ...choice, ...options });
+    await writeAdapter(result.adapter, out, { signal });
+    return result;
+  });
+  const { adapter: _, ...report } = extracted;
+  if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, out, ...report }, null, 2)]);
+  else printReport(extracted, out, terminal);
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'module' },
+  { title: 'weight' },
+  { title: 'rank', align: 'right' },
+  { title: 'energy kept', align: 'right' },
+  { title: 'relative error', align: 'right' },
+  { title: 'method' },
+  { title: 'seconds', align: 'right' },
+];
+
+/** Names shown of a list that may be as long as the checkpoint's. */
+const SHOWN = 5;
+
+function printReport(
+  { modules, unchanged, uncovered, seconds }: Extracted,
+  out: string,
+  { out: output }: Terminal,
+): void {
+  const { bold, green, yellow } = output.colors;
+  const rows = modules.map((module) => [
+    module.name,
+    formatShape(module.shape),
+    `${module.rank} of ${Math.min(...module.shape)}`,
+    formatShare(module.keptEnergy),
+    formatError(module.relativeError),
+    module.certificate.method,
+    module.certificate.seconds.toFixed(2),
+  ]);
+  output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  if (unchanged.length > 0) output.lines([`${unchanged.length} of the chosen matrices are the same in both`]);
+  if (uncovered.length > 0) {
+    const named = uncovered.slice(0, SHOWN).map(({ tensor, reason }) => `  ${printable(tensor)} (${reason})`);
+    const rest = uncovered.length > SHOWN ? [`  and ${uncovered.length - SHOWN} more; --json lists all`] : [];
+    output.lines([`${yellow('not in the adapter')}, though they differ:`, ...named, ...rest]);
+  }
+  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`]);
+}

@@ -1,0 +1,86 @@
+import type { Command } from 'commander';
+import { type AppliedWeight, type ApplyReport, applyLoras } from '../edit/lora-merge.js';
+import { LowRankError } from '../errors.js';
+import { readAdapter } from '../lora/peft.js';
+import { formatError, formatSeconds, formatShape } from './format.js';
+import { requireOut, runJob } from './lora-job.js';
+import { decimal, wholeNumber } from './options.js';
+import { printable } from './printable.js';
+import { type Column, formatTable } from './table.js';
+import type { Terminal } from './terminal.js';
+
+interface MergeFlags {
+  readonly out?: string;
+  readonly scale?: readonly number[];
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+/** `lowrank lora merge`: a checkpoint with adapters added to its weights. */
+export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
+  lora
+    .command('merge')
+    .description('add the updates of adapters to the weights of a checkpoint')
+    .argument('<checkpoint>', 'a folder or a .safetensors file; never modified')
+    .argument('<adapters...>', 'folders of adapters')
+    .option('-o, --out <path>', 'where to write the result; must not exist')
+    .option(
+      '--scale <s>',
+      'what the updates are multiplied by; once for all adapters, or once for each in their order',
+      (text, earlier: readonly number[] | undefined) => [...(earlier ?? []), decimal(text)],
+    )
+    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--json', 'print one JSON document on standard output')
+    .action((checkpoint: string, adapters: readonly string[], flags: MergeFlags) =>
+      runMerge(checkpoint, adapters, flags, terminal),
+    );
+}
+
+async function runMerge(
+  checkpoint: string,
+  paths: readonly string[],
+  flags: MergeFlags,
+  terminal: Terminal,
+): Promise<void> {
+  const out = requireOut(flags.out);
+  const { threads, scale: scales = [1] } = flags;
+  if (scales.length !== 1 && scales.length !== paths.length) {
+    throw new LowRankError('ERR_ARGUMENT', `--scale is given ${scales.length} times for ${paths.length} adapters`, {
+      hint: 'Give it once for all, or once for each.',
+    });
+  }
+  const report = await runJob(terminal, out, async (signal, onProgress) => {
+    const loras = [];
+    for (const [i, path] of paths.entries()) {
+      loras.push({ adapter: await readAdapter(path), scale: scales[i] ?? scales[0]! });
+    }
+    return applyLoras(checkpoint, loras, out, { threads, signal, onProgress });
+  });
+  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
+  else printReport(report, terminal);
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'tensor' },
+  { title: 'shape' },
+  { title: 'dtype' },
+  { title: 'stored' },
+  { title: 'rank', align: 'right' },
+  { title: 'adapters', align: 'right' },
+  { title: 'relative change', align: 'right' },
+];
+
+function printReport({ weights, out, seconds }: ApplyReport, { out: output }: Terminal): void {
+  const { bold, green } = output.colors;
+  const rows = weights.map((weight: AppliedWeight) => [
+    weight.tensor,
+    formatShape(weight.shape),
+    weight.dtype,
+    weight.transposed ? 'in x out' : 'out x in',
+    String(weight.rank),
+    String(weight.adapters),
+    formatError(weight.relativeChange),
+  ]);
+  if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`]);
+}

@@ -1,0 +1,81 @@
+import { type Command, Option } from 'commander';
+import type { LoraRankChoice } from '../lora/compress.js';
+import { readAdapter, requireNewFolder, writeAdapter } from '../lora/peft.js';
+import { type ResizedModule, resizeLora } from '../lora/resize.js';
+import type { FloatDType } from '../tensor/dtype.js';
+import { formatError, formatSeconds, formatShape, formatShare } from './format.js';
+import { DTYPES, requireOne, requireOut, runJob } from './lora-job.js';
+import { decimal, wholeNumber } from './options.js';
+import { printable } from './printable.js';
+import { sparkline } from './sparkline.js';
+import { type Column, formatTable } from './table.js';
+import type { Terminal } from './terminal.js';
+
+interface ResizeFlags {
+  readonly out?: string;
+  readonly rank?: number;
+  readonly energy?: number;
+  readonly ratio?: number;
+  readonly dtype?: string;
+  readonly json?: boolean;
+}
+
+/** `lowrank lora resize`: the best adapter of a smaller rank. */
+export function addLoraResizeCommand(lora: Command, terminal: Terminal): void {
+  lora
+    .command('resize')
+    .description('give each module the best approximation of its update of a smaller rank')
+    .argument('<adapter>', 'the folder of an adapter; never modified')
+    .option('-o, --out <path>', 'the folder to write; must not exist')
+    .option('--rank <r>', 'at most this rank', wholeNumber(1))
+    .option('--energy <e>', 'the smallest rank that keeps this share of the energy, such as 0.9', decimal)
+    .option('--ratio <x>', 'keep singular values of at least x times the largest, such as 0.05', decimal)
+    .addOption(new Option('--dtype <dtype>', 'of the factors; by default as they were').choices(DTYPES))
+    .option('--json', 'print one JSON document on standard output')
+    .action((adapter: string, flags: ResizeFlags) => runResize(adapter, flags, terminal));
+}
+
+async function runResize(path: string, flags: ResizeFlags, terminal: Terminal): Promise<void> {
+  const out = requireOut(flags.out);
+  const { rank, energy, ratio } = requireOne(flags, ['rank', 'energy', 'ratio']);
+  const choice = { rank, energy, ratio } as LoraRankChoice;
+  const dtype = flags.dtype?.toUpperCase() as FloatDType | undefined;
+  const started = performance.now();
+  const modules = await runJob(terminal, out, async (signal) => {
+    await requireNewFolder(out);
+    const resized = await resizeLora(await readAdapter(path), { ...choice, dtype, signal });
+    await writeAdapter(resized.adapter, out, { signal });
+    return resized.modules;
+  });
+  const seconds = (performance.now() - started) / 1000;
+  if (flags.json) terminal.out.lines([JSON.stringify({ source: path, out, modules, seconds }, null, 2)]);
+  else printModules(modules, out, seconds, terminal);
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'module' },
+  { title: 'update (out x in)' },
+  { title: 'rank', align: 'right' },
+  { title: 'energy kept', align: 'right' },
+  { title: 'relative error', align: 'right' },
+  { title: 'singular values' },
+];
+
+function printModules(
+  modules: readonly ResizedModule[],
+  out: string,
+  seconds: number,
+  { out: output }: Terminal,
+): void {
+  const { bold, green } = output.colors;
+  const rows = modules.map((module) => [
+    module.name,
+    formatShape(module.shape),
+    `${module.rank} of ${module.rankBefore}`,
+    formatShare(module.keptEnergy),
+    formatError(module.relativeError),
+    sparkline(module.singularValues),
+  ]);
+  if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`]);
+}

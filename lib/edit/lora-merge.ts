@@ -1,0 +1,164 @@
+import type { Checkpoint, CheckpointWriter } from '../checkpoint/checkpoint.js';
+import { open } from '../checkpoint/open.js';
+import { copyForEdit } from '../checkpoint/write.js';
+import { ArgumentError, LowRankError } from '../errors.js';
+import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
+import { addUpdates, type ScaledUpdate } from '../lora/apply.js';
+import type { FloatDType } from '../tensor/dtype.js';
+import { asWeight, familyOf, isTransposed, orientationOf, type WeightInfo, weightOf } from './lora-modules.js';
+import { type EditProgress, Progress } from './progress.js';
+
+/** An adapter and what its updates are multiplied by. */
+export interface ScaledLora {
+  readonly adapter: LoraAdapter;
+  /** 1 by default; may be negative, which takes an update away. */
+  readonly scale?: number;
+}
+
+export interface ApplyOptions {
+  readonly threads?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: EditProgress) => void) | undefined;
+}
+
+/** What was done to one weight. */
+export interface AppliedWeight {
+  readonly tensor: string;
+  /** By the adapters' name for it. */
+  readonly module: string;
+  readonly shape: readonly number[];
+  readonly dtype: FloatDType;
+  /** Whether the weight is stored [in, out]. */
+  readonly transposed: boolean;
+  /** The sum of the ranks of the updates that were added. */
+  readonly rank: number;
+  /** How many adapters have an update for it. */
+  readonly adapters: number;
+  /** ||What - W||_F / ||W||_F of what was written, after rounding, in float64. */
+  readonly relativeChange: number;
+  readonly seconds: number;
+}
+
+export interface ApplyReport {
+  readonly source: string;
+  readonly out: string;
+  readonly weights: readonly AppliedWeight[];
+  readonly seconds: number;
+}
+
+/**
+ * Adds the updates of adapters to the weights of a checkpoint and writes the result, whole, to `out`:
+ * W + sum_i scale_i scaling_i B_i A_i, transposed where the weight is stored [in, out], computed in float32 and rounded to
+ * the weight's dtype at the end. One weight is held at a time; the source is never modified, and tensors without an update
+ * keep their bytes.
+ *
+ * All modules are looked up before anything is written.
+ *
+ * @param source - a folder or a file of safetensors, F32, F16 or BF16
+ * @param out - must not exist
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` naming a module that the checkpoint lacks; `ERR_SHAPE` naming a weight that an
+ * update does not fit; `ERR_UNSUPPORTED` for a dtype, a format or an adapter that is more than updates scaling * B A;
+ * `ERR_NOT_FINITE`; `ERR_ARGUMENT`; from reading and writing as {@link editCheckpoint}; the signal's reason when aborted.
+ */
+export async function applyLoras(
+  source: string,
+  loras: readonly ScaledLora[],
+  out: string,
+  options: ApplyOptions = {},
+): Promise<ApplyReport> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  checkLoras(loras);
+  const checkpoint = await open(source);
+  try {
+    const planned = plan(checkpoint, loras);
+    const progress = new Progress(
+      planned.map(({ info }) => info.bytes),
+      options.onProgress,
+    );
+    progress.phase('copy');
+    const writer = await copyForEdit(checkpoint, out, signal === undefined ? {} : { signal });
+    const weights: AppliedWeight[] = [];
+    try {
+      for (const item of planned) {
+        signal?.throwIfAborted();
+        progress.working(item.info.name, item.info.bytes, 0);
+        weights.push(await applyOne(checkpoint, writer, item, options));
+        progress.finished(item.info.name, item.info.bytes);
+      }
+      signal?.throwIfAborted();
+      progress.phase('commit');
+      await writer.commit();
+    } catch (error) {
+      // The first failure is the one to report; removing what was written can only fail for the same reason.
+      await writer.discard().catch(() => undefined);
+      throw error;
+    }
+    return { source: checkpoint.path, out, weights, seconds: progress.seconds };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+interface Planned {
+  readonly info: WeightInfo;
+  readonly module: string;
+  readonly updates: ScaledUpdate[];
+}
+
+function checkLoras(loras: readonly ScaledLora[]): void {
+  if (!Array.isArray(loras) || loras.length === 0) throw new ArgumentError('loras', 'at least one adapter', loras);
+  for (const { adapter, scale = 1 } of loras as readonly ScaledLora[]) {
+    if (!Number.isFinite(scale)) throw new ArgumentError('scale', 'a finite number', scale);
+    requirePlain(adapter, 'merge');
+  }
+}
+
+/** Which updates go to which weight, in the checkpoint's order. */
+function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
+  if (checkpoint.format !== 'safetensors') {
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${checkpoint.path}: adapters cannot be merged into ${checkpoint.format}`,
+      {
+        hint: 'Merge into the safetensors checkpoint that it was made from.',
+      },
+    );
+  }
+  const family = familyOf(checkpoint);
+  const byTensor = new Map<string, Planned>();
+  for (const { adapter, scale = 1 } of loras) {
+    for (const module of adapter.modules.values()) {
+      const info = asWeight(weightOf(checkpoint, module.name));
+      const byConfig = adapter.config.fan_in_fan_out === true;
+      const transposed = isTransposed(info, module, orientationOf(family, info.name), byConfig);
+      const planned = byTensor.get(info.name) ?? { info, module: module.name, updates: [] };
+      planned.updates.push({ module, scale, transposed });
+      byTensor.set(info.name, planned);
+    }
+  }
+  return [...checkpoint.tensors.keys()].flatMap((name) => byTensor.get(name) ?? []);
+}
+
+async function applyOne(
+  checkpoint: Checkpoint,
+  writer: CheckpointWriter,
+  { info, module, updates }: Planned,
+  { threads, signal }: ApplyOptions,
+): Promise<AppliedWeight> {
+  const started = performance.now();
+  const bytes = await checkpoint.read(info.name);
+  const { relativeChange } = await addUpdates(bytes, info, updates, { threads, signal });
+  await writer.write(info.name, bytes);
+  return {
+    tensor: info.name,
+    module,
+    shape: info.shape,
+    dtype: info.dtype,
+    transposed: updates[0]!.transposed,
+    rank: updates.reduce((sum, { module: { rank } }) => sum + rank, 0),
+    adapters: updates.length,
+    relativeChange,
+    seconds: (performance.now() - started) / 1000,
+  };
+}

@@ -1,0 +1,102 @@
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import { describe, LowRankError } from '../errors.js';
+import type { LoraModule } from '../lora/adapter.js';
+import type { Family } from '../model/families.js';
+import { recognise } from '../model/recognise.js';
+import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+
+/** A matrix whose numbers float32 holds. */
+export interface WeightInfo extends TensorInfo {
+  readonly dtype: Exclude<FloatDType, 'F64'>;
+}
+
+/** The ending of the tensors that modules are adapted by. */
+const WEIGHT = '.weight';
+
+/** The path of the module that a tensor is the weight of; undefined for any other tensor. */
+export function moduleOf(tensor: string): string | undefined {
+  return tensor.endsWith(WEIGHT) ? tensor.slice(0, -WEIGHT.length) : undefined;
+}
+
+/**
+ * The tensor that is a module's weight. Models are saved with and without the path of their head's inner model
+ * (`transformer.h.0.` or `h.0.` for GPT-2), so a name that differs by one leading part is found too, if only one does.
+ *
+ * @throws LowRankError `ERR_NOT_FOUND` naming the module.
+ */
+export function weightOf({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, module: string): TensorInfo {
+  const exact = tensors.get(`${module}${WEIGHT}`);
+  if (exact !== undefined) return exact;
+  const inner = tensors.get(`${module.slice(module.indexOf('.') + 1)}${WEIGHT}`);
+  const outer = [...tensors.values()].filter(({ name }) => name.slice(name.indexOf('.') + 1) === `${module}${WEIGHT}`);
+  const found = inner === undefined ? outer : [inner, ...outer];
+  if (found.length === 1) return found[0]!;
+  throw new LowRankError(
+    'ERR_NOT_FOUND',
+    `${path}: no tensor is the weight of the adapter's module ${describe(module)}`,
+    {
+      hint: 'The adapter belongs to another base model: compare lowrank lora inspect with lowrank inspect.',
+    },
+  );
+}
+
+/** @throws LowRankError `ERR_UNSUPPORTED` or `ERR_SHAPE` for a tensor that is no matrix of F32, F16 or BF16. */
+export function asWeight(info: TensorInfo): WeightInfo {
+  if (info.shape.length !== 2 || info.shape.includes(0)) {
+    throw new LowRankError('ERR_SHAPE', `${info.name}: shape ${describe(info.shape)} is no matrix`);
+  }
+  if (!isFloatDType(info.dtype) || info.dtype === 'F64') {
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${info.name}: dtype ${info.dtype}, only F32, F16 and BF16 are supported`,
+      {
+        hint: 'Start from a checkpoint that is not quantised.',
+      },
+    );
+  }
+  return { ...info, dtype: info.dtype };
+}
+
+/**
+ * Whether a weight is stored [in, out] for this module. Its shape tells, unless it is square; then the model's family does,
+ * and for tensors that the family does not know the adapter's `fan_in_fan_out`. PEFT goes by the layer's class, so the flag
+ * alone would be wrong where a model has both kinds.
+ *
+ * @throws LowRankError `ERR_SHAPE` when the module fits in neither orientation.
+ */
+export function isTransposed(
+  { name, shape }: Pick<TensorInfo, 'name' | 'shape'>,
+  module: LoraModule,
+  byFamily: boolean | undefined,
+  byConfig: boolean,
+): boolean {
+  const [out, width] = [module.b.shape[0]!, module.a.shape[1]!];
+  const fits = (m: number, n: number) => shape[0] === m && shape[1] === n;
+  const [straight, turned] = [fits(out, width), fits(width, out)];
+  if (module.kind === 'embedding' ? !turned : !straight && !turned) {
+    const message = `${name}: shape ${describe(shape)} does not fit the adapter's update [${out}, ${width}]`;
+    throw new LowRankError('ERR_SHAPE', message, { hint: 'The adapter belongs to another base model.' });
+  }
+  if (module.kind === 'embedding') return true;
+  return straight && turned ? (byFamily ?? byConfig) : turned;
+}
+
+/** Whether the family stores the matrices of its layers [in, out]; undefined for other tensors and unknown families. */
+export function orientationOf(family: Family | undefined, tensor: string): boolean | undefined {
+  if (family === undefined) return undefined;
+  const isOfLayer = family.layouts.some(({ prefixes, matrices }) =>
+    prefixes.some((prefix) => {
+      if (!tensor.startsWith(prefix)) return false;
+      const rest = tensor.slice(prefix.length).replace(/^\d+\./, '');
+      return Object.values(matrices)
+        .flat()
+        .some(({ name }) => name === rest);
+    }),
+  );
+  return isOfLayer ? family.orientation === 'in x out' : undefined;
+}
+
+/** The family that config.json tells, or the one named; undefined where neither does. */
+export function familyOf({ config }: Pick<Checkpoint, 'config'>): Family | undefined {
+  return recognise(config)?.family;
+}

@@ -1,0 +1,295 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors.js';
+import { loraDelta } from '../../lib/lora/adapter.js';
+import { readAdapter } from '../../lib/lora/peft.js';
+import type { FloatDType } from '../../lib/tensor/dtype.js';
+import { distance, norm } from '../support/matrices.js';
+import {
+  changedTensors,
+  filesIn,
+  lowrank,
+  models,
+  readTensor,
+  temporaryFolder,
+  tinyLlama,
+  weights,
+  writeModel,
+} from './support.js';
+
+const at = temporaryFolder();
+const Q = 'model.layers.0.self_attn.q_proj';
+const DOWN = 'model.layers.1.mlp.down_proj';
+const GPT2 = { model_type: 'gpt2', architectures: ['GPT2LMHeadModel'] };
+
+/** Writes an adapter with modules [out, in, rank]. */
+async function writeAdapterFiles(
+  name: string,
+  modules: Readonly<Record<string, readonly [number, number, number]>>,
+  config: Record<string, unknown>,
+): Promise<string> {
+  const tensors = new Map<string, NewTensor>();
+  let seed = 500;
+  for (const [module, [out, width, rank]] of Object.entries(modules)) {
+    tensors.set(`base_model.model.${module}.lora_A.weight`, weights([rank, width], 'F32', ++seed));
+    tensors.set(`base_model.model.${module}.lora_B.weight`, weights([out, rank], 'F32', ++seed));
+  }
+  await mkdir(at(name));
+  await writeFile(at(name, 'adapter_config.json'), JSON.stringify({ peft_type: 'LORA', ...config }));
+  await writeSafetensors(at(name, 'adapter_model.safetensors'), tensors, new Map([['format', 'pt']]));
+  return at(name);
+}
+
+/** GPT-2's blocks as the hub keeps them: without `transformer.`, stored [in, out]; c_proj of attention is square. */
+function tinyGpt2(dtype: FloatDType): Map<string, NewTensor> {
+  const tensors = new Map<string, NewTensor>();
+  for (const layer of [0, 1]) {
+    tensors.set(`h.${layer}.ln_1.weight`, weights([16], dtype, 100 + layer));
+    tensors.set(`h.${layer}.attn.c_attn.weight`, weights([16, 48], dtype, 110 + layer));
+    tensors.set(`h.${layer}.attn.c_proj.weight`, weights([16, 16], dtype, 120 + layer));
+    tensors.set(`h.${layer}.mlp.c_fc.weight`, weights([16, 40], dtype, 130 + layer));
+    tensors.set(`h.${layer}.mlp.c_proj.weight`, weights([40, 16], dtype, 140 + layer));
+  }
+  return tensors.set('wte.weight', weights([20, 16], dtype, 150));
+}
+
+const GPT2_MODULES = {
+  'transformer.h.0.attn.c_attn': [48, 16, 2],
+  'transformer.h.0.attn.c_proj': [16, 16, 2],
+  'transformer.h.1.attn.c_attn': [48, 16, 2],
+  'transformer.h.1.attn.c_proj': [16, 16, 2],
+} as const;
+
+let llama: string;
+let adapter: string;
+let other: string;
+
+beforeAll(async () => {
+  llama = await writeModel(at('llama'), tinyLlama(), { shards: 2 });
+  adapter = await writeAdapterFiles(
+    'adapter',
+    { [Q]: [16, 16, 4], [DOWN]: [16, 24, 2] },
+    {
+      ...{ r: 4, lora_alpha: 8, rank_pattern: { down_proj: 2 }, target_modules: [Q, DOWN] },
+      base_model_name_or_path: 'tiny',
+    },
+  );
+  await writeFile(join(adapter, 'README.md'), '# an adapter\n');
+  other = await writeAdapterFiles('other', { [Q]: [16, 16, 3] }, { r: 3, lora_alpha: 3, target_modules: [Q] });
+});
+
+describe('lowrank lora inspect', () => {
+  it('lists the modules, with --json what programs need', async () => {
+    const run = await lowrank(['lora', 'inspect', adapter]);
+    expect(run).toMatchObject({ code: 0, stderr: '' });
+    expect(run.stdout).toContain('LoRA for tiny, 2 modules, 208 parameters, 832 B');
+    expect(run.stdout).toMatch(/model\.layers\.1\.mlp\.down_proj +16 x 24 +F32 +2 +8 +4 +80\n/);
+    const { modules, obstacles } = JSON.parse((await lowrank(['lora', 'inspect', adapter, '--json'])).stdout);
+    expect(modules[0]).toMatchObject({ name: Q, kind: 'linear', shape: [16, 16], rank: 4, alpha: 8, scaling: 2 });
+    expect(obstacles).toEqual([]);
+  });
+
+  it('says what it does not understand, and what is no adapter', async () => {
+    const dora = await writeAdapterFiles('dora', { a: [4, 4, 2] }, { r: 2, use_dora: true });
+    expect((await lowrank(['lora', 'inspect', dora])).stdout).toContain('not understood: use_dora: true');
+    const run = await lowrank(['lora', 'inspect', llama]);
+    expect(run).toMatchObject({ code: 1, stdout: '' });
+    expect(run.stderr).toMatch(/error: .*has no adapter_config\.json\nhint: /);
+    expect(await lowrank(['lora'])).toMatchObject({ code: 2 });
+  });
+});
+
+describe('lowrank lora merge', () => {
+  it('adds several adapters, each with its scale, and touches nothing else', async () => {
+    const out = at('merged');
+    const before = await filesIn(llama);
+    const run = await lowrank(['lora', 'merge', llama, adapter, other, '-o', out, '--scale', '1', '--scale', '-0.5']);
+    expect(run.code, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(/down_proj\.weight +16 x 24 +F32 +out x in +2 +1 +\d/);
+    expect(run.stdout).toContain(`wrote ${out} in `);
+    expect(await changedTensors(llama, out)).toEqual([`${Q}.weight`, `${DOWN}.weight`]);
+    const [x, y] = [await readAdapter(adapter), await readAdapter(other)];
+    const [base, merged] = [await readTensor(llama, `${Q}.weight`), await readTensor(out, `${Q}.weight`)];
+    const [dx, dy] = [loraDelta(x, Q).data, loraDelta(y, Q).data];
+    const expected = Float64Array.from(base.data, (value, i) => value + dx[i]! - 0.5 * dy[i]!);
+    expect(distance(merged.data, expected) / norm(expected)).toBeLessThan(1e-6);
+    expect(await filesIn(llama)).toEqual(before);
+  });
+
+  it('takes back what it added', async () => {
+    await lowrank(['lora', 'merge', llama, adapter, '-o', at('there')]);
+    await lowrank(['lora', 'merge', at('there'), adapter, '-o', at('back'), '--scale=-1']);
+    for (const name of [Q, DOWN]) {
+      const [base, back] = [await readTensor(llama, `${name}.weight`), await readTensor(at('back'), `${name}.weight`)];
+      expect(distance(back.data, base.data) / norm(base.data)).toBeLessThan(1e-6);
+    }
+  });
+
+  it('fails by name before anything is written', async () => {
+    const names = async () => (await readdir(at())).sort();
+    const missing = await writeAdapterFiles('missing', { 'model.layers.7.self_attn.q_proj': [16, 16, 2] }, { r: 2 });
+    const shape = await writeAdapterFiles('shape', { [Q]: [16, 12, 2] }, { r: 2 });
+    const dora = await writeAdapterFiles('dora2', { [Q]: [16, 16, 2] }, { r: 2, use_dora: true });
+    const before = await names();
+    const failing = async (path: string, ...flags: string[]) => {
+      const run = await lowrank(['lora', 'merge', llama, path, '-o', at('never'), '--json', ...flags]);
+      return { exit: run.code, ...JSON.parse(run.stdout).error };
+    };
+    expect(await failing(missing)).toMatchObject({
+      ...{ exit: 1, code: 'ERR_NOT_FOUND', message: expect.stringContaining('"model.layers.7.self_attn.q_proj"') },
+    });
+    expect(await failing(shape)).toMatchObject({ code: 'ERR_SHAPE', message: expect.stringContaining(`${Q}.weight`) });
+    expect(await failing(dora)).toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      message: expect.stringContaining('use_dora'),
+    });
+    expect(await failing(adapter, '--scale', '1', '--scale', '2')).toMatchObject({ exit: 2, code: 'ERR_ARGUMENT' });
+    expect(await lowrank(['lora', 'merge', llama, adapter])).toMatchObject({ code: 2 });
+    expect(await names()).toEqual(before);
+  });
+});
+
+describe('lowrank lora extract', () => {
+  // How far the rounding of the merged weights, relative to the update, may take the update from what it was.
+  const limits: Partial<Record<FloatDType, number>> = { F32: 1e-5, BF16: 2e-1 };
+
+  it.each(['F32', 'BF16'] as const)(
+    'gives back the update that was merged, of %s, in both orientations',
+    async (dtype) => {
+      const cases = [
+        { name: 'llama', tensors: tinyLlama(dtype), config: undefined, adapter, rank: 4 },
+        {
+          ...{ name: 'gpt2', tensors: tinyGpt2(dtype), config: GPT2, rank: 2 },
+          adapter: await writeAdapterFiles(`gpt2-${dtype}`, GPT2_MODULES, {
+            r: 2,
+            lora_alpha: 4,
+            fan_in_fan_out: true,
+          }),
+        },
+      ];
+      for (const { name, tensors, config, adapter: path, rank } of cases) {
+        const folder = (step: string) => at(`${name}-${dtype}-${step}`);
+        await writeModel(folder('base'), tensors, config === undefined ? {} : { config });
+        const merge = await lowrank(['lora', 'merge', folder('base'), path, '-o', folder('tuned')]);
+        expect(merge.code, merge.stderr).toBe(0);
+        const run = await lowrank([
+          ...[
+            'lora',
+            'extract',
+            folder('base'),
+            folder('tuned'),
+            '-o',
+            folder('found'),
+            '--rank',
+            String(rank),
+            '--json',
+          ],
+        ]);
+        expect(run.code, run.stderr).toBe(0);
+        const report = JSON.parse(run.stdout);
+        expect(report.uncovered).toEqual([]);
+        const [before, after] = [await readAdapter(path), await readAdapter(folder('found'))];
+        expect(new Set(after.modules.keys())).toEqual(new Set(before.modules.keys()));
+        for (const module of report.modules) {
+          const [wanted, found] = [loraDelta(before, module.name).data, loraDelta(after, module.name).data];
+          const error = distance(found, wanted) / norm(wanted);
+          expect(error, module.name).toBeLessThan(limits[dtype]!);
+          // What was written in the tuned checkpoint is all that can be found again, and the report says how well it was.
+          const tensor = module.tensor as string;
+          const [base, tuned] = [await readTensor(folder('base'), tensor), await readTensor(folder('tuned'), tensor)];
+          const change = tuned.data.map((value, i) => value - base.data[i]!);
+          expect(module.relativeError).toBeCloseTo(distance(found, change) / norm(change), 4);
+          expect(error).toBeLessThan(2.01 * (distance(change, wanted) / norm(wanted)) + 1e-5);
+        }
+      }
+    },
+  );
+
+  it('names what differs but is not in the adapter, and takes tensors by name', async () => {
+    const tuned = tinyLlama();
+    tuned.set(`${Q}.weight`, weights([16, 16], 'F32', 900));
+    tuned.set('model.embed_tokens.weight', weights([32, 16], 'F32', 901));
+    tuned.set('model.layers.0.input_layernorm.weight', weights([16], 'F32', 902));
+    await writeModel(at('tuned'), tuned);
+    const run = await lowrank(['lora', 'extract', llama, at('tuned'), '-o', at('found'), '--energy', '0.7']);
+    expect(run.code, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(/self_attn\.q_proj +16 x 16 +\d+ of 16 +\d+\.\d\d % +0\.\d+/);
+    expect(run.stdout).toContain('13 of the chosen matrices are the same in both');
+    expect(run.stdout).toMatch(/not in the adapter, though they differ:\n {2}model\.embed_tokens\.weight \(changed\)/);
+    expect(run.stdout).toContain('model.layers.0.input_layernorm.weight (changed)');
+    const config = JSON.parse(await readFile(at('found', 'adapter_config.json'), 'utf8'));
+    expect(config).toMatchObject({ target_modules: [Q], base_model_name_or_path: llama, task_type: 'CAUSAL_LM' });
+
+    const named = [
+      '--tensor',
+      '*embed_tokens.weight',
+      '--tensor',
+      `${Q}.weight`,
+      '--base-name',
+      'tiny',
+      '--dtype',
+      'bf16',
+    ];
+    await lowrank(['lora', 'extract', llama, at('tuned'), '-o', at('named'), '--rank', '3', ...named]);
+    const { modules } = await readAdapter(at('named'));
+    expect([...modules.values()].map(({ name, kind, rank, a }) => [name, kind, rank, a.dtype]).sort()).toEqual([
+      ['model.embed_tokens', 'embedding', 3, 'BF16'],
+      [Q, 'linear', 3, 'BF16'],
+    ]);
+  });
+
+  it('refuses checkpoints that do not differ, and ranks not said or said twice', async () => {
+    const run = await lowrank(['lora', 'extract', llama, llama, '-o', at('nothing'), '--rank', '2']);
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('none of the 14 chosen matrices differs') });
+    const twice = ['--rank', '2', '--energy', '0.5'];
+    for (const flags of [[], twice, ['--rank', '0'], ['--energy', '1.5']]) {
+      const wrong = await lowrank(['lora', 'extract', llama, llama, '-o', at('nothing'), ...flags]);
+      expect(wrong.code, flags.join(' ')).toBe(2);
+    }
+    expect(existsSync(at('nothing'))).toBe(false);
+  });
+});
+
+describe('lowrank lora resize', () => {
+  it('prints the kept energy of each module, carries the other files, and is the same again', async () => {
+    const run = await lowrank(['lora', 'resize', adapter, '-o', at('small'), '--rank', '2']);
+    expect(run.code, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(/self_attn\.q_proj +16 x 16 +2 of 4 +\d+\.\d\d % +0\.\d+ +\S+\n/);
+    expect(await readFile(at('small', 'README.md'), 'utf8')).toBe('# an adapter\n');
+    await lowrank(['lora', 'resize', adapter, '-o', at('again'), '--rank', '2']);
+    expect(await filesIn(at('again'))).toEqual(await filesIn(at('small')));
+    expect(await lowrank(['lora', 'resize', adapter, '-o', at('small'), '--rank', '2'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('is there already'),
+    });
+  });
+});
+
+const real = join(models, 'lora-gpt2-tigrinya');
+const unlessNoData = existsSync(real) ? '' : ' (skipped: ../shared/data is absent)';
+
+describe.skipIf(!existsSync(real))(`lowrank lora resize of a trained adapter${unlessNoData}`, () => {
+  it.each([
+    { flags: ['--rank', '4'], least: 0.5 },
+    { flags: ['--energy', '0.9'], least: 0.9 },
+    { flags: ['--ratio', '0.25'], least: 0.5 },
+  ])('by $flags keeps the energy that it says', async ({ flags, least }) => {
+    const out = at(`real${flags.join('')}`);
+    const run = await lowrank(['lora', 'resize', real, '-o', out, ...flags, '--json']);
+    expect(run.code, run.stderr).toBe(0);
+    const { modules } = JSON.parse(run.stdout);
+    expect(modules).toHaveLength(36);
+    const [before, after] = [await readAdapter(real), await readAdapter(out)];
+    for (const { name, rank, keptEnergy, singularValues } of modules) {
+      expect(keptEnergy).toBeGreaterThanOrEqual(least);
+      expect(rank).toBe(after.modules.get(name)!.rank);
+      const [whole, kept] = [loraDelta(before, name).data, loraDelta(after, name).data];
+      expect((distance(kept, whole) / norm(whole)) ** 2).toBeCloseTo(1 - keptEnergy, 5);
+      expect(Math.hypot(...singularValues) / norm(whole)).toBeCloseTo(1, 5);
+      if (flags[0] === '--rank') expect(rank).toBe(4);
+      if (flags[0] === '--ratio') expect(singularValues[rank - 1]).toBeGreaterThanOrEqual(0.25 * singularValues[0]);
+    }
+  });
+});
