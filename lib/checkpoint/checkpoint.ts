@@ -2,6 +2,9 @@ import type { StoredType } from '../tensor/dtype.js';
 
 export type Format = 'safetensors' | 'gguf' | 'onnx';
 
+/** Which way a weight W lies: its layer computes x W^T (`out x in`, PyTorch's Linear) or x W (`in x out`, Conv1D, MatMul). */
+export type Orientation = 'out x in' | 'in x out';
+
 /** What is known of a tensor without reading it. */
 export interface TensorInfo {
   readonly name: string;
@@ -19,6 +22,8 @@ export interface TensorInfo {
    * `onnx::MatMul_123` and only the node that uses it tells its place in the model.
    */
   readonly alias?: string;
+  /** Which way round the file keeps it, where the file tells; undefined where only the model's family knows. */
+  readonly orientation?: Orientation;
 }
 
 /** Where a tensor lies in a file. */

@@ -1,3 +1,4 @@
+import type { Orientation } from '../checkpoint/checkpoint.js';
 import type { MatrixType } from './types.js';
 
 /**
@@ -42,7 +43,7 @@ export interface Family {
   /** The names in `architectures`, without what the class is for (`ForCausalLM`, `Model`, ...). */
   readonly architectures: readonly string[];
   /** `in x out` for GPT-2's Conv1D: x W; `out x in` for everything else, and for all GGUF files: x W^T. */
-  readonly orientation: 'out x in' | 'in x out';
+  readonly orientation: Orientation;
   readonly layouts: readonly Layout[];
   /** `general.architecture` in the metadata of GGUF files that name their tensors by one of the layouts. */
   readonly ggufArchitectures: readonly string[];

@@ -52,7 +52,7 @@ function headsOf(config: Config, tensor: string): Heads {
   const hidden = count(config, ['hidden_size', 'n_embd']);
   if (query === undefined || hidden === undefined) {
     throw new LowRankError('ERR_UNSUPPORTED', `${tensor}: q, k and v share this tensor, and no config.json says how`, {
-      hint: 'Put config.json beside the weights (it states num_attention_heads and hidden_size), or edit the tensor whole: attn.',
+      hint: 'Put config.json beside the weights (num_attention_heads and hidden_size; in GGUF the metadata state them), or edit the tensor whole: attn.',
     });
   }
   return {

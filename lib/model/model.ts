@@ -1,5 +1,4 @@
-import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import type { OrientedTensorInfo } from '../checkpoint/onnx/onnx-checkpoint.js';
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import type { Family, Layout, Part } from './families.js';
 import { sliceOfPart } from './fusion.js';
@@ -18,7 +17,7 @@ export interface Target {
 }
 
 interface Place {
-  readonly info: OrientedTensorInfo;
+  readonly info: TensorInfo;
   readonly type: MatrixType;
   /** With the axis of the tensor as it is stored. */
   readonly part: Part | undefined;
@@ -147,11 +146,11 @@ function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family:
 
 interface NamedTensor {
   readonly name: string;
-  readonly info: OrientedTensorInfo;
+  readonly info: TensorInfo;
 }
 
 /** The name by which a family can know a tensor. Only a graph shows wrappers: other files hold the model alone. */
-function familyName(info: OrientedTensorInfo, wrappers: number): NamedTensor[] {
+function familyName(info: TensorInfo, wrappers: number): NamedTensor[] {
   const name = info.alias ?? info.name;
   if (wrappers === 0) return [{ name, info }];
   if (info.orientation === undefined) return [];

@@ -98,8 +98,21 @@ export const OPAQUE_BLOCKS = {
  */
 export type OpaqueType = keyof typeof OPAQUE_BLOCKS;
 
+/**
+ * Element types that only ONNX has, with their bits: 0 for texts, which have no fixed size. Their tensors are listed and
+ * copied as they are.
+ */
+export const ONNX_BITS = { STRING: 0, C128: 128, U4: 4, I4: 4, U2: 2, I2: 2 } as const;
+
+/**
+ * Element types that only ONNX has.
+ *
+ * @useDeclaredType
+ */
+export type OnnxType = keyof typeof ONNX_BITS;
+
 /** What a tensor can be stored as. */
-export type StoredType = DType | QuantizedType | OpaqueType;
+export type StoredType = DType | QuantizedType | OpaqueType | OnnxType;
 
 /** The types whose numbers can be had as float32. */
 export type ReadableType = FloatDType | QuantizedType;
@@ -122,7 +135,7 @@ export function isWritableType(type: string): type is WritableType {
 export function blockOf(type: StoredType): { readonly numbers: number; readonly bytes: number } {
   if (Object.hasOwn(QUANTIZED_BLOCKS, type)) return QUANTIZED_BLOCKS[type as QuantizedType];
   if (Object.hasOwn(OPAQUE_BLOCKS, type)) return OPAQUE_BLOCKS[type as OpaqueType];
-  const bits = DTYPE_BITS[type as DType];
+  const bits = Object.hasOwn(ONNX_BITS, type) ? ONNX_BITS[type as OnnxType] : DTYPE_BITS[type as DType];
   const numbers = bits % 8 === 0 ? 1 : bits === 4 ? 2 : 4;
   return { numbers, bytes: (bits * numbers) / 8 };
 }

@@ -1,4 +1,4 @@
-import { DTYPE_BITS, type StoredType } from '../../tensor/dtype.js';
+import { DTYPE_BITS, ONNX_BITS, type OnnxType, type StoredType } from '../../tensor/dtype.js';
 
 /** The field of a TensorProto that holds the numbers where `raw_data` does not. */
 export type DataField = 'float_data' | 'int32_data' | 'string_data' | 'int64_data' | 'double_data' | 'uint64_data';
@@ -18,14 +18,9 @@ const known = (dtype: keyof typeof DTYPE_BITS, field: DataField): ElementType =>
   field,
 });
 
-/** Types that no other format has, so that they are not among the {@link StoredType}s: listed and carried, never read as numbers. */
-const foreign = (
-  dtype: 'STRING' | 'C128' | 'U4' | 'I4' | 'U2' | 'I2',
-  field: DataField,
-  bits?: number,
-): ElementType => ({
-  dtype: dtype as StoredType,
-  bits,
+const foreign = (dtype: OnnxType, field: DataField): ElementType => ({
+  dtype,
+  bits: ONNX_BITS[dtype] || undefined,
   field,
 });
 
@@ -45,18 +40,18 @@ export const ELEMENT_TYPES: ReadonlyMap<number, ElementType> = new Map([
   [12, known('U32', 'uint64_data')],
   [13, known('U64', 'uint64_data')],
   [14, known('C64', 'float_data')],
-  [15, foreign('C128', 'double_data', 128)],
+  [15, foreign('C128', 'double_data')],
   [16, known('BF16', 'int32_data')],
   [17, known('F8_E4M3', 'int32_data')],
   [18, known('F8_E4M3FNUZ', 'int32_data')],
   [19, known('F8_E5M2', 'int32_data')],
   [20, known('F8_E5M2FNUZ', 'int32_data')],
-  [21, foreign('U4', 'int32_data', 4)],
-  [22, foreign('I4', 'int32_data', 4)],
+  [21, foreign('U4', 'int32_data')],
+  [22, foreign('I4', 'int32_data')],
   [23, known('F4', 'int32_data')],
   [24, known('F8_E8M0', 'int32_data')],
-  [25, foreign('U2', 'int32_data', 2)],
-  [26, foreign('I2', 'int32_data', 2)],
+  [25, foreign('U2', 'int32_data')],
+  [26, foreign('I2', 'int32_data')],
   [27, known('F6_E2M3', 'int32_data')],
   [28, known('F6_E3M2', 'int32_data')],
 ]);

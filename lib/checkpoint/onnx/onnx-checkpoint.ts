@@ -9,17 +9,11 @@ import { type DataFile, ExternalFiles } from './external-data.js';
 import { findGraph, readInitializers, visitNodes } from './graph.js';
 import { ProtobufFile } from './protobuf.js';
 import { decodeVarints, type Initializer } from './tensor-proto.js';
-import { type Orientation, type Usage, Usages } from './usage.js';
-
-/** A tensor of which the graph tells how it is multiplied. */
-export interface OrientedTensorInfo extends TensorInfo {
-  /** Undefined where no node multiplies by it, or not all in the same way. */
-  readonly orientation?: Orientation;
-}
+import { type Usage, Usages } from './usage.js';
 
 /** An initialiser with its file, and what the graph does with it. */
 interface Constant {
-  readonly info: OrientedTensorInfo;
+  readonly info: TensorInfo;
   readonly initializer: Initializer;
   /** Undefined for data in the model's file. */
   readonly external: DataFile | undefined;
@@ -60,7 +54,7 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
       const place = data.kind === 'external' ? await externalFiles.place(name, data.entries, bytes) : undefined;
       const usage = usages.of(name);
       const alias = aliases.get(name);
-      const info: OrientedTensorInfo = {
+      const info: TensorInfo = {
         name,
         dtype: type.dtype,
         shape: dims,
@@ -81,7 +75,7 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
 
 class OnnxCheckpoint implements Checkpoint {
   readonly format = 'onnx';
-  readonly tensors: ReadonlyMap<string, OrientedTensorInfo>;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
 
   constructor(
     readonly path: string,

@@ -1,10 +1,5 @@
+import type { Orientation } from '../checkpoint.js';
 import type { GraphNode } from './graph.js';
-
-/**
- * Which way a weight lies: `in x out` is multiplied as it is (x W), `out x in` is turned first (x W^T), as PyTorch's linear
- * layers are stored.
- */
-export type Orientation = 'out x in' | 'in x out';
 
 /** What the nodes of a graph do with an initialiser. */
 export interface Usage {

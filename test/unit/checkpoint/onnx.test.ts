@@ -2,7 +2,6 @@ import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
-import type { OrientedTensorInfo } from '../../../lib/checkpoint/onnx/onnx-checkpoint.js';
 import { open as openCheckpoint } from '../../../lib/checkpoint/open.js';
 import { planEdits } from '../../../lib/edit/plan.js';
 import { parseTensorSpec } from '../../../lib/edit/spec.js';
@@ -339,7 +338,7 @@ describe('external data', () => {
 
 describe('the place of a weight in the model', () => {
   const aliasAndOrientation = async (nodes: readonly NodeParts[], name = 'onnx::MatMul_1') => {
-    const info = (await opened(nodes, [counted(name, 2, 3)])).tensors.get(name) as OrientedTensorInfo;
+    const info = (await opened(nodes, [counted(name, 2, 3)])).tensors.get(name)!;
     return [info.alias, info.orientation];
   };
   const w = 'onnx::MatMul_1';

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { OrientedTensorInfo } from '../../../lib/checkpoint/onnx/onnx-checkpoint.js';
-import type { Orientation } from '../../../lib/checkpoint/onnx/usage.js';
+import type { Orientation, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
 import { LowRankError } from '../../../lib/errors.js';
 import { Model } from '../../../lib/model/model.js';
 import { tensorsNamed } from '../../../lib/model/names.js';
@@ -11,7 +10,7 @@ type Weight = readonly [name: string, alias: string | undefined, shape: readonly
 /** A checkpoint as a graph shows it. */
 function exported(config: Record<string, unknown> | undefined, ...weights: readonly Weight[]) {
   const plain = fakeCheckpoint(Object.fromEntries(weights.map(([name, , shape]) => [name, shape])), config);
-  const tensors = new Map<string, OrientedTensorInfo>();
+  const tensors = new Map<string, TensorInfo>();
   for (const [name, alias, , orientation] of weights) {
     tensors.set(name, { ...plain.tensors.get(name)!, ...(alias && { alias }), ...(orientation && { orientation }) });
   }

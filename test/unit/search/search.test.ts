@@ -1,0 +1,397 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { CheckpointError, LowRankError } from '../../../lib/errors.js';
+import type { AskOptions, Session } from '../../../lib/evaluate/engines/engine.js';
+import { judge } from '../../../lib/evaluate/engines/judge.js';
+import type { Question } from '../../../lib/evaluate/questions/question.js';
+import { readSearchLog } from '../../../lib/search/log.js';
+import type { SearchProgress } from '../../../lib/search/progress.js';
+import { search } from '../../../lib/search/search.js';
+import type { SearchOptions } from '../../../lib/search/settings.js';
+import type { Trial } from '../../../lib/search/trial.js';
+import { changedTensors, filesIn, readTensor, temporaryFolder } from '../../jobs/support.js';
+import { D, FC_IN, FC_OUT, LinearEngine, linearQuestions, logOdds, writeLinearModel } from './linear-model.js';
+
+const inFolder = temporaryFolder();
+let model = '';
+let sourceBefore: unknown;
+let validation: SearchOptions['validation'];
+let test: SearchOptions['validation'];
+
+beforeAll(async () => {
+  model = await writeLinearModel(inFolder('model'));
+  sourceBefore = await digests(model);
+  validation = { questions: await linearQuestions(model, 200), path: 'validation.jsonl' };
+  test = { questions: await linearQuestions(model, 400, 200), path: 'test.jsonl' };
+});
+
+let runs = 0;
+async function run(options: Partial<SearchOptions> = {}) {
+  const engine = new LinearEngine();
+  const out = options.out ?? inFolder(`out${++runs}`);
+  const cache = { folder: inFolder(`cache${runs}`) };
+  const all = { engine, validation, test, cache, ...options, out };
+  const summary = await search(model, all);
+  return { summary, out, engine: all.engine as LinearEngine, trials: await trialsOf(out) };
+}
+
+async function trialsOf(out: string): Promise<Trial[]> {
+  return (await readSearchLog(out)).filter((line) => line.line === 'trial');
+}
+
+async function digests(folder: string): Promise<Record<string, string>> {
+  const files = await filesIn(folder);
+  return Object.fromEntries(
+    [...files].map(([name, bytes]) => [name, createHash('sha256').update(bytes).digest('hex')]),
+  );
+}
+
+/** What of a trial does not depend on the clock. */
+const timeless = ({ seconds: _, ...trial }: Trial) => trial;
+const byName = (trials: readonly Trial[], spec: string) => trials.find(({ candidate }) => candidate?.spec === spec)!;
+
+describe('search', () => {
+  it('finds the truncation that the model was made for, and writes a model that answers as it was measured', async () => {
+    const { summary, out, trials } = await run();
+    expect(summary.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.1']);
+    const [accuracy] = summary.comparisons;
+    expect(accuracy).toMatchObject({ metric: 'accuracy', pairs: 400 });
+    expect(accuracy!.low).toBeGreaterThan(0);
+    expect(accuracy!.difference).toBeCloseTo(summary.edited!.accuracy! - summary.base!.accuracy!, 12);
+
+    // Asked here, without the search: the same.
+    const weights = new Map<string, Float32Array>();
+    for (const name of [0, 1].flatMap((layer) => [FC_IN(layer), FC_OUT(layer)])) {
+      weights.set(name, (await readTensor(summary.model!, name)).data);
+    }
+    const right = test!.questions.filter(({ id, label }) => logOdds(weights, id) > 0 === (label === 1)).length;
+    expect(summary.edited!.accuracy).toBe(right / 400);
+
+    expect(summary.model).toBe(join(out, 'model'));
+    expect(await changedTensors(model, summary.model!)).toEqual([FC_IN(1)]);
+    const { matrices } = byName(trials, '1:fc_in:0.1');
+    expect(matrices[0]).toMatchObject({ tensor: FC_IN(1), rank: 1 });
+    expect(matrices[0]!.relativeError).toBeCloseTo(matrices[0]!.smallestError!, 5);
+    expect(await digests(model)).toEqual(sourceBefore);
+    expect((await readdir(out)).sort()).toEqual(['model', 'summary.json', 'trials.jsonl']);
+    expect(JSON.parse(await readFile(join(out, 'summary.json'), 'utf8')).winner).toBe(summary.winner);
+  });
+
+  it('chooses the same with and without early stopping, which asks a fraction of the questions', async () => {
+    const stopped = await run();
+    const all = await run({ earlyStopping: false });
+    expect(stopped.summary.interventions).toEqual(all.summary.interventions);
+    expect(stopped.summary.edited).toEqual(all.summary.edited);
+    expect(all.summary.counts).toMatchObject({ stopped: 0, asked: 200 * (all.summary.counts.trials + 1) });
+    expect(stopped.summary.counts.asked).toBeLessThan(0.6 * all.summary.counts.asked);
+    for (const trial of stopped.trials) {
+      const full = all.trials[trial.number]!;
+      if (trial.verdict === 'complete') expect(trial.score).toEqual(full.score);
+      // Whatever was stopped would not have won.
+      else expect(full.score.accuracy).toBeLessThan(all.summary.winnerTrial.score.accuracy!);
+      // Each answer that was given is the same.
+      [...trial.outcomes].forEach((outcome, i) => {
+        if (outcome !== '-') expect(outcome).toBe(full.outcomes[i]);
+      });
+    }
+  });
+
+  it('measures the change against the base on the same questions', async () => {
+    const { trials } = await run();
+    const [base] = trials as [Trial];
+    const partial = trials.find(({ verdict }) => verdict === 'hopeless')!;
+    const asked = [...partial.outcomes].flatMap((outcome, i) => (outcome === '-' ? [] : [i]));
+    expect(asked).toHaveLength(partial.score.questions);
+    const share = (outcomes: string) => asked.filter((i) => outcomes[i] === '1').length / asked.length;
+    expect(partial.change.accuracy).toBeCloseTo(share(partial.outcomes) - share(base.outcomes), 12);
+    const loss = asked.reduce((sum, i) => sum + base.losses![i]![0], 0) / asked.length;
+    expect(partial.change.logLoss).toBeCloseTo(partial.score.logLoss! - loss, 9);
+    expect(base.change).toEqual({ accuracy: 0, logLoss: 0, perplexity: 0 });
+  });
+
+  it('computes each decomposition once for all shares and kinds', async () => {
+    const kinds = ['rank-reduction', 'bottom', 'band', 'random', 'dropout', 'zero'] as const;
+    const cache = { folder: inFolder('shared-cache') };
+    const options = { kinds, rhos: [0.1, 0.25, 0.5], earlyStopping: false, cache } as const;
+    const { summary, out, trials } = await run(options);
+    // 4 matrices; of each: 3 shares of rank reduction, bottom, random and dropout, 5 bands, zeroing.
+    expect(summary.counts.trials).toBe(4 * (3 * 4 + 5 + 1));
+    expect(summary.counts.svds).toEqual({ computed: 4, disk: 0, memory: 4 * (3 * 3 + 5) - 4 });
+    expect((await readSearchLog(out)).filter(({ line }) => line === 'matrix')).toHaveLength(4);
+    const second = await run({ ...options, cache });
+    expect(second.summary.counts.svds).toEqual({ computed: 0, disk: 4, memory: 4 * (3 * 3 + 5) - 4 });
+    expect(second.trials.map(timeless)).toEqual(trials.map(timeless));
+
+    // What was kept and what was taken away add up to the whole, for each kind by its own rule.
+    const kept = (kind: string, spec: string) =>
+      trials.find(({ candidate }) => candidate?.kind === kind && candidate.spec === spec)!.matrices[0]!;
+    const top = kept('rank-reduction', '1:fc_in:0.25');
+    expect(top.rank).toBe(D / 4);
+    expect(top.keptEnergy + top.relativeError ** 2).toBeCloseTo(1, 5);
+    const bottom = kept('bottom', '1:fc_in:0.25');
+    const bands = ['0-0.2', '0.2-0.4', '0.4-0.6', '0.6-0.8', '0.8-1'].map((band) => kept('band', `1:fc_in:${band}`));
+    expect(bands.reduce((sum, { keptEnergy }) => sum + keptEnergy, 0)).toBeCloseTo(1, 5);
+    expect(bottom.keptEnergy).toBeLessThan(bands[3]!.keptEnergy + bands[4]!.keptEnergy);
+    const random = kept('random', '1:fc_in:0.25');
+    expect(random.keptEnergy).toBeGreaterThan(bottom.keptEnergy);
+    expect(random.keptEnergy).toBeLessThanOrEqual(top.keptEnergy);
+    expect(kept('zero', '1:fc_in')).toMatchObject({ keptEnergy: 0, relativeError: 1 });
+  });
+
+  it('lets the base win where nothing is better, and writes no model', async () => {
+    const { summary, out } = await run({ layers: [1], types: ['fc_out'], rhos: [0, 0.1], compose: 'greedy' });
+    expect(summary).toMatchObject({ winner: 0, interventions: [], model: undefined, comparisons: [], greedy: [] });
+    expect(summary.base!.questions).toBe(400);
+    expect(existsSync(join(out, 'model'))).toBe(false);
+  });
+
+  it('asks the test questions once, of the base and the winner', async () => {
+    const asked = new Map<number, number>();
+    const engine = new LinearEngine();
+    engine.onAnswer = (id) => asked.set(id, (asked.get(id) ?? 0) + 1);
+    const { out } = await run({ engine });
+    const times = test!.questions.map(({ id }) => asked.get(id));
+    expect(new Set(times)).toEqual(new Set([2]));
+    // The same call afterwards reads what came out, and asks nobody.
+    const before = engine.asked;
+    const again = await run({ engine, out });
+    expect(engine.asked).toBe(before);
+    expect(again.summary.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.1']);
+  });
+
+  it('leaves candidates aside that cannot be written', async () => {
+    // Each candidate of this matrix has a NaN in it; all others can be tried.
+    const broken = await writeLinearModel(inFolder('broken'));
+    const file = join(broken, 'model.safetensors');
+    const bytes = await readFile(file);
+    const header = JSON.parse(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE(0))));
+    const start = 8 + Number(bytes.readBigUInt64LE(0)) + header[FC_IN(0)].data_offsets[0];
+    bytes.writeUInt32LE(0x7fc00000, start);
+    await writeFile(file, bytes);
+    const out = inFolder('broken-out');
+    const engine = new LinearEngine();
+    const few = { layers: [0], types: ['fc_in', 'fc_out'], rhos: [0.5], earlyStopping: false } as const;
+    await search(broken, { engine, validation, out, ...few, cache: { bytes: 0 } });
+    const trials = await trialsOf(out);
+    expect(trials.map(({ verdict }) => verdict)).toEqual(['complete', 'failed', 'complete']);
+    expect(trials[1]!.problem).toContain(FC_IN(0));
+    expect(trials[1]!.score.questions).toBe(0);
+  });
+
+  it('ends with its budget, and says so', async () => {
+    const { summary } = await run({ budget: { trials: 5 } });
+    expect(summary).toMatchObject({ ended: 'budget', counts: { trials: 5 } });
+    const timed = await run({ budget: { seconds: 1e-6 } });
+    expect(timed.summary).toMatchObject({ ended: 'budget', winner: 0, counts: { trials: 0 } });
+  });
+
+  it('tells how far it is', async () => {
+    const told: SearchProgress[] = [];
+    const { trials } = await run({ onProgress: (progress) => told.push(progress), compose: 'greedy' });
+    expect(told.flatMap(({ trial }) => (trial === undefined ? [] : [trial.number]))).toEqual(
+      trials.map(({ number }) => number),
+    );
+    expect([...new Set(told.map(({ phase }) => phase))]).toEqual(['base', 'grid', 'greedy', 'test', 'write']);
+    expect(told.at(-1)!.seconds).toBeGreaterThan(0);
+  });
+});
+
+describe('what is chosen by', () => {
+  /** The engine of the other tests, whose answers are seen through a filter. */
+  function filtered(see: (session: Session) => Session): LinearEngine {
+    const engine = new LinearEngine();
+    const open = engine.open.bind(engine);
+    engine.open = async (checkpoint) => see(await open(checkpoint));
+    return engine;
+  }
+
+  it('is perplexity for texts, of which none is stopped early', async () => {
+    // The texts' log-probabilities are those of the right answers.
+    const texts = validation.questions.map(({ id, prompt }) => ({ id, kind: 'text' as const, prompt }));
+    const engine = filtered((session) => ({
+      ...session,
+      async *ask(questions, options) {
+        const choices = questions.map(({ id }) => validation.questions[id]!);
+        for await (const { id, answerLogProb } of session.ask(choices, options)) {
+          yield judge(texts[id]!, { answerLogProb: answerLogProb!, answerTokens: 2 });
+        }
+      },
+    }));
+    const { summary, trials } = await run({ engine, validation: { questions: texts }, test: undefined });
+    expect(summary.settings).toMatchObject({ objective: 'perplexity', earlyStopping: undefined });
+    expect(trials.every(({ verdict }) => verdict === 'complete')).toBe(true);
+    const best = Math.min(...trials.map(({ score }) => score.perplexity!));
+    expect(summary.winnerTrial.score.perplexity).toBe(best);
+    expect(summary.winnerTrial.change.perplexity).toBeLessThan(0);
+    const [base] = trials as [Trial];
+    const tokens = base.losses!.reduce((sum, loss) => sum + loss![1], 0);
+    const sum = base.losses!.reduce((total, loss) => total + loss![0] * loss![1], 0);
+    expect(base.score.perplexity).toBeCloseTo(Math.exp(sum / tokens), 9);
+    // Without test questions the winner is written all the same.
+    expect(summary).toMatchObject({ base: undefined, edited: undefined, comparisons: [] });
+    expect(existsSync(summary.model!)).toBe(true);
+  });
+
+  it('is what a program reports for the whole set, where it reports nothing else', async () => {
+    const whole = (reported: Record<string, number>): LinearEngine =>
+      filtered((session) => {
+        let values: Record<string, number> = {};
+        return {
+          ...session,
+          // biome-ignore lint/correctness/useYield: it answers no single question.
+          async *ask(questions, options) {
+            const { accuracy, logLoss } = await scoreOf(session, questions, options);
+            values = { ...(reported.accuracy === 1 && { accuracy }), ...(reported.logLoss === 1 && { logLoss }) };
+          },
+          get reported() {
+            return values;
+          },
+        };
+      });
+    const few = { layers: [1], rhos: [0.1, 0.4], earlyStopping: false } as const;
+    const byQuestion = await run(few);
+    for (const reported of [{ accuracy: 1, logLoss: 1 }, { logLoss: 1 }]) {
+      const { summary, trials } = await run({ ...few, engine: whole(reported) });
+      expect(summary.interventions).toEqual(byQuestion.summary.interventions);
+      expect(summary.edited!.logLoss).toBeCloseTo(byQuestion.summary.edited!.logLoss!, 9);
+      expect(trials[1]!.score.questions).toBe(200);
+      expect(trials[1]!.change.logLoss).toBeCloseTo(byQuestion.trials[1]!.change.logLoss!, 9);
+    }
+    await expect(run({ ...few, engine: whole({}) })).rejects.toMatchObject({ code: 'ERR_ENGINE' });
+  });
+
+  async function scoreOf(session: Session, questions: readonly Question[], options: AskOptions | undefined) {
+    let [right, loss] = [0, 0];
+    for await (const { correct, answerLogProb } of session.ask(questions, options)) {
+      if (correct) right++;
+      loss -= answerLogProb!;
+    }
+    return { accuracy: right / questions.length, logLoss: loss / questions.length };
+  }
+});
+
+describe('greedy composition', () => {
+  it('accepts what does not hurt, from late to early, and ends at least as good as the best of the grid', async () => {
+    const { summary, trials } = await run({ compose: 'greedy' });
+    expect(summary.interventions.length).toBeGreaterThanOrEqual(3);
+    expect(summary.interventions[0]!.spec).toBe('1:fc_in:0.1');
+    const layers = summary.interventions.slice(1).map(({ layer }) => layer);
+    expect(layers).toEqual([...layers].sort((a, b) => b - a));
+    expect(summary.winnerTrial.score.accuracy).toBeGreaterThanOrEqual(summary.gridTrial.score.accuracy!);
+    expect(summary.greedy.some(({ accepted }) => !accepted)).toBe(true);
+    // The rule, held against the log: no step is worse than the one before it.
+    let current = summary.gridTrial.score;
+    for (const { accepted, score, upon } of trials.filter(({ stage }) => stage === 'greedy')) {
+      expect(upon.length).toBeGreaterThan(0);
+      if (!accepted) continue;
+      expect(score.accuracy).toBeGreaterThanOrEqual(current.accuracy!);
+      if (score.accuracy === current.accuracy) expect(score.logLoss).toBeLessThanOrEqual(current.logLoss!);
+      current = score;
+    }
+    const changed = await changedTensors(model, summary.model!);
+    expect(changed).toHaveLength(summary.interventions.length);
+  });
+
+  it('takes a harmful candidate back to the byte', async () => {
+    // Zeroing layer 1's fc_out takes away all that the model knows: it must be tried on top of the winner and go again.
+    const out = inFolder('rollback');
+    const states: string[] = [];
+    const candidate = join(out, '.candidate', 'model', 'model.safetensors');
+    const engine = new LinearEngine();
+    const onProgress = ({ phase, trial }: SearchProgress) => {
+      // When a trial of the greedy stage has ended, the files are what was accepted so far.
+      if (phase === 'greedy' && trial !== undefined) states.push(digestNow(candidate));
+    };
+    const planted = {
+      types: ['fc_in', 'fc_out'],
+      layers: [1],
+      rhos: [0.1],
+      kinds: ['rank-reduction', 'zero'],
+    } as const;
+    const { summary, trials } = await run({ engine, out, onProgress, ...planted, compose: 'greedy' });
+    const greedy = trials.filter(({ stage }) => stage === 'greedy');
+    expect(greedy.map(({ candidate, accepted }) => [candidate!.kind, candidate!.spec, accepted])).toEqual([
+      ['rank-reduction', '1:fc_out:0.1', false],
+      ['zero', '1:fc_out', false],
+    ]);
+    expect(greedy.every(({ score, rival }) => rival === summary.winner && score.questions > 0)).toBe(true);
+    // After each harmful trial the candidate's file is, byte for byte, the model with the winner alone.
+    const winner = createHash('sha256')
+      .update(await readFile(join(summary.model!, 'model.safetensors')))
+      .digest('hex');
+    expect(states).toEqual([winner, winner]);
+  });
+});
+
+describe('going on', () => {
+  it('comes to the same result however often it is stopped, and tries nothing twice', async () => {
+    const straight = await run({ compose: 'greedy' });
+    const out = inFolder('stopped');
+    const cache = { folder: inFolder('stopped-cache') };
+    for (let stop = 0; stop < 8; stop++) {
+      const engine = new LinearEngine();
+      const controller = new AbortController();
+      // In the middle of a trial; a trial asks 200 questions at most, so every run comes further than the one before it.
+      engine.onAnswer = () => {
+        if (engine.asked >= 450) controller.abort(new Error('stopped'));
+      };
+      const stopped = run({ engine, out, cache, compose: 'greedy', signal: controller.signal });
+      await expect(stopped).rejects.toThrow('stopped');
+      expect(existsSync(join(out, '.candidate'))).toBe(false);
+      // A torn last line, as a killed process may leave one.
+      await appendFile(join(out, 'trials.jsonl'), '{"line":"trial","number":');
+    }
+    expect((await trialsOf(out)).length).toBeGreaterThan(8);
+    const last = await run({ out, cache, compose: 'greedy' });
+    expect(last.trials.map(timeless)).toEqual(straight.trials.map(timeless));
+    expect(last.summary.interventions).toEqual(straight.summary.interventions);
+    expect(last.summary.comparisons).toEqual(straight.summary.comparisons);
+    expect(await digests(last.summary.model!)).toEqual(await digests(straight.summary.model!));
+  });
+
+  it('refuses the folder of another search, naming what differs, and folders with other things', async () => {
+    const { out } = await run({ rhos: [0.1] });
+    const refused = (options: Partial<SearchOptions>) => run(options).then(String, (error: unknown) => error);
+    const error = await refused({ out, rhos: [0.2] });
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect(error).toMatchObject({ code: 'ERR_OUTPUT', kind: 'AnotherSearch' });
+    expect((error as Error).message).toContain('candidates');
+    const other = inFolder('other');
+    await mkdir(other);
+    await writeFile(join(other, 'precious.txt'), 'x');
+    expect(await refused({ out: other })).toMatchObject({ code: 'ERR_OUTPUT', kind: 'OutputExists' });
+    expect(await readdir(other)).toEqual(['precious.txt']);
+    expect(await refused({ out: join(model, 'out') })).toMatchObject({ kind: 'OutputInsideInput' });
+    expect(await refused({ out: inFolder('no', 'such', 'folder') })).toMatchObject({ kind: 'NoFolder' });
+  });
+
+  it('leaves nothing where it fails before the first trial', async () => {
+    const engine = new LinearEngine();
+    engine.open = () => Promise.reject(new LowRankError('ERR_PEER', 'not installed'));
+    const out = inFolder('nothing');
+    await expect(run({ engine, out })).rejects.toThrow('not installed');
+    expect(existsSync(out)).toBe(false);
+    await expect(run({ layers: [7], out })).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' });
+    await expect(run({ validation: { questions: [] }, out })).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it('does not let two processes search in one folder', async () => {
+    const out = inFolder('two');
+    const engine = new LinearEngine();
+    let second: Promise<unknown> | undefined;
+    engine.onAnswer = () => {
+      second ??= run({ out }).catch((error: unknown) => error);
+    };
+    await run({ engine, out, rhos: [0.1, 0.2, 0.4, 0.6] });
+    expect(second).toBeDefined();
+    expect(await second).toBeInstanceOf(CheckpointError);
+  });
+});
+
+function digestNow(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex');
+}
