@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 // `unit` is mathematics and parsing, `jobs` runs whole jobs from file to file, `interop` asks other programs
-// (Python's safetensors and transformers) whether they accept what we write. Native code can take a process down,
-// so every file runs in a process of its own.
+// (Python's safetensors, transformers and peft, llama.cpp, onnxruntime) whether they accept what we write, `crash` kills
+// jobs and resumes them. Native code can take a process down, so every file runs in a process of its own.
 const project = (name: string, folder: string, timeout: number) => ({
   extends: true as const,
   test: { name, include: [`test/${folder}/**/*.test.ts`], testTimeout: timeout, hookTimeout: timeout },
@@ -15,6 +15,7 @@ export default defineConfig({
       project('unit', 'unit', 60_000),
       project('jobs', 'jobs', 120_000),
       project('interop', 'interop', 600_000),
+      project('crash', 'crash', 1_800_000),
     ],
     coverage: { provider: 'v8', include: ['lib/**/*.ts'] },
   },

@@ -71,7 +71,7 @@ def main():
     names = ["input_ids", "attention_mask", "token_type_ids"]
     axes = {0: "batch", 1: "sequence"}
     torch.onnx.export(
-        Logits(model),
+        Logits(model).eval(),
         (ids, torch.ones_like(ids), torch.zeros_like(ids)),
         str(out / "onnx" / "model.onnx"),
         input_names=names,

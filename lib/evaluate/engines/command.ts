@@ -1,0 +1,225 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import type { Compat } from '../metrics/compat.js';
+import type { Question } from '../questions/question.js';
+import type { ExampleResult, LikelyToken } from '../result.js';
+import type { AskOptions, Engine, Session } from './engine.js';
+import { type Findings, judge } from './judge.js';
+
+export interface CommandOptions {
+  /**
+   * The program and its arguments, as a list, or as one text that is divided at spaces (quotes keep them; no shell is
+   * asked). `{checkpoint}` and `{questions}` stand for paths.
+   */
+  readonly command: string | readonly string[];
+  /** Handed on as LOWRANK_THREADS and OMP_NUM_THREADS. */
+  readonly threads?: number;
+}
+
+/** The last lines of a program's errors that are told. */
+const TOLD_ERRORS = 2000;
+
+/**
+ * Any program that evaluates a checkpoint: so lm-evaluation-harness, vLLM or a script of one's own serve files that no
+ * engine in Node.js reads.
+ *
+ * It is run once for a set of questions, with the checkpoint's path for `{checkpoint}` and a file of questions, one JSON
+ * object a line with the fields of {@link Question}, for `{questions}` (also as LOWRANK_CHECKPOINT and
+ * LOWRANK_QUESTIONS; and LOWRANK_GENERATE). On standard output it prints JSON. Either one object a line and question,
+ * `{ "id": 0, ... }` with any of `choiceLogProbs`, `answerLogProb`, `answerTokens`, `generation`, `top`
+ * (`[{ "text", "logProb" }]`), `rank`, `correct`, `prediction`; what is missing and can be told from the rest is. Or one
+ * object without `id`, whose numbers are reported as they are. Or both. Other lines are passed over. It must end with 0.
+ */
+export function commandEngine(options: CommandOptions): Engine {
+  const words = typeof options.command === 'string' ? splitCommand(options.command) : options.command;
+  if (words.length === 0) throw new ArgumentError('command', 'a program', options.command);
+  return {
+    name: 'command',
+    open: async (checkpoint) => new CommandSession(resolve(checkpoint), words, options.threads),
+    close: async () => undefined,
+  };
+}
+
+class CommandSession implements Session {
+  readonly checkpoint: string;
+  readonly #words: readonly string[];
+  readonly #threads: number | undefined;
+  #reported: Readonly<Record<string, number>> | undefined;
+
+  constructor(checkpoint: string, words: readonly string[], threads: number | undefined) {
+    this.checkpoint = checkpoint;
+    this.#words = words;
+    this.#threads = threads;
+  }
+
+  get reported(): Readonly<Record<string, number>> | undefined {
+    return this.#reported;
+  }
+
+  async *ask(questions: readonly Question[], options: AskOptions = {}): AsyncGenerator<ExampleResult, void, undefined> {
+    this.#reported = undefined;
+    options.signal?.throwIfAborted();
+    const folder = await mkdtemp(join(tmpdir(), 'lowrank-questions-'));
+    try {
+      const file = join(folder, 'questions.jsonl');
+      await writeFile(file, questions.map((question) => `${JSON.stringify(question)}\n`).join(''));
+      yield* this.#run(file, questions, options);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async *#run(
+    file: string,
+    questions: readonly Question[],
+    { generate = 0, compat, signal }: AskOptions,
+  ): AsyncGenerator<ExampleResult, void, undefined> {
+    const places: Record<string, string> = { '{checkpoint}': this.checkpoint, '{questions}': file };
+    const [program, ...args] = this.#words.map((word) =>
+      word.replace(/\{checkpoint\}|\{questions\}/g, (p) => places[p]!),
+    );
+    const threads =
+      this.#threads === undefined ? {} : { LOWRANK_THREADS: `${this.#threads}`, OMP_NUM_THREADS: `${this.#threads}` };
+    const child = spawn(program!, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        ...threads,
+        LOWRANK_CHECKPOINT: this.checkpoint,
+        LOWRANK_QUESTIONS: file,
+        LOWRANK_GENERATE: String(generate),
+      },
+    });
+    let errors = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors = (errors + text).slice(-TOLD_ERRORS);
+    });
+    const ended = new Promise<{ code: number | null; failure?: Error }>((resolveEnd) => {
+      child.on('error', (failure) => resolveEnd({ code: null, failure }));
+      child.on('close', (code) => resolveEnd({ code }));
+    });
+    const stop = () => child.kill();
+    signal?.addEventListener('abort', stop);
+    const waiting = new Map(questions.map((question) => [question.id, question]));
+    try {
+      const whole: string[] = [];
+      for await (const line of createInterface({ input: child.stdout, crlfDelay: Number.POSITIVE_INFINITY })) {
+        signal?.throwIfAborted();
+        const row = parseRow(line);
+        if (row === undefined) {
+          whole.push(line);
+          continue;
+        }
+        if (row.id === undefined) this.#report(row);
+        else yield this.#understand(row, waiting, compat);
+      }
+      // A single object may be printed over several lines.
+      const printed = parseRow(whole.join('\n'));
+      if (printed !== undefined && printed.id === undefined) this.#report(printed);
+      const { code, failure } = await ended;
+      signal?.throwIfAborted();
+      if (failure !== undefined || code !== 0) {
+        const why = failure?.message ?? `ended with ${code}`;
+        throw this.#failure(`${why}${errors.trim() === '' ? '' : `\n${errors.trim()}`}`, failure);
+      }
+      if (waiting.size > 0 && (this.#reported === undefined || waiting.size < questions.length)) {
+        throw this.#failure(`answered ${questions.length - waiting.size} of ${questions.length} questions`);
+      }
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill();
+        await ended;
+      }
+    }
+  }
+
+  /** The program reads the files itself, each time. */
+  async reload(): Promise<void> {}
+
+  async close(): Promise<void> {}
+
+  #report(row: Row): void {
+    const numbers = Object.entries(row).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
+    this.#reported = { ...this.#reported, ...Object.fromEntries(numbers) };
+  }
+
+  #understand(row: Row, waiting: Map<number, Question>, compat: Compat | undefined): ExampleResult {
+    const question = waiting.get(row.id as number);
+    if (question === undefined)
+      throw this.#failure(`answered a question ${describe(row.id)} that was not asked, or twice`);
+    waiting.delete(question.id);
+    const wrong = (name: string, expected: string): never => {
+      throw this.#failure(`question ${question.id}: expected ${name} to be ${expected}, got ${describe(row[name])}`);
+    };
+    const optional = <T>(name: string, is: (value: unknown) => value is T, expected: string): T | undefined => {
+      const value = row[name] ?? undefined;
+      return value === undefined || is(value) ? value : wrong(name, expected);
+    };
+    const choices = question.choices?.length;
+    const choiceLogProbs = optional('choiceLogProbs', isNumbers, 'numbers');
+    if (choiceLogProbs !== undefined && choiceLogProbs.length !== choices)
+      wrong('choiceLogProbs', `${choices ?? 0} numbers`);
+    const found: Findings = {
+      choiceLogProbs,
+      answerLogProb: optional('answerLogProb', isNumber, 'a number'),
+      answerTokens: optional('answerTokens', isNumber, 'a number'),
+      top: optional('top', isLikely, 'objects of text and logProb'),
+      rank: optional('rank', isNumber, 'a number'),
+      generation: optional('generation', isText, 'a text'),
+      correct: optional('correct', (value) => typeof value === 'boolean', 'true or false'),
+      prediction: optional('prediction', isText, 'a text'),
+    };
+    return judge(question, found, compat);
+  }
+
+  #failure(message: string, cause?: Error): LowRankError {
+    return new LowRankError('ERR_ENGINE', `${this.#words[0]}: ${message}`, { cause });
+  }
+}
+
+type Row = Record<string, unknown>;
+
+function parseRow(line: string): Row | undefined {
+  if (!line.trimStart().startsWith('{')) return undefined;
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? (value as Row) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const isNumber = (value: unknown): value is number => typeof value === 'number';
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.every(isNumber);
+const isLikely = (value: unknown): value is LikelyToken[] =>
+  Array.isArray(value) && value.every((item) => isText(item?.text) && isNumber(item?.logProb));
+
+/** Divides at spaces; those within single or double quotes, or after a backslash, belong to the word. */
+export function splitCommand(command: string): string[] {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quote: string | undefined;
+  for (let at = 0; at < command.length; at++) {
+    const character = command[at]!;
+    if (quote === undefined && /\s/.test(character)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else if (quote === undefined ? character === '"' || character === "'" : character === quote) {
+      quote = quote === undefined ? character : undefined;
+      word ??= '';
+    } else if (character === '\\' && quote !== "'" && /^["'\\\s]/.test(command.slice(at + 1, at + 2))) {
+      word = (word ?? '') + command[++at]!;
+    } else {
+      word = (word ?? '') + character;
+    }
+  }
+  if (quote !== undefined) throw new ArgumentError('command', `a closing ${quote}`, command);
+  if (word !== undefined) words.push(word);
+  return words;
+}

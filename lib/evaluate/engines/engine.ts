@@ -1,0 +1,88 @@
+import type { Compat } from '../metrics/compat.js';
+import type { Question } from '../questions/question.js';
+import type { ExampleResult } from '../result.js';
+
+export const ENGINES = ['llama', 'onnx', 'command'] as const;
+export type EngineName = (typeof ENGINES)[number];
+
+/** Runs models. What is costly to start (a runtime, a worker) an engine starts once and keeps until it is closed. */
+export interface Engine {
+  readonly name: EngineName;
+  /**
+   * Loads a checkpoint. Several may be open at once.
+   *
+   * @throws `ERR_PEER` without the package that the engine needs; `ERR_ENGINE` when the model cannot be loaded.
+   */
+  open(checkpoint: string): Promise<Session>;
+  /** Frees the runtime, and all that is still open. */
+  close(): Promise<void>;
+}
+
+export interface AskOptions {
+  /** Greedy tokens to generate where a question has an answer; 0 compares the answer with the likeliest tokens instead. */
+  readonly generate?: number;
+  /** How many likeliest tokens to tell; 10 unless given. */
+  readonly top?: number;
+  readonly compat?: Compat;
+  readonly signal?: AbortSignal;
+}
+
+/** One model, ready to be asked. */
+export interface Session {
+  readonly checkpoint: string;
+  /** Answers one after another, in the order of the questions unless the engine is a program. Leaving the loop early stops the work. */
+  ask(questions: readonly Question[], options?: AskOptions): AsyncGenerator<ExampleResult, void, undefined>;
+  /**
+   * Takes the weights anew from the checkpoint's files, which something has written to, and keeps the rest: the runtime, the
+   * tokenizer and all tokens of questions asked before. This is how a search swaps one matrix.
+   */
+  reload(): Promise<void>;
+  /** Values that a program printed for the whole set, after its last `ask`. */
+  readonly reported?: Readonly<Record<string, number>>;
+  close(): Promise<void>;
+}
+
+/** A position whose next token is asked for. */
+export interface Read {
+  /** The index of a token of the request. Causal models tell of the token after it, masked models of the one in its place. */
+  readonly position: number;
+  /** Tokens whose log-probabilities are wanted. */
+  readonly targets: readonly number[];
+}
+
+/** Tokens to run, and what to read from the result. */
+export interface ScoreRequest {
+  readonly tokens: readonly number[];
+  readonly reads: readonly Read[];
+  /** How many of the likeliest tokens to give for each read. */
+  readonly top: number;
+}
+
+/** For each read of a request. */
+export interface Scores {
+  /** Natural logarithms, in the order of the targets. */
+  readonly logProbs: readonly number[];
+  readonly top: readonly { readonly token: number; readonly logProb: number }[];
+}
+
+/** A model as tokens in, log-probabilities out: what the engines `llama` and `onnx` have in common. */
+export interface TokenModel {
+  readonly kind: 'causal' | 'masked';
+  /** The most tokens that it takes. */
+  readonly contextLength: number;
+  /** Equal for models that make the same tokens of the same text. */
+  readonly tokenizer: string;
+  /** Tokens that stand before and after every text. */
+  readonly prefix: readonly number[];
+  readonly suffix: readonly number[];
+  readonly mask: { readonly token: number; readonly text: string } | undefined;
+  /** Tokens that end a generation. */
+  readonly ends: ReadonlySet<number>;
+  /** Tokens of each text, without prefix and suffix. */
+  encode(texts: readonly string[]): Promise<number[][]>;
+  decode(sequences: readonly (readonly number[])[]): Promise<string[]>;
+  /** Runs requests, and answers in their order. */
+  score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]>;
+  reload(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,242 @@
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { LowRankError } from '../../errors.js';
+import type { Engine, ScoreRequest, Scores, TokenModel } from './engine.js';
+import { importPeer } from './peers.js';
+import { PreparedQuestions } from './prepare.js';
+import { TokenSession } from './token-session.js';
+
+export interface LlamaOptions {
+  /** Of the evaluation. One unless given for files below 64 MB, where waiting for each other costs threads more than they win. */
+  readonly threads?: number;
+  /** The most tokens of a question; the model's own limit, but not over 4,096, unless given. Memory grows with it. */
+  readonly contextLength?: number;
+  /** Where node-llama-cpp is looked for besides this package; the working directory unless given. */
+  readonly peers?: string;
+}
+
+/** Files that are worth a second thread. */
+const LARGE_FILE_BYTES = 64e6;
+const DEFAULT_CONTEXT = 4096;
+const SPARE_CONTEXT = 16;
+
+/** The part of node-llama-cpp 3 that is used here. */
+interface LlamaModule {
+  getLlama(options: object): Promise<Llama>;
+}
+interface Llama {
+  loadModel(options: object): Promise<LlamaModel>;
+  dispose(): Promise<void>;
+}
+interface LlamaModel {
+  readonly trainContextSize: number;
+  readonly fileInfo: { readonly metadata: { readonly tokenizer?: unknown } };
+  readonly tokens: {
+    readonly bos: number | null;
+    readonly eos: number | null;
+    readonly shouldPrependBosToken: boolean;
+  };
+  isEogToken(token: number): boolean;
+  tokenize(text: string, specialTokens: boolean): number[];
+  detokenize(tokens: readonly number[], specialTokens: boolean): string;
+  createContext(options: object): Promise<LlamaContext>;
+  dispose(): Promise<void>;
+}
+interface LlamaContext {
+  getSequence(): LlamaSequence;
+  dispose(): Promise<void>;
+}
+interface LlamaSequence {
+  readonly contextTokens: readonly number[];
+  clearHistory(): Promise<void>;
+  eraseContextTokenRanges(ranges: { start: number; end: number }[]): Promise<void>;
+  controlledEvaluate(input: unknown[]): Promise<(Evaluated | undefined)[]>;
+}
+interface Evaluated {
+  readonly next: { readonly logits: ReadonlyMap<number, number>; readonly totalLogitWeight: number };
+}
+
+/** Without these the sampler cuts the distribution before the weights are summed. */
+const UNCUT = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+
+/**
+ * GGUF models on llama.cpp, by the optional package node-llama-cpp: on the CPU, in float32 wherever the file allows (keys and
+ * values too), without flash attention, so that results differ from a reference by rounding only. Work runs on threads of
+ * llama.cpp; the event loop stays free.
+ */
+export function llamaEngine(options: LlamaOptions = {}): Engine {
+  const prepared = new PreparedQuestions();
+  const open = new Set<LlamaTokens>();
+  let llama: Promise<Llama> | undefined;
+  const start = async () => {
+    const { getLlama } = await importPeer<LlamaModule>('node-llama-cpp', options.peers);
+    // 0 lets every context have the threads that it asks for.
+    return getLlama({ gpu: false, build: 'never', maxThreads: 0, logLevel: 'error', progressLogs: false });
+  };
+  return {
+    name: 'llama',
+    async open(checkpoint) {
+      llama ??= start();
+      const model = await LlamaTokens.load(await llama, checkpoint, options);
+      open.add(model);
+      model.onClose = () => open.delete(model);
+      return new TokenSession(checkpoint, model, prepared);
+    },
+    async close() {
+      for (const model of open) await model.close();
+      const started = await llama?.catch(() => undefined);
+      llama = undefined;
+      await started?.dispose();
+    },
+  };
+}
+
+class LlamaTokens implements TokenModel {
+  readonly kind = 'causal';
+  readonly suffix = [];
+  readonly mask = undefined;
+  contextLength = 0;
+  tokenizer = '';
+  prefix: readonly number[] = [];
+  ends: ReadonlySet<number> = new Set();
+  onClose: () => void = () => undefined;
+
+  readonly #llama: Llama;
+  readonly #path: string;
+  readonly #options: LlamaOptions;
+  #model: LlamaModel | undefined;
+  #context: LlamaContext | undefined;
+  #sequence: LlamaSequence | undefined;
+
+  private constructor(llama: Llama, path: string, options: LlamaOptions) {
+    this.#llama = llama;
+    this.#path = path;
+    this.#options = options;
+  }
+
+  static async load(llama: Llama, path: string, options: LlamaOptions): Promise<LlamaTokens> {
+    const tokens = new LlamaTokens(llama, path, options);
+    await tokens.#load();
+    return tokens;
+  }
+
+  async reload(): Promise<void> {
+    await this.#unload();
+    await this.#load();
+  }
+
+  async close(): Promise<void> {
+    await this.#unload();
+    this.onClose();
+  }
+
+  async encode(texts: readonly string[]): Promise<number[][]> {
+    return texts.map((text) => [...this.#loaded().tokenize(text, false)]);
+  }
+
+  async decode(sequences: readonly (readonly number[])[]): Promise<string[]> {
+    return sequences.map((tokens) => this.#loaded().detokenize(tokens, true));
+  }
+
+  async score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]> {
+    const results: Scores[][] = [];
+    for (const request of requests) {
+      signal?.throwIfAborted();
+      results.push(await this.#run(request));
+    }
+    return results;
+  }
+
+  async #run({ tokens, reads, top }: ScoreRequest): Promise<Scores[]> {
+    const sequence = this.#sequence!;
+    const kept = await this.#keepCommon(sequence, tokens, Math.min(...reads.map(({ position }) => position)));
+    const input: unknown[] = tokens.slice(kept);
+    for (const { position, targets } of reads) {
+      // The greatest logit is always needed: the weights are relative to it.
+      const logits = { filter: { tokens: targets, includeTop: Math.max(1, top) } };
+      const generateNext = { logits, totalLogitWeight: true, options: UNCUT };
+      input[position - kept] = [tokens[position], { generateNext }];
+    }
+    const outputs = await sequence.controlledEvaluate(input);
+    return reads.map(({ position, targets }) => {
+      const evaluated = outputs[position - kept];
+      if (evaluated === undefined) throw new LowRankError('ERR_ENGINE', 'llama.cpp gave no logits for a token');
+      const { logits, totalLogitWeight } = evaluated.next;
+      const sorted = [...logits].sort(([a, x], [b, y]) => y - x || a - b);
+      const norm = sorted[0]![1] + Math.log(totalLogitWeight);
+      return {
+        logProbs: targets.map((token) => logits.get(token)! - norm),
+        top: sorted.slice(0, top).map(([token, logit]) => ({ token, logProb: logit - norm })),
+      };
+    });
+  }
+
+  /** Leaves in the sequence what the next tokens begin with as well: the choices of a question share their prompt. */
+  async #keepCommon(sequence: LlamaSequence, tokens: readonly number[], firstRead: number): Promise<number> {
+    const present = sequence.contextTokens;
+    let common = 0;
+    while (common < firstRead && common < present.length && present[common] === tokens[common]) common++;
+    // A prefix of a token or two is not worth the call.
+    if (common < 8) {
+      await sequence.clearHistory();
+      return 0;
+    }
+    if (common < present.length) await sequence.eraseContextTokenRanges([{ start: common, end: present.length }]);
+    // Some models cannot give up single tokens, and are then emptied.
+    return sequence.contextTokens.length === common ? common : sequence.clearHistory().then(() => 0);
+  }
+
+  async #load(): Promise<void> {
+    try {
+      const { size } = await stat(this.#path);
+      const model = await this.#llama.loadModel({ modelPath: this.#path, useMmap: true });
+      this.#model = model;
+      const threads = this.#options.threads ?? (size < LARGE_FILE_BYTES ? 1 : availableParallelism());
+      const length = Math.min(this.#options.contextLength ?? DEFAULT_CONTEXT, model.trainContextSize);
+      this.#context = await model.createContext({
+        // Of a full context node-llama-cpp drops the beginning, to have room for what may come.
+        contextSize: length + SPARE_CONTEXT,
+        batchSize: Math.min(length, 512),
+        threads: { ideal: threads, min: threads },
+        flashAttention: false,
+        experimentalKvCacheKeyType: 'F32',
+        experimentalKvCacheValueType: 'F32',
+      });
+      this.#sequence = this.#context.getSequence();
+      this.contextLength = length;
+      const { bos, eos, shouldPrependBosToken } = model.tokens;
+      this.prefix = shouldPrependBosToken && bos !== null ? [bos] : [];
+      this.ends = new Set(eos === null ? [] : [eos]);
+      this.tokenizer ||= fingerprint(model.fileInfo.metadata.tokenizer);
+    } catch (cause) {
+      await this.#unload();
+      throw new LowRankError('ERR_ENGINE', `${this.#path}: llama.cpp cannot load it: ${(cause as Error).message}`, {
+        hint: 'The engine llama takes GGUF files.',
+        cause,
+      });
+    }
+  }
+
+  async #unload(): Promise<void> {
+    const [context, model] = [this.#context, this.#model];
+    this.#sequence = undefined;
+    this.#context = undefined;
+    this.#model = undefined;
+    await context?.dispose();
+    await model?.dispose();
+  }
+
+  #loaded(): LlamaModel {
+    if (this.#model === undefined) throw new LowRankError('ERR_ARGUMENT', `${this.#path}: the session is closed`);
+    return this.#model;
+  }
+}
+
+/** What a file says of its tokenizer, as a short text. */
+function fingerprint(metadata: unknown): string {
+  const plain = JSON.stringify(metadata, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+  return createHash('sha256')
+    .update(plain ?? '')
+    .digest('hex');
+}

@@ -1,0 +1,47 @@
+/** What the engine `onnx` and its worker say to each other. */
+
+import type { ScoreRequest, Scores } from './engine.js';
+
+export interface WorkerStart {
+  readonly runtime: string;
+  readonly tokenizers: string;
+  /** The .onnx file. */
+  readonly model: string;
+  readonly tokenizer: string;
+  readonly tokenizerConfig: string | undefined;
+  readonly threads: number;
+}
+
+/** What the worker found out while loading. */
+export interface WorkerFacts {
+  readonly prefix: number[];
+  readonly suffix: number[];
+  readonly mask: { readonly token: number; readonly text: string } | undefined;
+  readonly end: number | undefined;
+}
+
+export type Task =
+  | { readonly kind: 'encode'; readonly texts: readonly string[] }
+  | { readonly kind: 'decode'; readonly sequences: readonly (readonly number[])[] }
+  | { readonly kind: 'score'; readonly requests: readonly ScoreRequest[] }
+  | { readonly kind: 'reload' }
+  | { readonly kind: 'close' };
+
+export interface Answers {
+  encode: number[][];
+  decode: string[];
+  score: Scores[][];
+  reload: undefined;
+  close: undefined;
+}
+
+export interface Message {
+  readonly number: number;
+  readonly task: Task;
+}
+
+export type Reply =
+  | { readonly ready: WorkerFacts }
+  | { readonly number: number; readonly answer: Answers[keyof Answers] }
+  | { readonly number: number; readonly failure: string }
+  | { readonly failure: string };

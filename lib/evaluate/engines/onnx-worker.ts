@@ -1,0 +1,231 @@
+/**
+ * The thread in which ONNX models run: a run of onnxruntime-node holds up its thread until it is done, and so does
+ * tokenising. Only what was asked for goes back, not the logits of a whole vocabulary.
+ */
+
+import { readFileSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { toFloat32 } from '../../tensor/convert.js';
+import type { ScoreRequest, Scores } from './engine.js';
+import { readLogits } from './logits.js';
+import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
+
+/** The parts of onnxruntime-node and @huggingface/tokenizers that are used here. */
+interface Runtime {
+  readonly InferenceSession: { create(path: string, options: object): Promise<Inference> };
+  readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => RuntimeTensor;
+}
+interface Inference {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata?: readonly InputMetadata[];
+  run(feeds: Record<string, RuntimeTensor>, fetches: readonly string[]): Promise<Record<string, RuntimeTensor>>;
+  release(): Promise<void>;
+}
+interface InputMetadata {
+  readonly name: string;
+  readonly type?: string;
+  readonly shape?: readonly (number | string)[];
+}
+interface RuntimeTensor {
+  readonly data: ArrayLike<number>;
+  readonly dims: readonly number[];
+  readonly type: string;
+}
+interface Tokenizer {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
+  decode(tokens: readonly number[], options: { skip_special_tokens: boolean }): string;
+  token_to_id(token: string): number | undefined;
+}
+
+/** Logits that a run may give at most: 64 MB of float32. */
+const MOST_LOGITS = 16 * 1024 * 1024;
+/** Sequences of one length that run together. */
+const MOST_SEQUENCES = 16;
+
+const start = workerData as WorkerStart;
+const port = parentPort!;
+let runtime: Runtime;
+let tokenizer: Tokenizer;
+let session: Inference;
+/** Known after the first run. */
+let vocabulary = 50_000;
+
+async function load(): Promise<void> {
+  session = await runtime.InferenceSession.create(start.model, {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: start.threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    // Threads that spin for work take the cores from whoever else has some.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+    logSeverityLevel: 3,
+  });
+}
+
+async function begin(): Promise<WorkerFacts> {
+  const module = async <T>(address: string) => {
+    const loaded = (await import(address)) as T & { default?: T };
+    return { ...loaded.default, ...loaded } as T;
+  };
+  runtime = await module<Runtime>(start.runtime);
+  const { Tokenizer } = await module<{ Tokenizer: new (json: unknown, config: unknown) => Tokenizer }>(
+    start.tokenizers,
+  );
+  const config = start.tokenizerConfig === undefined ? {} : readJson(start.tokenizerConfig);
+  tokenizer = new Tokenizer(readJson(start.tokenizer), config);
+  await load();
+  return { ...affixes(), ...specials(config) };
+}
+
+function readJson(path: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+}
+
+/** What the tokenizer puts around every text: seen by encoding one with and without it. */
+function affixes(): { prefix: number[]; suffix: number[] } {
+  const bare = tokenizer.encode('', { add_special_tokens: false }).ids;
+  const nothing = tokenizer.encode('', { add_special_tokens: true }).ids.filter((token) => !bare.includes(token));
+  // A text of one known token would do for all tokenizers, but there is none that all of them know; so the empty text, and
+  // of its marks those before the text are told from those after it by their usual names.
+  const closing = ['[SEP]', '</s>', '<|endoftext|>', '<eos>'].map((name) => tokenizer.token_to_id(name));
+  const split = nothing.findIndex((token, i) => i > 0 && closing.includes(token));
+  return split < 0
+    ? { prefix: nothing, suffix: [] }
+    : { prefix: nothing.slice(0, split), suffix: nothing.slice(split) };
+}
+
+function specials(config: Record<string, unknown>): Pick<WorkerFacts, 'mask' | 'end'> {
+  const text = (value: unknown): string | undefined =>
+    typeof value === 'string' ? value : ((value as { content?: string } | null | undefined)?.content ?? undefined);
+  const [maskText, endText] = [text(config.mask_token), text(config.eos_token)];
+  const mask = maskText === undefined ? undefined : tokenizer.token_to_id(maskText);
+  return {
+    mask: mask === undefined ? undefined : { token: mask, text: maskText! },
+    end: endText === undefined ? undefined : tokenizer.token_to_id(endText),
+  };
+}
+
+/** Requests of the same length run together: no padding, so nothing depends on what else is asked. */
+async function score(requests: readonly ScoreRequest[]): Promise<Scores[][]> {
+  const results: Scores[][] = new Array(requests.length);
+  const byLength = new Map<number, number[]>();
+  for (const [i, { tokens }] of requests.entries()) {
+    const same = byLength.get(tokens.length);
+    if (same === undefined) byLength.set(tokens.length, [i]);
+    else same.push(i);
+  }
+  for (const [length, indexes] of byLength) {
+    for (let at = 0; at < indexes.length; ) {
+      const most = Math.max(1, Math.min(MOST_SEQUENCES, Math.floor(MOST_LOGITS / (length * vocabulary))));
+      const batch = indexes.slice(at, at + most);
+      at += batch.length;
+      const logits = await run(batch.map((i) => requests[i]!.tokens));
+      const [, positions, size] = logits.dims as [number, number, number];
+      vocabulary = size;
+      const values = asFloats(logits);
+      batch.forEach((index, row) => {
+        const { reads, top } = requests[index]!;
+        results[index] = reads.map(({ position, targets }) => {
+          const begin = (row * positions + position) * size;
+          return readLogits(values.subarray(begin, begin + size), targets, top);
+        });
+      });
+    }
+  }
+  return results;
+}
+
+async function run(sequences: readonly (readonly number[])[]): Promise<RuntimeTensor> {
+  const feeds: Record<string, RuntimeTensor> = {};
+  for (const name of session.inputNames) feeds[name] = input(name, sequences);
+  const name = session.outputNames.find((output) => output === 'logits') ?? session.outputNames[0]!;
+  const { [name]: logits } = await session.run(feeds, [name]);
+  const [batch, length] = [sequences.length, sequences[0]!.length];
+  if (logits === undefined || logits.dims.length !== 3 || logits.dims[0] !== batch || logits.dims[1] !== length) {
+    const expected = `[${batch}, ${length}, vocabulary]`;
+    throw new Error(`the output ${name} has the shape [${logits?.dims}], expected ${expected}`);
+  }
+  return logits;
+}
+
+/** What the exports of Hugging Face models ask for, by name. */
+function input(name: string, sequences: readonly (readonly number[])[]): RuntimeTensor {
+  const [batch, length] = [sequences.length, sequences[0]!.length];
+  const integers = (of: (position: number, row: number) => number) =>
+    new runtime.Tensor(
+      'int64',
+      BigInt64Array.from({ length: batch * length }, (_, i) => BigInt(of(i % length, Math.floor(i / length)))),
+      [batch, length],
+    );
+  if (name === 'input_ids') return integers((position, row) => sequences[row]![position]!);
+  if (name === 'attention_mask') return integers(() => 1);
+  if (name === 'position_ids') return integers((position) => position);
+  if (name === 'token_type_ids') return integers(() => 0);
+  if (name === 'use_cache_branch') return new runtime.Tensor('bool', Uint8Array.of(0), [1]);
+  // 0 asks for all positions.
+  if (name === 'num_logits_to_keep') return new runtime.Tensor('int64', BigInt64Array.of(0n), []);
+  if (name.startsWith('past_key_values.')) return noPast(name, batch);
+  throw new Error(`the model wants an input ${JSON.stringify(name)}, which is not known here`);
+}
+
+/** Keys and values of no tokens: `[batch, heads, 0, size]`. */
+function noPast(name: string, batch: number): RuntimeTensor {
+  const { shape, type } = session.inputMetadata?.find((metadata) => metadata.name === name) ?? {};
+  if (shape?.length !== 4) throw new Error(`the input ${JSON.stringify(name)} has not four dimensions`);
+  const dims = shape.map((size, i) => (i === 0 ? batch : typeof size === 'number' ? size : 0));
+  return new runtime.Tensor(type ?? 'float32', type === 'float16' ? new Uint16Array(0) : new Float32Array(0), dims);
+}
+
+function asFloats({ data, type }: RuntimeTensor): Float32Array {
+  if (data instanceof Float32Array) return data;
+  if (type !== 'float16' || !(data instanceof Uint16Array)) {
+    if (type === 'float16') return Float32Array.from(data);
+    throw new Error(`the logits are ${type}, expected float32 or float16`);
+  }
+  return toFloat32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 'F16');
+}
+
+async function answer(task: Task): Promise<Answers[Task['kind']]> {
+  if (task.kind === 'encode') {
+    return task.texts.map((text) => tokenizer.encode(text, { add_special_tokens: false }).ids);
+  }
+  if (task.kind === 'decode') {
+    return task.sequences.map((tokens) =>
+      tokens.length === 0 ? '' : tokenizer.decode(tokens, { skip_special_tokens: false }),
+    );
+  }
+  if (task.kind === 'score') return score(task.requests);
+  await session.release();
+  if (task.kind === 'reload') await load();
+  else port.close();
+  return undefined;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+const reply = (message: Reply) => port.postMessage(message);
+
+begin().then(
+  (ready) => {
+    // One after the other: a session runs one batch at a time.
+    let last: Promise<unknown> = Promise.resolve();
+    port.on('message', ({ number, task }: Message) => {
+      last = last.then(async () => {
+        try {
+          const done = await answer(task);
+          reply({ number, answer: done });
+        } catch (error) {
+          reply({ number, failure: messageOf(error) });
+        }
+      });
+    });
+    reply({ ready });
+  },
+  (error) => {
+    reply({ failure: messageOf(error) });
+    port.close();
+  },
+);

@@ -1,0 +1,238 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { LowRankError } from '../../errors.js';
+import type { Engine, ScoreRequest, Scores, TokenModel } from './engine.js';
+import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
+import { findPeer } from './peers.js';
+import { PreparedQuestions } from './prepare.js';
+import { TokenSession } from './token-session.js';
+
+export interface OnnxOptions {
+  /** Of the evaluation; as many as there are cores unless given, and one for small files. */
+  readonly threads?: number;
+  /** The most tokens of a question; the model's own limit, but not over 4,096, unless given. */
+  readonly contextLength?: number;
+  /** Where onnxruntime-node and @huggingface/tokenizers are looked for besides this package; the working directory unless given. */
+  readonly peers?: string;
+}
+
+const LARGE_FILE_BYTES = 64e6;
+const DEFAULT_CONTEXT = 4096;
+
+/**
+ * ONNX models of transformers, causal ones and masked ones, by the optional packages onnxruntime-node and
+ * \@huggingface/tokenizers, on the CPU. A run of the runtime holds up its thread, so every model lives in a worker thread.
+ *
+ * A checkpoint is a folder as transformers.js has it (`onnx/model.onnx`, `tokenizer.json`, `config.json`), a folder with
+ * `model.onnx`, or an .onnx file with the others beside or above it.
+ */
+export function onnxEngine(options: OnnxOptions = {}): Engine {
+  const prepared = new PreparedQuestions();
+  const open = new Set<OnnxTokens>();
+  return {
+    name: 'onnx',
+    async open(checkpoint) {
+      const model = await OnnxTokens.load(checkpoint, options);
+      open.add(model);
+      model.onClose = () => open.delete(model);
+      return new TokenSession(checkpoint, model, prepared);
+    },
+    async close() {
+      for (const model of open) await model.close();
+    },
+  };
+}
+
+/** The files of a model. */
+interface Files {
+  readonly model: string;
+  readonly tokenizer: string;
+  readonly tokenizerConfig: string | undefined;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+async function findFiles(checkpoint: string): Promise<Files> {
+  const model = await findModel(resolve(checkpoint));
+  const folders = [dirname(model), dirname(dirname(model))];
+  const beside = (name: string) => folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+  const tokenizer = beside('tokenizer.json');
+  if (tokenizer === undefined) {
+    throw new LowRankError('ERR_ENGINE', `${model}: there is no tokenizer.json beside it or in the folder above`, {
+      hint: 'Export the tokenizer with the model.',
+    });
+  }
+  const tokenizerConfig = beside('tokenizer_config.json');
+  return {
+    model,
+    tokenizer,
+    tokenizerConfig,
+    config: { ...(await readJson(tokenizerConfig)), ...(await readJson(beside('config.json'))) },
+  };
+}
+
+async function findModel(path: string): Promise<string> {
+  let names: string[];
+  try {
+    if ((await stat(path)).isFile()) return path;
+    names = await readdir(path);
+  } catch (cause) {
+    throw new LowRankError('ERR_ENGINE', `${path}: cannot be opened`, { hint: 'Check the path.', cause });
+  }
+  for (const candidate of ['onnx/model.onnx', 'model.onnx']) {
+    if (existsSync(join(path, candidate))) return join(path, candidate);
+  }
+  const models = names.filter((name) => name.endsWith('.onnx'));
+  if (models.length === 1) return join(path, models[0]!);
+  throw new LowRankError('ERR_ENGINE', `${path}: has neither onnx/model.onnx nor model.onnx`, {
+    hint: 'Give the .onnx file itself.',
+  });
+}
+
+async function readJson(path: string | undefined): Promise<Record<string, unknown>> {
+  if (path === undefined) return {};
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+  } catch (cause) {
+    throw new LowRankError('ERR_ENGINE', `${path}: is no valid JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** The architecture that config.json names says what the model does; without one it continues texts. */
+function kindOf({ architectures }: Files['config']): TokenModel['kind'] {
+  return Array.isArray(architectures) && architectures.some((name) => /ForMaskedLM$/.test(String(name)))
+    ? 'masked'
+    : 'causal';
+}
+
+function contextOf(config: Files['config'], options: OnnxOptions): number {
+  const number = (name: string) => (typeof config[name] === 'number' ? (config[name] as number) : undefined);
+  const table = number('max_position_embeddings') ?? number('n_positions') ?? number('n_ctx');
+  // RoBERTa's positions begin at 2, since padding has the number 1.
+  const offset = /roberta|camembert|longformer/.test(String(config.model_type)) ? 2 : 0;
+  const own = table === undefined ? number('model_max_length') : table - offset;
+  return Math.min(options.contextLength ?? DEFAULT_CONTEXT, own ?? DEFAULT_CONTEXT);
+}
+
+class OnnxTokens implements TokenModel {
+  readonly kind: TokenModel['kind'];
+  readonly contextLength: number;
+  readonly tokenizer: string;
+  readonly prefix: readonly number[];
+  readonly suffix: readonly number[];
+  readonly mask: TokenModel['mask'];
+  readonly ends: ReadonlySet<number>;
+  onClose: () => void = () => undefined;
+
+  readonly #worker: OnnxWorker;
+
+  private constructor(worker: OnnxWorker, facts: WorkerFacts, files: Files, tokenizer: string, options: OnnxOptions) {
+    this.#worker = worker;
+    this.kind = kindOf(files.config);
+    this.contextLength = contextOf(files.config, options);
+    this.tokenizer = tokenizer;
+    this.prefix = facts.prefix;
+    this.suffix = facts.suffix;
+    this.mask = facts.mask;
+    this.ends = new Set(facts.end === undefined ? [] : [facts.end]);
+  }
+
+  static async load(checkpoint: string, options: OnnxOptions): Promise<OnnxTokens> {
+    const files = await findFiles(checkpoint);
+    const runtime = findPeer('onnxruntime-node', options.peers);
+    const tokenizers = findPeer('@huggingface/tokenizers', options.peers);
+    const { size } = await stat(files.model);
+    const data = await stat(`${files.model}_data`).catch(() => ({ size: 0 }));
+    const threads = options.threads ?? (size + data.size < LARGE_FILE_BYTES ? 1 : availableParallelism());
+    const { model, tokenizer, tokenizerConfig } = files;
+    const worker = new OnnxWorker({ runtime, tokenizers, model, tokenizer, tokenizerConfig, threads });
+    const facts = await worker.ready;
+    const digest = createHash('sha256').update(await readFile(tokenizer));
+    return new OnnxTokens(worker, facts, files, digest.digest('hex'), options);
+  }
+
+  encode(texts: readonly string[]): Promise<number[][]> {
+    return this.#worker.ask({ kind: 'encode', texts });
+  }
+
+  decode(sequences: readonly (readonly number[])[]): Promise<string[]> {
+    return this.#worker.ask({ kind: 'decode', sequences });
+  }
+
+  async score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]> {
+    signal?.throwIfAborted();
+    return this.#worker.ask({ kind: 'score', requests });
+  }
+
+  async reload(): Promise<void> {
+    await this.#worker.ask({ kind: 'reload' });
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.close();
+    this.onClose();
+  }
+}
+
+/** The worker, as questions and answers. */
+class OnnxWorker {
+  readonly ready: Promise<WorkerFacts>;
+  readonly #worker: Worker;
+  readonly #model: string;
+  readonly #waiting = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>();
+  #number = 0;
+  #ended: Error | undefined;
+
+  constructor(start: WorkerStart) {
+    this.#model = start.model;
+    this.#worker = new Worker(new URL('./onnx-worker.js', import.meta.url), { workerData: start });
+    this.ready = new Promise((resolve, reject) => {
+      this.#worker.on('message', (reply: Reply) => {
+        if ('ready' in reply) resolve(reply.ready);
+        else if (!('number' in reply)) reject(this.#failure(reply.failure));
+        else this.#settle(reply);
+      });
+      const end = (error: Error) => {
+        this.#ended = error;
+        reject(error);
+        for (const { reject } of this.#waiting.values()) reject(error);
+        this.#waiting.clear();
+      };
+      this.#worker.on('error', (error) => end(this.#failure(error.message)));
+      this.#worker.on('exit', () => end(this.#failure('the worker has ended')));
+    });
+    // Whoever waits for it is told; nobody may be waiting when the worker ends.
+    this.ready.catch(() => undefined);
+  }
+
+  ask<K extends Task['kind']>(task: Task & { kind: K }): Promise<Answers[K]> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    const number = this.#number++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(number, { resolve: resolve as (answer: never) => void, reject });
+      this.#worker.postMessage({ number, task } satisfies Message);
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    const ended = new Promise((resolve) => this.#worker.once('exit', resolve));
+    // The runtime is released in its own thread, which then ends by itself.
+    await this.ask({ kind: 'close' }).catch(() => undefined);
+    await ended;
+  }
+
+  #settle(reply: Exclude<Reply, { ready: WorkerFacts }> & { number: number }): void {
+    const waiting = this.#waiting.get(reply.number);
+    this.#waiting.delete(reply.number);
+    if ('failure' in reply) waiting?.reject(this.#failure(reply.failure));
+    else waiting?.resolve(reply.answer as never);
+  }
+
+  #failure(message: string): LowRankError {
+    return new LowRankError('ERR_ENGINE', `${this.#model}: onnxruntime: ${message}`);
+  }
+}

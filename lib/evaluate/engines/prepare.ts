@@ -1,0 +1,213 @@
+import { LowRankError } from '../../errors.js';
+import { MASK } from '../questions/prompts.js';
+import type { Question } from '../questions/question.js';
+import type { Read, ScoreRequest, TokenModel } from './engine.js';
+
+/** A question as requests, and where in their results the log-probabilities of its continuations stand. */
+export interface Prepared {
+  readonly requests: readonly ScoreRequest[];
+  /** For each choice, or the one answer, or the text: all its tokens' places, in order. */
+  readonly continuations: readonly (readonly Spot[])[];
+  /** The read that tells the likeliest tokens after the prompt; none for a text. */
+  readonly first: { readonly request: number; readonly read: number } | undefined;
+  /** Tokens to generate from. */
+  readonly prompt: readonly number[];
+}
+
+/** Where a token's log-probability stands. */
+export interface Spot {
+  readonly request: number;
+  readonly read: number;
+  readonly target: number;
+  readonly token: number;
+}
+
+/** Tokens made once for a question are kept as long as the question is, for each tokenizer and number of likeliest tokens. */
+export class PreparedQuestions {
+  readonly #kept = new WeakMap<Question, Map<string, Prepared>>();
+
+  async prepare(model: TokenModel, questions: readonly Question[], top: number): Promise<Prepared[]> {
+    const key = `${model.kind} ${model.contextLength} ${top} ${model.tokenizer}`;
+    const missing = questions.filter((question) => !this.#kept.get(question)?.has(key));
+    const made = await prepareQuestions(model, missing, top);
+    missing.forEach((question, i) => {
+      const kept = this.#kept.get(question) ?? new Map<string, Prepared>();
+      this.#kept.set(question, kept.set(key, made[i]!));
+    });
+    return questions.map((question) => this.#kept.get(question)!.get(key)!);
+  }
+}
+
+async function prepareQuestions(
+  model: TokenModel,
+  questions: readonly Question[],
+  top: number,
+): Promise<readonly Prepared[]> {
+  if (model.kind === 'masked') {
+    const prepared: Prepared[] = [];
+    for (const question of questions) prepared.push(await prepareMasked(model, question, top));
+    return prepared;
+  }
+  // One call for all texts: the tokenizer may live in another thread.
+  const texts = questions.flatMap((question) => [
+    question.prompt,
+    ...continuationsOf(question).map((text) => join(question.prompt, text)),
+  ]);
+  const encoded = await model.encode(texts);
+  let at = 0;
+  return questions.map((question) => {
+    const prompt = encoded[at++]!;
+    if (question.kind === 'text') return prepareText(model, prompt, question);
+    const joined = continuationsOf(question).map(() => encoded[at++]!);
+    return prepareContinuations(model, prompt, joined, question, top);
+  });
+}
+
+/** What may follow the prompt; nothing for a text. */
+export function continuationsOf({ choices, answer, kind }: Question): readonly string[] {
+  if (kind === 'text') return [];
+  return kind === 'choice' ? choices! : [answer!];
+}
+
+/** A continuation is parted from its prompt by a space, unless one of them brings white space along. */
+export function join(prompt: string, continuation: string): string {
+  return /\s$/.test(prompt) || /^\s/.test(continuation) || prompt === ''
+    ? prompt + continuation
+    : `${prompt} ${continuation}`;
+}
+
+/**
+ * Prompt and continuation are tokenised together, since a tokenizer may join what meets. What both encodings begin with is
+ * the context; the rest of the joined one is what is scored, at least one token.
+ */
+function prepareContinuations(
+  model: TokenModel,
+  prompt: readonly number[],
+  joined: readonly (readonly number[])[],
+  question: Question,
+  top: number,
+): Prepared {
+  const requests: { tokens: number[]; reads: { position: number; targets: number[] }[]; top: number }[] = [];
+  const continuations: Spot[][] = [];
+  // Choices that share their context and are one token long share a request, and every first token shares its read.
+  const byContext = new Map<string, number>();
+  for (const tokens of joined) {
+    let shared = 0;
+    while (shared < prompt.length && shared < tokens.length - 1 && prompt[shared] === tokens[shared]) shared++;
+    const context = [...model.prefix, ...tokens.slice(0, shared)];
+    const scored = tokens.slice(shared);
+    if (context.length === 0) {
+      throw new LowRankError(
+        'ERR_DATASET',
+        `question ${question.id}: the prompt has no token, so nothing can follow it`,
+      );
+    }
+    const sequence = [...context, ...scored.slice(0, -1)];
+    if (sequence.length > model.contextLength) throw tooLong(question, sequence.length, model.contextLength);
+    const key = scored.length === 1 ? context.join() : `${sequence.join()} ${requests.length}`;
+    let index = byContext.get(key);
+    if (index === undefined) {
+      index = requests.length;
+      byContext.set(key, index);
+      const reads = scored.map((_, i) => ({ position: context.length - 1 + i, targets: [] as number[] }));
+      requests.push({ tokens: sequence, reads, top: 0 });
+    }
+    const request = index;
+    continuations.push(
+      scored.map((token, read) => {
+        const { targets } = requests[request]!.reads[read]!;
+        if (!targets.includes(token)) targets.push(token);
+        return { request, read, target: targets.indexOf(token), token };
+      }),
+    );
+  }
+  // The greedy reply is compared with a whole answer, so each of its tokens' rivals are wanted.
+  for (const request of requests) request.top = Math.max(1, top);
+  return { requests, continuations, first: { request: 0, read: 0 }, prompt: [...model.prefix, ...prompt] };
+}
+
+/**
+ * A text of more tokens than the model takes is run in windows that overlap by half, each token scored once with at least
+ * half a window before it (but for the first window); the first token of a text that gets no prefix has no
+ * probability.
+ */
+function prepareText(model: TokenModel, text: readonly number[], question: Question): Prepared {
+  const tokens = [...model.prefix, ...text];
+  const window = model.contextLength;
+  const stride = Math.max(1, Math.floor(window / 2));
+  const requests: ScoreRequest[] = [];
+  const spots: Spot[] = [];
+  // The token that is predicted next; the first one of the sequence is given.
+  let next = Math.max(1, model.prefix.length);
+  if (tokens.length <= next) {
+    throw new LowRankError('ERR_DATASET', `question ${question.id}: a text needs at least two tokens`);
+  }
+  while (next < tokens.length) {
+    const begin = requests.length === 0 ? 0 : next - stride;
+    const end = Math.min(begin + window, tokens.length - 1);
+    const reads: Read[] = [];
+    for (let position = next - 1; position < end; position++) {
+      const token = tokens[position + 1]!;
+      spots.push({ request: requests.length, read: reads.length, target: 0, token });
+      reads.push({ position: position - begin, targets: [token] });
+    }
+    requests.push({ tokens: tokens.slice(begin, end), reads, top: 0 });
+    next = end + 1;
+  }
+  return { requests, continuations: [spots], first: undefined, prompt: [] };
+}
+
+/** As LASER: the answer's tokens are masked all at once, and each is read in its own place. */
+async function prepareMasked(model: TokenModel, question: Question, top: number): Promise<Prepared> {
+  const { mask } = model;
+  if (mask === undefined) {
+    throw new LowRankError('ERR_UNSUPPORTED', 'the tokenizer of this masked model names no mask token');
+  }
+  if (question.kind === 'text') {
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      'perplexity needs a model that continues a text, and this one fills in masks',
+    );
+  }
+  const place = question.prompt.indexOf(MASK);
+  const before = place < 0 ? question.prompt : question.prompt.slice(0, place);
+  const after = place < 0 ? '' : question.prompt.slice(place + MASK.length);
+  const texts = continuationsOf(question);
+  const requests: ScoreRequest[] = [];
+  const byLength = new Map<number, number>();
+  const continuations: Spot[][] = [];
+  const answers = await model.encode(texts.map((text) => join(before, text).slice(before.trimEnd().length)));
+  for (const tokens of answers) {
+    let index = byLength.get(tokens.length);
+    if (index === undefined) {
+      const masks = Array.from({ length: tokens.length }, () => mask.text).join(' ');
+      const [inner] = (await model.encode([join(before, masks) + after])) as [number[]];
+      const sequence = [...model.prefix, ...inner, ...model.suffix];
+      if (sequence.length > model.contextLength) throw tooLong(question, sequence.length, model.contextLength);
+      const positions = sequence.flatMap((token, i) => (token === mask.token ? [i] : []));
+      if (positions.length !== tokens.length) {
+        const message = `question ${question.id}: expected ${tokens.length} masks, got ${positions.length}`;
+        throw new LowRankError('ERR_DATASET', message, { hint: `One ${MASK} stands for the whole answer.` });
+      }
+      index = requests.length;
+      byLength.set(tokens.length, index);
+      const reads = positions.map((position) => ({ position, targets: [] as number[] }));
+      requests.push({ tokens: sequence, reads, top: Math.max(1, top) });
+    }
+    const request = index;
+    continuations.push(
+      tokens.map((token, read) => {
+        const targets = requests[request]!.reads[read]!.targets as number[];
+        if (!targets.includes(token)) targets.push(token);
+        return { request, read, target: targets.indexOf(token), token };
+      }),
+    );
+  }
+  return { requests, continuations, first: { request: 0, read: 0 }, prompt: [] };
+}
+
+function tooLong({ id }: Question, tokens: number, most: number): LowRankError {
+  return new LowRankError('ERR_DATASET', `question ${id} has ${tokens} tokens, and the model takes ${most}`, {
+    hint: 'Use a model with a longer context, or leave out long questions.',
+  });
+}

@@ -1,0 +1,136 @@
+import type { Question } from '../questions/question.js';
+import type { ExampleResult, LikelyToken } from '../result.js';
+import type { AskOptions, ScoreRequest, Scores, Session, TokenModel } from './engine.js';
+import { type Findings, judge } from './judge.js';
+import type { Prepared, PreparedQuestions, Spot } from './prepare.js';
+
+/** Questions that go to the model together: enough to fill its batches, few enough to hear of progress. */
+const AT_ONCE = 32;
+
+/** A session over any model that takes tokens. */
+export class TokenSession implements Session {
+  readonly checkpoint: string;
+  readonly model: TokenModel;
+  readonly #prepared: PreparedQuestions;
+  /** The texts of tokens that were told before. */
+  readonly #texts = new Map<number, string>();
+
+  /** @param prepared shared between the sessions of an engine, so that candidates of a search tokenise once */
+  constructor(checkpoint: string, model: TokenModel, prepared: PreparedQuestions) {
+    this.checkpoint = checkpoint;
+    this.model = model;
+    this.#prepared = prepared;
+  }
+
+  async *ask(
+    questions: readonly Question[],
+    { generate = 0, top = 10, compat, signal }: AskOptions = {},
+  ): AsyncGenerator<ExampleResult, void, undefined> {
+    for (let begin = 0; begin < questions.length; begin += AT_ONCE) {
+      signal?.throwIfAborted();
+      const part = questions.slice(begin, begin + AT_ONCE);
+      const prepared = await this.#prepared.prepare(this.model, part, top);
+      const scores = await this.model.score(
+        prepared.flatMap(({ requests }) => requests),
+        signal,
+      );
+      const own = divide(
+        scores,
+        prepared.map(({ requests }) => requests.length),
+      );
+      await this.#learnTexts(prepared, own);
+      for (const [i, question] of part.entries()) {
+        signal?.throwIfAborted();
+        const found = this.#read(question, prepared[i]!, own[i]!, top);
+        const generation =
+          generate > 0 && question.kind === 'answer'
+            ? { generation: await this.#generate(prepared[i]!, own[i]!, generate, signal) }
+            : {};
+        yield judge(question, { ...found, ...generation, masked: this.model.kind === 'masked' }, compat);
+      }
+    }
+  }
+
+  reload(): Promise<void> {
+    return this.model.reload();
+  }
+
+  close(): Promise<void> {
+    return this.model.close();
+  }
+
+  #read(question: Question, { continuations, first }: Prepared, scores: readonly Scores[][], top: number): Findings {
+    const at = ({ request, read }: Pick<Spot, 'request' | 'read'>) => scores[request]![read]!;
+    const sums = continuations.map((spots) => spots.reduce((sum, spot) => sum + at(spot).logProbs[spot.target]!, 0));
+    const right = question.kind === 'choice' ? question.label! : 0;
+    const spots = continuations[right]!;
+    const likely = first === undefined ? undefined : at(first).top.slice(0, top);
+    // Choices of several lengths stand in requests of their own, but they all begin after the same prompt.
+    const begin = spots[0]!;
+    const rank =
+      likely === undefined
+        ? -1
+        : at(begin)
+            .top.slice(0, top)
+            .findIndex(({ token }) => token === begin.token);
+    return {
+      answerLogProb: sums[right]!,
+      answerTokens: spots.length,
+      ...(question.kind === 'choice' ? { choiceLogProbs: sums } : {}),
+      ...(likely === undefined || top === 0 ? {} : { top: this.#tell(likely) }),
+      ...(rank < 0 ? {} : { rank }),
+      ...(question.kind === 'answer' ? { greedy: spots.every((spot) => at(spot).top[0]!.token === spot.token) } : {}),
+    };
+  }
+
+  #tell(likely: Scores['top']): LikelyToken[] {
+    return likely.map(({ token, logProb }) => ({ text: this.#texts.get(token)!, logProb }));
+  }
+
+  /** A token's text is asked for once. */
+  async #learnTexts(prepared: readonly Prepared[], scores: readonly Scores[][][]): Promise<void> {
+    const unknown = new Set<number>();
+    prepared.forEach(({ first }, i) => {
+      if (first === undefined) return;
+      for (const { token } of scores[i]![first.request]![first.read]!.top) {
+        if (!this.#texts.has(token)) unknown.add(token);
+      }
+    });
+    const tokens = [...unknown];
+    const texts = await this.model.decode(tokens.map((token) => [token]));
+    for (const [i, token] of tokens.entries()) this.#texts.set(token, texts[i]!);
+  }
+
+  /** Greedy. A masked model says what it puts into the masks of the answer. */
+  async #generate(
+    { prompt, continuations }: Prepared,
+    scores: readonly Scores[][],
+    most: number,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const { model } = this;
+    const said: number[] = [];
+    if (model.kind === 'masked') {
+      for (const { request, read } of continuations[0]!) said.push(scores[request]![read]!.top[0]!.token);
+    } else {
+      while (said.length < most && prompt.length + said.length <= model.contextLength) {
+        const tokens = [...prompt, ...said];
+        const request: ScoreRequest = { tokens, reads: [{ position: tokens.length - 1, targets: [] }], top: 1 };
+        const [[{ top }]] = (await model.score([request], signal)) as [[Scores]];
+        const { token } = top[0]!;
+        if (model.ends.has(token)) break;
+        said.push(token);
+      }
+    }
+    return (await model.decode([said]))[0]!;
+  }
+}
+
+/** Parts of the given lengths, one after the other. */
+function divide<T>(items: readonly T[], lengths: readonly number[]): T[][] {
+  let end = 0;
+  return lengths.map((length) => {
+    end += length;
+    return items.slice(end - length, end);
+  });
+}

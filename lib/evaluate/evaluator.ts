@@ -1,0 +1,169 @@
+import { ArgumentError } from '../errors.js';
+import type { AskOptions, Engine, Session } from './engines/engine.js';
+import type { BootstrapOptions } from './metrics/bootstrap.js';
+import type { Compat } from './metrics/compat.js';
+import { laserSummary } from './metrics/laser.js';
+import { type Metric, type Summary, summarise } from './metrics/summary.js';
+import type { Question } from './questions/question.js';
+import type { ExampleResult } from './result.js';
+
+/** How far an evaluation is. */
+export interface EvaluateProgress {
+  /** Questions answered, and in all. */
+  readonly done: number;
+  readonly total: number;
+  /** Share of the answers so far that are correct; undefined where that cannot be said. */
+  readonly accuracy: number | undefined;
+  /** Since the evaluation began. */
+  readonly seconds: number;
+  readonly remainingSeconds: number | undefined;
+}
+
+export interface EvaluateOptions extends AskOptions {
+  /** What to summarise; all that the results tell unless given. */
+  readonly metrics?: readonly Metric[];
+  /** At most so many questions, the first ones. */
+  readonly limit?: number;
+  /** How intervals are drawn. */
+  readonly bootstrap?: Omit<BootstrapOptions, 'signal'>;
+  readonly onProgress?: (progress: EvaluateProgress) => void;
+  /**
+   * Told every result as it comes, with all before it; `false` ends the evaluation there, and what was answered is
+   * summarised. So a search gives up a hopeless candidate.
+   */
+  readonly onResult?: (result: ExampleResult, all: readonly ExampleResult[]) => unknown;
+}
+
+/** What a model made of a set of questions. */
+export interface Evaluation {
+  readonly checkpoint: string;
+  readonly engine: Engine['name'];
+  readonly results: readonly ExampleResult[];
+  readonly summary: Summary;
+  /** LASER's own dictionary; undefined unless `compat` asked for it. */
+  readonly laser: Readonly<Record<string, number | null>> | undefined;
+  /** Numbers that a program printed for the whole set. */
+  readonly reported: Readonly<Record<string, number>> | undefined;
+  readonly compat: Compat | undefined;
+  /** Whether `onResult` ended it before the last question. */
+  readonly stopped: boolean;
+  readonly seconds: number;
+}
+
+/**
+ * Asks models questions on one engine. What the engine starts (a runtime, the tokens of questions) serves all checkpoints that
+ * the evaluator is given, so many candidates on the same questions cost little more than their answers. Close it after use.
+ *
+ * ```ts
+ * const evaluator = new Evaluator(llamaEngine());
+ * const { questions } = await loadQuestions('fever.jsonl');
+ * const { summary, results } = await evaluator.evaluate('model.gguf', splitQuestions(questions, 'validation'));
+ * await evaluator.close();
+ * ```
+ */
+export class Evaluator {
+  readonly engine: Engine;
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  /**
+   * Loads a checkpoint, asks it, and unloads it. An open session is asked as it is, and stays open: change its files,
+   * `reload()` it and ask again.
+   *
+   * @throws {@link LowRankError} `ERR_PEER`, `ERR_ENGINE`, `ERR_DATASET` for a question that does not fit the model; the
+   * signal's reason when it aborts.
+   */
+  async evaluate(
+    checkpoint: string | Session,
+    questions: readonly Question[],
+    options: EvaluateOptions = {},
+  ): Promise<Evaluation> {
+    checkLimit(options.limit);
+    options.signal?.throwIfAborted();
+    if (typeof checkpoint !== 'string') return this.#ask(checkpoint, questions, options);
+    const session = await this.engine.open(checkpoint);
+    try {
+      return await this.#ask(session, questions, options);
+    } finally {
+      await session.close();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.engine.close();
+  }
+
+  async #ask(session: Session, all: readonly Question[], options: EvaluateOptions): Promise<Evaluation> {
+    const { metrics, limit, bootstrap, onProgress, onResult, ...ask } = options;
+    const questions = limit === undefined ? all : all.slice(0, limit);
+    const progress = new Progress(questions.length, onProgress);
+    const results: ExampleResult[] = [];
+    let stopped = false;
+    progress.tell();
+    for await (const result of session.ask(questions, ask)) {
+      results.push(result);
+      progress.count(result);
+      if (onResult?.(result, results) === false && results.length < questions.length) {
+        stopped = true;
+        break;
+      }
+    }
+    ask.signal?.throwIfAborted();
+    return {
+      checkpoint: session.checkpoint,
+      engine: this.engine.name,
+      results,
+      summary: await summarise(results, { ...bootstrap, metrics, signal: ask.signal }),
+      laser: ask.compat === 'laser' ? laserSummary(results) : undefined,
+      reported: session.reported,
+      compat: ask.compat,
+      stopped,
+      seconds: progress.seconds,
+    };
+  }
+}
+
+function checkLimit(limit: number | undefined): void {
+  if (limit !== undefined && !(Number.isInteger(limit) && limit > 0)) {
+    throw new ArgumentError('limit', 'a whole number of at least 1', limit);
+  }
+}
+
+/** Counts answers, and tells the caller. */
+class Progress {
+  readonly #total: number;
+  readonly #onProgress: ((progress: EvaluateProgress) => void) | undefined;
+  readonly #started = performance.now();
+  #done = 0;
+  #judged = 0;
+  #correct = 0;
+
+  constructor(total: number, onProgress: ((progress: EvaluateProgress) => void) | undefined) {
+    this.#total = total;
+    this.#onProgress = onProgress;
+  }
+
+  get seconds(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
+
+  count({ correct }: ExampleResult): void {
+    this.#done++;
+    if (correct !== undefined) this.#judged++;
+    if (correct) this.#correct++;
+    this.tell();
+  }
+
+  tell(): void {
+    const { seconds } = this;
+    this.#onProgress?.({
+      done: this.#done,
+      total: this.#total,
+      accuracy: this.#judged === 0 ? undefined : this.#correct / this.#judged,
+      seconds,
+      remainingSeconds: this.#done === 0 ? undefined : (seconds * (this.#total - this.#done)) / this.#done,
+    });
+  }
+}

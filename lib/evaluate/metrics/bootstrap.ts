@@ -1,0 +1,56 @@
+import { setImmediate } from 'node:timers/promises';
+import { randomNumbers } from '../random.js';
+
+export interface BootstrapOptions {
+  /** Of the draws; 0 unless given. The same seed gives the same interval. */
+  readonly seed?: number;
+  /** How many times examples are drawn anew; 1,000 unless given. */
+  readonly resamples?: number;
+  /** Share of the results that the interval covers; 0.95 unless given. */
+  readonly level?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Between two of these the event loop gets its turn. */
+const DRAWS_AT_ONCE = 1_000_000;
+
+/**
+ * Draws as many examples as there are, with replacement, again and again (Efron 1979), and calls `statistic` with how often each was
+ * drawn. The counts are the same array every time.
+ */
+export async function bootstrap<T>(
+  count: number,
+  statistic: (drawn: Uint32Array) => T,
+  { seed = 0, resamples = 1000, signal }: BootstrapOptions = {},
+): Promise<T[]> {
+  const random = randomNumbers(seed);
+  const drawn = new Uint32Array(count);
+  const results: T[] = [];
+  let sinceTurn = 0;
+  for (let resample = 0; resample < resamples; resample++) {
+    drawn.fill(0);
+    for (let i = 0; i < count; i++) drawn[Math.floor(random() * count)]!++;
+    results.push(statistic(drawn));
+    sinceTurn += count;
+    if (sinceTurn >= DRAWS_AT_ONCE) {
+      sinceTurn = 0;
+      await setImmediate();
+      signal?.throwIfAborted();
+    }
+  }
+  return results;
+}
+
+/** The middle `level` of the values, as the percentile interval has it. NaN where there is nothing. */
+export function interval(values: readonly number[], level = 0.95): { low: number; high: number } {
+  const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
+  const quantile = (share: number) => {
+    const position = share * (sorted.length - 1);
+    const below = Math.floor(position);
+    const [a, b] = [sorted[below], sorted[Math.min(below + 1, sorted.length - 1)]];
+    if (a === undefined || b === undefined) return Number.NaN;
+    // Equal neighbours may both be infinite, and their difference is then no number.
+    return a === b ? a : a + (position - below) * (b - a);
+  };
+  return { low: quantile((1 - level) / 2), high: quantile((1 + level) / 2) };
+}

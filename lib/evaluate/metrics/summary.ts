@@ -1,0 +1,221 @@
+import { ArgumentError } from '../../errors.js';
+import type { ExampleResult } from '../result.js';
+import { type BootstrapOptions, bootstrap, interval } from './bootstrap.js';
+
+export const METRICS = [
+  'accuracy',
+  'top1',
+  'top5',
+  'top10',
+  'choiceLogProb',
+  'meanLogProb',
+  'logLoss',
+  'perplexity',
+  'f1',
+  'exactMatch',
+] as const;
+
+/**
+ * - `accuracy`: share of correct answers.
+ * - `top1`, `top5`, `top10`: share of answers whose first token is among the likeliest 1, 5, 10.
+ * - `choiceLogProb`: mean log-probability of the right choice among the choices alone.
+ * - `meanLogProb`: mean over examples of the answer's log-probability per token; `logLoss` is its negative.
+ * - `perplexity`: exp of the negative log-probability of all answers' tokens, per token.
+ * - `f1`, `exactMatch`: of generated texts, means over examples.
+ *
+ * Shares are from 0 to 1, logarithms natural.
+ */
+export type Metric = (typeof METRICS)[number];
+
+/** Metrics of which less is better. */
+export const LESS_IS_BETTER: ReadonlySet<Metric> = new Set(['logLoss', 'perplexity']);
+
+/** A measured value, and the bootstrap's interval around it. */
+export interface Estimate {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+  /** How many examples it comes from. */
+  readonly examples: number;
+}
+
+export type Summary = Partial<Record<Metric, Estimate>>;
+
+/** What an example adds to a metric: the metric is the sum of the tops over the sum of the bottoms, `finish`ed. */
+interface Share {
+  readonly top: number;
+  readonly bottom: number;
+}
+
+interface Definition {
+  /** Undefined where the example says nothing about the metric. */
+  readonly of: (result: ExampleResult) => Share | undefined;
+  readonly finish?: (mean: number) => number;
+}
+
+const mean = (value: number | boolean | undefined): Share | undefined =>
+  value === undefined ? undefined : { top: Number(value), bottom: 1 };
+
+const perToken = ({ answerLogProb, answerTokens }: ExampleResult) =>
+  answerLogProb === undefined || answerTokens === undefined ? undefined : answerLogProb / Math.max(1, answerTokens);
+
+const topHit = (k: number): Definition => ({
+  of: ({ top, rank, answer }) =>
+    top === undefined || answer === undefined || top.length < k ? undefined : mean(rank !== undefined && rank < k),
+});
+
+const DEFINITIONS: Readonly<Record<Metric, Definition>> = {
+  accuracy: { of: ({ correct }) => mean(correct) },
+  top1: topHit(1),
+  top5: topHit(5),
+  top10: topHit(10),
+  choiceLogProb: {
+    of: ({ choiceLogProbs, answerLogProb }) =>
+      mean(
+        choiceLogProbs === undefined || answerLogProb === undefined
+          ? undefined
+          : answerLogProb - logSumExp(choiceLogProbs),
+      ),
+  },
+  meanLogProb: { of: (result) => mean(perToken(result)) },
+  logLoss: { of: (result) => mean(perToken(result)), finish: (value) => -value },
+  perplexity: {
+    of: ({ answerLogProb, answerTokens }) =>
+      answerLogProb === undefined || answerTokens === undefined
+        ? undefined
+        : { top: answerLogProb, bottom: answerTokens },
+    finish: (value) => Math.exp(-value),
+  },
+  f1: { of: ({ f1 }) => mean(f1) },
+  exactMatch: { of: ({ exactMatch }) => mean(exactMatch) },
+};
+
+/** log(sum(exp(values))), also where exp would overflow or vanish. */
+export function logSumExp(values: readonly number[]): number {
+  const most = Math.max(...values);
+  if (!Number.isFinite(most)) return most;
+  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
+}
+
+/** A metric's sums over examples, in columns, so that draws cost little. */
+class Column {
+  readonly metric: Metric;
+  readonly examples: number;
+  readonly #top: Float64Array;
+  readonly #bottom: Float64Array;
+
+  constructor(metric: Metric, results: readonly ExampleResult[]) {
+    this.metric = metric;
+    this.#top = new Float64Array(results.length);
+    this.#bottom = new Float64Array(results.length);
+    let examples = 0;
+    results.forEach((result, i) => {
+      const share = DEFINITIONS[metric].of(result);
+      if (share === undefined) return;
+      this.#top[i] = share.top;
+      this.#bottom[i] = share.bottom;
+      examples++;
+    });
+    this.examples = examples;
+  }
+
+  /** NaN where no example that says something was drawn. */
+  value(drawn?: Uint32Array): number {
+    let top = 0;
+    let bottom = 0;
+    for (let i = 0; i < this.#top.length; i++) {
+      const times = drawn === undefined ? 1 : drawn[i]!;
+      // An answer of probability 0 has an infinite logarithm, and 0 times that is no number.
+      if (times === 0 || this.#bottom[i] === 0) continue;
+      top += times * this.#top[i]!;
+      bottom += times * this.#bottom[i]!;
+    }
+    return bottom === 0 ? Number.NaN : (DEFINITIONS[this.metric].finish ?? Number)(top / bottom);
+  }
+}
+
+/** One metric of some results, without an interval: quick enough to ask after every example. Undefined where none tells. */
+export function measure(results: readonly ExampleResult[], metric: Metric): number | undefined {
+  const value = new Column(checked(metric), results).value();
+  return Number.isNaN(value) ? undefined : value;
+}
+
+/**
+ * The metrics of some results with bootstrap intervals; those about which the results say nothing are left out.
+ *
+ * @param metrics all unless given
+ */
+export async function summarise(
+  results: readonly ExampleResult[],
+  options: BootstrapOptions & { readonly metrics?: readonly Metric[] } = {},
+): Promise<Summary> {
+  const columns = (options.metrics ?? METRICS)
+    .map((metric) => new Column(checked(metric), results))
+    .filter((column) => column.examples > 0);
+  const draws = await bootstrap(results.length, (drawn) => columns.map((column) => column.value(drawn)), options);
+  return Object.fromEntries(
+    columns.map((column, i) => {
+      const { low, high } = interval(
+        draws.map((values) => values[i]!),
+        options.level,
+      );
+      return [column.metric, { value: column.value(), low, high, examples: column.examples }];
+    }),
+  );
+}
+
+/** How much better one model does than another on the same questions. */
+export interface Comparison {
+  readonly metric: Metric;
+  /** Value of `after` minus value of `before`. */
+  readonly difference: number;
+  readonly low: number;
+  readonly high: number;
+  /** Questions that both answered. */
+  readonly pairs: number;
+  /** Share of the draws in which `after` is better. */
+  readonly better: number;
+}
+
+/**
+ * The difference of a metric between two evaluations, with an interval of paired draws: a question that is drawn counts for
+ * both. Only questions that both evaluations answered count, found by their `id`.
+ *
+ * @throws {@link ArgumentError} when they share none, or the metric cannot be had from one of them.
+ */
+export async function compare(
+  before: readonly ExampleResult[],
+  after: readonly ExampleResult[],
+  metric: Metric,
+  options: BootstrapOptions = {},
+): Promise<Comparison> {
+  checked(metric);
+  const byId = new Map(after.map((result) => [result.id, result]));
+  const pairs = before.flatMap((result): [ExampleResult, ExampleResult][] => {
+    const other = byId.get(result.id);
+    const tells = other && DEFINITIONS[metric].of(result) && DEFINITIONS[metric].of(other);
+    return tells ? [[result, other]] : [];
+  });
+  if (pairs.length === 0) throw new ArgumentError('after', `results of ${metric} for questions of \`before\``, after);
+  const [a, b] = [0, 1].map(
+    (side) =>
+      new Column(
+        metric,
+        pairs.map((pair) => pair[side]!),
+      ),
+  ) as [Column, Column];
+  const draws = await bootstrap(pairs.length, (drawn) => b.value(drawn) - a.value(drawn), options);
+  const sign = LESS_IS_BETTER.has(metric) ? -1 : 1;
+  return {
+    metric,
+    difference: b.value() - a.value(),
+    ...interval(draws, options.level),
+    pairs: pairs.length,
+    better: draws.filter((draw) => sign * draw > 0).length / Math.max(1, draws.length),
+  };
+}
+
+function checked(metric: Metric): Metric {
+  if (METRICS.includes(metric)) return metric;
+  throw new ArgumentError('metric', METRICS.join(', '), metric);
+}

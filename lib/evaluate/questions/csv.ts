@@ -1,0 +1,69 @@
+/**
+ * Reads CSV as RFC 4180 describes it: fields in quotes may hold commas, line breaks and doubled quotes. A byte order mark is
+ * passed over, and a lone line feed ends a line as well as CR LF. A last line without an end is a row; an empty line is none.
+ *
+ * @param fail what to do about a fault; must throw. Lines count from 1.
+ */
+export function parseCsv(text: string, fail: (message: string) => never): string[][] {
+  const rows: string[][] = [];
+  let row: string[] = [];
+  let line = 1;
+  let at = text.charCodeAt(0) === 0xfeff ? 1 : 0;
+
+  const endRow = () => {
+    if (row.length > 1 || row[0] !== '') rows.push(row);
+    row = [];
+  };
+  while (at < text.length) {
+    if (text[at] === '"') {
+      const opened = line;
+      let field = '';
+      for (;;) {
+        const quote = text.indexOf('"', at + 1);
+        if (quote < 0) fail(`line ${opened}: a quoted field does not end`);
+        const part = text.slice(at + 1, quote);
+        field += part;
+        line += part.split('\n').length - 1;
+        at = quote + 1;
+        if (text[at] !== '"') break;
+        field += '"';
+      }
+      row.push(field);
+      const next = text[at];
+      if (next !== undefined && next !== ',' && next !== '\n' && next !== '\r') {
+        fail(`line ${line}: expected a comma or the end of the line after a quoted field`);
+      }
+    } else {
+      let end = at;
+      while (end < text.length && text[end] !== ',' && text[end] !== '\n' && text[end] !== '\r') end++;
+      const field = text.slice(at, end);
+      if (field.includes('"')) fail(`line ${line}: a quote within a field that does not begin with one`);
+      row.push(field);
+      at = end;
+    }
+    if (text[at] === ',') {
+      at++;
+      // A comma at the very end is followed by one more field, which is empty.
+      if (at === text.length) row.push('');
+      continue;
+    }
+    if (text[at] === '\r') at++;
+    if (text[at] === '\n') at++;
+    line++;
+    endRow();
+  }
+  if (row.length > 0) endRow();
+  return rows;
+}
+
+/** CSV with a header, as objects. */
+export function parseCsvRecords(text: string, fail: (message: string) => never): Record<string, string>[] {
+  const [header, ...rows] = parseCsv(text, fail);
+  if (header === undefined) return fail('is empty, expected a line of column names');
+  return rows.map((row, i) => {
+    if (row.length !== header.length) {
+      fail(`row ${i + 2}: expected ${header.length} fields as in the header, got ${row.length}`);
+    }
+    return Object.fromEntries(header.map((name, column) => [name, row[column]!]));
+  });
+}

@@ -1,0 +1,60 @@
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import { DATASET_FORMATS, type DatasetFormat, type PromptStyle, type QuestionSet } from './question.js';
+import { detectFormat, READERS, type ReadOptions } from './readers.js';
+
+export interface LoadOptions {
+  /** The form of the file; told by its content where that is possible, which it is not for biographies. */
+  readonly format?: DatasetFormat;
+  /** For whom prompts are worded; `causal` unless given. */
+  readonly style?: PromptStyle;
+  /**
+   * Counts the tokens of an answer as Llama's tokenizer does, with BOS. LASER leaves out the questions of HotpotQA whose
+   * answer has more than 15; without this, none is left out.
+   */
+  readonly countTokens?: (text: string) => number;
+  /** Longest piece that a plain text is cut into, in characters; 2,000 unless given. */
+  readonly pieceLength?: number;
+}
+
+/**
+ * Reads a set of questions from a local file: BIG-bench tasks, TruthfulQA, FEVER, HotpotQA, CounterFact, Bias in Bios,
+ * Wikidata questions, lines of JSON `{ prompt, answer }` or `{ prompt, choices, label }`, plain text. Prompts and selections
+ * are LASER's (Sharma, Ash and Misra 2023).
+ *
+ * @throws {@link LowRankError} `ERR_DATASET` when the file cannot be read or breaks its form, saying where.
+ */
+export async function loadQuestions(path: string, options: LoadOptions = {}): Promise<QuestionSet> {
+  const { style = 'causal', countTokens, pieceLength = 2000 } = options;
+  if (!(Number.isInteger(pieceLength) && pieceLength > 0)) {
+    throw new ArgumentError('pieceLength', 'a whole number of at least 1', pieceLength);
+  }
+  const fail = (message: string, hint?: string, cause?: unknown): never => {
+    throw new LowRankError('ERR_DATASET', `${path}: ${message}`, { hint, cause });
+  };
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    return fail(`cannot be read: ${(cause as NodeJS.ErrnoException).code ?? cause}`, 'Check the path.', cause);
+  }
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    return fail('is not valid UTF-8', undefined, cause);
+  }
+  const format = options.format ?? detectFormat(text, basename(path));
+  if (format === undefined) {
+    return fail('what questions these are cannot be told', `Give the format: ${DATASET_FORMATS.join(', ')}.`);
+  }
+  const reader = READERS[format];
+  if (reader === undefined) {
+    return fail(`unknown format ${describe(format)}`, `Known are ${DATASET_FORMATS.join(', ')}.`);
+  }
+  const readOptions: ReadOptions = { style, countTokens, pieceLength };
+  const questions = reader.read(text, readOptions, fail).map((draft, id) => ({ id, ...draft }));
+  if (questions.length === 0) fail('holds no question');
+  return { path, format, questions, generate: reader.generate };
+}

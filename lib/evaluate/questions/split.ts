@@ -1,0 +1,35 @@
+import { ArgumentError } from '../../errors.js';
+import { shuffled } from '../random.js';
+import type { Question } from './question.js';
+
+export const SPLITS = ['validation', 'test', 'all'] as const;
+export type Split = (typeof SPLITS)[number];
+
+/** LASER chooses interventions on the first fifth of the questions and reports the rest. */
+const VALIDATION_SHARE = 0.2;
+
+export interface SplitOptions {
+  /** Shuffles before dividing; in the order of the file, as LASER, unless given. */
+  readonly seed?: number;
+  /** Share of the questions that is for validation; 0.2 as in LASER unless given. */
+  readonly validation?: number;
+}
+
+/**
+ * A part of a set: `validation` is the first fifth (rounded down), `test` the rest. The same options always give the same
+ * parts, and they never share a question.
+ *
+ * @throws {@link ArgumentError} for a split of another name or a share outside of [0, 1].
+ */
+export function splitQuestions(
+  questions: readonly Question[],
+  split: Split,
+  { seed, validation = VALIDATION_SHARE }: SplitOptions = {},
+): readonly Question[] {
+  if (!SPLITS.includes(split)) throw new ArgumentError('split', SPLITS.join(', '), split);
+  if (!(validation >= 0 && validation <= 1)) throw new ArgumentError('validation', 'a share from 0 to 1', validation);
+  const list = seed === undefined ? questions : shuffled(questions, seed);
+  if (split === 'all') return list;
+  const end = Math.floor(validation * list.length);
+  return split === 'validation' ? list.slice(0, end) : list.slice(end);
+}

@@ -1,0 +1,265 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { ExampleResult } from '../../lib/index.js';
+import { lowrank, temporaryFolder } from './support.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const example = join(root, 'examples', 'noisy-recall');
+const peers = join(root, 'test', 'peers');
+const hasPeers = existsSync(join(peers, 'node_modules'));
+const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers install)';
+
+const at = temporaryFolder();
+let dataset: string;
+let command: string;
+
+/** Runs the built command line in a folder: that is where engines are looked for. */
+function lowrankIn(cwd: string, ...args: string[]): Promise<{ code: unknown; stdout: string; stderr: string }> {
+  const main = join(root, 'dist', 'cli', 'main.js');
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { cwd, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : error.code, stdout, stderr }),
+    );
+  });
+}
+
+/** Ten questions, and a program that knows those of an even number; it waits where it is told to. */
+beforeAll(async () => {
+  dataset = at('questions.jsonl');
+  const rows = Array.from({ length: 10 }, (_, i) => ({ prompt: `${i}?`, choices: ['no', 'yes'], label: 1 }));
+  await writeFile(dataset, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  const program = at('program.mjs');
+  await writeFile(
+    program,
+    `import { readFileSync } from 'node:fs';
+for (const line of readFileSync(process.argv[3], 'utf8').trim().split('\\n')) {
+  const { id } = JSON.parse(line);
+  console.log(JSON.stringify({ id, choiceLogProbs: id % 2 === 0 ? [-2, -1] : [-1, -2], answerTokens: 1 }));
+}
+console.log(JSON.stringify({ speed: 12 }));
+if (process.argv[2].endsWith('slow')) setTimeout(() => {}, 60_000);
+`,
+  );
+  command = `${process.execPath} ${program} {checkpoint} {questions}`;
+});
+
+describe('lowrank eval with a program', () => {
+  it('prints a table and writes the results', async () => {
+    const out = at('results.jsonl');
+    const run = await lowrank(['eval', 'any', '--dataset', dataset, '--command', command, '--out', out]);
+    expect(run, run.stderr).toMatchObject({ code: 0 });
+    expect(run.stdout).toMatch(/^metric +value +95 % interval +examples\n/);
+    expect(run.stdout).toMatch(/accuracy +50\.00 % +\d+\.\d\d % to \d+\.\d\d % +10\n/);
+    expect(run.stdout).toMatch(/logLoss +1\.5000/);
+    expect(run.stdout).toContain('speed: 12\n');
+    expect(run.stdout).toContain('10 of 10 questions (all)');
+    expect(run.stdout).toContain(`wrote ${out}`);
+    expect(run.stderr).toContain('10/10, 50.00 % right');
+    const lines = (await readFile(out, 'utf8')).trimEnd().split('\n');
+    const results = lines.map((line) => JSON.parse(line) as ExampleResult);
+    expect(results.map(({ id, correct }) => [id, correct])).toEqual(rowsOf((id) => id % 2 === 0));
+    expect(results[1]).toMatchObject({ prompt: '1?', prediction: 'no', answerLogProb: -2 });
+  });
+
+  it('prints one JSON document and nothing else with --json, the same for the same seed', async () => {
+    const args = ['eval', 'any', '--dataset', dataset, '--command', command, '--json', '--compat', 'laser'];
+    const [first, second] = [await lowrank([...args, '--seed', '5']), await lowrank([...args, '--seed', '5'])];
+    const report = JSON.parse(first.stdout);
+    expect(report).toMatchObject({
+      engine: 'command',
+      dataset: { path: dataset, format: 'jsonl', questions: 10 },
+      ...{ split: 'all', seed: 5, answered: 10, compat: 'laser', reported: { speed: 12 } },
+      summary: { accuracy: { value: 0.5, examples: 10 } },
+      laser: { '0-1 correctness': 50, dataset_size: 10 },
+    });
+    expect({ ...JSON.parse(second.stdout), seconds: 0 }).toEqual({ ...report, seconds: 0 });
+  });
+
+  it('asks a part of the questions', async () => {
+    const ask = async (...flags: string[]) => {
+      const out = at(`part-${flags.join('')}.jsonl`);
+      const run = await lowrank(['eval', 'any', '--dataset', dataset, '--command', command, '--out', out, ...flags]);
+      expect(run, run.stderr).toMatchObject({ code: 0 });
+      const lines = (await readFile(out, 'utf8')).trimEnd().split('\n');
+      return lines.map((line) => (JSON.parse(line) as ExampleResult).id);
+    };
+    expect(await ask('--split', 'validation')).toEqual([0, 1]);
+    expect(await ask('--split', 'test', '--limit', '3')).toEqual([2, 3, 4]);
+    const [validation, test] = [
+      await ask('--split', 'validation', '--seed', '1'),
+      await ask('--split', 'test', '--seed', '1'),
+    ];
+    expect([...validation, ...test].sort()).toEqual(rowsOf(() => true).map(([id]) => id));
+    expect(validation).not.toEqual([0, 1]);
+  });
+
+  it('ends with 2 for wrong usage and with 1 for what fails, and says what to do', async () => {
+    const fails = async (code: number, pattern: RegExp, ...args: string[]) => {
+      const run = await lowrank(['eval', ...args]);
+      expect(run.code).toBe(code);
+      expect(run.stderr).toMatch(pattern);
+    };
+    await fails(2, /--dataset/, 'any');
+    await fails(
+      2,
+      /which engine runs it cannot be told[\s\S]*hint: llama runs \.gguf files/,
+      'any',
+      '--dataset',
+      dataset,
+    );
+    await fails(2, /--engine command needs --command/, 'any', '--dataset', dataset, '--engine', 'command');
+    await fails(2, /belongs to the engine command/, 'a', '--dataset', dataset, '--engine', 'onnx', '--command', 'x');
+    await fails(
+      1,
+      /absent\.jsonl: cannot be read: ENOENT/,
+      'any',
+      '--dataset',
+      at('absent.jsonl'),
+      '--command',
+      command,
+    );
+    await fails(1, /is there already/, 'any', '--dataset', dataset, '--command', command, '--out', dataset);
+    await fails(1, /ended with 4/, 'any', '--dataset', dataset, '--command', `${process.execPath} -e process.exit(4)`);
+  });
+
+  it.skipIf(process.platform === 'win32')('stops at Ctrl-C, ends the program and writes nothing', async () => {
+    const out = at('stopped.jsonl');
+    let asked = false;
+    const run = await lowrank(['eval', 'slow', '--dataset', dataset, '--command', command, '--out', out], {
+      onStderr: (soFar, kill) => {
+        if (asked || !soFar.includes('10/10')) return;
+        asked = true;
+        kill('SIGINT');
+      },
+    });
+    expect(run.code).toBe(130);
+    expect(run.stderr).toContain('interrupted, nothing was written');
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
+  const evaluate = (model: string, ...flags: string[]) =>
+    lowrankIn(peers, 'eval', join(example, model), '--dataset', join(example, 'validation.jsonl'), '--json', ...flags);
+
+  it.each([
+    ['llama', 'gguf/model.gguf'],
+    ['onnx', 'onnx-model'],
+    ['onnx', 'onnx-model/onnx/model.onnx'],
+  ])('%s runs %s, and the process ends by itself', async (engine, model) => {
+    const run = await evaluate(model);
+    expect(run, run.stderr).toMatchObject({ code: 0 });
+    const { summary, answered, ...report } = JSON.parse(run.stdout);
+    expect([report.engine, answered]).toEqual([engine, 400]);
+    // What the example's README says of the base model.
+    expect(summary.accuracy.value).toBeCloseTo(0.4, 2);
+    expect(summary.meanLogProb.value).toBeCloseTo(-0.728, 2);
+    expect(summary.top10.value).toBe(1);
+  });
+
+  it.each(['gguf/model.gguf', 'onnx-model'])('generates with %s', async (model) => {
+    const run = await evaluate(model, '--generate', '1', '--limit', '20');
+    expect(run, run.stderr).toMatchObject({ code: 0 });
+    const { summary } = JSON.parse(run.stdout);
+    expect(summary.exactMatch.examples).toBe(20);
+    expect(summary.exactMatch.value).toBeCloseTo(summary.accuracy.value, 10);
+    expect(summary.exactMatch.value).toBeCloseTo(summary.top1.value, 10);
+  });
+
+  it('says which files an engine cannot load', async () => {
+    const run = await lowrankIn(peers, 'eval', dataset, '--engine', 'llama', '--dataset', dataset);
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain('llama.cpp cannot load it');
+    const onnx = await lowrankIn(peers, 'eval', dataset, '--engine', 'onnx', '--dataset', dataset);
+    expect(onnx.code).toBe(1);
+    expect(onnx.stderr).toContain('tokenizer.json');
+  });
+});
+
+describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
+  const built = async () =>
+    (await import(pathToFileURL(join(root, 'dist', 'index.js')).href)) as typeof import('../../lib/index.js');
+
+  it.each(['llama', 'onnx'] as const)(
+    'takes the weights anew from a file that was written to, with %s',
+    async (name) => {
+      const { editCheckpoint, Evaluator, llamaEngine, loadQuestions, onnxEngine, openCheckpoint } = await built();
+      const [source, tensor] =
+        name === 'llama'
+          ? [join(example, 'gguf', 'model.gguf'), 'blk.1.ffn_up.weight']
+          : [join(example, 'onnx-model', 'onnx', 'model.onnx'), 'model.transformer.h.1.mlp.c_fc.weight'];
+      // The tokenizer of an ONNX model is looked for beside it.
+      const copyTo = async (folder: string) => {
+        await cp(name === 'llama' ? dirname(source) : join(example, 'onnx-model'), folder, { recursive: true });
+        return join(folder, name === 'llama' ? 'model.gguf' : join('onnx', 'model.onnx'));
+      };
+      const [base, edited] = [await copyTo(at(`swap-${name}`)), await copyTo(at(`edited-${name}`))];
+      await rm(edited);
+      await editCheckpoint(source, edited, { interventions: ['1:fc_in:0.01'] });
+      const { questions } = await loadQuestions(join(example, 'validation.jsonl'));
+      const evaluator = new Evaluator(
+        name === 'llama' ? llamaEngine({ threads: 1, peers }) : onnxEngine({ threads: 1, peers }),
+      );
+      try {
+        const session = await evaluator.engine.open(base);
+        const limit = 60;
+        const before = await evaluator.evaluate(session, questions, { limit });
+        // One matrix of the edited file goes to its place in the other one.
+        const checkpoint = await openCheckpoint(edited);
+        const bytes = await checkpoint.read(tensor);
+        const { offset } = checkpoint.tensors.get(tensor)!;
+        await checkpoint.close();
+        const handle = await open(base, 'r+');
+        await handle.write(bytes, 0, bytes.length, offset);
+        await handle.close();
+        await session.reload();
+        const swapped = await evaluator.evaluate(session, questions, { limit });
+        const fresh = await evaluator.evaluate(edited, questions, { limit });
+        expect(swapped.results).toEqual(fresh.results);
+        expect(before.summary.accuracy!.value).toBeLessThan(0.6);
+        expect(swapped.summary.accuracy!.value).toBeGreaterThan(0.9);
+      } finally {
+        await evaluator.close();
+      }
+    },
+  );
+
+  it.each(['llama', 'onnx'] as const)('leaves the event loop free, and stops at an abort, with %s', async (name) => {
+    const { Evaluator, llamaEngine, loadQuestions, onnxEngine } = await built();
+    const model = join(example, name === 'llama' ? 'gguf/model.gguf' : 'onnx-model');
+    const { questions } = await loadQuestions(join(example, 'test.jsonl'));
+    const evaluator = new Evaluator(
+      name === 'llama' ? llamaEngine({ threads: 1, peers }) : onnxEngine({ threads: 1, peers }),
+    );
+    try {
+      let ticks = 0;
+      const timer = setInterval(() => ticks++, 1);
+      const controller = new AbortController();
+      const evaluation = evaluator.evaluate(model, questions, {
+        signal: controller.signal,
+        onProgress: ({ done }) => done === 500 && controller.abort(new Error('enough')),
+      });
+      await expect(evaluation).rejects.toThrow('enough');
+      clearInterval(timer);
+      expect(ticks).toBeGreaterThan(20);
+    } finally {
+      await evaluator.close();
+    }
+  });
+});
+
+describe('lowrank eval without engines', () => {
+  it('says what to install', async () => {
+    const run = await lowrankIn(at(), 'eval', join(example, 'gguf/model.gguf'), '--dataset', dataset);
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(/node-llama-cpp is not installed[\s\S]*hint: Install it: npm install node-llama-cpp/);
+  });
+});
+
+function rowsOf(correct: (id: number) => boolean): [number, boolean][] {
+  return Array.from({ length: 10 }, (_, id) => [id, correct(id)]);
+}
