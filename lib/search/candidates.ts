@@ -1,0 +1,123 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { type Edit, type PlanOptions, planEdits } from '../edit/plan.js';
+import { type Intervention, type InterventionKind, parseAt } from '../edit/spec.js';
+import { ArgumentError, describe } from '../errors.js';
+import { Model } from '../model/model.js';
+import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType } from '../model/types.js';
+import { type Candidate, nameOfCandidate } from './trial.js';
+
+/** Which interventions compete. */
+export interface GridOptions {
+  /** The later ones unless given: two fifths of them, but at least twelve, or all where there are fewer. */
+  readonly layers?: 'all' | readonly number[];
+  /** The matrices of the MLP unless given, where LASER finds most. */
+  readonly types?: readonly (MatrixType | GroupType)[];
+  /** Shares to keep; those of LASER's experiments unless given. */
+  readonly rhos?: readonly number[];
+  /** `rank-reduction` unless given; the others are the paper's ablations. */
+  readonly kinds?: readonly InterventionKind[];
+  /** For the kind `band`: shares at which bands begin and end; five equal ones unless given. */
+  readonly bands?: readonly (readonly [from: number, to: number])[];
+}
+
+/** LASER's rates 9.95, 9.9, 9.5, 9, 8, 6, 4, 2, 1 as shares that are kept: the largest reduction first. */
+const RHOS = [0.005, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9];
+const BANDS = [
+  [0, 0.2],
+  [0.2, 0.4],
+  [0.4, 0.6],
+  [0.6, 0.8],
+  [0.8, 1],
+] as const;
+const FEWEST_LAYERS = 12;
+const LATE_SHARE = 0.4;
+
+/** A candidate, and what it does to which matrices. */
+export interface PlannedCandidate {
+  readonly candidate: Candidate;
+  readonly edits: readonly Edit[];
+}
+
+/**
+ * The candidates of a grid: layers from late to early, in each the types, in each the kinds and shares, the smallest first.
+ * What keeps all of a matrix, or does the same as a candidate before it because both shares give the same rank, is left
+ * out.
+ *
+ * @throws as `planEdits`; {@link ArgumentError} for an empty or impossible grid.
+ */
+export function planGrid(checkpoint: Checkpoint, options: GridOptions & Pick<PlanOptions, 'family' | 'quant'>) {
+  const { family, quant } = options;
+  const model = new Model(checkpoint, family);
+  const layers = layersOf(model, options.layers);
+  const types = options.types ?? mlpTypes(model);
+  const { kinds = ['rank-reduction'], rhos = RHOS, bands = BANDS } = options;
+  for (const [name, list] of Object.entries({ layers, types, kinds, rhos, bands })) {
+    if (list.length === 0) throw new ArgumentError(name, 'at least one', list);
+  }
+  const planned: PlannedCandidate[] = [];
+  const seen = new Set<string>();
+  for (const layer of [...layers].sort((a, b) => b - a)) {
+    for (const type of types) {
+      for (const candidate of kinds.flatMap((kind) => ofKind(kind, layer, type, rhos, bands))) {
+        const { edits } = planEdits(checkpoint, { interventions: [interventionOf(candidate)], family, quant });
+        const effect = effectOf(candidate, edits);
+        if (edits.every(({ identity }) => identity) || seen.has(effect)) continue;
+        seen.add(effect);
+        planned.push({ candidate, edits });
+      }
+    }
+  }
+  if (planned.length === 0) {
+    throw new ArgumentError('rhos', 'shares that change at least one matrix', rhos.length > 0 ? rhos : bands);
+  }
+  return { family: model.family.name, planned };
+}
+
+/** The intervention that a candidate stands for. */
+export function interventionOf({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>): Intervention {
+  return parseAt(spec, kind);
+}
+
+function layersOf(model: Model, wanted: GridOptions['layers']): readonly number[] {
+  const all = Array.from({ length: model.layers }, (_, i) => i);
+  if (wanted === 'all') return all;
+  if (wanted !== undefined) return [...new Set(wanted)];
+  return all.slice(-Math.max(FEWEST_LAYERS, Math.ceil(LATE_SHARE * model.layers)));
+}
+
+function mlpTypes(model: Model): MatrixType[] {
+  const mlp = GROUPS.mlp.filter((type) => model.types.includes(type));
+  return mlp.length > 0 ? [...mlp] : MATRIX_TYPES.filter((type) => model.types.includes(type));
+}
+
+function ofKind(
+  kind: InterventionKind,
+  layer: number,
+  type: MatrixType | GroupType,
+  rhos: readonly number[],
+  bands: NonNullable<GridOptions['bands']>,
+): Candidate[] {
+  const at = `${layer}:${type}`;
+  if (kind === 'zero') return [{ kind, layer, type, rho: 0, spec: at }];
+  if (kind === 'band') {
+    return bands.map((rho) => ({ kind, layer, type, rho, spec: `${at}:${rho[0]}-${rho[1]}` }));
+  }
+  return [...new Set(rhos)]
+    .sort((a, b) => a - b)
+    .map((rho) => ({ kind, layer, type, rho, spec: `${at}:${checkedRho(rho)}` }));
+}
+
+function checkedRho(rho: number): number {
+  if (rho >= 0 && rho <= 1) return rho;
+  throw new ArgumentError('rhos', 'shares from 0 to 1', rho);
+}
+
+/** Equal for candidates that do the same: of a random choice its seed is the same for all, so its count decides. */
+function effectOf({ kind, spec }: Candidate, edits: readonly Edit[]): string {
+  const what = kind === 'band' ? nameOfCandidate({ kind, spec }) : kind;
+  return describeAll(edits.map(({ tensor, slice, rank, threshold }) => [tensor, slice, rank, threshold, what]));
+}
+
+function describeAll(value: unknown): string {
+  return JSON.stringify(value) ?? describe(value);
+}

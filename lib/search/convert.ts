@@ -1,0 +1,42 @@
+import { mkdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { open } from '../checkpoint/open.js';
+import { copyForEdit } from '../checkpoint/write.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import type { PlannedCandidate } from './candidates.js';
+
+/**
+ * Turns the quantised tensors that candidates edit into the type that they are written as, in a copy; quantised blocks take no
+ * new numbers.
+ *
+ * @param folder is made for the copy
+ * @returns undefined where no tensor has to change
+ */
+export async function convertQuantised(
+  source: Checkpoint,
+  planned: readonly PlannedCandidate[],
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<Checkpoint | undefined> {
+  const edits = planned.flatMap((candidate) => candidate.edits);
+  const edited = new Map(
+    edits.filter(({ dtype, writtenAs }) => dtype !== writtenAs).map(({ tensor, writtenAs }) => [tensor, writtenAs]),
+  );
+  if (edited.size === 0) return undefined;
+  const path = join(folder, basename(source.path));
+  await mkdir(folder, { mode: 0o700 });
+  const writer = await copyForEdit(source, path, { signal, edited });
+  try {
+    for (const [name, type] of edited) {
+      signal?.throwIfAborted();
+      const numbers = toFloat32(await source.read(name), source.tensors.get(name)!.dtype);
+      await writer.write(name, fromFloat32(numbers, type));
+    }
+    await writer.commit();
+  } catch (error) {
+    await writer.discard().catch(() => undefined);
+    throw error;
+  }
+  return open(path);
+}

@@ -1,0 +1,199 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestOf } from '../checkpoint/journal.js';
+import { SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors.js';
+import { LowRankError } from '../errors.js';
+import { type Svd, svd } from '../linalg/svd.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** Changes when what is stored for the same bytes changes. */
+const VERSION = 'svd 1 gesdd float32';
+const ENDING = '.svd.safetensors';
+/** Beyond this, decompositions are kept on the disk alone. */
+const MOST_IN_MEMORY = 512e6;
+
+export interface DecompositionOptions {
+  /** Bytes on the disk; 0 for none. */
+  readonly limit: number;
+  /** Where; made when something is put there. */
+  readonly folder: string;
+  /** Of the linear algebra. */
+  readonly threads?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Told when the disk cannot be used, which only costs time. */
+  readonly onProblem?: ((message: string) => void) | undefined;
+}
+
+export interface Found {
+  readonly svd: Svd;
+  readonly from: 'computed' | 'disk' | 'memory';
+  readonly seconds: number;
+}
+
+/**
+ * Singular value decompositions of the matrices of a search, each computed once: one serves every share and every kind of
+ * intervention that chooses among the components.
+ *
+ * The last used stay in memory, and more of them in a folder, which several searches may share. An entry's name is the
+ * SHA-256 of the matrix's bytes, type and shape, so it serves whatever model holds this matrix; it carries a digest of its
+ * own content, and one that does not match is deleted and computed anew. When the folder grows over its limit, the entries
+ * that were not used for the longest time go.
+ */
+export class Decompositions {
+  readonly #options: DecompositionOptions;
+  /** In the order of their last use. */
+  readonly #memory = new Map<string, Svd>();
+  #diskWorks: boolean;
+
+  constructor(options: DecompositionOptions) {
+    this.#options = options;
+    this.#diskWorks = options.limit > 0;
+  }
+
+  /**
+   * The decomposition of a matrix, or of each matrix of a batch.
+   *
+   * @param name tells the matrix from all others of the search
+   * @param type what its numbers are stored as
+   * @param stored its bytes in the checkpoint, and how to have them as numbers; asked only where the memory has nothing
+   * @throws as {@link svd}
+   */
+  async of(
+    name: string,
+    type: string,
+    stored: () => Promise<{ bytes: Uint8Array; w: () => Promise<Tensor> }>,
+  ): Promise<Found> {
+    const begin = performance.now();
+    const seconds = () => (performance.now() - begin) / 1000;
+    const held = this.#memory.get(name);
+    if (held !== undefined) {
+      this.#remember(name, held);
+      return { svd: held, from: 'memory', seconds: 0 };
+    }
+    const { bytes, w: read } = await stored();
+    const w = await read();
+    const key = createHash('sha256')
+      .update(`${VERSION}\0${type}\0${w.shape.join('x')}\0${await digestOf(bytes)}`)
+      .digest('hex');
+    const file = join(this.#options.folder, key + ENDING);
+    const entry = this.#diskWorks ? await readEntry(file, w.shape) : undefined;
+    if (entry !== undefined) {
+      this.#remember(name, entry);
+      return { svd: entry, from: 'disk', seconds: seconds() };
+    }
+    const { threads, signal } = this.#options;
+    const made = await svd(w, { threads, signal });
+    this.#remember(name, made);
+    const found: Found = { svd: made, from: 'computed', seconds: seconds() };
+    if (this.#diskWorks) await this.#store(file, made);
+    return found;
+  }
+
+  #remember(name: string, value: Svd): void {
+    this.#memory.delete(name);
+    this.#memory.set(name, value);
+    let bytes = [...this.#memory.values()].reduce((sum, one) => sum + bytesOf(one), 0);
+    for (const [oldest, one] of this.#memory) {
+      if (bytes <= MOST_IN_MEMORY || oldest === name) break;
+      this.#memory.delete(oldest);
+      bytes -= bytesOf(one);
+    }
+  }
+
+  async #store(file: string, value: Svd): Promise<void> {
+    const { folder, limit, onProblem } = this.#options;
+    if (bytesOf(value) > limit) return;
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await writeEntry(file, value);
+      await evict(folder, limit);
+    } catch (error) {
+      // The search goes on without: it only computes more.
+      this.#diskWorks = false;
+      onProblem?.(`decompositions are not kept on the disk: ${(error as Error).message}`);
+    }
+  }
+}
+
+function bytesOf({ u, s, vt }: Svd): number {
+  return 4 * (u.data.length + s.data.length + vt.data.length);
+}
+
+async function writeEntry(file: string, { u, s, vt, drivers }: Svd): Promise<void> {
+  const parts = Object.entries({ s, u, vt }).map(([name, { data, shape }]) => {
+    return [name, { dtype: 'F32' as const, shape, bytes: fromFloat32(data, 'F32') }] as const;
+  });
+  const digest = await digestOfAll(parts.map(([, { bytes }]) => bytes));
+  const metadata = new Map([
+    ['version', VERSION],
+    ['sha256', digest],
+    ['drivers', drivers.join(' ')],
+  ]);
+  await writeSafetensors(file, new Map(parts), metadata, { replace: true });
+}
+
+/** Undefined where there is none that is sound; one that is not is deleted. */
+async function readEntry(file: string, shape: readonly number[]): Promise<Svd | undefined> {
+  try {
+    await stat(file);
+  } catch {
+    return undefined;
+  }
+  const found = await readSound(file, shape).catch((error: unknown) => {
+    if (error instanceof LowRankError) return undefined;
+    throw error;
+  });
+  // The time of the last use, which decides who goes when the folder is full; another process may just have removed it.
+  if (found === undefined) await rm(file, { force: true });
+  else await utimes(file, new Date(), new Date()).catch(() => undefined);
+  return found;
+}
+
+async function readSound(file: string, shape: readonly number[]): Promise<Svd | undefined> {
+  const entry = await SafetensorsFile.open(file);
+  try {
+    const [m, n] = shape.slice(-2) as [number, number];
+    const batch = shape.slice(0, -2);
+    const r = Math.min(m, n);
+    const shapes = { s: [...batch, r], u: [...batch, m, r], vt: [...batch, r, n] };
+    const bytes: Uint8Array[] = [];
+    const tensors: Record<string, Tensor> = {};
+    for (const [name, expected] of Object.entries(shapes)) {
+      const span = entry.header.tensors.find((tensor) => tensor.name === name);
+      if (span?.dtype !== 'F32' || span.shape.join() !== expected.join()) return undefined;
+      bytes.push(await entry.read(span));
+      tensors[name] = { data: toFloat32(bytes.at(-1)!, 'F32'), shape: expected };
+    }
+    const { metadata } = entry.header;
+    if (metadata?.get('version') !== VERSION || metadata.get('sha256') !== (await digestOfAll(bytes))) return undefined;
+    const drivers = metadata.get('drivers')!.split(' ') as unknown as Svd['drivers'];
+    return { ...(tensors as unknown as Pick<Svd, 'u' | 's' | 'vt'>), drivers };
+  } finally {
+    await entry.close();
+  }
+}
+
+async function digestOfAll(parts: readonly Uint8Array[]): Promise<string> {
+  const digests = [];
+  for (const part of parts) digests.push(await digestOf(part));
+  return createHash('sha256').update(digests.join()).digest('hex');
+}
+
+/** Removes the entries used least recently until the rest fits. */
+async function evict(folder: string, limit: number): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(ENDING) && !name.startsWith('.'));
+  const entries = [];
+  for (const name of names) {
+    const path = join(folder, name);
+    const status = await stat(path).catch(() => undefined);
+    if (status !== undefined) entries.push({ path, size: status.size, used: status.mtimeMs });
+  }
+  let total = entries.reduce((sum, { size }) => sum + size, 0);
+  for (const { path, size } of entries.sort((a, b) => a.used - b.used)) {
+    if (total <= limit) return;
+    await rm(path, { force: true });
+    total -= size;
+  }
+}

@@ -1,0 +1,138 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { componentCount, keepsComponents, keptComponents, recompose } from '../edit/components.js';
+import { type Edit, nameOf } from '../edit/plan.js';
+import { prune } from '../edit/prune.js';
+import { readInto, rewrite } from '../edit/rewrite.js';
+import { type Grid, gridOf, putBack, takeOut } from '../edit/storage.js';
+import { LowRankError } from '../errors.js';
+import type { Svd } from '../linalg/svd.js';
+import { isFloatDType } from '../tensor/dtype.js';
+import { elements } from '../tensor/tensor.js';
+import type { Decompositions, Found } from './decompositions.js';
+import type { MatrixLine, TrialMatrix } from './trial.js';
+import type { WorkingCopy } from './working-copy.js';
+
+export interface ApplyOptions {
+  readonly seed: number;
+  readonly threads: number | undefined;
+  /** Told of each decomposition that was not in memory. */
+  readonly onMatrix: (line: MatrixLine) => Promise<void>;
+}
+
+/**
+ * Writes the matrices of a candidate into a working copy.
+ *
+ * @throws {@link LowRankError} `ERR_NOT_FINITE` for a matrix with a NaN or an infinity, or a result that its type cannot hold;
+ * `ERR_UNSUPPORTED` for a slice through quantised blocks. What was written until then is for the caller to roll back.
+ */
+export async function applyEdits(
+  edits: readonly Edit[],
+  copy: WorkingCopy,
+  checkpoint: Checkpoint,
+  decompositions: Decompositions,
+  options: ApplyOptions,
+): Promise<TrialMatrix[]> {
+  const done: TrialMatrix[] = [];
+  for (const edit of edits) {
+    const { tensor, slice, shape, dtype, rank, identity, intervention } = edit;
+    const about = { tensor, slice, shape, rank };
+    if (identity) {
+      done.push({ ...about, relativeError: 0, keptEnergy: 1, smallestError: rank === undefined ? undefined : 0 });
+      continue;
+    }
+    const whole = checkpoint.tensors.get(tensor)!;
+    const grid = gridOf(whole.shape, whole.dtype, slice);
+    if (grid === undefined) {
+      throw new LowRankError('ERR_UNSUPPORTED', `${nameOf(edit)}: this part cuts through the blocks of ${dtype}`);
+    }
+    const bytes = await copy.read(tensor);
+    // A copy, also where it is the whole tensor: the change is measured against what was there.
+    const matrix = takeOut(bytes, grid);
+    const { data, smallestError } = await newNumbers(edit, matrix, checkpoint, grid, decompositions, options);
+    const change = await rewrite(matrix, data, dtype, {
+      // Of a block, no number can be written alone.
+      onlyZeros: intervention.kind === 'dropout' && isFloatDType(dtype),
+    });
+    if (!Number.isFinite(change.relativeError)) {
+      throw new LowRankError('ERR_NOT_FINITE', `${nameOf(edit)}: the result does not fit into ${dtype}`, {
+        hint: 'Convert the checkpoint to BF16 or F32 first.',
+      });
+    }
+    putBack(matrix, bytes, grid);
+    await copy.write(tensor, bytes);
+    done.push({ ...about, ...change, smallestError });
+  }
+  return done;
+}
+
+async function newNumbers(
+  edit: Edit,
+  matrix: Uint8Array,
+  checkpoint: Checkpoint,
+  grid: Grid,
+  decompositions: Decompositions,
+  { seed, threads, onMatrix }: ApplyOptions,
+): Promise<{ data: Float32Array; smallestError: number | undefined }> {
+  const { tensor, slice, layer, type, shape, dtype, intervention, threshold } = edit;
+  const { kind, amount } = intervention;
+  const numbers = async (bytes: Uint8Array) => {
+    const data = new Float32Array(elements(shape));
+    await readInto(data, bytes, dtype);
+    return data;
+  };
+  if (!keepsComponents(kind)) {
+    const data = kind === 'zero' ? new Float32Array(elements(shape)) : await numbers(matrix);
+    if (threshold !== undefined) {
+      const [m, n] = shape.slice(-2) as [number, number];
+      for (let at = 0; at < data.length; at += m * n) prune(data.subarray(at, at + m * n), threshold);
+    }
+    return { data, smallestError: undefined };
+  }
+  // Of the source, not of the copy: composed interventions act on the weights as they were trained.
+  const original = async () => takeOut(await checkpoint.read(tensor), grid);
+  const found = await decompose(nameOf(edit), original, numbers, shape, dtype, decompositions);
+  const { svd, from, seconds } = found;
+  if (from !== 'memory') {
+    const singularValues = [...svd.s.data];
+    await onMatrix({
+      ...{ line: 'matrix', tensor, slice, layer: layer!, type: type!, shape, singularValues, from, seconds },
+    });
+  }
+  const full = Math.min(...shape.slice(-2));
+  const kept = keptComponents(kind, amount, full, seed);
+  const count = componentCount(kind, amount, full);
+  return {
+    data: await recompose(svd, kept, threads),
+    smallestError: kind === 'rank-reduction' ? tailError(svd, count, full) : undefined,
+  };
+}
+
+async function decompose(
+  name: string,
+  original: () => Promise<Uint8Array>,
+  numbers: (bytes: Uint8Array) => Promise<Float32Array>,
+  shape: readonly number[],
+  type: string,
+  decompositions: Decompositions,
+): Promise<Found> {
+  try {
+    return await decompositions.of(name, type, async () => {
+      const bytes = await original();
+      return { bytes, w: async () => ({ data: await numbers(bytes), shape }) };
+    });
+  } catch (error) {
+    if (!(error instanceof LowRankError) || error.code !== 'ERR_NOT_FINITE') throw error;
+    throw new LowRankError(error.code, `${name}: ${error.message}`, { hint: error.hint, cause: error });
+  }
+}
+
+/** ||W - W_k||_F / ||W||_F, from the singular values; of a batch over all its matrices. */
+function tailError({ s }: Svd, k: number, full: number): number {
+  let all = 0;
+  let tail = 0;
+  s.data.forEach((value, i) => {
+    all += value * value;
+    if (i % full >= k) tail += value * value;
+  });
+  return all === 0 ? 0 : Math.sqrt(tail / all);
+}

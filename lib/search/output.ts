@@ -1,0 +1,140 @@
+import { mkdir, open, readdir, realpath, rm, rmdir } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { ioError, renameTo, temporarySibling } from '../checkpoint/files.js';
+import { type Lock, lockFolder } from '../checkpoint/lock.js';
+import { isInside, locate } from '../checkpoint/source.js';
+import { CheckpointError, describe } from '../errors.js';
+import { LOG_FILE, SearchLog, stringifyLine } from './log.js';
+import type { SearchHeader, SearchLine } from './trial.js';
+
+/** The folder that a search writes to, locked for this process. */
+export class SearchOutput {
+  private constructor(
+    readonly folder: string,
+    readonly log: SearchLog,
+    /** What earlier runs of the same search have written, without the header. */
+    readonly earlier: readonly SearchLine[],
+    private readonly lock: Lock,
+    private readonly isNew: boolean,
+  ) {}
+
+  /**
+   * Makes the folder, or goes on with the same search in it.
+   *
+   * @throws {@link CheckpointError} `ERR_OUTPUT`: kind `OutputExists` for a folder with other things in it, `AnotherSearch` for
+   * one of other settings, `OutputInsideInput`, `NoFolder`, `InUse` while another process searches there, `NotALog`.
+   */
+  static async open(path: string, header: SearchHeader, checkpoint: Checkpoint): Promise<SearchOutput> {
+    const folder = resolve(path);
+    await refuseInsideSource(folder, checkpoint);
+    const isNew = await makeFolder(folder);
+    let lock: Lock | undefined;
+    let log: SearchLog | undefined;
+    try {
+      lock = await lockFolder(folder);
+      const opened = await SearchLog.open(join(folder, LOG_FILE));
+      log = opened.log;
+      const [first, ...earlier] = opened.lines;
+      if (first === undefined) await log.append(header);
+      else if (first.line !== 'search' || first.digest !== header.digest) throw anotherSearch(folder, first, header);
+      return new SearchOutput(folder, log, earlier, lock, isNew);
+    } catch (cause) {
+      await log?.close();
+      await lock?.release();
+      if (isNew) await rm(folder, { recursive: true, force: true });
+      throw cause;
+    }
+  }
+
+  /** Where candidates are made; what a killed run left there is of no use. */
+  get candidate(): string {
+    return join(this.folder, '.candidate');
+  }
+
+  /** Where the source is kept with quantised tensors turned into others, while the search runs. */
+  get converted(): string {
+    return join(this.folder, '.converted');
+  }
+
+  /** Where the winner goes: a folder, or a file with the source's ending. */
+  async model(checkpoint: Checkpoint): Promise<string> {
+    const { source, isFolder } = await locate(checkpoint);
+    return join(this.folder, isFolder ? 'model' : `model${extname(source)}`);
+  }
+
+  /** Writes a file of JSON, whole or not at all. */
+  async writeJson(name: string, value: unknown): Promise<void> {
+    const path = join(this.folder, name);
+    const temporary = temporarySibling(path);
+    try {
+      const handle = await open(temporary, 'wx');
+      try {
+        await handle.writeFile(`${stringifyLine(value, 2)}\n`);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await renameTo(temporary, path);
+    } catch (cause) {
+      await rm(temporary, { force: true });
+      throw ioError(path, 'cannot be written', cause);
+    }
+  }
+
+  /** Lets go of the folder. One that has nothing to go on with is removed. */
+  async close(): Promise<void> {
+    await this.log.close();
+    const isEmpty = this.isNew && this.log.count <= 1;
+    if (isEmpty) await rm(join(this.folder, LOG_FILE), { force: true });
+    await this.lock.release();
+    if (isEmpty) await rmdir(this.folder).catch(() => undefined);
+  }
+}
+
+async function refuseInsideSource(folder: string, checkpoint: Checkpoint): Promise<void> {
+  const { source, isFolder } = await locate(checkpoint);
+  let parent: string;
+  try {
+    parent = await realpath(dirname(folder));
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw ioError(dirname(folder), 'cannot be opened', cause);
+    const message = `the folder ${dirname(folder)} is not there`;
+    throw new CheckpointError('ERR_OUTPUT', 'NoFolder', folder, message, { hint: 'Make it first.' });
+  }
+  const real = join(parent, basename(folder));
+  if (!isFolder || (real !== source && !isInside(real, source))) return;
+  throw new CheckpointError('ERR_OUTPUT', 'OutputInsideInput', folder, `lies in the checkpoint ${source}`, {
+    hint: 'Give a path outside of it.',
+  });
+}
+
+/** Whether it had to be made, or was empty. */
+async function makeFolder(folder: string): Promise<boolean> {
+  let names: string[];
+  try {
+    await mkdir(folder).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'EEXIST') throw cause;
+    });
+    names = await readdir(folder);
+  } catch (cause) {
+    throw ioError(folder, 'cannot be made', cause);
+  }
+  if (names.includes(LOG_FILE)) return false;
+  const other = names.find((name) => !name.startsWith('lock.') && !name.startsWith('new-lock.'));
+  if (other === undefined) return true;
+  throw new CheckpointError('ERR_OUTPUT', 'OutputExists', folder, `is there already, with ${describe(other)} in it`, {
+    hint: 'Give a new folder, or one in which the same search was interrupted.',
+  });
+}
+
+function anotherSearch(folder: string, first: SearchLine, header: SearchHeader): CheckpointError {
+  const before = first.line === 'search' ? (first.settings as unknown as Record<string, unknown>) : {};
+  const changed = Object.entries(header.settings)
+    .filter(([name, value]) => stringifyLine(before[name]) !== stringifyLine(value))
+    .map(([name]) => name);
+  const message = `holds a search with other settings${changed.length === 0 ? '' : ` (${changed.join(', ')})`}`;
+  return new CheckpointError('ERR_OUTPUT', 'AnotherSearch', folder, message, {
+    hint: 'Give a new folder, or the settings of the search that was begun there.',
+  });
+}

@@ -1,0 +1,220 @@
+import { rm } from 'node:fs/promises';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { open } from '../checkpoint/open.js';
+import type { Edit } from '../edit/plan.js';
+import { overlap } from '../model/slice.js';
+import { type PlannedCandidate, planGrid } from './candidates.js';
+import { convertQuantised } from './convert.js';
+import { SearchOutput } from './output.js';
+import { ProgressTeller } from './progress.js';
+import { compareScores } from './score.js';
+import { headerOf, type SearchOptions } from './settings.js';
+import { countsOf, summarise } from './summary.js';
+import { testLine } from './test-line.js';
+import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './trial.js';
+import { checkLimits, Trials } from './trials.js';
+
+/**
+ * Finds the intervention that helps a model most: tries the candidates of a grid on validation questions, on request
+ * composes the best one with others, asks the test questions once, and writes the winner as a checkpoint.
+ *
+ * What is chosen by: validation accuracy, then log loss (Sharma, Ash and Misra 2023); of texts, perplexity. The model as it
+ * is competes: where no candidate is better it wins, and no model is written. The test questions play no part in the
+ * choice.
+ *
+ * The source is never modified. Candidates are made in a working copy inside of the output folder, which is removed at
+ * the end, also when the search is aborted or fails. What was tried stands in `trials.jsonl`; the same call goes on where an
+ * aborted or killed one stopped, and comes to the same result.
+ *
+ * @param source a folder or a file
+ * @throws {@link CheckpointError} `ERR_OUTPUT` when the output folder holds something else; {@link ArgumentError};
+ * {@link LowRankError} `ERR_PEER`, `ERR_ENGINE`, `ERR_NOT_FOUND` for a layer or type that the model lacks, `ERR_UNSUPPORTED`
+ * for a family or a stored type that is not known; the signal's reason when it aborts.
+ */
+export async function search(source: string, options: SearchOptions): Promise<SearchSummary> {
+  options.signal?.throwIfAborted();
+  checkLimits(options);
+  const checkpoint = await open(source);
+  try {
+    const { family, planned } = planGrid(checkpoint, options);
+    const header = await headerOf(checkpoint, family, planned, options);
+    const output = await SearchOutput.open(options.out, header, checkpoint);
+    try {
+      return await searchInto(output, checkpoint, planned, header, options);
+    } finally {
+      await output.close();
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function searchInto(
+  output: SearchOutput,
+  checkpoint: Checkpoint,
+  planned: readonly PlannedCandidate[],
+  header: SearchHeader,
+  options: SearchOptions,
+): Promise<SearchSummary> {
+  const model = await output.model(checkpoint);
+  const last = output.earlier.at(-1);
+  const finish = async (test: TestLine, lines = output.earlier) => {
+    const summary = summarise(header, lines, test, test.interventions.length > 0 ? model : undefined);
+    await output.writeJson('summary.json', summary);
+    return summary;
+  };
+  if (last?.line === 'test') return finish(last);
+
+  // What a killed run left.
+  const temporary = [output.candidate, output.converted];
+  for (const folder of temporary) await rm(folder, { recursive: true, force: true });
+  let converted: Checkpoint | undefined;
+  let trials: Trials | undefined;
+  try {
+    converted = await convertQuantised(checkpoint, planned, output.converted, options.signal);
+    const source = converted ?? checkpoint;
+    const grid = converted === undefined ? planned : planGrid(source, options).planned;
+    const tensors = new Set(grid.flatMap(({ edits }) => edits.map(({ tensor }) => tensor)));
+    const progress = new ProgressTeller(options.onProgress);
+    trials = await Trials.open(source, tensors, output, options, header.settings, progress);
+    const test = await new Search(trials, grid, header, options, progress, model).run();
+    return await finish(test, trials.lines);
+  } finally {
+    await trials?.close();
+    await converted?.close();
+    for (const folder of temporary) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** What has come out so far: some interventions in the model, and the trial in which they were asked. */
+interface State {
+  readonly trial: Trial;
+  readonly candidates: readonly Candidate[];
+  readonly edits: readonly Edit[];
+}
+
+/** What a stage came to, and whether it could try all. */
+interface Stage {
+  readonly state: State;
+  readonly complete: boolean;
+}
+
+class Search {
+  readonly #objective: Objective;
+
+  constructor(
+    private readonly trials: Trials,
+    private readonly planned: readonly PlannedCandidate[],
+    private readonly header: SearchHeader,
+    private readonly options: SearchOptions,
+    private readonly progress: ProgressTeller,
+    /** Where the winner goes. */
+    private readonly model: string,
+  ) {
+    this.#objective = header.settings.objective;
+  }
+
+  async run(): Promise<TestLine> {
+    const { count } = this.header.settings.questions.validation;
+    this.progress.tell({ phase: 'base', done: 0, total: 1, questions: count });
+    const base = await this.trials.try(0, { stage: 'base' });
+    this.progress.tell({ base: base.score });
+    const grid = await this.#searchGrid(base);
+    const composed = await this.#compose(base, grid.state);
+    return this.#test(base, composed.state, grid.complete && composed.complete ? 'all tried' : 'budget');
+  }
+
+  /** Tries one candidate after another; the best so far is what the next is measured against. */
+  async #searchGrid(base: Trial): Promise<Stage> {
+    let state: State = { trial: base, candidates: [], edits: [] };
+    const total = this.planned.length;
+    for (const [done, { candidate, edits }] of this.planned.entries()) {
+      const number = done + 1;
+      if (this.#isSpent(number)) return { state, complete: false };
+      this.progress.tell({ phase: 'grid', done, total, candidate, asked: 0, best: state.trial });
+      const trial = await this.trials.try(number, { stage: 'grid', candidate, edits, base, rival: state.trial });
+      if (this.#isBetter(trial, state.trial)) state = { trial, candidates: [candidate], edits };
+      this.progress.tell({ done: number, best: state.trial });
+    }
+    return { state, complete: true };
+  }
+
+  /**
+   * Greedy composition. It begins with the best of the grid and goes through the matrices of the grid from late to early
+   * layers. For each it tries the grid's interventions in their order, the smallest share first, on top of what is in the
+   * model, and the first that does not hurt stays; then comes the next matrix. It does not hurt when all validation
+   * questions were asked and accuracy is higher, or equal with a log loss that is not higher (of texts: when perplexity is
+   * not higher). Whatever is not accepted is taken back to the byte.
+   *
+   * Where no intervention is better than the model as it is, there is nothing to compose with.
+   */
+  async #compose(base: Trial, best: State): Promise<Stage> {
+    if (this.options.compose !== 'greedy' || best.candidates.length === 0) return { state: best, complete: true };
+    await this.trials.keep(best.edits);
+    let state = best;
+    const total = this.planned.length;
+    for (const [done, { candidate, edits }] of this.planned.entries()) {
+      // Of a matrix that has its intervention, no other is tried.
+      if (edits.some((edit) => state.edits.some((other) => meet(edit, other)))) continue;
+      const number = total + done + 1;
+      if (this.#isSpent(number)) return { state, complete: false };
+      this.progress.tell({ phase: 'greedy', done, total, candidate, asked: 0, best: state.trial });
+      const upon = state.candidates;
+      const plan = { stage: 'greedy', candidate, edits, base, rival: state.trial, upon } as const;
+      const trial = await this.trials.try(number, plan);
+      if (trial.accepted) state = { trial, candidates: [...upon, candidate], edits: [...state.edits, ...edits] };
+      this.progress.tell({ done: done + 1, best: state.trial });
+    }
+    return { state, complete: true };
+  }
+
+  /** Asks the test questions, and writes the winner. */
+  async #test(base: Trial, { trial: winner, candidates, edits }: State, ended: TestLine['ended']): Promise<TestLine> {
+    const { trials, progress, model } = this;
+    const questions = this.options.test?.questions ?? [];
+    const about = { candidate: undefined, asked: 0, questions: questions.length };
+    progress.tell({ phase: 'test', done: 0, total: 1, ...about });
+    const begin = performance.now();
+    const ask = () => (questions.length > 0 ? trials.askAll(questions) : undefined);
+    await trials.reset();
+    const before = await ask();
+    // Of a run that was killed just here.
+    await rm(model, { recursive: true, force: true });
+    await trials.keep(edits);
+    const after = candidates.length > 0 ? await ask() : undefined;
+    const testSeconds = (performance.now() - begin) / 1000;
+    if (candidates.length > 0) {
+      progress.tell({ phase: 'write' });
+      await trials.writeModel(model);
+    }
+    const { seed } = this.header.settings;
+    const line = await testLine({
+      ...{ base, winner, interventions: candidates, before, after, ended, seed, testSeconds },
+      objective: this.#objective,
+      counts: countsOf(trials.lines),
+      lines: trials.lines,
+      signal: this.options.signal,
+    });
+    await trials.append(line);
+    return line;
+  }
+
+  /** Only what was asked everything can win; of equals the first does, the base before all. */
+  #isBetter(trial: Trial, other: Trial): boolean {
+    return trial.verdict === 'complete' && compareScores(trial.score, other.score, this.#objective) < 0;
+  }
+
+  /** Whether the budget allows no further trial; what an earlier run has tried costs nothing. */
+  #isSpent(number: number): boolean {
+    const { known, done } = this.trials;
+    if (known.has(number)) return false;
+    const { trials = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY } = this.options.budget ?? {};
+    const tried = [...done.values()].filter(({ stage }) => stage !== 'base').length;
+    const earlier = [...known.values()].reduce((sum, trial) => sum + trial.seconds.edit + trial.seconds.evaluate, 0);
+    return tried >= trials || earlier + this.progress.seconds >= seconds;
+  }
+}
+
+function meet(a: Edit, b: Edit): boolean {
+  return a.tensor === b.tensor && overlap(a.slice, b.slice);
+}

@@ -1,0 +1,118 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { digestOfJson } from '../checkpoint/journal.js';
+import { identify } from '../checkpoint/source.js';
+import { packageVersion } from '../edit/version.js';
+import { ArgumentError } from '../errors.js';
+import type { Engine } from '../evaluate/engines/engine.js';
+import type { Compat } from '../evaluate/metrics/compat.js';
+import type { Question } from '../evaluate/questions/question.js';
+import type { WritableType } from '../tensor/dtype.js';
+import type { GridOptions, PlannedCandidate } from './candidates.js';
+import type { SearchProgress } from './progress.js';
+import type { EarlyStoppingOptions } from './race.js';
+import { objectiveOf } from './score.js';
+import type { SearchHeader, SearchSettings } from './trial.js';
+
+/** Questions that a search asks, and where they come from. */
+export interface QuestionPart {
+  readonly questions: readonly Question[];
+  /** The file, for the log. */
+  readonly path?: string;
+}
+
+export interface SearchOptions extends GridOptions {
+  /** Runs the candidates; the caller closes it. */
+  readonly engine: Engine;
+  /** What the engine was told, if that can change results: only the same can go on with a search. Any JSON. */
+  readonly engineOptions?: unknown;
+  /** By these a candidate is chosen. */
+  readonly validation: QuestionPart;
+  /** Asked once at the end, of the base and the winner. */
+  readonly test?: QuestionPart;
+  /** The output folder: new, empty, or with the same search in it, which then goes on. */
+  readonly out: string;
+  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  readonly family?: string;
+  /** `greedy` adds to the best candidate those of other matrices, from late to early layers, that do not hurt. */
+  readonly compose?: 'greedy' | 'none';
+  /**
+   * What the tensors of the grid become that are stored in a quantised type: all of them, before the first trial, so that base
+   * and candidates differ by the interventions alone. Without it, such tensors are refused.
+   */
+  readonly quant?: WritableType;
+  /** Of the orders of questions, random choices and bootstrap draws; 0 unless given. */
+  readonly seed?: number;
+  /**
+   * When hopeless candidates are given up; `false` asks everything. On unless the engine is a program, which would have to be
+   * started for each look.
+   */
+  readonly earlyStopping?: boolean | EarlyStoppingOptions;
+  /** Ends the search after so many candidates, or so much time, over all its runs; the best until then wins. */
+  readonly budget?: { readonly trials?: number; readonly seconds?: number };
+  /** Where decompositions are kept between runs, and how many bytes of them: 2 GB unless given, 0 for none. */
+  readonly cache?: { readonly bytes?: number; readonly folder?: string };
+  /** Greedy tokens to generate where a question has an answer; as the question set says. */
+  readonly generate?: number;
+  readonly compat?: Compat;
+  /** Of the linear algebra. */
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: SearchProgress) => void;
+  /** The command that was typed, for the report. */
+  readonly command?: readonly string[];
+}
+
+/** What early stopping the options mean; undefined where it is off. */
+export function earlyStoppingOf({ earlyStopping, engine, validation }: SearchOptions) {
+  const wanted = earlyStopping ?? engine.name !== 'command';
+  // The values of texts have no bounds, so no number of them proves anything about the rest.
+  if (wanted === false || objectiveOf(validation.questions) === 'perplexity') return undefined;
+  const { error = 0.05, first = 32 } = wanted === true ? {} : wanted;
+  return { error, first };
+}
+
+/** The first line of the log. */
+export async function headerOf(
+  checkpoint: Checkpoint,
+  family: string,
+  planned: readonly PlannedCandidate[],
+  options: SearchOptions,
+): Promise<SearchHeader> {
+  const { validation, test, engine, engineOptions, compose = 'none', seed = 0, generate, compat } = options;
+  if (validation.questions.length === 0) throw new ArgumentError('validation', 'at least one question', []);
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError('seed', 'a whole number of at least 0', seed);
+  const part = ({ questions, path = '' }: QuestionPart) => {
+    return { path, digest: digestOfJson(questions), count: questions.length };
+  };
+  const { digest } = await identify(checkpoint);
+  const settings: SearchSettings = {
+    source: { path: checkpoint.path, format: checkpoint.format, digest },
+    family,
+    engine: engine.name,
+    engineOptions,
+    questions: { validation: part(validation), test: test && part(test) },
+    objective: objectiveOf(validation.questions),
+    candidates: planned.map(({ candidate }) => candidate),
+    compose,
+    quant: options.quant,
+    seed,
+    earlyStopping: earlyStoppingOf(options),
+    generate,
+    compat,
+  };
+  const lowrank = packageVersion();
+  return {
+    line: 'search',
+    version: 1,
+    lowrank,
+    // Where things lie does not decide what comes out.
+    digest: digestOfJson({ ...settings, lowrank, source: digest, questions: digestsOf(settings) }),
+    settings,
+    started: new Date().toISOString(),
+    command: options.command,
+  };
+}
+
+function digestsOf({ questions: { validation, test } }: SearchSettings) {
+  return [validation.digest, test?.digest];
+}

@@ -1,0 +1,204 @@
+import { constants } from 'node:fs';
+import { chmod, copyFile, link, mkdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Checkpoint, Place } from '../checkpoint/checkpoint.js';
+import { ioError, type OpenFile, openFile, readAt, writeAt } from '../checkpoint/files.js';
+import { type Entry, listEntries, locate } from '../checkpoint/source.js';
+import { describe, LowRankError } from '../errors.js';
+import type { StoredType } from '../tensor/dtype.js';
+
+/** Files up to this size are copied, not linked: a program that writes into its settings must not reach the source. */
+const COPIED_BYTES = 4e6;
+
+/** A change that was tried, and what to undo it with. */
+interface Change {
+  readonly tensor: string;
+  readonly before: Uint8Array;
+}
+
+/**
+ * A second body of a checkpoint in which some tensors are overwritten, tried and put back, while the source stays as it is.
+ *
+ * Files that no change has touched are hard links to the source's, so the copy is made at once and takes no space. A weight
+ * file becomes a copy of its own when the first of its tensors is written to (sharing blocks where the file system can).
+ * From then on a candidate costs the writing of its own tensors, never of the model.
+ *
+ * Changes are made in a transaction: {@link write} any number of tensors, then {@link accept} them or {@link rollback}, which
+ * puts every byte back.
+ */
+export class WorkingCopy {
+  /** What an engine opens: a folder or a file, as the source is. */
+  readonly path: string;
+  readonly #folder: string;
+  readonly #checkpoint: Checkpoint;
+  readonly #places: ReadonlyMap<string, { readonly file: string; readonly place: Place }>;
+  readonly #entries: ReadonlyMap<string, Entry>;
+  /** Weight files that are copies of their own, open for writing. */
+  readonly #own = new Map<string, OpenFile>();
+  readonly #written = new Set<string>();
+  #changes: Change[] = [];
+
+  private constructor(
+    folder: string,
+    path: string,
+    checkpoint: Checkpoint,
+    entries: readonly Entry[],
+    places: ReadonlyMap<string, { file: string; place: Place }>,
+  ) {
+    this.#folder = folder;
+    this.path = path;
+    this.#checkpoint = checkpoint;
+    this.#entries = new Map(entries.map((entry) => [entry.path, entry]));
+    this.#places = places;
+  }
+
+  /**
+   * @param folder is made, and must not be there
+   * @param editable the tensors that may be written, in the types that they have
+   * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; as `layout` does.
+   */
+  static async create(checkpoint: Checkpoint, folder: string, editable: ReadonlySet<string>): Promise<WorkingCopy> {
+    const { source, isFolder } = await locate(checkpoint);
+    const types = new Map<string, StoredType>();
+    for (const name of editable) types.set(name, checkpoint.tensors.get(name)!.dtype);
+    const places = new Map<string, { file: string; place: Place }>();
+    for (const layout of checkpoint.layout(types)) {
+      if (layout.parts !== undefined) {
+        throw new LowRankError('ERR_UNSUPPORTED', `${layout.file}: its tensors cannot be written in their places`);
+      }
+      for (const [name, place] of layout.places) places.set(name, { file: layout.file, place });
+    }
+    const path = join(folder, isFolder ? 'model' : basename(source));
+    const entries = await listEntries(checkpoint);
+    const copy = new WorkingCopy(folder, path, checkpoint, entries, places);
+    try {
+      await mkdir(folder, { mode: 0o700 });
+      for (const entry of entries) await copy.#place(entry);
+      if (!isFolder) await copySettings(source, folder);
+      return copy;
+    } catch (cause) {
+      await copy.remove();
+      throw ioError(folder, 'cannot be made', cause);
+    }
+  }
+
+  /** A tensor's bytes as they are now. */
+  async read(tensor: string): Promise<Uint8Array> {
+    const { file, place } = this.#placeOf(tensor);
+    const own = this.#own.get(file);
+    return own === undefined ? this.#checkpoint.read(tensor) : readAt(own.handle, file, place.offset, place.bytes);
+  }
+
+  /** Writes a tensor anew. */
+  async write(tensor: string, bytes: Uint8Array): Promise<void> {
+    const { file, place } = this.#placeOf(tensor);
+    if (bytes.length !== place.bytes) {
+      throw new LowRankError('ERR_SHAPE', `${tensor}: expected ${place.bytes} bytes, got ${bytes.length}`);
+    }
+    const before = await this.read(tensor);
+    const { handle } = await this.#ownFile(file);
+    // First the memory of what was there: a write that fails halfway is undone too.
+    this.#changes.push({ tensor, before });
+    this.#written.add(tensor);
+    await writeAt(handle, file, place.offset, bytes);
+  }
+
+  /** Lets the changes since the last call stay. */
+  accept(): void {
+    this.#changes = [];
+  }
+
+  /** Puts back every byte that was written since the last {@link accept}, the last change first. */
+  async rollback(): Promise<void> {
+    while (this.#changes.length > 0) {
+      const { tensor, before } = this.#changes.at(-1)!;
+      const { file, place } = this.#placeOf(tensor);
+      await writeAt(this.#own.get(file)!.handle, file, place.offset, before);
+      this.#changes.pop();
+    }
+  }
+
+  /** Makes every tensor what it is in the source again, whatever was accepted. */
+  async reset(): Promise<void> {
+    for (const tensor of this.#written) {
+      const { file, place } = this.#placeOf(tensor);
+      await writeAt(this.#own.get(file)!.handle, file, place.offset, await this.#checkpoint.read(tensor));
+    }
+    this.#written.clear();
+    this.#changes = [];
+  }
+
+  /** The tensors that were written since the last {@link reset}. */
+  get written(): ReadonlySet<string> {
+    return this.#written;
+  }
+
+  /** Removes the copy; the source is not touched. */
+  async remove(): Promise<void> {
+    for (const { handle } of this.#own.values()) await handle.close();
+    this.#own.clear();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #placeOf(tensor: string) {
+    const found = this.#places.get(tensor);
+    if (found === undefined)
+      throw new LowRankError('ERR_NOT_FOUND', `${describe(tensor)} is not among the tensors to edit`);
+    return found;
+  }
+
+  async #place({ from, path, folder }: Entry): Promise<void> {
+    const to = this.#pathOf(path);
+    if (folder) {
+      await mkdir(to, { mode: 0o700 });
+      return;
+    }
+    const { handle, size } = await openFile(from);
+    await handle.close();
+    if (size > COPIED_BYTES) {
+      try {
+        await link(from, to);
+        return;
+      } catch {
+        // Another file system, or one without hard links.
+      }
+    }
+    await copyFile(from, to, constants.COPYFILE_FICLONE);
+  }
+
+  /** Makes a weight file the copy's own, so that writing to it does not reach the source. */
+  async #ownFile(file: string): Promise<OpenFile> {
+    const known = this.#own.get(file);
+    if (known !== undefined) return known;
+    const single = this.#entries.get('');
+    const entry = single?.folder === false ? single : this.#entries.get(file)!;
+    const path = this.#pathOf(entry.path);
+    try {
+      await rm(path);
+      await copyFile(entry.from, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+      await chmod(path, 0o600);
+    } catch (cause) {
+      throw ioError(join(dirname(path), file), 'cannot be copied', cause);
+    }
+    const own = await openFile(path, 'r+');
+    this.#own.set(file, own);
+    return own;
+  }
+
+  #pathOf(entry: string): string {
+    return entry === '' ? this.path : join(this.path, entry);
+  }
+}
+
+/** What engines look for beside a model that is a single file, or in the folder above: the tokenizer, the configuration. */
+async function copySettings(source: string, folder: string): Promise<void> {
+  for (const from of [dirname(dirname(source)), dirname(source)]) {
+    for (const name of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) {
+      try {
+        await copyFile(join(from, name), join(folder, name), constants.COPYFILE_FICLONE);
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+      }
+    }
+  }
+}
