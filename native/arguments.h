@@ -28,7 +28,23 @@ public:
 
   Napi::Env env() const { return env_; }
   // The arrays read so far; whoever computes later must keep them alive.
-  const std::vector<napi_value>& arrays() const { return arrays_; }
+  std::vector<napi_value> arrays() const {
+    std::vector<napi_value> values;
+    for (const Read& read : read_) values.push_back(read.array);
+    return values;
+  }
+
+  // When all fields have been read: a getter among them may have given away the buffer of an array that came before.
+  void confirm() const {
+    for (const auto& [array, data, length] : read_) {
+      size_t now = 0;
+      void* there = nullptr;
+      if (napi_get_typedarray_info(env_, array, nullptr, &now, &there, nullptr, nullptr) != napi_ok || now != length ||
+          there != data) {
+        throw Failure("ERR_ARGUMENT", "an array changed while the job was read");
+      }
+    }
+  }
 
   bool has(const char* name) const {
     const Napi::Value value = job_.Get(name);
@@ -85,13 +101,19 @@ private:
       throw Failure("ERR_SHAPE", std::string(name) + " has " + std::to_string(length) + " elements, " +
                                      std::to_string(count) + " are needed");
     }
-    arrays_.push_back(value);
+    read_.push_back({value, data, length});
     return data;
   }
 
+  struct Read {
+    napi_value array;
+    void* data;
+    size_t length;
+  };
+
   Napi::Env env_;
   Napi::Object job_;
-  std::vector<napi_value> arrays_;
+  std::vector<Read> read_;
 };
 
 } // namespace lowrank

@@ -50,6 +50,16 @@ Request readRequest(const Arguments& arguments, int64_t r) {
   return request;
 }
 
+// The number of rows or columns of matrices that are decomposed: not 0, and no size that is computed from the two
+// overflows.
+int64_t readSide(const Arguments& arguments, const char* name, int64_t other = 1) {
+  constexpr int64_t kMostElements = int64_t{1} << 48;
+  const int64_t side = arguments.size(name);
+  if (side == 0) throw Failure("ERR_SHAPE", std::string(name) + " is 0");
+  if (product(side, other) > kMostElements) throw Failure("ERR_MEMORY", "a matrix of this size cannot be addressed");
+  return side;
+}
+
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 template <class T> T* offset(T* base, int64_t elements) { return base ? base + elements : nullptr; }
@@ -96,6 +106,7 @@ struct Gemm {
         b(arguments.floats("b", product(batch, product(k, n)))),
         c(arguments.floats("c", product(batch, product(m, n)))) {}
   void run(const Control& control) const {
+    if (m == 0 || n == 0) return; // any number of products
     Ledger ledger;
     // One product is OpenBLAS' own to share out; several go side by side.
     Batch(batch, m, n, threads, k).run(ledger, control, [this](const Context& context, int64_t i) {
@@ -117,7 +128,7 @@ struct Svd {
   double* out;
 
   explicit Svd(Arguments& arguments)
-      : batch(arguments.size("batch")), m(arguments.size("m")), n(arguments.size("n")), r(std::min(m, n)),
+      : batch(arguments.size("batch")), m(readSide(arguments, "m")), n(readSide(arguments, "n", m)), r(std::min(m, n)),
         threads(readThreads(arguments)), options(readSvdOptions(arguments)),
         w(arguments.floats("w", product(batch, product(m, n)))), s(arguments.floats("s", product(batch, r))),
         u(arguments.has("u") ? arguments.floats("u", product(batch, product(m, r))) : nullptr),
@@ -149,7 +160,7 @@ struct Approximate {
   double* out;
 
   explicit Approximate(Arguments& arguments)
-      : batch(arguments.size("batch")), m(arguments.size("m")), n(arguments.size("n")),
+      : batch(arguments.size("batch")), m(readSide(arguments, "m")), n(readSide(arguments, "n", m)),
         capacity(arguments.has("b") ? arguments.size("capacity") : std::min(m, n)), threads(readThreads(arguments)),
         limit(arguments.has("maxMemory") ? arguments.size("maxMemory") : 0),
         request(readRequest(arguments, std::min(m, n))), w(arguments.floats("w", product(batch, product(m, n)))),
@@ -384,7 +395,7 @@ Napi::Value resetPeak(const Napi::CallbackInfo& info) {
 
 Napi::Value estimateSvd(const Napi::CallbackInfo& info) {
   return guarded(info, [](Arguments& arguments) -> Napi::Value {
-    const int64_t m = arguments.size("m"), n = arguments.size("n");
+    const int64_t m = readSide(arguments, "m"), n = readSide(arguments, "n", m);
     const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
     const int64_t bytes = thinSvdBytes(m, n, arguments.flag("vectors"));
     return Napi::Number::New(arguments.env(), static_cast<double>(product(bytes, batch.atOnce())));
@@ -393,7 +404,7 @@ Napi::Value estimateSvd(const Napi::CallbackInfo& info) {
 
 Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
   return guarded(info, [](Arguments& arguments) -> Napi::Value {
-    const int64_t m = arguments.size("m"), n = arguments.size("n");
+    const int64_t m = readSide(arguments, "m"), n = readSide(arguments, "n", m);
     const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
     float wanted = 0; // only whether an output is wanted counts here
     const Result result{0, arguments.flag("factors") ? &wanted : nullptr, nullptr, nullptr,

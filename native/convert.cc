@@ -79,6 +79,7 @@ int64_t bytesPerElement(FloatFormat format) {
 }
 
 void toFloat32(FloatFormat from, const uint8_t* source, float* target, int64_t count) {
+  if (count == 0) return; // an empty array has no address, and memcpy wants one
   switch (from) {
   case FloatFormat::f64:
     return each<double>(source, target, count, [](double d) { return static_cast<float>(d); });
@@ -93,6 +94,7 @@ void toFloat32(FloatFormat from, const uint8_t* source, float* target, int64_t c
 }
 
 void fromFloat32(FloatFormat to, const float* source, uint8_t* target, int64_t count) {
+  if (count == 0) return;
   switch (to) {
   case FloatFormat::f64:
     return each<double>(source, target, count, [](float f) { return static_cast<double>(f); });

@@ -72,6 +72,7 @@ void addLowRank(const LowRankMap& map, float* w) {
 
 void affine(int64_t rows, int64_t dim, int64_t dimOut, const float* x, const float* w, const float* bias, float* y,
             int threads) {
+  if (dimOut == 0) return; // any number of rows
   const int wide = width(static_cast<double>(rows) * static_cast<double>(dim) * static_cast<double>(dimOut), threads);
   const Lease lease(wide);
   const WideBlas blas(wide);

@@ -111,7 +111,11 @@ Survey survey(ConstMatrix w, Team& team) {
     return squares(w.row(i), w.cols);
   });
   // A NaN or an infinity anywhere shows in the sum; float32 squares cannot overflow float64.
-  if (!std::isfinite(energy)) requireFinite(w, team);
+  if (!std::isfinite(energy)) {
+    requireFinite(w, team);
+    // It was there when the sum met it: another thread writes to the array.
+    throw Failure("ERR_NOT_FINITE", "the matrix held a NaN or an infinity while it was read, and was changed meanwhile");
+  }
   return {energy, *std::max_element(largest.begin(), largest.end())};
 }
 

@@ -253,6 +253,7 @@ template <class Work> Napi::Value callSync(const Napi::CallbackInfo& info) {
     Arguments arguments(info);
     int32_t* shared = arguments.has("control") ? arguments.integers("control", 2) : nullptr;
     Work work(arguments);
+    arguments.confirm();
     const Control control(shared);
     work.run(control);
   });
@@ -267,6 +268,7 @@ template <class Work> Napi::Value callAsync(const Napi::CallbackInfo& info) {
     int32_t* shared = arguments.has("control") ? arguments.integers("control", 2) : nullptr;
     auto task = std::make_unique<Task>(shared);
     auto work = std::make_shared<Work>(arguments);
+    arguments.confirm();
     task->run = [work](const Control& control) { work->run(control); };
     promise = info.Env().template GetInstanceData<Tasks>()->submit(std::move(task), arguments.arrays());
   });

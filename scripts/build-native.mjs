@@ -1,18 +1,22 @@
 // Builds the addon with CMake (through cmake-js) and puts it at <outDir>/lowrank.node, by default build/Release.
 // Usage: node scripts/build-native.mjs [outDir]
+// LOWRANK_TARGET, a name in scripts/targets.mjs, builds for that Linux with zig, stripped; so scripts/prebuilds.mjs calls it.
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findOpenBlas } from './openblas.mjs';
+import { target } from './targets.mjs';
+import { crossTools } from './zig.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const outDir = resolve(root, process.argv[2] ?? 'build/Release');
-const arch = process.env.PREBUILD_ARCH ?? process.arch;
+const wanted = process.env.LOWRANK_TARGET ? target(process.env.LOWRANK_TARGET) : undefined;
+const arch = wanted?.arch ?? process.env.PREBUILD_ARCH ?? process.arch;
 // Not build/: `node-gyp rebuild` owns that folder and empties it.
-const workDir = join(root, '.build', `cmake-${arch}`);
+const workDir = join(root, '.build', `cmake-${wanted?.name ?? arch}`);
 
 try {
   build();
@@ -22,10 +26,12 @@ try {
 }
 
 function build() {
-  const { library, extra, from } = findOpenBlas();
-  const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
-  const args = ['build', '--out', workDir, '--arch', arch];
+  const { library, extra, from } = findOpenBlas(wanted);
+  const { cmakeJs, addonApi } = buildTools();
+  const args = ['build', '--out', workDir, '--arch', arch, `--CDNODE_ADDON_API=${addonApi}`];
   args.push(`--CDOPENBLAS_LIBRARY=${library}`, `--CDOPENBLAS_EXTRA=${extra.join(';')}`);
+  if (wanted?.zig) args.push(...crossOptions(wanted));
+  forgetOther(args);
   try {
     execFileSync(process.execPath, [cmakeJs, ...args], {
       cwd: root,
@@ -37,14 +43,72 @@ function build() {
     throw new Error('CMake or the compiler stopped, see above');
   }
   const built = join(workDir, 'Release', 'lowrank.node');
-  const target = join(outDir, 'lowrank.node');
-  if (!same(built, target)) {
+  const result = join(outDir, 'lowrank.node');
+  if (!same(built, result)) {
     mkdirSync(outDir, { recursive: true });
     // A process may have the old one mapped: it is replaced, never written over.
-    copyFileSync(built, `${target}.new`);
-    renameSync(`${target}.new`, target);
-    console.error(`built ${target.slice(root.length)} (${megabytes(target)} MB, OpenBLAS from ${from})`);
+    copyFileSync(built, `${result}.new`);
+    renameSync(`${result}.new`, result);
+    console.error(`built ${result.slice(root.length)} (${megabytes(result)} MB, OpenBLAS from ${from})`);
   }
+}
+
+/** cmake-js and node-addon-api: this checkout's, else, where lowrank is a dependency and they are not, fetched into .build/. */
+function buildTools() {
+  const tools = join(root, '.build', 'tools');
+  const find = () => {
+    const require = createRequire(import.meta.url);
+    const paths = [root, tools];
+    return {
+      cmakeJs: require.resolve('cmake-js/bin/cmake-js', { paths }),
+      addonApi: dirname(require.resolve('node-addon-api/package.json', { paths })),
+    };
+  };
+  try {
+    return find();
+  } catch {
+    console.error('fetching cmake-js and node-addon-api into .build/tools/');
+    mkdirSync(tools, { recursive: true });
+    writeFileSync(join(tools, 'package.json'), '{ "private": true }\n');
+    const args = ['install', '--no-audit', '--no-fund', '--ignore-scripts', 'cmake-js@8', 'node-addon-api@8'];
+    // npm is a .cmd file on Windows, which only a shell runs.
+    execFileSync('npm', args, {
+      cwd: tools,
+      stdio: ['ignore', 'ignore', 'inherit'],
+      shell: process.platform === 'win32',
+    });
+    return find();
+  }
+}
+
+function crossOptions({ zig, arch }) {
+  const { cc, cxx, ar, ranlib } = crossTools(zig);
+  return Object.entries({
+    CMAKE_SYSTEM_NAME: 'Linux',
+    CMAKE_SYSTEM_PROCESSOR: { x64: 'x86_64', arm64: 'aarch64' }[arch],
+    CMAKE_C_COMPILER: cc,
+    CMAKE_CXX_COMPILER: cxx,
+    CMAKE_AR: ar,
+    CMAKE_RANLIB: ranlib,
+    // Else CMake's first question would be a whole program, for which zig compiles all of libc and libc++ once more.
+    CMAKE_TRY_COMPILE_TARGET_TYPE: 'STATIC_LIBRARY',
+    LOWRANK_ZIG: 'ON',
+    LOWRANK_STRIP: 'ON',
+  }).map(([name, value]) => `--CD${name}=${value}`);
+}
+
+/** cmake-js does not configure a second time: a folder that was configured with other options begins anew. */
+function forgetOther(args) {
+  const note = join(workDir, 'options.json');
+  const options = JSON.stringify(args);
+  try {
+    if (readFileSync(note, 'utf8') === options) return;
+  } catch {
+    // There is no note yet.
+  }
+  rmSync(workDir, { recursive: true, force: true });
+  mkdirSync(workDir, { recursive: true });
+  writeFileSync(note, options);
 }
 
 /** Whether the copy is already there, so that a build without changes touches nothing. */

@@ -1,16 +1,21 @@
-// Finds static OpenBLAS and the Fortran runtime it needs: OPENBLAS_ROOT, else the system, else (Debian and its kin) the
-// distribution's own packages, unpacked into .openblas/ without root.
+// Finds static OpenBLAS, and the Fortran runtime where it needs more of that than native/fortran.cc has. For this system:
+// OPENBLAS_ROOT, else what is installed, else (Debian and its kin) the distribution's own packages, unpacked into
+// .openblas/ without root. For another one: OPENBLAS_ROOT, else .openblas/<target>/, filled from Debian's packages of that
+// architecture (glibc) or by scripts/openblas-source.mjs (musl).
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { withApt } from './apt.mjs';
+import { hostTarget } from './targets.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const fetched = join(root, '.openblas');
 const compiler = process.env.CXX ?? (process.platform === 'darwin' ? 'gfortran' : 'g++');
 const RUNTIME = ['libgfortran.a', 'libquadmath.a'];
+/** Of the Fortran runtime: what native/fortran.cc has, and what only routines call that nothing here uses. */
+const NOT_NEEDED = new Set(['_gfortran_concat_string', '_gfortran_etime']);
 
 /** Runs a program and returns what it prints, or undefined when it is missing or fails. */
 function output(program, ...args) {
@@ -21,23 +26,33 @@ function output(program, ...args) {
   }
 }
 
-/** The Fortran runtime: beside OpenBLAS, or where the compiler keeps it. Not every architecture has libquadmath. */
-function runtime(folder) {
+/** The functions of the Fortran runtime that are named in an archive. */
+function fortranNames(library) {
+  const text = readFileSync(library).toString('latin1');
+  return new Set(text.match(/_gfortran_\w+/g));
+}
+
+/** The archives of the Fortran runtime that are needed beside `library`; undefined when they are needed and not there. */
+function runtime(folder, library) {
+  if ([...fortranNames(library)].every((name) => NOT_NEEDED.has(name))) return [];
   const found = RUNTIME.map((name) => {
     const beside = join(folder, name);
     if (existsSync(beside)) return beside;
     const path = output(compiler, `-print-file-name=${name}`);
     return path && path !== name && existsSync(path) ? path : undefined;
   });
+  // Not every architecture has libquadmath.
   return found[0] ? found.filter((path) => path !== undefined) : undefined;
 }
 
 function inFolders(folders, from) {
   for (const folder of folders) {
-    const library = join(folder, 'libopenblas.a');
-    if (!existsSync(library)) continue;
-    const extra = runtime(folder);
-    if (extra) return { library, extra, from };
+    for (const name of ['libopenblas.a', 'openblas.lib', 'libopenblas.lib']) {
+      const library = join(folder, name);
+      if (!existsSync(library)) continue;
+      const extra = runtime(folder, library);
+      if (extra) return { library, extra, from };
+    }
   }
   return undefined;
 }
@@ -56,80 +71,77 @@ function systemFolders() {
   ].filter(Boolean);
 }
 
-/** Downloads the distribution's packages with a private apt state, so neither root nor a change of the system is needed. */
-function fetchFromDebian() {
+/**
+ * Unpacks the distribution's package.
+ *
+ * @param {string} into the folder to fill
+ * @param {string} architecture by Debian's name
+ */
+function fetchFromDebian(into, architecture) {
   if (!output('apt-get', '--version') || !output('dpkg-deb', '--version')) return undefined;
-  const major = output(compiler, '-dumpversion')?.split('.')[0];
-  if (!major) return undefined;
-  console.error('OpenBLAS is not installed: fetching the packages of this distribution into .openblas/');
-  const work = mkdtempSync(join(tmpdir(), 'lowrank-openblas-'));
-  try {
-    for (const folder of ['state/lists/partial', 'cache/archives/partial', 'packages', 'tree']) {
-      mkdirSync(join(work, folder), { recursive: true });
+  const shown = into.slice(root.length);
+  console.error(
+    `no OpenBLAS for ${architecture} is installed: fetching the package of this distribution into ${shown}/`,
+  );
+  const there = withApt([architecture], [`libopenblas-pthread-dev:${architecture}`], (packages) => {
+    const tree = join(packages, 'tree');
+    for (const name of readdirSync(packages)) execFileSync('dpkg-deb', ['-x', join(packages, name), tree]);
+    mkdirSync(into, { recursive: true });
+    for (const entry of readdirSync(tree, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile()) continue;
+      const folder = entry.parentPath ?? entry.path;
+      const path = join(folder, entry.name);
+      if (entry.name === 'copyright') copyFileSync(path, join(into, `${basename(folder)}.copyright`));
+      if (!/^libopenblas(p-r[\d.]+)?\.a$/.test(entry.name)) continue;
+      copyFileSync(path, join(into, 'libopenblas.a.part'));
+      renameSync(join(into, 'libopenblas.a.part'), join(into, 'libopenblas.a'));
     }
-    const apt = (...args) =>
-      execFileSync(
-        'apt-get',
-        [
-          ['-o', `Dir::State=${join(work, 'state')}`],
-          ['-o', 'Dir::State::status=/var/lib/dpkg/status'],
-          ['-o', `Dir::Cache=${join(work, 'cache')}`],
-          ['-o', 'APT::Sandbox::User='],
-          ['-o', 'Debug::NoLocking=1'],
-          ['-qq', ...args],
-        ].flat(),
-        { cwd: join(work, 'packages'), stdio: ['ignore', 'ignore', 'inherit'] },
-      );
-    apt('update');
-    apt('download', 'libopenblas-pthread-dev', `libgfortran-${major}-dev`);
-    for (const name of readdirSync(join(work, 'packages'))) {
-      execFileSync('dpkg-deb', ['-x', join(work, 'packages', name), join(work, 'tree')]);
-    }
-    const wanted = new Map([
-      [/libopenblas(p-r[\d.]+)?\.a$/, 'libopenblas.a'],
-      [/libgfortran\.a$/, 'libgfortran.a'],
-      [/libquadmath\.a$/, 'libquadmath.a'],
-    ]);
-    const lib = join(work, 'lib');
-    mkdirSync(lib);
-    for (const entry of readdirSync(join(work, 'tree'), { recursive: true, withFileTypes: true })) {
-      const path = join(entry.parentPath ?? entry.path, entry.name);
-      for (const [pattern, name] of wanted)
-        if (entry.isFile() && pattern.test(entry.name)) copyFileSync(path, join(lib, name));
-      if (entry.isFile() && entry.name === 'copyright')
-        copyFileSync(path, join(lib, `${basename(join(path, '..'))}.copyright`));
-    }
-    rmSync(fetched, { recursive: true, force: true });
-    mkdirSync(fetched);
-    for (const name of readdirSync(lib)) copyFileSync(join(lib, name), join(fetched, `${name}.part`));
-    for (const name of readdirSync(lib)) renameSync(join(fetched, `${name}.part`), join(fetched, name));
-    return inFolders([fetched], 'the packages of this distribution, in .openblas/');
-  } catch (error) {
-    console.error(`fetching OpenBLAS failed: ${error.message}`);
-    return undefined;
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  });
+  return there ? inFolders([into], `the package of this distribution, in ${shown}/`) : undefined;
 }
 
-/** @returns {{ library: string, extra: string[], from: string }} */
-export function findOpenBlas() {
+const DEBIAN = { x64: 'amd64', arm64: 'arm64', ia32: 'i386', arm: 'armhf', ppc64: 'ppc64el', s390x: 's390x' };
+
+/**
+ * @param {{ name: string, arch: string, libc?: string } | undefined} target of scripts/targets.mjs, by default this system
+ * @returns {{ library: string, extra: string[], from: string }}
+ */
+export function findOpenBlas(target) {
   const given = process.env.OPENBLAS_ROOT;
   if (given) {
     const found = inFolders([join(given, 'lib'), join(given, 'lib64'), given], 'OPENBLAS_ROOT');
     if (found) return found;
     throw new Error(
-      `OPENBLAS_ROOT=${given} holds no lib/libopenblas.a with a libgfortran.a beside it or in the compiler`,
+      `OPENBLAS_ROOT=${given} holds no lib/libopenblas.a, or one that needs a libgfortran.a that is not beside it or in the compiler`,
     );
   }
-  const found =
-    inFolders(systemFolders(), 'the system') ??
-    inFolders([fetched], 'the packages of this distribution, in .openblas/') ??
-    fetchFromDebian();
+  const found = target === undefined || target.zig === undefined ? forHost() : forOther(target);
   if (found) return found;
+  if (target?.zig) {
+    throw new Error(
+      `static OpenBLAS for ${target.name} was not found: node scripts/openblas-source.mjs ${target.name}`,
+    );
+  }
   const install =
     process.platform === 'darwin'
       ? 'brew install openblas gcc'
       : 'apt install libopenblas-dev gfortran (or your system’s)';
   throw new Error(`static OpenBLAS was not found: ${install}, or set OPENBLAS_ROOT to a folder with lib/libopenblas.a`);
+}
+
+function forHost() {
+  return (
+    inFolders(systemFolders(), 'the system') ??
+    inFolders([fetched], 'the package of this distribution, in .openblas/') ??
+    (DEBIAN[process.arch] && fetchFromDebian(fetched, DEBIAN[process.arch]))
+  );
+}
+
+function forOther({ name, arch, libc }) {
+  const folder = join(fetched, name);
+  const found = inFolders([folder], folder.slice(root.length));
+  if (found || libc !== 'glibc') return found;
+  // Debian's library is good for an older glibc too: it asks for no function that came later, which the link would show.
+  const ours = name === hostTarget() && inFolders([fetched], 'the package of this distribution, in .openblas/');
+  return ours || fetchFromDebian(folder, DEBIAN[arch]);
 }

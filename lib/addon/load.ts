@@ -69,8 +69,8 @@ function hint(): string {
 function libc(): 'glibc' | 'musl' | undefined {
   if (process.platform !== 'linux') return undefined;
   try {
-    // The report knows as well, but takes tens of milliseconds.
-    return readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-') ? 'musl' : 'glibc';
+    // The report knows as well, but takes tens of milliseconds. Until 2.33 glibc's file had its version in its name.
+    return /\/libc(\.so\.6|-2\.\d+\.so)/.test(readFileSync('/proc/self/maps', 'latin1')) ? 'glibc' : 'musl';
   } catch {
     return glibcVersion() ? 'glibc' : 'musl';
   }

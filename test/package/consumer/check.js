@@ -1,0 +1,25 @@
+// What every way of loading runs: exact answers on matrices whose singular values are known. Returns a line to print.
+const { strict: assert } = require('node:assert');
+
+module.exports = async function check({ laser, matrixRank, svd, tensor, LowRankError }) {
+  // diag(4, 3, 2, 1), embedded in 6 x 4.
+  const data = new Float32Array(24);
+  for (let i = 0; i < 4; i++) data[i * 4 + i] = 4 - i;
+  const w = tensor(data, [6, 4]);
+  const { s } = await svd(w);
+  assert.deepEqual(
+    Array.from(s.data, (value) => Math.round(value * 1e5) / 1e5),
+    [4, 3, 2, 1],
+  );
+  assert.equal(Number((await matrixRank(w)).data ? (await matrixRank(w)).data[0] : await matrixRank(w)), 4);
+  const { value, certificate } = await laser.certified(w, { rank: 2 });
+  assert.equal(certificate.rank, 2);
+  // What is discarded is 2 and 1: sqrt(5 / 30).
+  assert.ok(Math.abs(certificate.relativeError - Math.sqrt(5 / 30)) < 1e-6, String(certificate.relativeError));
+  for (let i = 0; i < 24; i++) {
+    const expected = i === 0 ? 4 : i === 5 ? 3 : 0;
+    assert.ok(Math.abs(value.data[i] - expected) < 1e-5, `element ${i}: ${value.data[i]}`);
+  }
+  await assert.rejects(laser(w, { rank: 9 }), (error) => error instanceof LowRankError && error.code === 'ERR_ARGUMENT');
+  return 'checked';
+};

@@ -1,0 +1,3 @@
+const check = require('./check.js');
+
+check(require('lowrank')).then(console.log);
