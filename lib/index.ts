@@ -23,6 +23,8 @@ export { type MemoryUsage, memoryUsage, resetNativePeak } from './memory/usage.j
 
 export type { Checkpoint, TensorInfo } from './checkpoint/checkpoint.js';
 export { open as openCheckpoint } from './checkpoint/open.js';
+export { type UnfinishedWork, unfinishedWork } from './checkpoint/work.js';
+export type { Resumed } from './checkpoint/write.js';
 
 // Decompositions.
 
@@ -50,6 +52,38 @@ export { type Certified, Laser, type LaserOptions, laser, laserSync } from './lo
 export { breakEvenRank, type RankChoice, rankOfFraction, rankOfRate } from './lowrank/rank.js';
 export { analyseSpectrum, type Spectrum } from './lowrank/spectrum.js';
 
+// Adapters and their training.
+
+export type { HookHandle } from './lora/hooks.js';
+export type { LoraInit, WeightInit } from './lora/init.js';
+export { type AdapterOptions, LoraLinear, type LoraLinearOptions, type MergeOptions } from './lora/linear.js';
+export {
+  type FromWeightOptions,
+  Lora,
+  type LoraOptions,
+  type LoraScaling,
+  type ScaleOptions,
+  type SplitWeight,
+} from './lora/lora.js';
+export type { BackwardHook, ForwardHook, ForwardOptions, ForwardPreHook, Module, PassOptions } from './lora/module.js';
+export { AdamW, type AdamWOptions, clipGradNorm, type Optimizer, Sgd, type SgdOptions } from './lora/optimizer.js';
+export { type GradientHook, Parameter } from './lora/parameter.js';
+
+// Adapter files of PEFT.
+
+export {
+  type LoraAdapter,
+  type LoraKind,
+  type LoraModule,
+  loraDelta,
+  obstacles as adapterObstacles,
+} from './lora/adapter.js';
+export { type MergedModule, mergeLoras, type WeightedLora } from './lora/combine.js';
+export type { LoraRankChoice } from './lora/compress.js';
+export type { ExtractChoice } from './lora/extract.js';
+export { readAdapter, writeAdapter } from './lora/peft.js';
+export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } from './lora/resize.js';
+
 // Models: which tensors are which matrices.
 
 export { FAMILIES, type Family, type Fusion, type Layout, type Part, type Stored } from './model/families.js';
@@ -59,6 +93,7 @@ export type { GroupType, LayerType, MatrixType } from './model/types.js';
 
 // Jobs on whole checkpoints.
 
+export type { Choice } from './edit/budget.js';
 export {
   type InspectedTensor,
   type InspectOptions,
@@ -66,9 +101,19 @@ export {
   inspectCheckpoint,
   type MatrixSpectrum,
 } from './edit/inspect.js';
-export type { Edit, EditPlan, PlanOptions, PredictedMemory } from './edit/plan.js';
+export type { Edit, EditPlan, PlanOptions, PredictedMemory, Settings } from './edit/plan.js';
 export type { EditProgress } from './edit/progress.js';
 export { type EditedMatrix, type EditOptions, type EditReport, editCheckpoint, planCheckpoint } from './edit/run.js';
+export { type MergeOptions as MergeShardsOptions, type MergeReport, mergeShards } from './edit/shards/merge.js';
+export {
+  type JobPlan,
+  type JobPlanOptions,
+  planJob,
+  readPlan,
+  type Task,
+  writePlan,
+} from './edit/shards/plan.js';
+export { runShard, type ShardOptions, type ShardReport } from './edit/shards/run.js';
 export {
   type Amount,
   type Intervention,
@@ -79,3 +124,68 @@ export {
   parseTensorSpec,
   type Selection,
 } from './edit/spec.js';
+
+// Adapters out of checkpoints and into them.
+
+export {
+  type Extracted,
+  type ExtractedModule,
+  type ExtractOptions,
+  extractLora,
+  type UncoveredTensor,
+} from './edit/lora-extract.js';
+export {
+  type AppliedWeight,
+  type ApplyOptions,
+  type ApplyReport,
+  applyLoras,
+  type ScaledLora,
+} from './edit/lora-merge.js';
+
+// Questions put to models.
+
+export { type CommandOptions, commandEngine } from './evaluate/engines/command.js';
+export type { AskOptions, Engine, EngineName, Session } from './evaluate/engines/engine.js';
+export { type LlamaOptions, llamaEngine } from './evaluate/engines/llama.js';
+export { type OnnxOptions, onnxEngine } from './evaluate/engines/onnx.js';
+export { type EvaluateOptions, type EvaluateProgress, type Evaluation, Evaluator } from './evaluate/evaluator.js';
+export type { BootstrapOptions } from './evaluate/metrics/bootstrap.js';
+export type { Compat } from './evaluate/metrics/compat.js';
+export { laserSummary } from './evaluate/metrics/laser.js';
+export {
+  type Comparison,
+  compare as compareResults,
+  type Estimate,
+  type Metric,
+  type Summary,
+  summarise as summariseResults,
+} from './evaluate/metrics/summary.js';
+export { type LoadOptions, loadQuestions } from './evaluate/questions/load.js';
+export type { DatasetFormat, PromptStyle, Question, QuestionSet } from './evaluate/questions/question.js';
+export { type Split, type SplitOptions, splitQuestions } from './evaluate/questions/split.js';
+export type { ExampleResult, LikelyToken } from './evaluate/result.js';
+
+// The search for the intervention that helps most.
+
+export type { GridOptions } from './search/candidates.js';
+export { readSearchLog } from './search/log.js';
+export type { SearchProgress } from './search/progress.js';
+export type { EarlyStoppingOptions } from './search/race.js';
+export { search } from './search/search.js';
+export type { QuestionPart, SearchOptions } from './search/settings.js';
+export type {
+  Candidate,
+  MatrixLine,
+  Objective,
+  Score,
+  SearchCounts,
+  SearchHeader,
+  SearchLine,
+  SearchSeconds,
+  SearchSettings,
+  SearchSummary,
+  TestLine,
+  Trial,
+  TrialMatrix,
+  Verdict,
+} from './search/trial.js';

@@ -41,7 +41,7 @@ export interface Job {
 }
 
 export interface CopyOptions {
-  /** Ends the copying between two files. */
+  /** Ends the copying between two files; what waits for the copy is rejected with the signal's reason. */
   readonly signal?: AbortSignal;
   /** The tensors that will be written and their types; by default any may be, each in the type that it has. */
   readonly edited?: ReadonlyMap<string, StoredType>;
@@ -108,6 +108,7 @@ export class EditCopy implements CheckpointWriter {
   private readonly tensors = new Map<string, TensorLine>();
   /** For each weight file, when its copy is on the disk and the journal says so. */
   private readonly settled = new Map<string, Promise<void>>();
+  private copying: Promise<void> = Promise.resolve();
   private entries: readonly Entry[] = [];
   private complete = false;
   private resumes = false;
@@ -275,14 +276,12 @@ export class EditCopy implements CheckpointWriter {
       const to = join(this.work.copy, entry.path);
       const layout = layouts.get(entry.path);
       if (entry.folder) await makeFolder(to);
-      else if (layout !== undefined) await this.fillWeights(layout, entry, to);
+      else if (layout !== undefined) await this.fillWeights(layout, entry, to, signal);
       else await this.fillOther(entry, to);
     }
-    // A file that was exchanged between the two looks at it would have been copied with other places.
-    await checkIdentity(this.checkpoint, this.identity);
   }
 
-  private async fillWeights(layout: FileLayout, entry: Entry, to: string): Promise<void> {
+  private async fillWeights(layout: FileLayout, entry: Entry, to: string, signal?: AbortSignal): Promise<void> {
     const { file } = layout;
     if (this.copied.has(file) && (await this.verify(layout, to))) {
       this.progress = true;
@@ -293,11 +292,16 @@ export class EditCopy implements CheckpointWriter {
       return;
     }
     for (const name of layout.places.keys()) this.tensors.delete(name);
-    await rm(to, { recursive: true, force: true });
-    if (layout.parts === undefined) await copyWhole(entry, to);
-    else await this.assemble(layout.parts, to);
-    // The disk takes its time for the bytes; the next file and the first tensors are dealt with meanwhile.
-    const settled = this.settleFile(file, to);
+    // One file after the other, while the first tensors are computed; nothing is written to a file that is not there yet.
+    const made = this.copying.then(async () => {
+      signal?.throwIfAborted();
+      await rm(to, { recursive: true, force: true });
+      if (layout.parts === undefined) await copyWhole(entry, to);
+      else await this.assemble(layout.parts, to);
+    });
+    this.copying = made.catch(() => undefined);
+    // The disk takes its time for the bytes; the next file is dealt with meanwhile.
+    const settled = made.then(() => this.settleFile(file, to));
     settled.catch(() => undefined);
     this.settled.set(file, settled);
   }

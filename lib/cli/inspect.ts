@@ -18,12 +18,21 @@ interface InspectFlags {
   readonly json?: boolean;
 }
 
+const EXAMPLES = `
+Examples:
+  lowrank inspect my-model
+  lowrank inspect my-model.gguf --json
+  lowrank inspect my-model --spectrum --tensor '*.mlp.*.weight'
+  lowrank inspect weights.safetensors --family llama
+
+A glob's * also matches dots. The columns of --spectrum are explained in docs/mathematics.md.`;
+
 /** `lowrank inspect`: what a checkpoint holds, and how far its matrices are from full rank. */
 export function addInspectCommand(program: Command, terminal: Terminal): void {
   program
     .command('inspect')
     .description('list the layers, types and tensors of a checkpoint')
-    .argument('<checkpoint>', 'a folder or a .safetensors file')
+    .argument('<checkpoint>', 'a folder or a file of safetensors, GGUF or ONNX')
     .option('--spectrum', 'compute the singular values: takes a decomposition of each matrix')
     .option('--tensor <glob>', 'only tensors with such names')
     .addOption(
@@ -33,6 +42,7 @@ export function addInspectCommand(program: Command, terminal: Terminal): void {
     )
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
     .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: InspectFlags) => runInspect(checkpoint, flags, terminal));
 }
 

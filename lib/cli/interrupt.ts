@@ -1,6 +1,13 @@
-/** The reason of the abort that Ctrl-C causes. */
+/** The reason of the abort that Ctrl-C causes; the message says what has become of the work. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
+
+  constructor(
+    message = 'interrupted, nothing was written',
+    readonly hint?: string,
+  ) {
+    super(message);
+  }
 }
 
 /**
@@ -17,7 +24,7 @@ export async function interruptible<T>(
     const again = controller.signal.aborted;
     announce(again);
     if (again) endNow(onSignal);
-    controller.abort(new Interrupted('interrupted'));
+    controller.abort(new Interrupted());
   };
   process.on('SIGINT', onSignal);
   try {

@@ -1,19 +1,24 @@
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { type Edit, type EditPlan, nameOf } from '../edit/plan.js';
+import { unfinishedWork } from '../checkpoint/work.js';
+import { type Edit, type EditPlan, nameOf, type PlanOptions } from '../edit/plan.js';
 import { type EditedMatrix, type EditReport, editCheckpoint, planCheckpoint } from '../edit/run.js';
 import { asKind, type Intervention, KINDS, paperIntervention, parseAt, parseTensorSpec } from '../edit/spec.js';
-import { LowRankError } from '../errors.js';
+import { CheckpointError, LowRankError } from '../errors.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
+import type { WritableType } from '../tensor/dtype.js';
 import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from './format.js';
-import { interruptible } from './interrupt.js';
+import { Interrupted, interruptible } from './interrupt.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';
 import { ProgressLine } from './progress.js';
+import { byteSize } from './size.js';
 import { type Column, formatTable } from './table.js';
 import type { Output, Terminal } from './terminal.js';
 
-interface LaserFlags {
+/** What says which matrices are edited, and how. */
+export interface EditFlags {
   readonly out?: string;
   readonly at?: readonly string[];
   readonly tensor?: readonly string[];
@@ -24,7 +29,13 @@ interface LaserFlags {
   readonly method: Method;
   readonly seed?: number;
   readonly threads?: number;
+  readonly memory?: number;
+  readonly quant?: WritableType;
   readonly family?: string;
+}
+
+interface LaserFlags extends EditFlags {
+  readonly restart?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }
@@ -35,16 +46,31 @@ Examples:
   lowrank laser llama -o llama-laser --at 28-31:mlp:0.1 --at 30:q_proj,k_proj:0.5
   lowrank laser gpt-j -o gpt-j-laser --lnum 26 --lname fc_in --rate 9.9
   lowrank laser model -o pruned --intervention dropout --tensor 'blocks.*.ffn.weight:0.9'
+  lowrank laser model.Q4_K_M.gguf -o edited.gguf --at 20-27:mlp:0.1 --quant Q8_0
 
 Types: q_proj k_proj v_proj out_proj fc_in fc_up fc_out, attn, mlp, all, and dont (a plain copy).
-Layers: 26, 20-27, 0,2,5-7 or all. rho is the share of the rank that stays: k = floor(rho min(m, n)).`;
+Layers: 26, 20-27, 0,2,5-7 or all. rho is the share of the rank that stays: k = floor(rho min(m, n)).
+A job that was stopped goes on where it was when the same command is given again.`;
 
 /** `lowrank laser`: edits matrices of a checkpoint and writes the result. */
 export function addLaserCommand(program: Command, terminal: Terminal): void {
-  program
+  const command = program
     .command('laser')
     .description('replace weight matrices of a checkpoint by approximations of lower rank')
-    .argument('<checkpoint>', 'a folder or a .safetensors file; never modified')
+    .argument('<checkpoint>', CHECKPOINT);
+  addEditOptions(command)
+    .option('--restart', 'throw away what a stopped job has left for this output')
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((checkpoint: string, flags: LaserFlags) => runLaser(checkpoint, flags, terminal));
+}
+
+export const CHECKPOINT = 'a folder or a file of safetensors, GGUF or ONNX; never modified';
+
+/** The options that say what is edited and how, of every command that edits. */
+export function addEditOptions(command: Command): Command {
+  return command
     .option('-o, --out <path>', 'where to write the result; must not exist')
     .option('--at <layers:types:rho>', 'an intervention; may be repeated', collect)
     .option('--tensor <glob:rho>', 'an intervention on tensors by name; may be repeated', collect)
@@ -55,22 +81,33 @@ export function addLaserCommand(program: Command, terminal: Terminal): void {
     .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
     .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--memory <size>', 'what the process may hold, such as 2GB; what does not fit is refused', byteSize)
+    .addOption(
+      new Option('--quant <type>', 'what edited tensors become that are quantised').choices([
+        'Q8_0',
+        'F16',
+        'BF16',
+        'F32',
+      ]),
+    )
     .addOption(
       new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
         FAMILIES.map(({ name }) => name),
       ),
-    )
-    .option('--dry-run', 'only say what would be done')
-    .option('--json', 'print one JSON document on standard output')
-    .addHelpText('after', EXAMPLES)
-    .action((checkpoint: string, flags: LaserFlags) => runLaser(checkpoint, flags, terminal));
+    );
+}
+
+/** What the flags say, as the library takes it. */
+export function planOptions(flags: EditFlags): PlanOptions {
+  const { family, method, seed, threads, quant, memory: maxMemory } = flags;
+  return { interventions: readInterventions(flags), family, method, seed, threads, quant, maxMemory };
 }
 
 async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Terminal): Promise<void> {
-  const interventions = readInterventions(flags);
-  const { out, family, method, seed, threads } = flags;
+  const options = planOptions(flags);
+  const { out, restart } = flags;
   if (flags.dryRun) {
-    const plan = await planCheckpoint(checkpoint, { interventions, family, method, seed, threads });
+    const plan = await planCheckpoint(checkpoint, options);
     if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
     else printPlan(plan, terminal.out);
     return;
@@ -81,20 +118,17 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
   let report: EditReport;
   try {
     report = await interruptible(
-      (signal) =>
-        editCheckpoint(checkpoint, out, {
-          ...{ interventions, family, method, seed, threads, signal },
-          onProgress: progress.show,
-        }),
+      (signal) => editCheckpoint(checkpoint, out, { ...options, restart, signal, onProgress: progress.show }),
       (again) => {
         progress.end();
         terminal.err.lines([
-          again
-            ? `stopped; beside ${printable(out)} an unfinished copy may be left, its name begins with a dot`
-            : 'stopping and removing what was written; once more to stop at once',
+          again ? `stopped; ${GO_ON}` : 'stopping, and keeping what can be gone on with; once more to stop at once',
         ]);
       },
     );
+  } catch (error) {
+    progress.end();
+    throw await withWayOn(error, out, terminal);
   } finally {
     progress.end();
   }
@@ -102,8 +136,25 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
   else printReport(report, terminal.out);
 }
 
+const GO_ON = 'the same command goes on from there';
+
+/** Says of a failure what is left of the work, and what can be done with it. */
+async function withWayOn(error: unknown, out: string, terminal: Terminal): Promise<unknown> {
+  const work = await unfinishedWork(resolve(out)).catch(() => undefined);
+  if (work === undefined) return error;
+  const { folder, tensors, bytes } = work;
+  const done = `${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} done (${formatBytes(bytes)})`;
+  if (error instanceof Interrupted) {
+    return new Interrupted(`interrupted, ${done}`, `${GO_ON}; to give up, remove ${folder}`);
+  }
+  // A refusal to touch the work has said so itself.
+  if (error instanceof CheckpointError && error.code === 'ERR_OUTPUT') return error;
+  terminal.err.lines([printable(`${done} is kept in ${folder}: ${GO_ON}; to give up, remove it`)]);
+  return error;
+}
+
 /** @throws {@link LowRankError} `ERR_ARGUMENT` when a flag is wrong, or none says what to edit. */
-function readInterventions({ at = [], tensor = [], intervention, ...paper }: LaserFlags): Intervention[] {
+function readInterventions({ at = [], tensor = [], intervention, ...paper }: EditFlags): Intervention[] {
   const kind = asKind(intervention);
   const interventions = [
     ...at.map((spec) => parseAt(spec, kind)),
@@ -146,7 +197,7 @@ function printPlan({ edits, family, memory }: EditPlan, output: Output): void {
   const rows = edits.map((edit) => [
     nameOf(edit),
     formatShape(edit.shape),
-    edit.dtype,
+    formatType(edit),
     edit.identity ? 'none (all is kept)' : edit.intervention.kind,
     formatRank(edit),
   ]);
@@ -167,7 +218,7 @@ const REPORT_COLUMNS: readonly Column[] = [
   { title: 'seconds', align: 'right' },
 ];
 
-function printReport({ edits, memory, out, seconds }: EditReport, output: Output): void {
+export function printReport({ edits, memory, out, seconds, resumed }: EditReport, output: Output): void {
   const { bold, green } = output.colors;
   const rows = edits.map((edit) => [
     nameOf(edit),
@@ -179,10 +230,21 @@ function printReport({ edits, memory, out, seconds }: EditReport, output: Output
     edit.seconds.toFixed(2),
   ]);
   if (rows.length > 0) output.lines(formatTable(REPORT_COLUMNS, rows, output.columns, bold));
+  if (resumed !== undefined) {
+    const { tensors, bytes } = resumed;
+    output.lines([
+      `went on after ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} (${formatBytes(bytes)}) of a run that was stopped`,
+    ]);
+  }
   output.lines([
     `memory predicted ${formatBytes(memory.predicted.total)}, measured ${formatBytes(memory.measured.peakRss)} (native ${formatBytes(memory.measured.nativePeak)})`,
     `${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`,
   ]);
+}
+
+/** `Q4_K as Q8_0` where the type changes. */
+function formatType({ dtype, writtenAs, identity }: Edit): string {
+  return identity || writtenAs === dtype ? dtype : `${dtype} as ${writtenAs}`;
 }
 
 function formatRank({ rank, shape }: Pick<Edit, 'rank' | 'shape'>): string {

@@ -1,27 +1,43 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { LowRankError } from '../errors.js';
+import { addCompletionCommand } from './completion.js';
 import { addDoctorCommand } from './doctor.js';
+import { addEvalCommand } from './eval.js';
 import { addInspectCommand } from './inspect.js';
 import { Interrupted } from './interrupt.js';
 import { addLaserCommand } from './laser.js';
+import { addLoraCommand } from './lora.js';
+import { addMergeCommand } from './merge.js';
+import { addPlanCommand } from './plan.js';
 import { printable } from './printable.js';
+import { addRunCommand } from './run.js';
+import { addSearchCommand } from './search.js';
 import type { Terminal } from './terminal.js';
+import { Told } from './told.js';
 
 /** What the process ends with. */
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
-/**
- * Runs the command line.
- *
- * @param args without the names of the program and of Node
- * @returns one of {@link EXIT}
- */
-export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+const EXAMPLES = `
+Examples:
+  lowrank inspect my-model
+  lowrank laser my-model -o my-model-laser --at 26:fc_in:0.01
+  lowrank eval my-model.gguf --dataset questions.jsonl
+  lowrank search my-model.gguf --dataset questions.jsonl -o found
+  lowrank lora extract base tuned -o my-adapter --rank 16
+
+Each command has its own --help with examples. NO_COLOR and FORCE_COLOR are honoured.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
+
+/** All commands with their options: what the command line understands. */
+export function createProgram(terminal: Terminal): Command {
   const program = new Command('lowrank')
     .description('Low-rank approximation of model weights: LASER on real checkpoints.')
     .version(version())
     .exitOverride()
+    // Narrow terminals get narrow columns rather than lines that wrap anywhere.
+    .configureHelp({ minWidthToWrap: 20 })
     .configureOutput({
       writeOut: (text) => terminal.out.write(text),
       writeErr: (text) => terminal.err.write(text),
@@ -31,11 +47,29 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
       getErrHelpWidth: () => terminal.err.columns ?? 100,
       getOutHasColors: () => terminal.out.colors.isColorSupported,
       getErrHasColors: () => terminal.err.colors.isColorSupported,
-    });
+    })
+    .addHelpText('after', EXAMPLES);
   addLaserCommand(program, terminal);
+  addPlanCommand(program, terminal);
+  addRunCommand(program, terminal);
+  addMergeCommand(program, terminal);
   addInspectCommand(program, terminal);
+  addEvalCommand(program, terminal);
+  addSearchCommand(program, terminal);
+  addLoraCommand(program, terminal);
   addDoctorCommand(program, terminal);
+  addCompletionCommand(program, terminal);
+  return program;
+}
 
+/**
+ * Runs the command line.
+ *
+ * @param args without the names of the program and of Node
+ * @returns one of {@link EXIT}
+ */
+export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+  const program = createProgram(terminal);
   try {
     await program.parseAsync(args, { from: 'user' });
     return EXIT.done;
@@ -49,6 +83,7 @@ function tell(error: unknown, args: readonly string[], program: Command, termina
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
   // Help that was shown because no command was given says enough.
   if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
+  if (error instanceof Told) return EXIT.failed;
 
   const { message, hint, code, exit } = understand(error, helpFor(args, program));
   if (args.includes('--json')) terminal.out.lines([JSON.stringify({ error: { code, message, hint } }, null, 2)]);
@@ -67,15 +102,21 @@ interface Failure {
 }
 
 function helpFor(args: readonly string[], program: Command): string {
-  const command = program.commands.find((candidate) => candidate.name() === args[0]);
-  return `See: lowrank ${command === undefined ? '' : `${command.name()} `}--help`;
+  const names: string[] = [];
+  let command: Command | undefined = program;
+  for (const name of args) {
+    command = command.commands.find((candidate) => candidate.name() === name);
+    if (command === undefined) break;
+    names.push(name);
+  }
+  return `See: ${['lowrank', ...names, '--help'].join(' ')}`;
 }
 
 function understand(error: unknown, help: string): Failure {
   if (error instanceof Interrupted) {
     return {
-      message: 'interrupted, nothing was written',
-      hint: undefined,
+      message: error.message,
+      hint: error.hint,
       code: 'ERR_INTERRUPTED',
       exit: EXIT.interrupted,
     };

@@ -8,7 +8,7 @@ import { tensorsNamed } from '../model/names.js';
 import { recognise } from '../model/recognise.js';
 import type { LayerType } from '../model/types.js';
 import { toFloat32 } from '../tensor/convert.js';
-import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { isReadableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
 import { type EditProgress, Progress } from './progress.js';
 
@@ -61,7 +61,7 @@ export interface InspectReport {
  * Lists what a checkpoint holds and, on request, how far its matrices are from full rank.
  *
  * @throws {@link LowRankError} `ERR_NOT_FOUND` when no tensor has such a name; `ERR_NOT_FINITE` for a matrix with a NaN or
- * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no float matrix; as `open` does.
+ * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read; as `open` does.
  */
 export async function inspectCheckpoint(path: string, options: InspectOptions = {}): Promise<InspectReport> {
   const checkpoint = await open(path);
@@ -105,7 +105,7 @@ function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor 
 
 function analysed(listed: readonly InspectedTensor[], { tensors }: InspectOptions, model: Model | undefined) {
   const isMatrix = ({ shape, dtype }: TensorInfo) =>
-    (shape.length === 2 || shape.length === 3) && !shape.includes(0) && isFloatDType(dtype);
+    (shape.length === 2 || shape.length === 3) && !shape.includes(0) && isReadableType(dtype);
   if (tensors === undefined) {
     return listed.filter((info) => isMatrix(info) && (model === undefined || info.types.length > 0));
   }
@@ -113,7 +113,7 @@ function analysed(listed: readonly InspectedTensor[], { tensors }: InspectOption
   if (other !== undefined) {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
-      `${other.name}: ${other.dtype} ${describe(other.shape)} is no float matrix`,
+      `${other.name}: ${other.dtype} ${describe(other.shape)} is no matrix whose numbers can be read`,
       {
         hint: 'Choose fewer tensors.',
       },
@@ -135,7 +135,7 @@ async function spectra(
   for (const { name, bytes, shape, dtype } of tensors) {
     signal?.throwIfAborted();
     progress.working(name, bytes, 0);
-    const data = toFloat32(await checkpoint.read(name), dtype as FloatDType);
+    const data = toFloat32(await checkpoint.read(name), dtype);
     const s = (await valuesOf(name, { data, shape }, { threads, signal })).data;
     const [m, n] = shape.slice(-2) as [number, number];
     const rank = Math.min(m, n);

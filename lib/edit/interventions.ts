@@ -1,7 +1,9 @@
+import { svd } from '../linalg/svd.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import { laser } from '../lowrank/laser.js';
-import type { Edit } from './plan.js';
+import { keptComponents, recompose } from './components.js';
+import type { Edit } from './edit.js';
 import { prune } from './prune.js';
 
 /** What a rank reduction says of itself: one certificate for each matrix of a batch, and one for all. */
@@ -32,6 +34,15 @@ export async function intervene(
         for (let at = 0; at < data.length; at += m * n) prune(data.subarray(at, at + m * n), threshold);
       }
       return { data, certified: undefined };
+    }
+    case 'bottom':
+    case 'band':
+    case 'random': {
+      const { kind, amount } = intervention;
+      const full = Math.min(...shape.slice(-2));
+      const parts = await svd({ data, shape }, { threads: options.threads, signal: options.signal });
+      const kept = keptComponents(kind, amount, full, options.seed);
+      return { data: await recompose(parts, kept, options.threads), certified: undefined };
     }
     case 'rank-reduction': {
       const { value, ...certified } = await laser.certified(

@@ -1,48 +1,26 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import type { Method } from '../lowrank/approximate.js';
-import { estimateMemory } from '../lowrank/estimate.js';
-import { rankOfFraction, rankOfRate } from '../lowrank/rank.js';
-import { memoryUsage } from '../memory/usage.js';
 import { Model } from '../model/model.js';
 import { tensorsNamed } from '../model/names.js';
-import { describeSlice, overlap, type Slice, sliceShape } from '../model/slice.js';
-import type { GroupType, MatrixType } from '../model/types.js';
-import { DTYPE_BITS, FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
-import { elements } from '../tensor/tensor.js';
+import { overlap, sliceShape } from '../model/slice.js';
+import {
+  FLOAT_DTYPES,
+  isFloatDType,
+  isReadableType,
+  isWritableType,
+  type ReadableType,
+  type StoredType,
+  type WritableType,
+} from '../tensor/dtype.js';
+import { chooseSettings, type PredictedMemory, predictMemory, type Settings } from './budget.js';
+import { componentCount, keepsComponents } from './components.js';
+import { type Edit, nameOf } from './edit.js';
 import { thresholdIndex } from './prune.js';
 import { type Intervention, parseAt } from './spec.js';
 
-/** One intervention on one matrix, or on all matrices of one 3D tensor. */
-export interface Edit {
-  readonly tensor: string;
-  /** Undefined for the whole tensor. */
-  readonly slice: Slice | undefined;
-  /** Undefined where the tensor was chosen by name. */
-  readonly layer: number | undefined;
-  /** Undefined where the tensor was chosen by name. */
-  readonly type: MatrixType | GroupType | undefined;
-  /** Of what is edited: `[m, n]` or `[batch, m, n]`. */
-  readonly shape: readonly number[];
-  readonly dtype: FloatDType;
-  readonly intervention: Intervention;
-  /** How many singular values stay, of min(m, n); undefined unless the intervention reduces the rank. */
-  readonly rank: number | undefined;
-  /** Where the pruning threshold stands (see `thresholdIndex`); undefined where nothing is pruned. */
-  readonly threshold: number | undefined;
-  /** True where all is kept, so that the tensor's bytes stay as they are. */
-  readonly identity: boolean;
-}
-
-/** Bytes a job will need at the tensor that needs most. */
-export interface PredictedMemory {
-  /** The tensor, the one before it, which V8 frees when it likes, and the float32 numbers of the largest matrix. */
-  readonly buffers: number;
-  /** The decomposition and LAPACK's workspaces. */
-  readonly native: number;
-  /** Both, what the process holds already, and what V8 and OpenBLAS take on the way. */
-  readonly total: number;
-}
+export type { PredictedMemory, Settings } from './budget.js';
+export { type Edit, nameOf } from './edit.js';
 
 /** What will be done to a checkpoint. */
 export interface EditPlan {
@@ -51,6 +29,8 @@ export interface EditPlan {
   /** In the order of the tensors in the checkpoint. */
   readonly edits: readonly Edit[];
   readonly memory: PredictedMemory;
+  /** How it will be computed; where memory is limited, chosen so that it is enough. */
+  readonly settings: Settings;
 }
 
 /** What decides a plan. */
@@ -68,6 +48,13 @@ export interface PlanOptions {
   readonly seed?: number;
   /** Threads of the linear algebra; by default as many as there are cores. */
   readonly threads?: number;
+  /**
+   * Bytes that the process may hold at most. Methods, threads and whether reading, computing and writing overlap are
+   * chosen so that the job fits, or it is refused before it begins.
+   */
+  readonly maxMemory?: number;
+  /** What edited tensors become that are stored in a quantised type. Without it, editing them is refused. */
+  readonly quant?: WritableType;
 }
 
 /**
@@ -75,9 +62,12 @@ export interface PlanOptions {
  *
  * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
  * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family or a dtype
- * that is no float, `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them.
+ * that is no float or, without `quant`, a quantised one; `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
+ * them; `ERR_MEMORY` when `maxMemory` is not enough, with the number that is.
  */
 export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPlan {
+  const { quant } = options;
+  if (quant !== undefined && !isWritableType(quant)) throw new ArgumentError('quant', QUANT_CHOICES, quant);
   const interventions = options.interventions.map((item) => (typeof item === 'string' ? parseAt(item) : item));
   if (interventions.length === 0) throw new ArgumentError('interventions', 'at least one', interventions);
 
@@ -87,23 +77,21 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
     return model;
   };
   const edits = interventions.flatMap((intervention) =>
-    targets(checkpoint, intervention, modelOf).map((target) => edit(checkpoint, intervention, target)),
+    targets(checkpoint, intervention, modelOf).map((target) => edit(checkpoint, intervention, target, quant)),
   );
   rejectMeetings(edits);
 
   const position = new Map([...checkpoint.tensors.keys()].map((name, index) => [name, index]));
   edits.sort((a, b) => position.get(a.tensor)! - position.get(b.tensor)! || start(a) - start(b));
-  return { family: model?.family.name, edits, memory: predict(checkpoint, edits, options) };
+  // Whether the format can hold the new types, it knows itself.
+  checkpoint.layout(typesWritten(edits));
+  const settings = chooseSettings(checkpoint, edits, options);
+  return { family: model?.family.name, edits, memory: predictMemory(checkpoint, edits, settings), settings };
 }
 
-/** How many numbers the largest matrix, or batch, has that is changed. */
-export function numbersToHold(edits: readonly Edit[]): number {
-  return edits.reduce((most, { shape, identity }) => (identity ? most : Math.max(most, elements(shape))), 0);
-}
-
-/** The edit's matrix in words, for messages and tables. */
-export function nameOf({ tensor, slice }: Pick<Edit, 'tensor' | 'slice'>): string {
-  return slice === undefined ? tensor : `${tensor} [${describeSlice(slice)}]`;
+/** The tensors that change, and the types they are written as. */
+export function typesWritten(edits: readonly Edit[]): Map<string, StoredType> {
+  return new Map(edits.filter(({ identity }) => !identity).map(({ tensor, writtenAs }) => [tensor, writtenAs]));
 }
 
 type Chosen = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type'>;
@@ -120,25 +108,25 @@ function targets(checkpoint: Checkpoint, { select }: Intervention, modelOf: () =
   }));
 }
 
-function edit(checkpoint: Checkpoint, intervention: Intervention, chosen: Chosen): Edit {
+function edit(
+  checkpoint: Checkpoint,
+  intervention: Intervention,
+  chosen: Chosen,
+  quant: WritableType | undefined,
+): Edit {
   const info = checkpoint.tensors.get(chosen.tensor)!;
-  const dtype = editableDtype(info, intervention);
+  const dtype = editableType(info, intervention);
   const shape = sliceShape(info.shape, chosen.slice);
   const [m, n] = shape.slice(-2) as [number, number];
-  const rank = intervention.kind === 'rank-reduction' ? rankOf(intervention, Math.min(m, n)) : undefined;
-  const threshold = intervention.kind === 'dropout' ? thresholdIndex(intervention.amount, m * n) : undefined;
-  return {
-    ...chosen,
-    shape,
-    dtype,
-    intervention,
-    rank,
-    threshold,
-    identity: rank === Math.min(m, n) || (intervention.kind === 'dropout' && threshold === undefined),
-  };
+  const { kind, amount } = intervention;
+  const rank = keepsComponents(kind) ? componentCount(kind, amount, Math.min(m, n)) : undefined;
+  const threshold = kind === 'dropout' ? thresholdIndex(amount, m * n) : undefined;
+  const identity = rank === Math.min(m, n) || (kind === 'dropout' && threshold === undefined);
+  const writtenAs = typeWritten(info, dtype, intervention, identity ? 'F32' : quant);
+  return { ...chosen, shape, dtype, writtenAs, intervention, rank, threshold, identity };
 }
 
-function editableDtype({ name, dtype, shape }: TensorInfo, { spec }: Intervention): FloatDType {
+function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention): ReadableType {
   if (shape.length !== 2 && shape.length !== 3) {
     throw new LowRankError(
       'ERR_SHAPE',
@@ -147,7 +135,7 @@ function editableDtype({ name, dtype, shape }: TensorInfo, { spec }: Interventio
     );
   }
   if (shape.includes(0)) throw new LowRankError('ERR_SHAPE', `${name}: shape ${describe(shape)} holds no numbers`);
-  if (!isFloatDType(dtype)) {
+  if (!isReadableType(dtype)) {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
       `${name}: dtype ${dtype} cannot be edited, only ${FLOAT_DTYPES.join(', ')} (chosen by ${describe(spec)})`,
@@ -157,8 +145,22 @@ function editableDtype({ name, dtype, shape }: TensorInfo, { spec }: Interventio
   return dtype;
 }
 
-function rankOf({ amount }: Intervention, full: number): number {
-  return 'rate' in amount ? rankOfRate(amount.rate, full) : rankOfFraction(amount.rankFraction, full);
+const QUANT_CHOICES = 'Q8_0, F16, BF16 or F32';
+
+/** Floats stay what they are. A quantised tensor cannot take new numbers as it is, and what it becomes is the user's choice. */
+function typeWritten(
+  { name }: TensorInfo,
+  dtype: ReadableType,
+  { spec }: Intervention,
+  quant: WritableType | undefined,
+): WritableType {
+  if (isFloatDType(dtype)) return dtype;
+  if (quant !== undefined) return quant;
+  throw new LowRankError(
+    'ERR_UNSUPPORTED',
+    `${name}: is stored as ${dtype}, and what the edited tensor becomes is not said (chosen by ${describe(spec)})`,
+    { hint: `Choose with --quant (quant: ...): ${QUANT_CHOICES}; Q8_0 is the smallest, F32 the most precise.` },
+  );
 }
 
 function rejectMeetings(edits: readonly Edit[]): void {
@@ -178,34 +180,6 @@ function rejectMeetings(edits: readonly Edit[]): void {
     }
     seen.set(later.tensor, [...earlier, later]);
   }
-}
-
-/** V8 collects arrays when those outside of its heap have grown by this much (its kExternalAllocationSoftLimit). */
-const LATE_BYTES = 64 * 2 ** 20;
-/** What compiled code, V8's heap and OpenBLAS's own buffers grow by in a small job; measured. */
-const RUNTIME_BYTES = 8 * 2 ** 20;
-
-function predict(checkpoint: Checkpoint, edits: readonly Edit[], options: PlanOptions): PredictedMemory {
-  const work = 4 * numbersToHold(edits);
-  let peak = { buffers: work, native: 0 };
-  let before = 0;
-  for (const { tensor, slice, shape, dtype, rank, identity } of edits) {
-    if (identity) continue;
-    const sliced = slice === undefined ? 0 : (elements(shape) * DTYPE_BITS[dtype]) / 8;
-    const held = checkpoint.tensors.get(tensor)!.bytes + sliced;
-    // Pruning sorts a copy of each matrix.
-    const native = rank === undefined ? elements(shape.slice(-2)) * 4 : nativeBytes(shape, rank, options);
-    const buffers = work + held + before;
-    if (buffers + native > peak.buffers + peak.native) peak = { buffers, native };
-    before = held;
-  }
-  const passing = 4 * edits.reduce((sum, { shape, identity }) => (identity ? sum : sum + elements(shape)), 0);
-  const total = memoryUsage().process.rss + peak.buffers + peak.native + Math.min(passing, LATE_BYTES) + RUNTIME_BYTES;
-  return { ...peak, total };
-}
-
-function nativeBytes(shape: readonly number[], rank: number, { method, threads }: PlanOptions): number {
-  return estimateMemory(shape, { rank, method, threads, result: 'in place' }).total;
 }
 
 function start({ slice }: Edit): number {

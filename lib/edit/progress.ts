@@ -25,6 +25,7 @@ export class Progress {
   #editing: number | undefined;
   #done = 0;
   #bytesDone = 0;
+  #bytesResumed = 0;
 
   constructor(sizes: readonly number[], tell?: (progress: EditProgress) => void) {
     this.#tell = tell;
@@ -52,11 +53,18 @@ export class Progress {
     this.#report('edit', name, 0);
   }
 
+  /** Says that a matrix was done by an earlier run: it counts as done, but says nothing of the speed. */
+  resumed(name: string, bytes: number): void {
+    this.#bytesResumed += bytes;
+    this.finished(name, bytes);
+  }
+
   #report(phase: EditProgress['phase'], name: string | undefined, partial: number): void {
     if (this.#tell === undefined) return;
     const bytesDone = this.#bytesDone + partial;
     const { seconds } = this;
     const spent = seconds - (this.#editing ?? seconds);
+    const own = bytesDone - this.#bytesResumed;
     this.#tell({
       phase,
       name,
@@ -65,7 +73,7 @@ export class Progress {
       bytesDone,
       bytesTotal: this.#bytesTotal,
       seconds,
-      remainingSeconds: bytesDone > 0 ? (spent * (this.#bytesTotal - bytesDone)) / bytesDone : undefined,
+      remainingSeconds: own > 0 ? (spent * (this.#bytesTotal - bytesDone)) / own : undefined,
     });
   }
 }

@@ -1,3 +1,4 @@
+import { ArgumentError } from '../errors.js';
 import { rankOfFraction } from '../lowrank/rank.js';
 import type { Amount } from './spec.js';
 
@@ -8,6 +9,7 @@ import type { Amount } from './spec.js';
  */
 export function thresholdIndex(amount: Amount, count: number): number | undefined {
   if ('rate' in amount) return amount.rate === 0 ? undefined : Math.trunc(amount.rate * 0.1 * count);
+  if ('band' in amount) throw new ArgumentError('amount', 'one share', amount.band);
   if (amount.rankFraction === 1) return undefined;
   // 1 - 0.9 is 0.09999999999999998; fifteen digits give back the 0.1 that is meant.
   return rankOfFraction(Number((1 - amount.rankFraction).toPrecision(15)), count);

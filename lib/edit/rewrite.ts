@@ -1,5 +1,6 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
-import { DTYPE_BITS, type FloatDType } from '../tensor/dtype.js';
+import { blockOf, type StoredType, type WritableType } from '../tensor/dtype.js';
 
 /** How what was written differs from what was there. */
 export interface Change {
@@ -9,53 +10,99 @@ export interface Change {
   readonly keptEnergy: number;
 }
 
-/** Numbers at a time: enough to make the overhead of a call vanish, too few to count in memory. */
+/**
+ * Numbers at a time: enough to make the overhead of a call vanish, too few to count in memory. Whole blocks of every
+ * quantised type.
+ */
 const CHUNK = 1 << 16;
+/** Chunks between two moments for other work of the process. */
+const CHUNKS_PER_TURN = 8;
 
 /** Reads a matrix's bytes as float32 into `target`, which has as many numbers. */
-export function readInto(target: Float32Array, bytes: Uint8Array, dtype: FloatDType): void {
-  const itemBytes = DTYPE_BITS[dtype] / 8;
+export async function readInto(target: Float32Array, bytes: Uint8Array, type: StoredType): Promise<void> {
   for (let at = 0; at < target.length; at += CHUNK) {
-    target.set(toFloat32(bytes.subarray(at * itemBytes, (at + CHUNK) * itemBytes), dtype), at);
+    target.set(toFloat32(part(bytes, at, Math.min(CHUNK, target.length - at), type), type), at);
+    await pause(at);
   }
 }
 
+/** Where new numbers go, and as what. */
+export interface Destination {
+  /** Default the matrix's own bytes. */
+  readonly bytes?: Uint8Array;
+  /** Default the matrix's own type. */
+  readonly type?: WritableType;
+  /** Write only those numbers that are 0, and leave the bits of all others as they were. Only for floats, in place. */
+  readonly onlyZeros?: boolean;
+}
+
 /**
- * Puts new numbers in the place of a matrix's bytes, rounded to its dtype, and measures in float64 what that changed,
- * the rounding included. In place and by parts, so that the matrix is in memory once.
+ * Writes new numbers in the place of a matrix's bytes or elsewhere, rounded to a type, and measures in float64 what that
+ * changed, the rounding included. By parts, so that no further copy of the matrix is in memory.
  *
  * @param bytes the matrix as it was read
  * @param data the new numbers
- * @param onlyZeros write only those numbers that are 0, and leave the bits of all others as they were
  */
-export function rewrite(bytes: Uint8Array, data: Float32Array, dtype: FloatDType, onlyZeros = false): Change {
-  const itemBytes = DTYPE_BITS[dtype] / 8;
-  let energy = 0;
-  let kept = 0;
-  let lost = 0;
+export async function rewrite(
+  bytes: Uint8Array,
+  data: Float32Array,
+  type: StoredType,
+  { bytes: target = bytes, type: as = type as WritableType, onlyZeros = false }: Destination = {},
+): Promise<Change> {
+  const sums = new Sums();
   for (let at = 0; at < data.length; at += CHUNK) {
-    const part = data.subarray(at, at + CHUNK);
-    const place = bytes.subarray(at * itemBytes, (at + part.length) * itemBytes);
-    const before = numbers(place, dtype);
-    if (onlyZeros) writeZeros(place, part, itemBytes);
-    else place.set(fromFloat32(part, dtype));
-    const after = numbers(place, dtype);
-    // Sums of parts keep the rounding of a sum of many millions small.
-    const change = [0, 0, 0] as [number, number, number];
-    for (let i = 0; i < before.length; i++) {
-      const [w, v] = [before[i]!, after[i]!];
-      change[0] += w * w;
-      change[1] += v * v;
-      change[2] += (w - v) * (w - v);
-    }
-    energy += change[0];
-    kept += change[1];
-    lost += change[2];
+    const own = data.subarray(at, at + CHUNK);
+    const place = part(target, at, own.length, as);
+    const before = numbers(part(bytes, at, own.length, type), type);
+    if (onlyZeros) writeZeros(place, own, blockOf(as).bytes);
+    else place.set(fromFloat32(own, as));
+    sums.add(before, numbers(place, as));
+    await pause(at);
   }
-  return {
-    relativeError: lost === 0 ? 0 : Math.sqrt(lost / energy),
-    keptEnergy: kept === energy ? 1 : kept / energy,
-  };
+  return sums.change;
+}
+
+/** What changed between two matrices. */
+export async function compare(before: Float32Array, after: Float32Array): Promise<Change> {
+  const sums = new Sums();
+  for (let at = 0; at < before.length; at += CHUNK) {
+    sums.add(before.subarray(at, at + CHUNK), after.subarray(at, at + CHUNK));
+    await pause(at);
+  }
+  return sums.change;
+}
+
+class Sums {
+  #energy = 0;
+  #kept = 0;
+  #lost = 0;
+
+  add(before: Float32Array | Float64Array, after: Float32Array | Float64Array): void {
+    // Sums of parts keep the rounding of a sum of many millions small.
+    let [energy, kept, lost] = [0, 0, 0];
+    for (let i = 0; i < before.length; i++) {
+      const w = before[i]!;
+      const v = after[i]!;
+      energy += w * w;
+      kept += v * v;
+      lost += (w - v) * (w - v);
+    }
+    this.#energy += energy;
+    this.#kept += kept;
+    this.#lost += lost;
+  }
+
+  get change(): Change {
+    return {
+      relativeError: this.#lost === 0 ? 0 : Math.sqrt(this.#lost / this.#energy),
+      keptEnergy: this.#kept === this.#energy ? 1 : this.#kept / this.#energy,
+    };
+  }
+}
+
+function part(bytes: Uint8Array, at: number, count: number, type: StoredType): Uint8Array {
+  const block = blockOf(type);
+  return bytes.subarray((at / block.numbers) * block.bytes, ((at + count) / block.numbers) * block.bytes);
 }
 
 function writeZeros(place: Uint8Array, data: Float32Array, itemBytes: number): void {
@@ -65,8 +112,13 @@ function writeZeros(place: Uint8Array, data: Float32Array, itemBytes: number): v
 }
 
 /** float32 would round away the very differences that are measured where the file holds float64. */
-function numbers(bytes: Uint8Array, dtype: FloatDType): Float32Array | Float64Array {
-  if (dtype !== 'F64') return toFloat32(bytes, dtype);
+function numbers(bytes: Uint8Array, type: StoredType): Float32Array | Float64Array {
+  if (type !== 'F64') return toFloat32(bytes, type);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Float64Array.from({ length: bytes.length / 8 }, (_, i) => view.getFloat64(8 * i, true));
+}
+
+/** Lets reads, writes and signals of the process have their turn. */
+async function pause(at: number): Promise<void> {
+  if ((at / CHUNK) % CHUNKS_PER_TURN === CHUNKS_PER_TURN - 1) await turn();
 }

@@ -1,58 +1,24 @@
-import type { Checkpoint, CheckpointWriter } from '../checkpoint/checkpoint.js';
+import { addon } from '../addon/load.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
-import { copyForEdit } from '../checkpoint/write.js';
-import { LowRankError } from '../errors.js';
+import { copyForEdit, type EditCopy, type Resumed } from '../checkpoint/write.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
-import type { Certificate } from '../lowrank/certificate.js';
 import { memoryUsage } from '../memory/usage.js';
-import { extract, type Slice, scatter } from '../model/slice.js';
-import { DTYPE_BITS, type FloatDType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
-import { intervene } from './interventions.js';
-import {
-  type Edit,
-  type EditPlan,
-  nameOf,
-  numbersToHold,
-  type PlanOptions,
-  type PredictedMemory,
-  planEdits,
-} from './plan.js';
+import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, type Settings } from './budget.js';
+import { type Edit, nameOf } from './edit.js';
+import { type EditPlan, type PlanOptions, planEdits, typesWritten } from './plan.js';
 import { type EditProgress, Progress } from './progress.js';
-import { type Change, readInto, rewrite } from './rewrite.js';
-import type { InterventionKind } from './spec.js';
+import { storedBytes } from './storage.js';
+import { type EditedMatrix, editTensor, unchanged } from './tensor.js';
+import { packageVersion } from './version.js';
+
+export type { EditedMatrix } from './tensor.js';
 
 export interface EditOptions extends PlanOptions, Pick<ComputeOptions, 'signal'> {
   readonly onProgress?: (progress: EditProgress) => void;
-}
-
-/** What was done to one matrix, or to all matrices of one 3D tensor. */
-export interface EditedMatrix {
-  readonly tensor: string;
-  /** Undefined for the whole tensor. */
-  readonly slice: Slice | undefined;
-  /** Undefined where the tensor was chosen by name. */
-  readonly layer: number | undefined;
-  readonly type: string | undefined;
-  /** `[m, n]` or `[batch, m, n]`. */
-  readonly shape: readonly number[];
-  readonly dtype: FloatDType;
-  readonly intervention: InterventionKind;
-  /** The intervention as it was written. */
-  readonly spec: string;
-  /** Undefined unless the rank was reduced. */
-  readonly rank: number | undefined;
-  /** `rank / min(m, n)`; undefined unless the rank was reduced. */
-  readonly rankFraction: number | undefined;
-  /** ||What||_F^2 / ||W||_F^2, for a rank reduction the share of squared singular values kept. */
-  readonly keptEnergy: number;
-  /** ||W - What||_F / ||W||_F of what was written, after rounding to `dtype`, measured in float64. */
-  readonly relativeError: number;
-  /** What the decomposition says of itself before rounding, of a batch for all of it; undefined where none was computed. */
-  readonly certificate: Certificate | undefined;
-  /** One for each matrix of a batch; undefined for a single matrix. */
-  readonly certificates: readonly Certificate[] | undefined;
-  readonly seconds: number;
+  /** Throws away what an interrupted job has left for the same output, instead of going on with it. */
+  readonly restart?: boolean;
 }
 
 /** What was done to a checkpoint. */
@@ -61,6 +27,8 @@ export interface EditReport {
   readonly out: string;
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
+  /** What an interrupted run of the same job had done already; undefined where there was none. */
+  readonly resumed: Resumed | undefined;
   readonly memory: {
     readonly predicted: PredictedMemory;
     /** In bytes, of the whole process since it began, and of the native buffers alone. */
@@ -73,8 +41,9 @@ export interface EditReport {
  * What {@link editCheckpoint} would do, without reading or writing a tensor.
  *
  * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
- * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family or a dtype
- * that is no float, `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them; as {@link openCheckpoint} does.
+ * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family, a dtype
+ * that is no float or, without `quant`, a quantised one; `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
+ * them; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
  */
 export async function planCheckpoint(source: string, options: PlanOptions): Promise<EditPlan> {
   const checkpoint = await open(source);
@@ -87,40 +56,44 @@ export async function planCheckpoint(source: string, options: PlanOptions): Prom
 
 /**
  * Edits some matrices of a checkpoint and writes the result, whole, to `out`; the source is never modified. One tensor is
- * held at a time. Bytes of tensors, and of parts of tensors, that no intervention names are the source's; so are those of
- * a matrix that keeps its full rank. The same call gives the same bytes.
+ * computed at a time, while the next one is read and the last one written. Bytes of tensors, and of parts of tensors, that
+ * no intervention names are the source's; so are those of a matrix that keeps its full rank. The same call gives the same
+ * bytes.
  *
- * An abort is honoured between tensors, and inside one where its method can. On any failure nothing is left at `out`.
+ * The result grows in the folder `.<name>.lowrank` beside `out`, with a journal. After an abort, a full disk or the death
+ * of the process the same call goes on from there: what it finds is held against the source and against the digests in
+ * the journal, and the result is to the last byte that of a run without interruption. After any other failure nothing is
+ * left. An abort is honoured between tensors, and inside one where its method can.
  *
  * @param source a folder or a file
  * @param out must not exist
  * @throws as {@link planCheckpoint}; `ERR_NOT_FINITE` naming the tensor with a NaN or an infinity, also where a result does not
- * fit into the file's dtype; `ERR_CHECKPOINT_IO`, `ERR_CHECKPOINT_FORMAT` and `ERR_OUTPUT` from reading and writing;
- * the signal's reason when aborted.
+ * fit into the file's dtype; `ERR_CHECKPOINT_IO`, `ERR_CHECKPOINT_FORMAT` and `ERR_OUTPUT` from reading and writing, among
+ * them the kinds `InUse` (another process writes to `out`), `UnfinishedWork` (another job began there, or the source has
+ * changed since) and `Changed` (the source changes meanwhile); the signal's reason when aborted.
  */
 export async function editCheckpoint(source: string, out: string, options: EditOptions): Promise<EditReport> {
-  const { signal } = options;
+  const { signal, restart } = options;
   signal?.throwIfAborted();
   const checkpoint = await open(source);
   try {
     const plan = planEdits(checkpoint, options);
     const progress = new Progress(plan.edits.map(bytesOf), options.onProgress);
     progress.phase('copy');
-    const writer = await copyForEdit(checkpoint, out, { signal });
+    const copy = await copyForEdit(checkpoint, out, {
+      ...{ signal, restart, edited: typesWritten(plan.edits) },
+      job: { description: describeJob(plan.edits, options), settings: plan.settings },
+    });
+    const settings = copy.settings as Settings;
     const edits: EditedMatrix[] = [];
     try {
-      // One for all tensors: V8 frees large arrays late, and a job's memory would be several tensors' otherwise.
-      const work = new Float32Array(numbersToHold(plan.edits));
-      for (const group of byTensor(plan.edits)) {
-        signal?.throwIfAborted();
-        edits.push(...(await editTensor(checkpoint, writer, group, work, options, progress)));
-      }
+      await editAll(checkpoint, copy, plan.edits, settings, options, progress, edits);
       signal?.throwIfAborted();
       progress.phase('commit');
-      await writer.commit();
+      await copy.commit();
     } catch (error) {
       // The first failure is the one to report; removing what was written can only fail for the same reason.
-      await writer.discard().catch(() => undefined);
+      await copy.abandon(error, signal).catch(() => undefined);
       throw error;
     }
     const { process, native } = memoryUsage();
@@ -129,7 +102,11 @@ export async function editCheckpoint(source: string, out: string, options: EditO
       out,
       family: plan.family,
       edits,
-      memory: { predicted: plan.memory, measured: { peakRss: process.peakRss, nativePeak: native.peak } },
+      resumed: copy.resumed,
+      memory: {
+        predicted: settings === plan.settings ? plan.memory : predictMemory(checkpoint, plan.edits, settings),
+        measured: { peakRss: process.peakRss, nativePeak: native.peak },
+      },
       seconds: progress.seconds,
     };
   } finally {
@@ -137,114 +114,98 @@ export async function editCheckpoint(source: string, out: string, options: EditO
   }
 }
 
-/** Reads a tensor, edits its slices one after another, and writes it back. */
-async function editTensor(
-  checkpoint: Checkpoint,
-  writer: CheckpointWriter,
-  edits: readonly Edit[],
-  work: Float32Array,
-  options: EditOptions,
-  progress: Progress,
-): Promise<EditedMatrix[]> {
-  const { tensor } = edits[0]!;
-  const { shape } = checkpoint.tensors.get(tensor)!;
-  const changing = edits.some(({ identity }) => !identity);
-  const bytes = changing ? await checkpoint.read(tensor) : new Uint8Array();
-  const done: EditedMatrix[] = [];
-  for (const edit of edits) {
-    options.signal?.throwIfAborted();
-    const started = performance.now();
-    progress.working(nameOf(edit), bytesOf(edit), 0);
-    if (edit.identity) {
-      done.push(describeEdit(edit, { relativeError: 0, keptEnergy: 1 }, undefined, 0));
-    } else {
-      const itemBytes = DTYPE_BITS[edit.dtype] / 8;
-      const matrix = extract(bytes, shape, edit.slice, itemBytes);
-      const { change, certified } = await editMatrix(edit, matrix, work, options, progress);
-      scatter(matrix, bytes, shape, edit.slice, itemBytes);
-      done.push(describeEdit(edit, change, certified, (performance.now() - started) / 1000));
-    }
-    progress.finished(nameOf(edit), bytesOf(edit));
-  }
-  if (changing) await writer.write(tensor, bytes);
-  return done;
-}
-
-/** Edits a matrix in place. `work` has room for its numbers. */
-async function editMatrix(
-  edit: Edit,
-  bytes: Uint8Array,
-  work: Float32Array,
-  { method, seed, threads, signal }: EditOptions,
-  progress: Progress,
-) {
-  const numbers = work.subarray(0, elements(edit.shape));
-  readInto(numbers, bytes, edit.dtype);
-  rejectNotFinite(edit, numbers);
-  const { data, certified } = await intervene(edit, numbers, {
+/**
+ * All that decides the bytes of a job's result, apart from the source. The kernel is what OpenBLAS chose for this
+ * processor: another one rounds differently.
+ */
+export function describeJob(edits: readonly Edit[], options: PlanOptions): unknown {
+  const { method = 'auto', seed = 0, maxMemory } = options;
+  const { threads, kernel, openblas } = addon().info();
+  return {
+    lowrank: packageVersion(),
+    openblas,
+    kernel,
+    threads: options.threads ?? threads,
     method,
     seed,
-    threads,
-    signal,
-    onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
-  });
-  const change = rewrite(bytes, data, edit.dtype, edit.intervention.kind === 'dropout');
-  if (Number.isFinite(change.relativeError)) return { change, certified };
-  throw new LowRankError('ERR_NOT_FINITE', `${nameOf(edit)}: the result does not fit into ${edit.dtype}`, {
-    hint: 'Convert the checkpoint to BF16 or F32 first.',
-  });
-}
-
-function rejectNotFinite(edit: Edit, data: Float32Array): void {
-  let index = 0;
-  while (index < data.length && Number.isFinite(data[index])) index++;
-  if (index === data.length) return;
-  const place = edit.shape.map((_, axis) => {
-    const stride = elements(edit.shape.slice(axis + 1));
-    return Math.floor(index / stride) % edit.shape[axis]!;
-  });
-  throw new LowRankError('ERR_NOT_FINITE', `${nameOf(edit)}: ${data[index]} at [${place.join(', ')}]`, {
-    hint: 'The checkpoint is damaged or was trained to divergence: there is no meaningful approximation of it.',
-  });
-}
-
-function describeEdit(
-  edit: Edit,
-  change: Change,
-  certified: Awaited<ReturnType<typeof intervene>>['certified'],
-  seconds: number,
-): EditedMatrix {
-  const { tensor, slice, layer, type, shape, dtype, rank, intervention } = edit;
-  const [m, n] = shape.slice(-2) as [number, number];
-  return {
-    tensor,
-    slice,
-    layer,
-    type,
-    shape,
-    dtype,
-    intervention: intervention.kind,
-    spec: intervention.spec,
-    rank,
-    rankFraction: rank === undefined ? undefined : rank / Math.min(m, n),
-    keptEnergy: certified?.certificate.keptEnergy ?? change.keptEnergy,
-    relativeError: change.relativeError,
-    certificate: certified?.certificate,
-    certificates: shape.length === 3 ? certified?.certificates : undefined,
-    seconds,
+    maxMemory,
+    edits,
   };
 }
 
-function byTensor(edits: readonly Edit[]): Iterable<readonly Edit[]> {
-  const groups = new Map<string, Edit[]>();
-  for (const edit of edits) {
-    const group = groups.get(edit.tensor);
-    if (group === undefined) groups.set(edit.tensor, [edit]);
-    else group.push(edit);
+/** Edits one tensor after another; `done` is filled in the order of `edits`. */
+async function editAll(
+  checkpoint: Checkpoint,
+  copy: EditCopy,
+  edits: readonly Edit[],
+  settings: Settings,
+  { seed, signal }: EditOptions,
+  progress: Progress,
+  done: EditedMatrix[],
+): Promise<void> {
+  const groups = byTensor(edits);
+  const isToDo = (group: readonly Edit[]) => changes(group) && copy.finished(group[0]!.tensor) === undefined;
+  const toDo = groups.filter(isToDo);
+  // One for all tensors: V8 frees large arrays late, and a job's memory would be several tensors' otherwise.
+  const work = new Float32Array(numbersToHold(toDo.flat()));
+  const read = (group: readonly Edit[] | undefined) => group && quiet(checkpoint.read(group[0]!.tensor));
+  const compute = (edit: Edit): ComputeOptions => ({
+    ...computeOptions(settings, edits.indexOf(edit)),
+    ...{ seed, signal },
+    onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
+  });
+  const context = {
+    ...{ work, compute },
+    started: (edit: Edit) => {
+      signal?.throwIfAborted();
+      progress.working(nameOf(edit), bytesOf(edit), 0);
+    },
+    finished: (edit: Edit) => progress.finished(nameOf(edit), bytesOf(edit)),
+  };
+
+  let reading: Promise<Uint8Array> | undefined;
+  let writing: Promise<void> = Promise.resolve();
+  try {
+    for (const group of groups) {
+      signal?.throwIfAborted();
+      const { tensor } = group[0]!;
+      if (!isToDo(group)) {
+        const known = copy.finished(tensor)?.note as EditedMatrix[] | undefined;
+        for (const edit of group) {
+          if (known !== undefined) progress.resumed(nameOf(edit), bytesOf(edit));
+          else progress.finished(nameOf(edit), bytesOf(edit));
+        }
+        done.push(...(known ?? group.map(unchanged)));
+        continue;
+      }
+      const next = toDo[toDo.indexOf(group) + 1];
+      const bytes = await (reading ?? read(group)!);
+      reading = settings.overlap ? read(next) : undefined;
+      const result = await editTensor(checkpoint.tensors.get(tensor)!, bytes, group, context);
+      done.push(...result.edited);
+      await writing;
+      writing = quiet(copy.write(tensor, result.bytes, result.edited));
+      if (!settings.overlap) await writing;
+    }
+    await writing;
+  } finally {
+    // What still reads would find its files closed.
+    await reading?.catch(() => undefined);
   }
-  return groups.values();
+}
+
+/** How the edit at this place of the plan is to be computed. */
+export function computeOptions({ method, threads, choices }: Settings, index: number): ComputeOptions {
+  const choice = choices?.[index];
+  return choice === undefined ? { method, threads } : { threads, ...choice };
+}
+
+/** A promise whose failure is seen to later: meanwhile it is not one that nobody handles. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }
 
 function bytesOf({ shape, dtype }: Edit): number {
-  return (elements(shape) * DTYPE_BITS[dtype]) / 8;
+  return storedBytes(elements(shape), dtype);
 }

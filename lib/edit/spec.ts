@@ -2,12 +2,15 @@ import { ArgumentError, describe } from '../errors.js';
 import { asLayerType, type LayerType } from '../model/types.js';
 
 /** What is done to a matrix. */
-export const KINDS = ['rank-reduction', 'dropout', 'zero'] as const;
+export const KINDS = ['rank-reduction', 'dropout', 'zero', 'bottom', 'band', 'random'] as const;
 
 /**
  * - `rank-reduction`: the best approximation of rank k, k = floor(rho min(m, n))
  * - `dropout`: the share 1 - rho of the numbers that are smallest in absolute value becomes 0
  * - `zero`: all numbers become 0
+ * - `bottom`: the k = floor(rho min(m, n)) singular components of the smallest singular values stay, and no other
+ * - `band`: the components from one share of min(m, n) up to another stay
+ * - `random`: k components stay that chance chooses: what a choice by size has to be compared with
  *
  * @useDeclaredType
  */
@@ -18,8 +21,14 @@ export type Selection =
   | { readonly layers: 'all' | readonly number[]; readonly types: readonly LayerType[] }
   | { readonly glob: string };
 
-/** How much is kept: rho in [0, 1], or the paper's rate in [0, 10], which is 10 (1 - rho) up to float rounding. */
-export type Amount = { readonly rankFraction: number } | { readonly rate: number };
+/**
+ * How much is kept: rho in [0, 1], or the paper's rate in [0, 10], which is 10 (1 - rho) up to float rounding; of `band`
+ * the shares at which it begins and ends.
+ */
+export type Amount =
+  | { readonly rankFraction: number }
+  | { readonly rate: number }
+  | { readonly band: readonly [from: number, to: number] };
 
 /** One intervention of the LASER paper. */
 export interface Intervention {
@@ -49,7 +58,7 @@ export function parseAt(spec: string, kind: InterventionKind = 'rank-reduction')
   return {
     kind,
     select: { layers: parseLayers(layers, spec), types: parseTypes(types, `at ${describe(spec)}`) },
-    amount: { rankFraction: parseShare(rho, `at ${describe(spec)}`) },
+    amount: parseAmount(rho, kind, `at ${describe(spec)}`),
     spec,
   };
 }
@@ -66,8 +75,8 @@ export function parseTensorSpec(spec: string, kind: InterventionKind = 'rank-red
     return { kind, select: { glob: spec }, amount: { rankFraction: 0 }, spec };
   }
   if (colon <= 0) throw new ArgumentError('tensor', 'pattern:rho, such as model.layers.3.*.weight:0.1', spec);
-  const rho = parseShare(spec.slice(colon + 1), `tensor ${describe(spec)}`);
-  return { kind, select: { glob: spec.slice(0, colon) }, amount: { rankFraction: rho }, spec };
+  const amount = parseAmount(spec.slice(colon + 1), kind, `tensor ${describe(spec)}`);
+  return { kind, select: { glob: spec.slice(0, colon) }, amount, spec };
 }
 
 /** The flags of the paper's own programs. */
@@ -93,6 +102,7 @@ export function paperIntervention(
     throw new ArgumentError('lnum', 'a layer number, or -1 for all layers', lnum);
   }
   if (!(rate >= 0 && rate <= 10)) throw new ArgumentError('rate', 'a number from 0 to 10', rate);
+  if (kind === 'band') throw new ArgumentError('rate', 'layers:types:from-to for band', rate);
   return {
     kind,
     select: { layers: lnum === -1 ? 'all' : [lnum], types: parseTypes(lname, 'lname') },
@@ -123,6 +133,16 @@ function parseLayers(text: string, spec: string): 'all' | number[] {
 
 function parseTypes(text: string, argument: string): LayerType[] {
   return [...new Set(text.split(',').map((name) => asLayerType(name, argument)))];
+}
+
+function parseAmount(text: string, kind: InterventionKind, argument: string): Amount {
+  if (kind !== 'band') return { rankFraction: parseShare(text, argument) };
+  // A minus sign after an e belongs to the exponent.
+  const [from, to, ...more] = text.split(/(?<![eE])-/).map((share) => parseShare(share, argument));
+  if (from === undefined || to === undefined || more.length > 0 || from >= to) {
+    throw new ArgumentError(argument, 'two shares, the smaller first, such as 0.1-0.5', text);
+  }
+  return { band: [from, to] };
 }
 
 function parseShare(text: string, argument: string): number {

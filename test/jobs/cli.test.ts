@@ -238,11 +238,12 @@ describe('Ctrl-C', () => {
     expect(existsSync(at('long-out'))).toBe(false);
   });
 
-  it('stops cleanly, leaves nothing and exits with 130', async () => {
+  it('stops cleanly, exits with 130, and goes on by the same command', async () => {
     const source = await slow();
     const out = at('stopped');
     let sent = false;
-    const run = await lowrank(['laser', source, '-o', out, '--tensor', 'blocks.*:0.5', '--threads', '1'], {
+    const command = (path: string) => ['laser', source, '-o', path, '--tensor', 'blocks.*:0.5', '--threads', '1'];
+    const run = await lowrank(command(out), {
       onStderr: (soFar, kill) => {
         if (sent || !soFar.includes('1/12')) return;
         sent = true;
@@ -250,8 +251,22 @@ describe('Ctrl-C', () => {
       },
     });
     expect(run).toMatchObject({ code: 130, stdout: '' });
-    expect(run.stderr).toContain('error: interrupted, nothing was written');
-    expect(await readdir(dirname(out))).not.toContainEqual(expect.stringContaining(basename(out)));
+    expect(run.stderr).toMatch(/error: interrupted, \d+ tensors? done/);
+    expect(run.stderr).toContain('the same command goes on from there');
+    const work = `.${basename(out)}.lowrank`;
+    const left = (await readdir(dirname(out))).filter((name) => name.includes(basename(out)));
+    expect(left).toEqual([work]);
+
+    const other = await lowrank(['laser', source, '-o', out, '--tensor', 'blocks.*:0.25']);
+    expect(other).toMatchObject({ code: 1, stderr: expect.stringContaining('unfinished work of another job') });
+    expect(other.stderr).toContain('--restart');
+
+    const again = await lowrank(command(out));
+    expect(again.code).toBe(0);
+    expect(again.stdout).toMatch(/went on after \d+ tensors? \(/);
+    expect((await lowrank(command(at('unstopped')))).code).toBe(0);
+    expect(await changedTensors(out, at('unstopped'))).toEqual([]);
+    expect(await readdir(dirname(out))).not.toContain(work);
   });
 });
 

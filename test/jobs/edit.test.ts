@@ -312,7 +312,9 @@ describe('failures', () => {
     const out = at('nan-out');
     for (const kind of ['rank-reduction', 'dropout'] as const) {
       const edit = editCheckpoint(source, out, { interventions: [parseAt('all:fc_in:0.5', kind)] });
-      await expect(edit).rejects.toMatchObject({ code: 'ERR_NOT_FINITE', message: `${name}: NaN at [3, 5]` });
+      const place = kind === 'dropout' ? 'at [3, 5]' : 'at row 3, column 5';
+      const message = `${name}: the matrix holds NaN ${place}`;
+      await expect(edit).rejects.toMatchObject({ code: 'ERR_NOT_FINITE', message, hint: expect.any(String) });
       await expectNothing(out);
     }
   });
@@ -359,7 +361,14 @@ describe('failures', () => {
       },
     });
     await expect(late).rejects.toBe(reason);
-    await expectNothing(out);
+    // What was done stays, and only that: the same job goes on with it.
+    const left = (await readdir(dirname(out))).filter((name) => name.includes(basename(out)));
+    expect(left).toEqual([`.${basename(out)}.lowrank`]);
+    const { resumed } = await editCheckpoint(source, out, { interventions: ['all:all:0.5'] });
+    expect(resumed!.tensors).toBeGreaterThanOrEqual(1);
+    expect(resumed!.tensors).toBeLessThan(14);
+    await editCheckpoint(source, at('abort-undisturbed'), { interventions: ['all:all:0.5'] });
+    expect(await filesIn(out)).toEqual(await filesIn(at('abort-undisturbed')));
   });
 
   it('refuse an output that is there, or that is the source', async () => {

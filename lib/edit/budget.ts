@@ -1,0 +1,241 @@
+import { addon } from '../addon/load.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { ArgumentError, LowRankError } from '../errors.js';
+import { METHODS, type Method } from '../lowrank/approximate.js';
+import { estimateMemory } from '../lowrank/estimate.js';
+import { memoryUsage } from '../memory/usage.js';
+import { elements } from '../tensor/tensor.js';
+import type { Edit } from './edit.js';
+import { gridOf, storedBytes } from './storage.js';
+
+/** Bytes a job will need at the tensor that needs most. */
+export interface PredictedMemory {
+  /** That tensor; undefined where nothing changes. */
+  readonly tensor: string | undefined;
+  /** The tensor, those before and after it that are in memory with it, and the float32 numbers of the largest matrix. */
+  readonly buffers: number;
+  /** The decomposition and LAPACK's workspaces. */
+  readonly native: number;
+  /** Both, what the process holds already, and what V8 and OpenBLAS take on the way. */
+  readonly total: number;
+}
+
+/** How one edit is computed where memory is limited. */
+export interface Choice {
+  readonly method: Method;
+  /** Bytes of native memory that the decomposition may use. */
+  readonly maxMemory: number;
+}
+
+/** How a job is computed: what it may choose for itself. */
+export interface Settings {
+  readonly threads: number;
+  /** Whether the next tensor is read and the last one written while one is computed. */
+  readonly overlap: boolean;
+  /** The method where memory is not limited. */
+  readonly method: Method;
+  /** Where it is: one for each edit, in their order. */
+  readonly choices: readonly Choice[] | undefined;
+}
+
+/** V8 collects arrays when those outside of its heap have grown by this much (its kExternalAllocationSoftLimit). */
+const LATE_BYTES = 64 * 2 ** 20;
+/** What compiled code and V8's heap grow by in a job; measured. */
+const RUNTIME_BYTES = 12 * 2 ** 20;
+/** What OpenBLAS fills of the buffer that it keeps for each thread; measured with decompositions of 1200 x 1200. */
+const THREAD_BYTES = 10 * 2 ** 20;
+/** What the buffers of copying, comparing and hashing take together. */
+const PASSING_BYTES = 24 * 2 ** 20;
+
+/**
+ * Decides method, threads and overlap. Without a limit: what was asked for, all threads, everything at once. With one,
+ * the first of these that fits, where every route of the decomposition is counted to which it may hand over: all threads
+ * with overlap, then without, then fewer threads; only then methods whose first route alone fits, which are given the
+ * rest of the memory as their limit.
+ *
+ * @throws LowRankError `ERR_MEMORY`, naming the tensor and the least number that would do.
+ */
+export function chooseSettings(
+  checkpoint: Checkpoint,
+  edits: readonly Edit[],
+  options: { readonly method?: Method; readonly threads?: number; readonly maxMemory?: number },
+): Settings {
+  const { method = 'auto', maxMemory } = options;
+  if (!METHODS.includes(method)) throw new ArgumentError('method', `one of ${METHODS.join(', ')}`, method);
+  const threads = options.threads ?? addon().info().threads;
+  if (maxMemory === undefined) return { threads, overlap: true, method, choices: undefined };
+  if (!Number.isSafeInteger(maxMemory) || maxMemory <= 0) {
+    throw new ArgumentError('maxMemory', 'a whole number of bytes above 0', maxMemory);
+  }
+  const methods = method === 'auto' ? METHODS : [method];
+  let least: Need | undefined;
+  for (const sure of [true, false]) {
+    for (const count of options.threads === undefined ? halvings(threads) : [threads]) {
+      for (const overlap of [true, false]) {
+        const found = choicesWithin(checkpoint, edits, { threads: count, overlap, methods, sure, maxMemory });
+        if (found.choices !== undefined) return { threads: count, overlap, method, choices: found.choices };
+        if (least === undefined || found.need.total < least.total) least = found.need;
+      }
+    }
+  }
+  throw new LowRankError(
+    'ERR_MEMORY',
+    `${least!.tensor}: needs ${least!.total} bytes of memory, allowed are ${maxMemory}`,
+    { hint: `Allow at least ${Math.ceil(least!.total / 1e6)} MB, or leave this tensor out.` },
+  );
+}
+
+/** What the job will take with these settings. */
+export function predictMemory(checkpoint: Checkpoint, edits: readonly Edit[], settings: Settings): PredictedMemory {
+  const { threads, overlap, method, choices } = settings;
+  let peak: Omit<PredictedMemory, 'total'> = { tensor: undefined, buffers: 4 * numbersToHold(edits), native: 0 };
+  for (const stage of stages(checkpoint, edits, overlap)) {
+    const native = Math.max(
+      ...stage.edits.map((edit) =>
+        nativeBytes(edit, choices?.[edits.indexOf(edit)]?.method ?? method, threads, 'native'),
+      ),
+    );
+    if (peak.tensor === undefined || stage.buffers + native > peak.buffers + peak.native) {
+      peak = { tensor: stage.tensor, buffers: stage.buffers, native };
+    }
+  }
+  return { ...peak, total: aside(edits, threads) + peak.buffers + peak.native };
+}
+
+/** Edits of one tensor after another. Their order is that of the tensors, since a plan's edits are sorted so. */
+export function byTensor(edits: readonly Edit[]): (readonly Edit[])[] {
+  const groups = new Map<string, Edit[]>();
+  for (const edit of edits) {
+    const group = groups.get(edit.tensor);
+    if (group === undefined) groups.set(edit.tensor, [edit]);
+    else group.push(edit);
+  }
+  return [...groups.values()];
+}
+
+/** Whether a tensor's bytes change. */
+export function changes(group: readonly Edit[]): boolean {
+  return group.some(({ identity }) => !identity);
+}
+
+/** The type that a changed tensor is written as. */
+export function writtenAs(group: readonly Edit[]) {
+  return (group.find(({ identity }) => !identity) ?? group[0]!).writtenAs;
+}
+
+/**
+ * Whether a tensor has to be decoded as a whole: where a slice of it is edited that cuts through blocks, or the slices
+ * beside it take on another type too.
+ */
+export function needsWhole(shape: readonly number[], group: readonly Edit[]): boolean {
+  const as = writtenAs(group);
+  return group.some(
+    ({ slice, dtype }) => slice !== undefined && (as !== dtype || gridOf(shape, dtype, slice) === undefined),
+  );
+}
+
+/** How many numbers have to be in memory as float32 at once: of the largest matrix, batch or whole tensor. */
+export function numbersToHold(edits: readonly Edit[]): number {
+  return edits.reduce((most, { shape, identity }) => (identity ? most : Math.max(most, elements(shape))), 0);
+}
+
+interface Stage {
+  readonly tensor: string;
+  readonly edits: readonly Edit[];
+  readonly buffers: number;
+}
+
+/** What lies in memory while each tensor is computed, apart from the decomposition. */
+function stages(checkpoint: Checkpoint, edits: readonly Edit[], overlap: boolean): Stage[] {
+  const work = 4 * numbersToHold(edits);
+  const groups = byTensor(edits).filter(changes);
+  const held = groups.map((group) => heldBytes(checkpoint, group));
+  return groups.map((group, i) => ({
+    tensor: group[0]!.tensor,
+    edits: group.filter(({ identity }) => !identity),
+    // The one before is being written, or V8 has not freed it yet; of the one to come only the bytes are there.
+    buffers:
+      work +
+      held[i]! +
+      (held[i - 1] ?? 0) +
+      (overlap && i + 1 < groups.length ? checkpoint.tensors.get(groups[i + 1]![0]!.tensor)!.bytes : 0),
+  }));
+}
+
+function heldBytes(checkpoint: Checkpoint, group: readonly Edit[]): number {
+  const { bytes, shape, dtype } = checkpoint.tensors.get(group[0]!.tensor)!;
+  const as = writtenAs(group);
+  const count = elements(shape);
+  const result = as === dtype ? 0 : storedBytes(count, as);
+  const largest = Math.max(...group.map((edit) => (edit.slice === undefined ? 0 : elements(edit.shape))));
+  // Decoded as it was and as it is written, and two of the slices, to be compared.
+  if (needsWhole(shape, group)) return bytes + storedBytes(count, as) + 4 * (2 * count + 2 * largest);
+  return bytes + result + storedBytes(largest, dtype);
+}
+
+interface Need {
+  readonly tensor: string;
+  readonly total: number;
+}
+
+interface Try {
+  readonly threads: number;
+  readonly overlap: boolean;
+  readonly methods: readonly Method[];
+  /** Count the most expensive route to which a method may hand over. */
+  readonly sure: boolean;
+  readonly maxMemory: number;
+}
+
+function choicesWithin(
+  checkpoint: Checkpoint,
+  edits: readonly Edit[],
+  { threads, overlap, methods, sure, maxMemory }: Try,
+): { choices: Choice[] } | { choices: undefined; need: Need } {
+  const fixed = aside(edits, threads);
+  const choices = new Map<Edit, Choice>();
+  let need: Need = { tensor: 'the process', total: fixed };
+  for (const stage of stages(checkpoint, edits, overlap)) {
+    const left = maxMemory - fixed - stage.buffers;
+    for (const edit of stage.edits) {
+      const costs = methods.map((method) => nativeBytes(edit, method, threads, sure ? 'worst' : 'native'));
+      const fitting = methods[costs.findIndex((bytes) => bytes <= left)];
+      const total = fixed + stage.buffers + Math.min(...costs);
+      if (total > need.total) need = { tensor: stage.tensor, total };
+      if (fitting !== undefined && left > 0) choices.set(edit, { method: fitting, maxMemory: left });
+    }
+  }
+  if (need.total > maxMemory) return { choices: undefined, need };
+  // What does not change is not computed.
+  return { choices: edits.map((edit) => choices.get(edit) ?? { method: methods[0]!, maxMemory }) };
+}
+
+/** What the process holds already, and what comes and goes without being part of any tensor's stage. */
+function aside(edits: readonly Edit[], threads: number): number {
+  const passing = 4 * edits.reduce((sum, { shape, identity }) => (identity ? sum : sum + elements(shape)), 0);
+  return (
+    memoryUsage().process.rss + Math.min(passing, LATE_BYTES) + RUNTIME_BYTES + THREAD_BYTES * threads + PASSING_BYTES
+  );
+}
+
+function nativeBytes(edit: Edit, method: Method, threads: number, field: 'native' | 'worst'): number {
+  const { shape, rank, intervention } = edit;
+  const numbers = elements(shape);
+  // Pruning sorts a copy of each matrix.
+  if (rank === undefined) return elements(shape.slice(-2)) * 4;
+  if (intervention.kind !== 'rank-reduction') {
+    // All singular components, some of them once more, and the matrix made of those.
+    const [m, n] = shape.slice(-2) as [number, number];
+    const components = (numbers / (m * n)) * Math.min(m, n) * (m + n + 1);
+    const whole = estimateMemory(shape, { rank: Math.max(rank, 1), method: 'exact', threads, result: 'dense' });
+    return whole.worst + 4 * (2 * components + numbers);
+  }
+  return estimateMemory(shape, { rank, method, threads, result: 'in place' })[field];
+}
+
+/** n, n / 2, ..., 1. */
+function halvings(n: number): number[] {
+  const counts = [n];
+  while (counts.at(-1)! > 1) counts.push(Math.floor(counts.at(-1)! / 2));
+  return counts;
+}

@@ -1,0 +1,126 @@
+import { digestOf } from '../../checkpoint/journal.js';
+import { copyForEdit, type Resumed } from '../../checkpoint/write.js';
+import { CheckpointError } from '../../errors.js';
+import type { ComputeOptions } from '../../lowrank/approximate.js';
+import { elements } from '../../tensor/tensor.js';
+import { byTensor, changes } from '../budget.js';
+import { nameOf } from '../edit.js';
+import { typesWritten } from '../plan.js';
+import { type EditProgress, Progress } from '../progress.js';
+import { storedBytes } from '../storage.js';
+import { type EditedMatrix, unchanged } from '../tensor.js';
+import { openPlan, readPlan, tasksOfShard } from './plan.js';
+import { Results } from './results.js';
+
+export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
+  /** By default where the plan says. */
+  readonly out?: string;
+  /** Where the checkpoint lies on this machine, if not where it was planned. */
+  readonly source?: string;
+  /** Throws away what an interrupted merge has left for the same output, instead of going on with it. */
+  readonly restart?: boolean;
+  readonly onProgress?: (progress: EditProgress) => void;
+}
+
+/** What was put together. */
+export interface MergeReport {
+  readonly source: string;
+  readonly out: string;
+  readonly family: string | undefined;
+  readonly edits: readonly EditedMatrix[];
+  readonly resumed: Resumed | undefined;
+  /** OpenBLAS' kernels on the machines that computed; with more than one, the bytes may not be those of one machine. */
+  readonly kernels: readonly string[];
+  readonly seconds: number;
+}
+
+/**
+ * Puts the results of all shards of a plan together. Every result is held against its digest, and against the tensor in
+ * the source that it was made from. Where all machines have the same kernel of OpenBLAS, the result is to the last byte
+ * what `editCheckpoint` writes with the same options and the plan's threads.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming tasks and shards that are to be run;
+ * as {@link editCheckpoint}.
+ */
+export async function mergeShards(plan: string, options: MergeOptions = {}): Promise<MergeReport> {
+  const { signal, restart } = options;
+  signal?.throwIfAborted();
+  const job = await readPlan(plan);
+  const out = options.out ?? job.out;
+  const { checkpoint, edits, groups } = await openPlan(job, options.source);
+  try {
+    const results = Results.beside(plan);
+    const sizes = edits.edits.map(({ shape, dtype }) => storedBytes(elements(shape), dtype));
+    const progress = new Progress(sizes, options.onProgress);
+    const kernels = new Set<string>();
+    const missing: number[] = [];
+    for (const [task, group] of groups.entries()) {
+      signal?.throwIfAborted();
+      const found = await results.find(job.job, task);
+      const source = found && (await digestOf(await checkpoint.read(group[0]!.tensor)));
+      if (found === undefined || found.record.sourceSha256 !== source) missing.push(task);
+      else kernels.add(found.record.kernel);
+    }
+    if (missing.length > 0) throw missingResults(results.folder, job, missing);
+
+    progress.phase('copy');
+    const copy = await copyForEdit(checkpoint, out, {
+      ...{ signal, restart, edited: typesWritten(edits.edits) },
+      job: { description: { merged: job.job } },
+    });
+    const done: EditedMatrix[] = [];
+    try {
+      for (const group of byTensor(edits.edits)) {
+        signal?.throwIfAborted();
+        const { tensor } = group[0]!;
+        const known = copy.finished(tensor)?.note as EditedMatrix[] | undefined;
+        if (!changes(group)) done.push(...group.map(unchanged));
+        else if (known !== undefined) done.push(...known);
+        else {
+          const found = await results.find(
+            job.job,
+            groups.findIndex((other) => other[0]!.tensor === tensor),
+          );
+          // It was there a moment ago.
+          if (found === undefined)
+            throw missingResults(results.folder, job, [groups.findIndex((o) => o[0]!.tensor === tensor)]);
+          await copy.write(tensor, found.bytes, found.record.edited);
+          done.push(...found.record.edited);
+        }
+        for (const edit of group) {
+          const bytes = storedBytes(elements(edit.shape), edit.dtype);
+          if (known === undefined) progress.finished(nameOf(edit), bytes);
+          else progress.resumed(nameOf(edit), bytes);
+        }
+      }
+      signal?.throwIfAborted();
+      progress.phase('commit');
+      await copy.commit();
+    } catch (error) {
+      await copy.abandon(error, signal).catch(() => undefined);
+      throw error;
+    }
+    return {
+      source: checkpoint.path,
+      out,
+      family: edits.family,
+      edits: done,
+      resumed: copy.resumed,
+      kernels: [...kernels].sort(),
+      seconds: progress.seconds,
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function missingResults(folder: string, job: Awaited<ReturnType<typeof readPlan>>, missing: readonly number[]) {
+  const names = missing.slice(0, 3).map((task) => job.tasks[task]?.tensor);
+  const shards = Array.from({ length: job.shards }, (_, i) => i + 1).filter((shard) =>
+    tasksOfShard(job, shard, job.shards).some((task) => missing.includes(task)),
+  );
+  const message = `lacks the results of ${missing.length} of ${job.tasks.length} tasks: ${names.join(', ')}${missing.length > 3 ? ', ...' : ''}`;
+  return new CheckpointError('ERR_CHECKPOINT_IO', 'MissingResults', folder, message, {
+    hint: `Run what is missing: with ${job.shards} shards these are ${shards.slice(0, 20).join(', ')}${shards.length > 20 ? ', ...' : ''}.`,
+  });
+}

@@ -1,0 +1,178 @@
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { addon } from '../../addon/load.js';
+import type { Checkpoint } from '../../checkpoint/checkpoint.js';
+import { ioError, readSmallFile } from '../../checkpoint/files.js';
+import { digestOfJson, fromJson, toJson } from '../../checkpoint/journal.js';
+import { MAX_PLAN_BYTES } from '../../checkpoint/limits.js';
+import { open } from '../../checkpoint/open.js';
+import { ArgumentError, CheckpointError, describe } from '../../errors.js';
+import { byTensor, changes, type Settings } from '../budget.js';
+import type { Edit } from '../edit.js';
+import { type EditPlan, type PlanOptions, planEdits } from '../plan.js';
+import { describeJob } from '../run.js';
+import { parseAt } from '../spec.js';
+import { balance, costOf } from './balance.js';
+
+/** One tensor to be edited: it depends on no other. */
+export interface Task {
+  readonly tensor: string;
+  /** How many matrices of it are edited. */
+  readonly matrices: number;
+  /** Of the tensor in the source. */
+  readonly bytes: number;
+  /** In operations, up to a factor that is the same for all. */
+  readonly cost: number;
+}
+
+/** The manifest of a job for many machines, as it stands in its file. */
+export interface JobPlan {
+  readonly lowrank: 1;
+  /** Absolute. */
+  readonly source: string;
+  readonly out: string;
+  readonly options: PlanOptions;
+  readonly settings: Settings;
+  /** OpenBLAS' kernel on the machine that planned. Another one rounds differently. */
+  readonly kernel: string;
+  /** Of all that decides the bytes: the options, the matrices and what is known of the tensors. */
+  readonly job: string;
+  /** How many shards are meant, where `run` is not told. */
+  readonly shards: number;
+  readonly tasks: readonly Task[];
+}
+
+export interface JobPlanOptions extends PlanOptions {
+  /** 1 by default. */
+  readonly shards?: number;
+}
+
+/**
+ * Plans a job for many machines: a list of independent tasks with their costs. The threads are written into the plan, so
+ * that every machine rounds alike.
+ *
+ * @throws as `planCheckpoint`.
+ */
+export async function planJob(source: string, out: string, options: JobPlanOptions): Promise<JobPlan> {
+  const { shards = 1, ...own } = options;
+  if (!Number.isSafeInteger(shards) || shards < 1) {
+    throw new ArgumentError('shards', 'a whole number of at least 1', shards);
+  }
+  const interventions = own.interventions.map((item) => (typeof item === 'string' ? parseAt(item) : item));
+  const { threads: all, kernel } = addon().info();
+  const fixed = { ...own, interventions, threads: own.threads ?? all };
+  const path = resolve(source);
+  const checkpoint = await open(path);
+  try {
+    const plan = planEdits(checkpoint, fixed);
+    return {
+      lowrank: 1,
+      source: path,
+      out: resolve(out),
+      options: fixed,
+      settings: plan.settings,
+      kernel,
+      job: digestOfPlan(checkpoint, plan.edits, fixed),
+      shards,
+      tasks: tasksOf(checkpoint, plan.edits),
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Writes a plan; a file that is there is replaced. */
+export async function writePlan(file: string, plan: JobPlan): Promise<void> {
+  try {
+    await writeFile(file, `${JSON.stringify(JSON.parse(toJson(plan)), null, 2)}\n`);
+  } catch (cause) {
+    throw ioError(file, 'cannot be written', cause);
+  }
+}
+
+/** @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`. */
+export async function readPlan(file: string): Promise<JobPlan> {
+  const text = Buffer.from(await readSmallFile(file, MAX_PLAN_BYTES)).toString('utf8');
+  const invalid = (message: string, cause?: unknown) =>
+    new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidPlan', file, message, {
+      hint: 'Make it with: lowrank plan.',
+      cause,
+    });
+  let plan: JobPlan;
+  try {
+    plan = fromJson(text) as JobPlan;
+  } catch (cause) {
+    throw invalid(`is no valid JSON: ${describe((cause as Error).message)}`, cause);
+  }
+  const sound =
+    typeof plan === 'object' &&
+    plan !== null &&
+    plan.lowrank === 1 &&
+    [plan.source, plan.out, plan.job, plan.kernel].every((item) => typeof item === 'string') &&
+    Number.isSafeInteger(plan.shards) &&
+    plan.shards >= 1 &&
+    typeof plan.settings === 'object' &&
+    Array.isArray(plan.options?.interventions) &&
+    Array.isArray(plan.tasks) &&
+    plan.tasks.every(({ tensor, cost }) => typeof tensor === 'string' && Number.isFinite(cost) && cost >= 0);
+  if (!sound) throw invalid('is no plan of this version of lowrank');
+  return plan;
+}
+
+/** What `run` does: the tasks of one shard, by their numbers in the plan. */
+export function tasksOfShard({ tasks }: JobPlan, shard: number, shards: number): number[] {
+  return balance(
+    tasks.map(({ cost }) => cost),
+    shards,
+  )[shard - 1]!;
+}
+
+/** A plan's checkpoint, opened, and its edits, found again. */
+export interface OpenPlan {
+  readonly checkpoint: Checkpoint;
+  readonly edits: EditPlan;
+  /** The edits of each task. */
+  readonly groups: readonly (readonly Edit[])[];
+}
+
+/**
+ * Opens the checkpoint of a plan. Close it after use.
+ *
+ * @param source where the checkpoint lies on this machine, if elsewhere
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `Changed`, when it is not the one that was planned for.
+ */
+export async function openPlan(plan: JobPlan, source = plan.source): Promise<OpenPlan> {
+  const checkpoint = await open(source);
+  try {
+    // The budget was kept when the plan was made; its choice is in the settings.
+    const edits = planEdits(checkpoint, { ...plan.options, maxMemory: undefined });
+    const job = digestOfPlan(checkpoint, edits.edits, plan.options);
+    if (job !== plan.job) {
+      const message = 'is not what was planned for: the checkpoint, or the version of lowrank, is another one';
+      throw new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', checkpoint.path, message, {
+        hint: 'Plan again, or give the checkpoint of the plan.',
+      });
+    }
+    return { checkpoint, edits, groups: byTensor(edits.edits).filter(changes) };
+  } catch (cause) {
+    await checkpoint.close();
+    throw cause;
+  }
+}
+
+function tasksOf(checkpoint: Checkpoint, edits: readonly Edit[]): Task[] {
+  return byTensor(edits)
+    .filter(changes)
+    .map((group) => ({
+      tensor: group[0]!.tensor,
+      matrices: group.length,
+      bytes: checkpoint.tensors.get(group[0]!.tensor)!.bytes,
+      cost: group.reduce((sum, edit) => sum + costOf(edit), 0),
+    }));
+}
+
+/** Times and paths are not in it, since machines may have copies; nor is the kernel, which results are marked with. */
+function digestOfPlan(checkpoint: Checkpoint, edits: readonly Edit[], options: PlanOptions): string {
+  const { kernel: _, ...job } = describeJob(edits, options) as Record<string, unknown>;
+  return digestOfJson([job, checkpoint.format, ...checkpoint.tensors.values()]);
+}

@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder } from './support.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const at = temporaryFolder();
+
+function doctor(args: readonly string[], cwd: string, main = join(root, 'dist', 'cli', 'main.js')) {
+  return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+    const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '' };
+    execFile(process.execPath, [main, 'doctor', ...args], { cwd, env }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+    );
+  });
+}
+
+/** Writes a package that could be an engine's into the `node_modules` of a folder. */
+async function engine(folder: string, name: string, code: string): Promise<void> {
+  const own = at(folder, 'node_modules', ...name.split('/'));
+  await mkdir(own, { recursive: true });
+  await writeFile(join(own, 'package.json'), JSON.stringify({ name, version: '9.8.7', main: 'index.js' }));
+  await writeFile(join(own, 'index.js'), code);
+}
+
+describe('lowrank doctor', () => {
+  beforeAll(async () => {
+    await mkdir(at('empty'));
+    await engine('found', 'node-llama-cpp', 'exports.getLlama = () => {};');
+    await engine('found', 'onnxruntime-node', 'exports.InferenceSession = {};');
+    await engine('broken', 'node-llama-cpp', 'throw new Error("no binding for this platform");');
+  });
+
+  it('tells system, native code, memory and engines', async () => {
+    const { code, stdout, stderr } = await doctor([], at('empty'));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain(`Node.js    ${process.versions.node}\n`);
+    expect(stdout).toMatch(/^memory {5}[\d.]+ GB, [\d.]+ [GM]B available/m);
+    expect(stdout).toMatch(/^OpenBLAS {3}\d+\.\d+\.\d+.*, kernel \w+, \d+ threads?$/m);
+    expect(stdout).toMatch(/^self-test {2}passed in .+, matrix product at \d+ GFLOP\/s$/m);
+    expect(stdout).toMatch(/^llama {6}not installed, node-llama-cpp is missing$/m);
+    expect(stdout).toMatch(/^command {4}ready, /m);
+  });
+
+  it('tells the same to programs, and finds engines beside the work', async () => {
+    const { code, stdout, stderr } = await doctor(['--json'], at('found'));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const diagnosis = JSON.parse(stdout);
+    expect(diagnosis).toMatchObject({ node: process.versions.node, problems: [] });
+    const { total, available, limit } = diagnosis.memory;
+    expect(total).toBeGreaterThan(0);
+    expect(available).toBeGreaterThan(0);
+    expect(available).toBeLessThanOrEqual(limit ?? total);
+    const { selfTest, threads, path } = diagnosis.addon;
+    expect(path).toMatch(/\.node$/);
+    expect(threads).toBeGreaterThan(0);
+    expect(selfTest).toMatchObject({ passed: true });
+    expect(selfTest.gigaflops).toBeGreaterThan(0.1);
+    expect(diagnosis.engines).toEqual([
+      {
+        engine: 'llama',
+        state: 'ready',
+        packages: [{ name: 'node-llama-cpp', version: '9.8.7', folder: at('found', 'node_modules', 'node-llama-cpp') }],
+      },
+      {
+        engine: 'onnx',
+        state: 'not installed',
+        packages: [expect.objectContaining({ version: '9.8.7' }), { name: '@huggingface/tokenizers' }],
+      },
+      { engine: 'command', state: 'ready', packages: [] },
+    ]);
+  });
+
+  it('ends with 1 and says what to do when an engine is there and does not load', async () => {
+    const shown = await doctor([], at('broken'));
+    expect(shown.code).toBe(1);
+    expect(shown.stdout).toMatch(/^llama {6}broken, node-llama-cpp 9\.8\.7 in /m);
+    expect(shown.stderr).toMatch(
+      /^error: node-llama-cpp does not load: no binding for this platform\nhint: Install it anew: .+\n$/,
+    );
+    const told = await doctor(['--json'], at('broken'));
+    expect(told.code).toBe(1);
+    expect(JSON.parse(told.stdout).problems).toEqual([
+      {
+        code: 'ERR_PEER',
+        message: expect.stringContaining('no binding'),
+        hint: expect.stringContaining('npm install node-llama-cpp'),
+      },
+    ]);
+  });
+
+  it('ends with 1 and still tells the rest where there is no native code', async () => {
+    // The package without its binaries.
+    await mkdir(at('bare'));
+    for (const part of ['dist', 'package.json']) await cp(join(root, part), at('bare', part), { recursive: true });
+    await symlink(join(root, 'node_modules'), at('bare', 'node_modules'));
+    const { code, stdout, stderr } = await doctor([], at('empty'), at('bare', 'dist', 'cli', 'main.js'));
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^addon {6}does not load$/m);
+    expect(stdout).toMatch(/^command {4}ready/m);
+    expect(stderr).toMatch(/^error: no native binary of lowrank for .+\nhint: .+\n$/);
+    const told = await doctor(['--json'], at('empty'), at('bare', 'dist', 'cli', 'main.js'));
+    expect(told.code).toBe(1);
+    const diagnosis = JSON.parse(told.stdout);
+    expect(diagnosis.addon).toBeUndefined();
+    expect(diagnosis.problems).toEqual([expect.objectContaining({ code: 'ERR_ADDON', hint: expect.any(String) })]);
+  });
+});
