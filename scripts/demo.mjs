@@ -14,7 +14,7 @@ const example = 'examples/noisy-recall';
 const out = 'out/noisy-recall';
 const SEARCH = [
   ...['search', `${example}/onnx-model`, '-o', out, '--compose', 'greedy'],
-  ...['--dataset', `${example}/validation.jsonl`, '--test', `${example}/test.jsonl`],
+  ...['--dataset', `${example}/validation.jsonl`, '--test', `${example}/test.jsonl`, '--cache', '0'],
 ];
 const LASER = ['laser', `${example}/model`, '-o', out, '--at', '1:fc_in:0.01'];
 const ENGINE = ['onnxruntime-node@^1.30.0', '@huggingface/tokenizers@^0.2.0'];

@@ -70,21 +70,18 @@ describe('the README', () => {
     for (const [, printed] of code.matchAll(/console\.log\(.*?\); \/\/ (.+)$/gm)) expect(stdout).toContain(printed);
   });
 
-  it('shows what the demo prints', async () => {
-    const [shown] = blocks('text');
-    const [command, ...table] = shown!.split('\n');
-    expect(readFileSync(join(root, 'scripts', 'demo.mjs'), 'utf8')).toContain(
-      command!
-        .replace('$ lowrank ', '')
-        .split(' ')
-        .map((word) => `'${word}'`)
-        .join(', '),
-    );
-    const { stdout } = await lowrank(command!.replace('$ lowrank ', ''));
-    // Tensor, shape, k, energy and error; methods, seconds and megabytes depend on the machine.
-    const columns = (lines: readonly string[]) => lines.slice(0, 2).map((line) => line.split(/ {2,}/).slice(0, 5));
-    expect(columns(table)).toEqual(columns(stdout.split('\n')));
-  });
+  const engine = ['', 'test/peers/'].some((at) => existsSync(join(root, `${at}node_modules/onnxruntime-node`)));
+  it.skipIf(!engine)(
+    `shows what the demo prints${engine ? '' : ' (skipped: no test/peers/node_modules)'}`,
+    async () => {
+      const shown = blocks('text')[0]!.trim().split('\n');
+      const { stdout } = await run(join(root, 'scripts', 'demo.mjs'));
+      // What the machine decides is left out: seconds, and the path of the checkout.
+      const steady = (lines: readonly string[]) => lines.filter((line) => !/^[\d.]+ s: |^wrote /.test(line));
+      const printed = stdout.split('\n');
+      expect(steady(printed).slice(0, steady(shown).length)).toEqual(steady(shown));
+    },
+  );
 
   it('names only scripts that exist', () => {
     const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
