@@ -2,6 +2,7 @@ import { ArgumentError } from '../errors.js';
 import { matmul } from '../linalg/matmul.js';
 import type { Svd } from '../linalg/svd.js';
 import { rankOfFraction, rankOfRate } from '../lowrank/rank.js';
+import { drawn } from '../random.js';
 import type { Amount, InterventionKind } from './spec.js';
 
 /** The interventions that keep some singular components of a matrix, of the largest singular value first. */
@@ -33,7 +34,7 @@ export function componentCount(kind: ComponentKind, amount: Amount, full: number
  */
 export function keptComponents(kind: ComponentKind, amount: Amount, full: number, seed = 0): Uint32Array {
   const count = componentCount(kind, amount, full);
-  if (kind === 'random') return drawn(count, full, seed);
+  if (kind === 'random') return Uint32Array.from(drawn(full, seed, count)).sort();
   const first = kind === 'bottom' ? full - count : kind === 'band' ? bandOf(amount, full)[0] : 0;
   return Uint32Array.from({ length: count }, (_, i) => first + i);
 }
@@ -67,24 +68,4 @@ function bandOf(amount: Amount, full: number): [from: number, to: number] {
   if (!('band' in amount)) throw new ArgumentError('amount', 'two shares, such as 0.1-0.5, for band', amount);
   const [from, to] = amount.band;
   return [rankOfFraction(from, full), rankOfFraction(to, full)];
-}
-
-/** The first steps of Fisher and Yates's shuffle, over numbers of Marsaglia's xorshift (2003). */
-function drawn(count: number, full: number, seed: number): Uint32Array {
-  const all = Uint32Array.from({ length: full }, (_, i) => i);
-  // Any state but 0; neighbouring seeds are spread first.
-  let state = Math.imul((seed >>> 0) + 1, 0x9e3779b1) >>> 0 || 1;
-  const next = () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    state >>>= 0;
-    return state / 2 ** 32;
-  };
-  for (let warm = 0; warm < 8; warm++) next();
-  for (let i = 0; i < count; i++) {
-    const j = i + Math.floor(next() * (full - i));
-    [all[i], all[j]] = [all[j]!, all[i]!];
-  }
-  return all.slice(0, count).sort();
 }

@@ -2,8 +2,8 @@ import { callSync } from '../addon/call.js';
 import { addon } from '../addon/load.js';
 import { matmulSync } from '../linalg/matmul.js';
 import type { LowRank } from '../lowrank/factors.js';
+import { normal, uniform } from '../random.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { normal, uniform } from './random.js';
 
 /** A [dim, r] and B [r, dimOut]. */
 export interface Factors {

@@ -1,12 +1,12 @@
 import { callSync } from '../addon/call.js';
 import { addon } from '../addon/load.js';
 import { ArgumentError, LowRankError } from '../errors.js';
+import { seedOf } from '../random.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { requireFinite } from './finite.js';
 import { Lora } from './lora.js';
 import { Module, type Rows, type Target } from './module.js';
 import type { Parameter } from './parameter.js';
-import { seedOf } from './random.js';
 
 export interface LoraLinearOptions {
   /** [dim, dimOut], frozen; used, not copied. A checkpoint that keeps weights as [out, in] needs a transpose first. */

@@ -4,6 +4,7 @@ import { ArgumentError } from '../errors.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { factorize, factorizeSync } from '../lowrank/factorize.js';
 import type { LowRank } from '../lowrank/factors.js';
+import { seedOf } from '../random.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { requireFinite } from './finite.js';
 import {
@@ -18,7 +19,6 @@ import {
 } from './init.js';
 import { Module, type Rows, type Target } from './module.js';
 import { Parameter } from './parameter.js';
-import { seedOf } from './random.js';
 import { Scratch } from './scratch.js';
 
 /** `standard` is alpha / r (Hu et al. 2022), `rslora` alpha / sqrt(r) (Kalajdzievski 2023). */

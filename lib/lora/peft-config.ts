@@ -1,4 +1,5 @@
-import { CheckpointError, describe } from '../errors.js';
+import { firstMatches, isSimple } from '../checkpoint/bounded-match.js';
+import { CheckpointError, describe, LowRankError } from '../errors.js';
 
 /** `adapter_config.json` as an object. */
 export type PeftConfig = Readonly<Record<string, unknown>>;
@@ -119,9 +120,24 @@ function readPatterns(
   if (typeof given !== 'object' || Array.isArray(given)) throw invalid(file, field, 'an object', given);
   const patterns = Object.entries(given).map(([pattern, value]) => {
     if (!isValid(value)) throw invalid(file, `${field} ${describe(pattern)}`, expected, value);
-    return { regex: toRegExp(pattern, field, file), value };
+    return { pattern, regex: toRegExp(pattern, field, file), value };
   });
-  return (module) => patterns.find(({ regex }) => regex.test(module))?.value;
+  return (module) => {
+    if (patterns.every(({ pattern }) => isSimple(pattern, module))) {
+      return patterns.find(({ regex }) => regex.test(module))?.value;
+    }
+    try {
+      const [first] = firstMatches(
+        patterns.map(({ regex }) => regex),
+        [module],
+      );
+      return patterns[first!]?.value;
+    } catch (cause) {
+      if (!(cause instanceof LowRankError)) throw cause;
+      const expected = 'regular expressions that can be matched in a moment';
+      throw invalid(file, field, expected, Object.keys(given), cause);
+    }
+  };
 }
 
 function toRegExp(pattern: string, field: string, file: string): RegExp {
@@ -140,9 +156,9 @@ function toRegExp(pattern: string, field: string, file: string): RegExp {
   );
 }
 
-function invalid(file: string, field: string, expected: string, actual: unknown): CheckpointError {
+function invalid(file: string, field: string, expected: string, actual: unknown, cause?: unknown): CheckpointError {
   const message = `${field}: expected ${expected}, got ${describe(actual)}`;
-  return new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidAdapterConfig', file, message);
+  return new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidAdapterConfig', file, message, { cause });
 }
 
 function isRank(value: unknown): value is number {

@@ -1,5 +1,5 @@
 import { ArgumentError } from '../errors.js';
-import { shuffled } from '../evaluate/random.js';
+import { shuffled } from '../random.js';
 import type { Verdict } from './trial.js';
 
 export interface EarlyStoppingOptions {
@@ -74,7 +74,7 @@ export class Race {
   order(trial: number): readonly number[] {
     const places = Array.from({ length: this.#questions }, (_, i) => i);
     // Seeds that differ by little must not meet those of a search with the next seed.
-    return shuffled(places, Math.imul(this.#seed, 0x9e3779b1) + Math.imul(trial + 1, 0x85ebca6b));
+    return shuffled(places, (Math.imul(this.#seed, 0x9e3779b1) + Math.imul(trial + 1, 0x85ebca6b)) >>> 0);
   }
 
   /** What the answers so far say; undefined to go on. Outcomes are `1`, `0` and `-` in the order of the set. */

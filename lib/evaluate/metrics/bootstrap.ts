@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { randomNumbers } from '../random.js';
+import { uniform } from '../../random.js';
 
 export interface BootstrapOptions {
   /** Of the draws; 0 unless given. The same seed gives the same interval. */
@@ -23,7 +23,7 @@ export async function bootstrap<T>(
   statistic: (drawn: Uint32Array) => T,
   { seed = 0, resamples = 1000, signal }: BootstrapOptions = {},
 ): Promise<T[]> {
-  const random = randomNumbers(seed);
+  const random = uniform(seed);
   const drawn = new Uint32Array(count);
   const results: T[] = [];
   let sinceTurn = 0;

@@ -1,5 +1,5 @@
 import { ArgumentError } from '../../errors.js';
-import { shuffled } from '../random.js';
+import { shuffled } from '../../random.js';
 import type { Question } from './question.js';
 
 export const SPLITS = ['validation', 'test', 'all'] as const;

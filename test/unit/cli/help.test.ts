@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { grammarOf, KNOWN_VALUES } from '../../../lib/cli/completion-grammar.js';
 import { createProgram, runProgram } from '../../../lib/cli/program.js';
-import { commandsOf, screen, wordsOf } from './screen.js';
+import { commandsIn, commandsOf, screen, wordsOf } from './screen.js';
 
 const paths = commandsOf(createProgram(screen().terminal)).map(({ path }) => path);
 
@@ -44,7 +44,7 @@ describe('--help', () => {
       const examples = examplesOf(text.slice(text.indexOf('\nExamples:\n')));
       expect(examples.length).toBeGreaterThan(0);
       expect(examples.some((line) => line.startsWith(['lowrank', ...path].join(' ')))).toBe(true);
-      for (const line of examples) {
+      for (const line of examples.flatMap(commandsIn)) {
         // The whole command line is parsed, and instead of doing the work the command says that it was reached.
         const program = createProgram(screen().terminal);
         let reached = '';
@@ -61,14 +61,25 @@ describe('--help', () => {
     },
   );
 
-  it('is fitted to the width of the terminal', async () => {
-    for (const width of [60, 200]) {
-      const lines = (await help(['laser'], width)).split('\n');
-      const described = lines.slice(0, lines.indexOf('Examples:'));
-      expect(Math.max(...described.slice(1).map((line) => line.length))).toBeLessThanOrEqual(width);
-      expect(Math.max(...described.map((line) => line.length))).toBeGreaterThan(width / 2);
-    }
-  });
+  it.each(paths.map((path) => [path.join(' '), path] as const))(
+    'of "%s" fits into narrow and wide terminals',
+    async (_, path) => {
+      const words = (text: string) => text.split(/\s+/).join(' ');
+      const described = async (columns?: number) => {
+        const lines = (await help(path, columns)).split('\n');
+        // The first line is the usage, which is never parted.
+        return lines.slice(1, lines.indexOf('Examples:'));
+      };
+      const whole = await described();
+      for (const width of [40, 60, 80, 200]) {
+        const lines = await described(width);
+        // Nor is what stands for a command in the list of commands.
+        const parted = lines.filter((line) => !/^ {2}\w+ \[options\]( <[\w.]+>)+$/.test(line));
+        expect(Math.max(...parted.map((line) => line.length))).toBeLessThanOrEqual(width);
+        expect(words(lines.join(' '))).toBe(words(whole.join(' ')));
+      }
+    },
+  );
 });
 
 describe('the grammar for shells', () => {

@@ -14,9 +14,15 @@ export function screen(columns?: number): { terminal: Terminal; out: () => strin
   return { terminal: { out: stream('out'), err: stream('err') }, out: () => written.out, err: () => written.err };
 }
 
-/** The words of a line of shell that has no other quotes than single ones, and no comment. */
-export function wordsOf(line: string): string[] {
-  return [...line.replace(/ #.*$/, '').matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) => quoted ?? word);
+/** The commands of this package in a line of shell, which may join several and send what they print elsewhere. */
+export function commandsIn(line: string): string[] {
+  const parts = line.replace(/ #.*$/, '').split(/ (?:&&|\|) /);
+  return parts.filter((part) => part.startsWith('lowrank ')).map((part) => part.replace(/ > \S+$/, ''));
+}
+
+/** The words of a command that has no other quotes than single ones. */
+export function wordsOf(command: string): string[] {
+  return [...command.matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) => quoted ?? word);
 }
 
 /** All commands, with what one types to reach them. */

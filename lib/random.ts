@@ -1,4 +1,6 @@
-import { ArgumentError } from '../errors.js';
+/** Random numbers that are the same for the same seed, on every machine. Native code has its own: it fills matrices. */
+
+import { ArgumentError } from './errors.js';
 
 /** Checks a seed; 0 when none is given. */
 export function seedOf(seed: number | undefined): number {
@@ -45,6 +47,22 @@ export function normal(next: () => number): () => number {
     kept = radius * Math.sin(angle);
     return radius * Math.cos(angle);
   };
+}
+
+/** The numbers below `length` in a random order, of which the first `count` are given: Fisher and Yates. */
+export function drawn(length: number, seed: number, count = length): number[] {
+  const random = uniform(seed);
+  const all = Array.from({ length }, (_, i) => i);
+  for (let i = 0; i < count; i++) {
+    const j = i + Math.floor(random() * (length - i));
+    [all[i], all[j]] = [all[j]!, all[i]!];
+  }
+  return all.slice(0, count);
+}
+
+/** A shuffled copy. */
+export function shuffled<T>(items: readonly T[], seed: number): T[] {
+  return drawn(items.length, seed).map((i) => items[i]!);
 }
 
 function rotated(x: number, by: number): number {

@@ -1,0 +1,224 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runProgram } from '../../../lib/cli/program.js';
+import { Output } from '../../../lib/cli/terminal.js';
+import { editCheckpoint } from '../../../lib/edit/run.js';
+import { parseAt } from '../../../lib/edit/spec.js';
+import { checkEditReport, checkSearchLog } from '../../../lib/report/check.js';
+import { editReport } from '../../../lib/report/edit-report.js';
+import { writeReport } from '../../../lib/report/report.js';
+import { searchReport } from '../../../lib/report/search-report.js';
+import { readSearchLog, stringifyLine } from '../../../lib/search/log.js';
+import { search } from '../../../lib/search/search.js';
+import { LinearEngine, linearQuestions, writeLinearModel } from '../search/linear-model.js';
+import { named, parseHtml, textOf } from './html-parser.js';
+import { type Log, madeLog } from './made.js';
+
+let root = '';
+let next = 0;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'lowrank-report-'));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+async function folder(): Promise<string> {
+  const path = join(root, String(next++));
+  await mkdir(path);
+  return path;
+}
+
+async function folderWith(log: Log): Promise<string> {
+  const path = await folder();
+  await writeFile(join(path, 'trials.jsonl'), log.map((line) => `${stringifyLine(line)}\n`).join(''));
+  return path;
+}
+
+/** Runs the command line in this process. */
+async function lowrank(...args: string[]) {
+  const streams = [new PassThrough(), new PassThrough()];
+  const [out, err] = streams.map((stream) => new Output(stream as unknown as NodeJS.WriteStream)) as [Output, Output];
+  const code = await runProgram(args, { out, err });
+  const [stdout, stderr] = streams.map((stream) => String(stream.read() ?? ''));
+  return { code, stdout: stdout!, stderr: stderr! };
+}
+
+describe('writing a report', () => {
+  it('goes beside the log, replaces an older report, and nothing else', async () => {
+    const path = await folderWith(madeLog());
+    const file = join(path, 'report.html');
+    expect(await writeReport(path)).toBe(file);
+    const log = await readSearchLog(path);
+    expect(await readFile(file, 'utf8')).toBe(searchReport(log));
+    expect(await writeReport(join(path, 'trials.jsonl'))).toBe(file);
+    expect((await readdir(path)).sort()).toEqual(['report.html', 'trials.jsonl']);
+
+    const other = join(path, 'notes.html');
+    await writeFile(other, '<p>my own</p>');
+    await expect(writeReport(path, other)).rejects.toMatchObject({ code: 'ERR_OUTPUT', kind: 'OutputExists' });
+    await expect(writeReport(path, path)).rejects.toMatchObject({ code: 'ERR_OUTPUT', kind: 'OutputExists' });
+    expect(await readFile(other, 'utf8')).toBe('<p>my own</p>');
+    await expect(writeReport(path, join(path, 'no', 'such.html'))).rejects.toMatchObject({ code: 'ERR_CHECKPOINT_IO' });
+    expect((await readdir(path)).sort()).toEqual(['notes.html', 'report.html', 'trials.jsonl']);
+  });
+
+  it('of a search that really ran, finished and in its middle', async () => {
+    const model = await writeLinearModel(join(await folder(), 'model'));
+    const out = join(await folder(), 'found');
+    const all = await linearQuestions(model, 300);
+    const summary = await search(model, {
+      ...{
+        engine: new LinearEngine(),
+        out,
+        layers: 'all',
+        types: ['fc_in', 'fc_out'],
+        rhos: [0.1, 0.5],
+        compose: 'greedy',
+      },
+      ...{ validation: { questions: all.slice(0, 120) }, test: { questions: all.slice(120) }, cache: { bytes: 0 } },
+    });
+    const page = parseHtml(await readFile(await writeReport(out), 'utf8'));
+    const lead = textOf(named(page, 'header')[0]!);
+    for (const { spec } of summary.interventions) expect(lead).toContain(spec);
+    const { accuracy } = summary.edited!;
+    expect(named(page, 'data').map(({ attributes }) => attributes.get('value'))).toContain(String(accuracy));
+    expect(named(page, 'svg').length).toBeGreaterThan(1);
+
+    const lines = (await readFile(join(out, 'trials.jsonl'), 'utf8')).split('\n');
+    for (let kept = 1; kept < lines.length; kept++) {
+      const torn = await folder();
+      await writeFile(join(torn, 'trials.jsonl'), `${lines.slice(0, kept).join('\n')}\n${lines[kept]!.slice(0, 20)}`);
+      parseHtml(await readFile(await writeReport(torn), 'utf8'));
+    }
+  });
+
+  it('of an edit', async () => {
+    const path = await folder();
+    const model = await writeLinearModel(join(path, 'model'));
+    const interventions = [parseAt('1:fc_in:0.2'), parseAt('0:fc_out:1'), parseAt('0:fc_in:0')];
+    const report = await editCheckpoint(model, join(path, 'edited'), { interventions });
+    const file = join(path, 'edited.json');
+    await writeFile(file, JSON.stringify(report, null, 2));
+    const page = parseHtml(await readFile(await writeReport(file, join(path, 'edited.html')), 'utf8'));
+    const text = textOf(page);
+    for (const { tensor } of report.edits) expect(text).toContain(tensor);
+    const values = named(page, 'data').map(({ attributes }) => Number(attributes.get('value')));
+    for (const { relativeError, keptEnergy } of report.edits) {
+      expect(values).toContain(relativeError);
+      expect(values).toContain(keptEnergy);
+    }
+    expect(values).toContain(report.memory.measured.peakRss);
+    expect(text).toContain('--at 0:fc_out:1 --at 0:fc_in:0 --at 1:fc_in:0.2');
+  });
+
+  it('says where a log is wrong', async () => {
+    const [header, ...lines] = madeLog();
+    const refused = async (content: string) => {
+      const path = await folder();
+      await writeFile(join(path, 'trials.jsonl'), content);
+      const error: unknown = await writeReport(path).then(
+        () => undefined,
+        (reason) => reason,
+      );
+      expect(error).toMatchObject({ code: 'ERR_OUTPUT', kind: 'NotALog' });
+      expect(await readdir(path)).toEqual(['trials.jsonl']);
+      return (error as Error).message;
+    };
+    const text = (...all: unknown[]) => all.map((line) => `${JSON.stringify(line)}\n`).join('');
+    expect(await refused('')).toContain('head of a search');
+    expect(await refused('hello\nworld\n')).toContain('none of a search');
+    const at = lines.findIndex((line) => line.line === 'trial' && line.number === 2);
+    const wrong = { ...lines[at], score: { questions: '<b>', accuracy: 1 } };
+    expect(await refused(text(header, ...lines.with(at, wrong as never)))).toContain(
+      `line ${at + 2}: score: questions: expected a number`,
+    );
+    expect(await refused(text({ ...header, settings: { ...header.settings, source: undefined } }))).toContain('source');
+    expect(await refused(text({ line: 'search' }))).toContain('line 1');
+  });
+
+  /** Copies of an object with each of its values, and of theirs, replaced by others. */
+  function* damaged(whole: object): Generator<object> {
+    for (const [key, value] of Object.entries(whole)) {
+      for (const other of [undefined, null, 'x', -1, [], {}, [[]]]) yield { ...whole, [key]: other };
+      if (Array.isArray(value)) {
+        for (const [i, item] of value.entries()) {
+          if (typeof item !== 'object' || item === null || i > 1) continue;
+          for (const inner of damaged(item)) yield { ...whole, [key]: value.with(i, inner) };
+        }
+      } else if (typeof value === 'object' && value !== null) {
+        for (const inner of damaged(value)) yield { ...whole, [key]: inner };
+      }
+    }
+  }
+
+  it('a log with any value replaced is taken or refused, never a fault of ours', () => {
+    const log = madeLog({ layers: 1, rhos: [0.1, 0.5] });
+    const kindOf = (line: Log[number]) => `${line.line} ${line.line === 'trial' ? line.stage : ''}`;
+    const ofEachKind = log.filter((line, i) => log.findIndex((other) => kindOf(other) === kindOf(line)) === i);
+    expect(ofEachKind.map(kindOf)).toHaveLength(6);
+    let [taken, refused] = [0, 0];
+    for (const line of ofEachKind) {
+      for (const bad of damaged(line)) {
+        const changed = log.with(log.indexOf(line), { ...bad, line: line.line } as never) as unknown as Log;
+        try {
+          // What a file could hold.
+          const read = JSON.parse(JSON.stringify(changed)) as Log;
+          checkSearchLog(read, 'file');
+          parseHtml(searchReport(read));
+          taken++;
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'ERR_OUTPUT', kind: 'NotALog' });
+          refused++;
+        }
+      }
+    }
+    expect(refused).toBeGreaterThan(500);
+    expect(taken).toBeGreaterThan(100);
+  });
+
+  it('so is the report of an edit', async () => {
+    const path = await folder();
+    const model = await writeLinearModel(join(path, 'model'));
+    const report = await editCheckpoint(model, join(path, 'edited'), { interventions: [parseAt('1:fc_in:0.2')] });
+    for (const bad of damaged(JSON.parse(JSON.stringify(report)))) {
+      const read: unknown = JSON.parse(JSON.stringify(bad));
+      try {
+        checkEditReport(read, 'file');
+        parseHtml(editReport(read));
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ERR_OUTPUT', kind: 'NotALog' });
+      }
+    }
+  });
+
+  it('a document that is no report of an edit is refused with what to give', async () => {
+    const file = join(await folder(), 'summary.json');
+    await writeFile(file, '{"winner":2}');
+    await expect(writeReport(file)).rejects.toMatchObject({
+      kind: 'NotALog',
+      hint: expect.stringContaining('folder of a search'),
+    });
+    await expect(writeReport(join(root, 'nowhere'))).rejects.toMatchObject({
+      code: 'ERR_CHECKPOINT_IO',
+      kind: 'NotFound',
+    });
+  });
+});
+
+describe('lowrank report', () => {
+  it('writes, and says where', async () => {
+    const path = await folderWith(madeLog());
+    const file = join(path, 'report.html');
+    expect(await lowrank('report', path)).toEqual({ code: 0, stdout: `wrote ${file}\n`, stderr: '' });
+    const out = join(path, 'other.html');
+    const { stdout } = await lowrank('report', path, '-o', out, '--json');
+    expect(JSON.parse(stdout)).toEqual({ report: out });
+    expect(await readFile(out, 'utf8')).toBe(await readFile(file, 'utf8'));
+    expect(await lowrank('report', join(path, 'nothing'))).toMatchObject({ code: 1, stdout: '' });
+    expect(await lowrank('report')).toMatchObject({ code: 2 });
+    expect((await lowrank('report', '--help')).stdout).toContain('lowrank report found');
+  });
+});
