@@ -2,7 +2,7 @@ import vm from 'node:vm';
 import { LowRankError } from '../errors.js';
 
 /** Milliseconds that the patterns of one question may take, and more for each name. Usual ones take microseconds. */
-const MOST_TIME = 800;
+const MOST_TIME = 500;
 const MORE_TIME = 0.05;
 
 /** Without repetition, choice or groups there is nothing that could be tried again and again. */

@@ -1,63 +1,122 @@
-import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { addon, addonPath } from '../addon/load.js';
 import { LowRankError } from '../errors.js';
+import { ENGINES, type EngineName } from '../evaluate/engines/engine.js';
+import { findPeer, importPeer } from '../evaluate/engines/peers.js';
 import { type SelfTest, selfTest } from '../linalg/self-test.js';
-import { formatBytes } from './format.js';
+import { formatBytes, formatSeconds } from './format.js';
 import { printable } from './printable.js';
 import type { Output, Terminal } from './terminal.js';
+import { Told } from './told.js';
 
-interface Diagnosis {
+const EXAMPLES = `
+Examples:
+  lowrank doctor
+  lowrank doctor --json
+
+Ends with 1 where something is broken. An engine that is not installed is not broken: only lowrank eval and search use them.`;
+
+/** The optional packages of each engine. */
+const NEEDS: Readonly<Record<EngineName, readonly string[]>> = {
+  llama: ['node-llama-cpp'],
+  onnx: ['onnxruntime-node', '@huggingface/tokenizers'],
+  command: [],
+};
+
+interface System {
   readonly node: string;
   readonly platform: string;
   /** `glibc 2.36`, `musl`; undefined elsewhere than on Linux. */
   readonly libc: string | undefined;
   readonly processor: { readonly model: string; readonly cores: number };
-  readonly memory: { readonly total: number; readonly free: number };
+  /** Bytes. */
+  readonly memory: {
+    readonly total: number;
+    /** What this process could still take, within the limit too. */
+    readonly available: number;
+    /** Of the control group (containers, Slurm, systemd); undefined where there is none. */
+    readonly limit: number | undefined;
+  };
+}
+
+interface Native {
   readonly addon: {
     readonly path: string;
     readonly openblas: string;
     readonly kernel: string;
     readonly threads: number;
   };
-  readonly selfTest: SelfTest;
+  readonly selfTest: SelfTest & { readonly seconds: number };
+}
+
+interface FoundEngine {
+  readonly engine: EngineName;
+  /** `ready`, `not installed`, or `broken`: installed, and does not load. */
+  readonly state: 'ready' | 'not installed' | 'broken';
+  readonly packages: readonly { readonly name: string; readonly version?: string; readonly folder?: string }[];
+}
+
+interface Problem {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+}
+
+/** Without what {@link Native} says where the native code does not load. */
+interface Diagnosis extends System, Partial<Native> {
+  readonly engines: readonly FoundEngine[];
+  readonly problems: readonly Problem[];
 }
 
 /** `lowrank doctor`: whether the package works here, and how fast. */
 export function addDoctorCommand(program: Command, terminal: Terminal): void {
   program
     .command('doctor')
-    .description('say whether the native code works here, and how fast it is')
+    .description('say whether the native code works here, how fast it is, and which engines are found')
     .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
     .action((flags: { json?: boolean }) => runDoctor(flags, terminal));
 }
 
-async function runDoctor({ json }: { json?: boolean }, terminal: Terminal): Promise<void> {
+async function runDoctor({ json }: { json?: boolean }, { out, err }: Terminal): Promise<void> {
   const system = examineSystem();
-  // Where the native code does not load, what was found so far is what a report of the fault needs.
-  if (!json) printSystem(system, terminal.out);
-  const diagnosis: Diagnosis = {
-    ...system,
-    addon: { path: addonPath(), ...addon().info() },
-    selfTest: await selfTest(),
-  };
-  const { fault, passed } = diagnosis.selfTest;
-  if (!passed) {
-    throw new LowRankError('ERR_NATIVE', `the self-test fails: ${fault}`, {
-      hint: 'Please report it, with the output of lowrank doctor.',
-    });
+  // Where the native code takes the process down, what was found so far is what a report of the fault needs.
+  if (!json) printSystem(system, out);
+  const problems: Problem[] = [];
+  const native = await examineNative(problems);
+  if (!json) printNative(native, out);
+  const engines: FoundEngine[] = [];
+  for (const engine of ENGINES) engines.push(await examineEngine(engine, problems));
+  if (!json) printEngines(engines, out);
+  const diagnosis: Diagnosis = { ...system, ...native, engines, problems };
+  if (json) out.lines([JSON.stringify(diagnosis, null, 2)]);
+  if (problems.length === 0) return;
+  const { red, dim } = err.colors;
+  for (const { message, hint } of problems) {
+    err.lines([`${red('error:')} ${printable(message)}`]);
+    if (hint !== undefined) err.lines([`${dim('hint:')} ${printable(hint)}`]);
   }
-  if (json) terminal.out.lines([JSON.stringify(diagnosis, null, 2)]);
-  else printNative(diagnosis, terminal.out);
+  throw new Told();
 }
 
-function examineSystem(): Omit<Diagnosis, 'addon' | 'selfTest'> {
+function examineSystem(): System {
+  const total = totalmem();
+  const limit = process.constrainedMemory();
   return {
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
     libc: libc(),
-    processor: { model: cpus()[0]?.model ?? 'unknown', cores: availableParallelism() },
-    memory: { total: totalmem(), free: freemem() },
+    processor: { model: cpus()[0]?.model.trim() || 'unknown', cores: availableParallelism() },
+    memory: {
+      total,
+      available: process.availableMemory(),
+      // Without a limit systems say 0, nothing, or a number beyond all memory.
+      limit: limit > 0 && limit < total ? limit : undefined,
+    },
   };
 }
 
@@ -67,20 +126,105 @@ function libc(): string | undefined {
   return header.glibcVersionRuntime === undefined ? 'musl' : `glibc ${header.glibcVersionRuntime}`;
 }
 
-function printSystem({ node, platform, libc, processor, memory }: ReturnType<typeof examineSystem>, output: Output) {
+async function examineNative(problems: Problem[]): Promise<Native | undefined> {
+  try {
+    const path = addonPath();
+    const { openblas, kernel, threads } = addon().info();
+    const started = performance.now();
+    const tested = await selfTest();
+    if (!tested.passed) {
+      problems.push({
+        code: 'ERR_NATIVE',
+        message: `the self-test fails: ${tested.fault}`,
+        hint: 'Try OPENBLAS_CORETYPE=Haswell (or another kernel), and report it with the output of lowrank doctor.',
+      });
+    }
+    const seconds = (performance.now() - started) / 1000;
+    return { addon: { path, openblas, kernel, threads }, selfTest: { ...tested, seconds } };
+  } catch (error) {
+    problems.push(asProblem(error));
+    return undefined;
+  }
+}
+
+async function examineEngine(engine: EngineName, problems: Problem[]): Promise<FoundEngine> {
+  const packages: { name: string; version?: string; folder?: string }[] = [];
+  let state: FoundEngine['state'] = 'ready';
+  for (const name of NEEDS[engine]) {
+    let entry: string;
+    try {
+      entry = findPeer(name);
+    } catch {
+      packages.push({ name });
+      if (state === 'ready') state = 'not installed';
+      continue;
+    }
+    packages.push({ name, ...manifestOf(name, entry) });
+    try {
+      await importPeer(name);
+    } catch (error) {
+      state = 'broken';
+      problems.push(asProblem(error));
+    }
+  }
+  return { engine, state, packages };
+}
+
+/** The folder of an installed package, found upward from its entry, and its version. */
+function manifestOf(name: string, entry: string): { version?: string; folder?: string } {
+  for (let folder = dirname(fileURLToPath(entry)); folder !== dirname(folder); folder = dirname(folder)) {
+    const manifest = join(folder, 'package.json');
+    if (!existsSync(manifest)) continue;
+    const { name: found, version } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
+    if (found === name) return { version, folder };
+  }
+  return {};
+}
+
+function asProblem(error: unknown): Problem {
+  if (error instanceof LowRankError) return { code: error.code, message: error.message, hint: error.hint };
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'ERR_UNEXPECTED', message, hint: 'Please report it, with the output of lowrank doctor.' };
+}
+
+function printSystem({ node, platform, libc, processor, memory }: System, output: Output): void {
+  const { total, available, limit } = memory;
+  const within = limit === undefined ? '' : `, limited to ${formatBytes(limit)} by the control group`;
   output.lines([
-    `Node.js    ${node}`,
-    `platform   ${platform}${libc === undefined ? '' : `, ${libc}`}`,
-    `processor  ${printable(processor.model.trim())}, ${processor.cores} cores`,
-    `memory     ${formatBytes(memory.total)}, ${formatBytes(memory.free)} free`,
+    row('Node.js', node),
+    row('platform', `${platform}${libc === undefined ? '' : `, ${libc}`}`),
+    row('processor', `${processor.model}, ${processor.cores} ${processor.cores === 1 ? 'core' : 'cores'}`),
+    row('memory', `${formatBytes(total)}, ${formatBytes(available)} available${within}`),
   ]);
 }
 
-function printNative({ addon, selfTest }: Diagnosis, output: Output): void {
-  const { green } = output.colors;
+function printNative(native: Native | undefined, output: Output): void {
+  const { green, red } = output.colors;
+  if (native === undefined) {
+    output.lines([`${row('addon', '')}${red('does not load')}`]);
+    return;
+  }
+  const { path, openblas, kernel, threads } = native.addon;
+  const { passed, gigaflops, seconds } = native.selfTest;
   output.lines([
-    `addon      ${printable(addon.path)}`,
-    `OpenBLAS   ${addon.openblas}, kernel ${addon.kernel}, ${addon.threads} threads`,
-    `self-test  ${green('passed')}, matrix product at ${Math.round(selfTest.gigaflops)} GFLOP/s`,
+    row('addon', path),
+    row('OpenBLAS', `${openblas}, kernel ${kernel}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`),
+    `${row('self-test', '')}${passed ? green('passed') : red('failed')} in ${formatSeconds(seconds)}, matrix product at ${Math.round(gigaflops)} GFLOP/s`,
   ]);
+}
+
+function printEngines(engines: readonly FoundEngine[], output: Output): void {
+  const { green, red, dim } = output.colors;
+  const paint = { ready: green, 'not installed': dim, broken: red };
+  for (const { engine, state, packages } of engines) {
+    const found = packages.map(({ name, version, folder }) =>
+      folder === undefined ? `${name} is missing` : `${name} ${version} in ${folder}`,
+    );
+    const what = found.length === 0 ? 'needs nothing: --command runs a program of your own' : found.join('; ');
+    output.lines([`${row(engine, '')}${paint[state](state)}, ${printable(what)}`]);
+  }
+}
+
+function row(name: string, text: string): string {
+  return `${name.padEnd(11)}${printable(text)}`;
 }

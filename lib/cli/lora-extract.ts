@@ -27,6 +27,14 @@ interface ExtractFlags {
   readonly json?: boolean;
 }
 
+const EXAMPLES = `
+Examples:
+  lowrank lora extract base tuned -o my-adapter --rank 16
+  lowrank lora extract base tuned -o my-adapter --energy 0.9 --dtype bf16
+  lowrank lora extract base tuned -o my-adapter --rank 8 --tensor '*.mlp.*'
+
+What differs and is not in the adapter (norms, biases, embeddings) is listed at the end.`;
+
 /** `lowrank lora extract`: the adapter that leads from one checkpoint to another. */
 export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
   lora
@@ -54,6 +62,7 @@ export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
     .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
     .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
     .action((base: string, tuned: string, flags: ExtractFlags) => runExtract(base, tuned, flags, terminal));
 }
 

@@ -6,6 +6,11 @@ import { printable } from './printable.js';
 import { type Column, formatTable } from './table.js';
 import type { Output, Terminal } from './terminal.js';
 
+const EXAMPLES = `
+Examples:
+  lowrank lora inspect my-adapter
+  lowrank lora inspect my-adapter --json`;
+
 /** `lowrank lora inspect`: what an adapter holds. */
 export function addLoraInspectCommand(lora: Command, terminal: Terminal): void {
   lora
@@ -13,6 +18,7 @@ export function addLoraInspectCommand(lora: Command, terminal: Terminal): void {
     .description('list the modules of an adapter')
     .argument('<adapter>', 'a folder with adapter_config.json and adapter_model.safetensors')
     .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: { json?: boolean }) => runInspect(adapter, flags, terminal));
 }
 

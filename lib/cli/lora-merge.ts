@@ -16,6 +16,14 @@ interface MergeFlags {
   readonly json?: boolean;
 }
 
+const EXAMPLES = `
+Examples:
+  lowrank lora merge base my-adapter -o merged
+  lowrank lora merge base my-adapter -o half --scale 0.5
+  lowrank lora merge base first second -o both --scale 1 --scale 0.3
+
+Only the tensors that an adapter names are changed, in their own dtype; every other byte is copied.`;
+
 /** `lowrank lora merge`: a checkpoint with adapters added to its weights. */
 export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
   lora
@@ -31,6 +39,7 @@ export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
     )
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
     .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, adapters: readonly string[], flags: MergeFlags) =>
       runMerge(checkpoint, adapters, flags, terminal),
     );

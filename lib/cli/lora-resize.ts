@@ -20,6 +20,12 @@ interface ResizeFlags {
   readonly json?: boolean;
 }
 
+const EXAMPLES = `
+Examples:
+  lowrank lora resize my-adapter -o smaller --rank 4
+  lowrank lora resize my-adapter -o smaller --energy 0.95
+  lowrank lora resize my-adapter -o smaller --ratio 0.05 --dtype f16`;
+
 /** `lowrank lora resize`: the best adapter of a smaller rank. */
 export function addLoraResizeCommand(lora: Command, terminal: Terminal): void {
   lora
@@ -32,6 +38,7 @@ export function addLoraResizeCommand(lora: Command, terminal: Terminal): void {
     .option('--ratio <x>', 'keep singular values of at least x times the largest, such as 0.05', decimal)
     .addOption(new Option('--dtype <dtype>', 'of the factors; by default as they were').choices(DTYPES))
     .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: ResizeFlags) => runResize(adapter, flags, terminal));
 }
 

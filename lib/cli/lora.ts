@@ -5,9 +5,19 @@ import { addLoraMergeCommand } from './lora-merge.js';
 import { addLoraResizeCommand } from './lora-resize.js';
 import type { Terminal } from './terminal.js';
 
+const EXAMPLES = `
+Examples:
+  lowrank lora inspect my-adapter
+  lowrank lora extract base tuned -o my-adapter --rank 16
+  lowrank lora resize my-adapter -o smaller --energy 0.95
+  lowrank lora merge base my-adapter -o merged`;
+
 /** `lowrank lora`: adapters in the files of PEFT. */
 export function addLoraCommand(program: Command, terminal: Terminal): void {
-  const lora = program.command('lora').description('inspect, extract, resize and merge LoRA adapters (PEFT files)');
+  const lora = program
+    .command('lora')
+    .description('inspect, extract, resize and merge LoRA adapters (PEFT files)')
+    .addHelpText('after', EXAMPLES);
   addLoraInspectCommand(lora, terminal);
   addLoraExtractCommand(lora, terminal);
   addLoraResizeCommand(lora, terminal);

@@ -4,6 +4,7 @@ import { LowRankError } from '../errors.js';
 import { addCompletionCommand } from './completion.js';
 import { addDoctorCommand } from './doctor.js';
 import { addEvalCommand } from './eval.js';
+import { HELP } from './help.js';
 import { addInspectCommand } from './inspect.js';
 import { Interrupted } from './interrupt.js';
 import { addLaserCommand } from './laser.js';
@@ -11,6 +12,7 @@ import { addLoraCommand } from './lora.js';
 import { addMergeCommand } from './merge.js';
 import { addPlanCommand } from './plan.js';
 import { printable } from './printable.js';
+import { addReportCommand } from './report.js';
 import { addRunCommand } from './run.js';
 import { addSearchCommand } from './search.js';
 import type { Terminal } from './terminal.js';
@@ -36,8 +38,7 @@ export function createProgram(terminal: Terminal): Command {
     .description('Low-rank approximation of model weights: LASER on real checkpoints.')
     .version(version())
     .exitOverride()
-    // Narrow terminals get narrow columns rather than lines that wrap anywhere.
-    .configureHelp({ minWidthToWrap: 20 })
+    .configureHelp(HELP)
     .configureOutput({
       writeOut: (text) => terminal.out.write(text),
       writeErr: (text) => terminal.err.write(text),
@@ -56,6 +57,7 @@ export function createProgram(terminal: Terminal): Command {
   addInspectCommand(program, terminal);
   addEvalCommand(program, terminal);
   addSearchCommand(program, terminal);
+  addReportCommand(program, terminal);
   addLoraCommand(program, terminal);
   addDoctorCommand(program, terminal);
   addCompletionCommand(program, terminal);

@@ -8,6 +8,7 @@ import { DATASET_FORMATS, type DatasetFormat, type PromptStyle } from '../evalua
 import { splitQuestions } from '../evaluate/questions/split.js';
 import { FAMILIES } from '../model/families.js';
 import { asLayerType, type GroupType, type MatrixType } from '../model/types.js';
+import { writeReport } from '../report/report.js';
 import { search } from '../search/search.js';
 import { nameOfCandidate, type SearchSummary } from '../search/trial.js';
 import type { WritableType } from '../tensor/dtype.js';
@@ -171,6 +172,7 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
     table.end();
     await engine.close();
   }
+  await writeReport(flags.out);
   if (flags.json) terminal.out.lines([JSON.stringify(summary, null, 2)]);
   else printSummary(summary, flags, terminal.out);
 }
@@ -216,7 +218,7 @@ function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output
   ]);
   if (summary.ended === 'budget') output.lines(['the budget ended the search before all candidates were tried']);
   if (model !== undefined) output.lines([`${green('wrote')} ${printable(model)}`]);
-  output.lines([`${green('wrote')} ${printable(flags.out)}/summary.json and trials.jsonl`]);
+  output.lines([`${green('wrote')} ${printable(flags.out)}/report.html, summary.json and trials.jsonl`]);
 }
 
 function describeDifference({ metric, difference, low, high }: SearchSummary['comparisons'][number]): string {

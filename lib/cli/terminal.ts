@@ -8,15 +8,26 @@ export interface Terminal {
   readonly err: Output;
 }
 
+/**
+ * Whether to write in colours: never with NO_COLOR (no-color.org: set and not empty), else always with FORCE_COLOR, and
+ * never with FORCE_COLOR=0 (force-color.org, and Node's own reading of 0); else where the stream is a terminal.
+ */
+export function wantsColors(isTerminal: boolean, environment: Readonly<Record<string, string | undefined>>): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = environment;
+  if (NO_COLOR) return false;
+  if (FORCE_COLOR) return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false';
+  return isTerminal && TERM !== 'dumb';
+}
+
 /** A stream, and what it can show. */
 export class Output {
   readonly #stream: NodeJS.WriteStream;
-  /** Plain where the stream is no terminal or NO_COLOR is set. */
+  /** As {@link wantsColors} says. */
   readonly colors: Colors;
 
   constructor(stream: NodeJS.WriteStream) {
     this.#stream = stream;
-    this.colors = pc.createColors(this.isTerminal && pc.isColorSupported);
+    this.colors = pc.createColors(wantsColors(this.isTerminal, process.env));
   }
 
   get isTerminal(): boolean {

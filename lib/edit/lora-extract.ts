@@ -12,7 +12,7 @@ import { tensorsNamed } from '../model/names.js';
 import { requireFamily } from '../model/recognise.js';
 import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { asWeight, familyOf, moduleOf, orientationOf, type WeightInfo } from './lora-modules.js';
+import { asWeight, familyOf, moduleOf, orientationOf, requireModuleNames, type WeightInfo } from './lora-modules.js';
 import { type EditProgress, Progress } from './progress.js';
 
 export interface ExtractOptions {
@@ -107,6 +107,7 @@ async function extract(
   options: ExtractChoice & ExtractOptions & { baseName: string },
 ): Promise<Extracted> {
   const { dtype = 'F32', method, seed, threads, signal } = options;
+  for (const checkpoint of [base, tuned]) requireModuleNames(checkpoint, 'extracted from');
   const compute: ComputeOptions = { method, seed, threads, signal };
   const chosen = choose(base, tuned, options);
   const progress = new Progress(

@@ -1,11 +1,19 @@
 import type { Checkpoint, CheckpointWriter } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { copyForEdit } from '../checkpoint/write.js';
-import { ArgumentError, LowRankError } from '../errors.js';
+import { ArgumentError } from '../errors.js';
 import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
 import { addUpdates, type ScaledUpdate } from '../lora/apply.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { asWeight, familyOf, isTransposed, orientationOf, type WeightInfo, weightOf } from './lora-modules.js';
+import {
+  asWeight,
+  familyOf,
+  isTransposed,
+  orientationOf,
+  requireModuleNames,
+  type WeightInfo,
+  weightOf,
+} from './lora-modules.js';
 import { type EditProgress, Progress } from './progress.js';
 
 /** An adapter and what its updates are multiplied by. */
@@ -116,15 +124,7 @@ function checkLoras(loras: readonly ScaledLora[]): void {
 
 /** Which updates go to which weight, in the checkpoint's order. */
 function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
-  if (checkpoint.format !== 'safetensors') {
-    throw new LowRankError(
-      'ERR_UNSUPPORTED',
-      `${checkpoint.path}: adapters cannot be merged into ${checkpoint.format}`,
-      {
-        hint: 'Merge into the safetensors checkpoint that it was made from.',
-      },
-    );
-  }
+  requireModuleNames(checkpoint, 'merged into');
   const family = familyOf(checkpoint);
   const byTensor = new Map<string, Planned>();
   for (const { adapter, scale = 1 } of loras) {

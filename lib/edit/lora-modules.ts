@@ -40,6 +40,18 @@ export function weightOf({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>
   );
 }
 
+/**
+ * Adapter files name the modules of safetensors models; GGUF and ONNX call their tensors otherwise.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` for another format.
+ */
+export function requireModuleNames({ path, format }: Pick<Checkpoint, 'path' | 'format'>, what: string): void {
+  if (format === 'safetensors') return;
+  throw new LowRankError('ERR_UNSUPPORTED', `${path}: adapters cannot be ${what} ${format}`, {
+    hint: 'Use the safetensors checkpoint that it was made from.',
+  });
+}
+
 /** @throws LowRankError `ERR_UNSUPPORTED` or `ERR_SHAPE` for a tensor that is no matrix of F32, F16 or BF16. */
 export function asWeight(info: TensorInfo): WeightInfo {
   if (info.shape.length !== 2 || info.shape.includes(0)) {

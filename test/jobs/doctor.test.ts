@@ -53,9 +53,9 @@ describe('lowrank doctor', () => {
     expect(total).toBeGreaterThan(0);
     expect(available).toBeGreaterThan(0);
     expect(available).toBeLessThanOrEqual(limit ?? total);
-    const { selfTest, threads, path } = diagnosis.addon;
-    expect(path).toMatch(/\.node$/);
-    expect(threads).toBeGreaterThan(0);
+    const { selfTest, addon } = diagnosis;
+    expect(addon.path).toMatch(/\.node$/);
+    expect(addon.threads).toBeGreaterThan(0);
     expect(selfTest).toMatchObject({ passed: true });
     expect(selfTest.gigaflops).toBeGreaterThan(0.1);
     expect(diagnosis.engines).toEqual([

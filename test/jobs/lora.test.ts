@@ -267,6 +267,18 @@ describe('lowrank lora resize', () => {
   });
 });
 
+describe('adapters of other formats', () => {
+  it.each(['extract', 'merge'])('lowrank lora %s refuses GGUF before anything is written', async (command) => {
+    const gguf = join(import.meta.dirname, '../../examples/noisy-recall/gguf/model.gguf');
+    const out = at(`of-gguf-${command}`);
+    const [second, ...flags] = command === 'extract' ? [gguf, '--rank', '2'] : [adapter];
+    const run = await lowrank(['lora', command, gguf, second!, '-o', out, ...flags]);
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(/adapters cannot be (extracted from|merged into) gguf/);
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
 const real = join(models, 'lora-gpt2-tigrinya');
 const unlessNoData = existsSync(real) ? '' : ' (skipped: ../shared/data is absent)';
 

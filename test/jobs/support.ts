@@ -44,7 +44,7 @@ export function lowrank(
 ): Promise<Run> {
   const main = join(root, 'dist', 'cli', 'main.js');
   if (!existsSync(main)) throw new Error('dist/cli/main.js is not built: npm run build');
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...options.env } });
+  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, FORCE_COLOR: '', ...options.env } });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
