@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { barChart } from './chart/bars.mjs';
+import { barChart, HEADLINES } from './chart/bars.mjs';
 import { growthChart } from './chart/growth.mjs';
 import { markdown } from './markdown.mjs';
 
@@ -25,7 +25,8 @@ export function render({ data, text, charts }) {
   const lora = read('lora.json');
   const outputs = [
     [text, markdown(table, growth, lora)],
-    [join(charts, 'bench.svg'), table && barChart(table)],
+    [join(charts, 'bench.svg'), table && barChart(table, HEADLINES)],
+    [join(charts, 'bench-all.svg'), table && barChart(table)],
     [join(charts, 'bench-growth.svg'), growth && growthChart(growth)],
   ].filter(([, content]) => content !== undefined);
   return outputs.map(([path, content]) => {

@@ -165,8 +165,9 @@ export type { DatasetFormat, PromptStyle, Question, QuestionSet } from './evalua
 export { type Split, type SplitOptions, splitQuestions } from './evaluate/questions/split.js';
 export type { ExampleResult, LikelyToken } from './evaluate/result.js';
 
-// The search for the intervention that helps most.
+// The search for the intervention that helps most, and its report.
 
+export { writeReport } from './report/report.js';
 export type { GridOptions } from './search/candidates.js';
 export { readSearchLog } from './search/log.js';
 export type { SearchProgress } from './search/progress.js';

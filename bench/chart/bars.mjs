@@ -6,7 +6,7 @@ import { element, logScale, page, round, text } from './svg.mjs';
 
 const WIDTH = 860;
 const LEFT = 170;
-const RIGHT = 560;
+const RIGHT = 610;
 const TOP = 78;
 const BAR = 15;
 const HEAD = 34;
@@ -14,9 +14,18 @@ const HEAD = 34;
 /** An excess above this is not the best approximation, and is written beside the bar. */
 const EXACT = 1e-6;
 
-export function barChart({ results, machine, threads }) {
+/** Of the tasks that are told apart in the README. */
+export const HEADLINES = [
+  '4096x4096 decaying rho 0.01',
+  '4096x4096 decaying rho 0.1',
+  '4096x4096 gaussian rho 0.1',
+  '768x3072 decaying rho 0.1',
+];
+
+/** Of all approximations, or only of the tasks `ids`. */
+export function barChart({ results, machine, threads }, ids) {
   const groups = results
-    .filter(({ op }) => op === 'laser')
+    .filter(({ op, id }) => op === 'laser' && (ids === undefined || ids.includes(id)))
     .map(group)
     .filter(({ rows }) => rows.length > 0);
   const { at, ticks } = logScale(

@@ -7,13 +7,13 @@ import { element, logScale, page, round, text } from './svg.mjs';
 const WIDTH = 860;
 const PANEL = { width: 340, height: 230 };
 const ORIGIN = { x: 70, y: 110 };
-const GAP = { x: 420, y: 300 };
+const GAP = { x: 420, y: 310 };
 
 const named = (name) => (result) => result.rows.find(({ contender }) => contender === name)?.seconds;
 const LINES = [
   { name: TORCH, style: 'rival', of: named(TORCH) },
-  { name: LASER, style: 'rival2', of: named(LASER) },
-  { name: 'two passes and the rebuild, at the rate of gemm', style: 'bound', of: ({ bound }) => bound?.seconds },
+  { name: `${LASER} (excess 1e-2)`, style: 'rival2', of: named(LASER) },
+  { name: 'two passes and the rebuild by gemm', style: 'bound', of: ({ bound }) => bound?.seconds },
   { name: OURS, style: 'ours', of: named(OURS) },
 ];
 
@@ -42,7 +42,7 @@ function legend() {
   let x = 16;
   return LINES.flatMap(({ name, style }) => {
     const parts = [element('path', { class: `${style} line`, d: `M${x} 62h22` }), text(x + 28, 66, name)];
-    x += 56 + name.length * 6.3;
+    x += 54 + name.length * 6;
     return parts;
   });
 }
@@ -56,6 +56,7 @@ function panel(results, rho, all, left, top) {
   const y = logScale(all, bottom, top);
   const axes = [
     text(left, top - 10, `rho ${rho}`, { class: 'head' }),
+    text(right, bottom + 34, 'n, of an n x n matrix', { class: 'quiet', 'text-anchor': 'end' }),
     ...y.ticks.flatMap((tick) => [
       element('path', { class: 'grid', d: `M${left} ${round(y.at(tick))}H${right}` }),
       text(left - 6, y.at(tick) + 4, seconds(tick), { class: 'quiet', 'text-anchor': 'end' }),

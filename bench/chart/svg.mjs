@@ -12,15 +12,15 @@ const STYLE = `
   .rival { fill: #9198a1; stroke: #9198a1; }
   .rival2 { fill: #bc4c00; stroke: #bc4c00; }
   .bound { fill: #1a7f37; stroke: #1a7f37; stroke-dasharray: 5 4; }
-  .line { fill: none; stroke-width: 2; }
+  path.line { fill: none; stroke-width: 2; }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc; }
     .quiet { fill: #9198a1; }
     .page { fill: #0d1117; }
     .grid { stroke: #3d444d; }
     .ours { fill: #4493f8; stroke: #4493f8; }
-    .ours2 { fill: #1f4a85; stroke: #1f4a85; }
-    .rival { fill: #656c76; stroke: #656c76; }
+    .ours2 { fill: #2f6fc4; stroke: #2f6fc4; }
+    .rival { fill: #868e98; stroke: #868e98; }
     .rival2 { fill: #db6d28; stroke: #db6d28; }
     .bound { fill: #3fb950; stroke: #3fb950; }
   }`;

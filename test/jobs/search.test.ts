@@ -104,7 +104,7 @@ describe('lowrank search', () => {
     expect(last.stdout).toMatch(/test accuracy \+\d+\.\d+ points, 95 % interval \+/);
     expect(last.stderr.match(/from the log/g)!.length).toBeGreaterThanOrEqual(6);
     expect(await trialsOf(out)).toEqual(await trialsOf(inFolder('straight')));
-    expect((await readdir(out)).sort()).toEqual(['model', 'summary.json', 'trials.jsonl']);
+    expect((await readdir(out)).sort()).toEqual(['model', 'report.html', 'summary.json', 'trials.jsonl']);
     for (const [name, bytes] of await filesIn(join(out, 'model'))) {
       expect(Buffer.compare(bytes, await readFile(join(summary.model!, name)))).toBe(0);
     }
@@ -205,6 +205,6 @@ describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`,
     // Rank 1, but for the rounding to F16.
     const s = singularValuesSync(w).data;
     expect(s[1]! / s[0]!).toBeLessThan(1e-3);
-    expect((await readdir(out)).sort()).toEqual(['model.gguf', 'summary.json', 'trials.jsonl']);
+    expect((await readdir(out)).sort()).toEqual(['model.gguf', 'report.html', 'summary.json', 'trials.jsonl']);
   });
 });

@@ -1,0 +1,49 @@
+import { nameOf as nameOfMatrix } from '../edit/edit.js';
+import { type Candidate, nameOfCandidate, type TrialMatrix } from '../search/trial.js';
+import type { Findings } from './findings.js';
+import { type Content, nameOf } from './html.js';
+import { count, number, percent, shape, small } from './numbers.js';
+import { note } from './page.js';
+import { table } from './table.js';
+
+interface CertifiedMatrix {
+  readonly candidate: Candidate;
+  readonly matrix: TrialMatrix;
+}
+
+/** How exact each matrix of the chosen model is. */
+export function certificates({ interventions }: Findings): Content {
+  const rows = interventions.flatMap(({ candidate, trial }) =>
+    (trial?.matrices ?? []).map((matrix): CertifiedMatrix => ({ candidate, matrix })),
+  );
+  if (rows.length === 0) return undefined;
+  return [
+    table<CertifiedMatrix>(
+      'What was done to each matrix, measured on the numbers that were written',
+      [
+        { title: 'matrix', holds: 'names', cell: ({ matrix }) => nameOf(nameOfMatrix(matrix)) },
+        { title: 'by', holds: 'names', cell: ({ candidate }) => nameOf(nameOfCandidate(candidate)) },
+        { title: 'shape', holds: 'numbers', cell: ({ matrix }) => shape(matrix.shape) },
+        {
+          title: 'components',
+          holds: 'numbers',
+          cell: ({ matrix: { rank, shape: sizes } }) =>
+            rank === undefined ? undefined : `${count(rank)} of ${count(Math.min(...sizes.slice(-2)))}`,
+        },
+        { title: 'energy kept', holds: 'numbers', cell: ({ matrix }) => number(matrix.keptEnergy, percent) },
+        { title: 'relative error', holds: 'numbers', cell: ({ matrix }) => number(matrix.relativeError, small) },
+        { title: 'smallest possible', holds: 'numbers', cell: ({ matrix }) => number(matrix.smallestError, small) },
+        { title: 'excess', holds: 'numbers', cell: ({ matrix }) => number(excessOf(matrix), small) },
+      ],
+      rows,
+    ),
+    note(
+      'Relative error: |W − Ŵ| / |W| in the Frobenius norm, after rounding to the stored type, in float64. Smallest possible: that of the best matrix of this rank, ',
+      'from the singular values that were dropped (Eckart and Young 1936). Excess: the first over the second, less 1; about 0 is exact, and float32 rounding can bring it just below.',
+    ),
+  ];
+}
+
+function excessOf({ relativeError, smallestError }: TrialMatrix): number | undefined {
+  return smallestError === undefined || !(smallestError > 0) ? undefined : relativeError / smallestError - 1;
+}

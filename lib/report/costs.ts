@@ -1,0 +1,31 @@
+import type { Findings } from './findings.js';
+import type { Content } from './html.js';
+import { bytes, count, number, seconds } from './numbers.js';
+import { note } from './page.js';
+import { facts } from './table.js';
+
+/** What the search took. */
+export function costs({ counts, seconds: spent, test, trials }: Findings): Content {
+  if (trials.length === 0) return undefined;
+  const { svds } = counts;
+  const time = (exact: number) => number(exact, seconds);
+  const amount = (exact: number) => number(exact, count);
+  return [
+    facts('Memory and time of all runs of this search', [
+      ['time in all', time(spent.total)],
+      ['asking validation questions', time(spent.evaluate)],
+      ['decomposing', time(spent.svd)],
+      ['making and writing the matrices', time(spent.edit)],
+      ['asking test questions', test === undefined ? undefined : time(spent.test)],
+      ['peak memory of the process', number(test?.memory.peakRss, bytes)],
+      ['peak of the native work memory', number(test?.memory.nativePeak, bytes)],
+      ['candidates tried', amount(counts.trials)],
+      ['of them stopped early', amount(counts.stopped)],
+      ['validation questions asked', amount(counts.asked)],
+      ['decompositions computed', amount(svds.computed)],
+      ['decompositions from the disk', amount(svds.disk)],
+      ['decompositions from memory', amount(svds.memory)],
+    ]),
+    test === undefined ? note('Memory is written down when a search ends.') : undefined,
+  ];
+}

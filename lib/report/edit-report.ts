@@ -1,0 +1,143 @@
+import { basename } from 'node:path';
+import { nameOf as nameOfMatrix } from '../edit/edit.js';
+import type { EditedMatrix, EditReport } from '../edit/run.js';
+import { element, nameOf, shortened } from './html.js';
+import { bytes, count, many, number, percent, seconds, shape, small } from './numbers.js';
+import { command, note, page, paragraph } from './page.js';
+import { shellWords } from './shell.js';
+import { facts, table } from './table.js';
+
+/** What was done to a checkpoint as one page of HTML: the report of `editCheckpoint`, or of `lowrank laser --json`. */
+export function editReport(report: EditReport): string {
+  const { source, out, edits, family, memory, resumed } = report;
+  const lead = element(
+    'p',
+    { class: 'lead' },
+    many(edits.length, 'matrix', 'matrices'),
+    ' of ',
+    nameOf(source),
+    ' edited and written to ',
+    nameOf(out),
+    '.',
+  );
+  const interventions = editCommand(report);
+  return page(`LASER edit: ${shortened(basename(source) || source)}`, lead, [
+    {
+      id: 'matrices',
+      title: 'Matrices',
+      content: edits.length === 0 ? paragraph('Nothing was changed.') : matrices(edits),
+    },
+    { id: 'certificates', title: 'Certificates', content: certificates(edits) },
+    {
+      id: 'costs',
+      title: 'Memory and time',
+      content: facts('Memory and time', [
+        ['time in all', number(report.seconds, seconds)],
+        ['memory predicted', number(memory.predicted.total, bytes)],
+        ['of that buffers', number(memory.predicted.buffers, bytes)],
+        ['of that native', number(memory.predicted.native, bytes)],
+        ['peak memory of the process', number(memory.measured.peakRss, bytes)],
+        ['peak of the native work memory', number(memory.measured.nativePeak, bytes)],
+        ['from a run that was stopped', resumed && many(resumed.tensors, 'tensor', 'tensors')],
+      ]),
+    },
+    {
+      id: 'reproduce',
+      title: 'Reproduce',
+      content: [
+        interventions === undefined
+          ? paragraph('Several kinds of intervention: no single command says them.')
+          : [
+              paragraph(
+                'The interventions as a command. Method, seed, threads and a limit of memory are not in the report of an edit:',
+              ),
+              command(interventions),
+            ],
+        facts('Job', [
+          ['source', nameOf(source)],
+          ['result', nameOf(out)],
+          ['family', family],
+        ]),
+      ],
+    },
+  ]);
+}
+
+function matrices(edits: readonly EditedMatrix[]) {
+  return table<EditedMatrix>(
+    'What was done to each matrix, measured on the numbers that were written',
+    [
+      { title: 'matrix', holds: 'names', cell: (edit) => nameOf(nameOfMatrix(edit)) },
+      {
+        title: 'by',
+        holds: 'names',
+        cell: ({ spec, intervention }) => [intervention === 'rank-reduction' ? '' : `${intervention} `, nameOf(spec)],
+      },
+      { title: 'shape', holds: 'numbers', cell: (edit) => shape(edit.shape) },
+      { title: 'type', cell: ({ dtype, writtenAs }) => (dtype === writtenAs ? dtype : `${dtype} as ${writtenAs}`) },
+      {
+        title: 'components',
+        holds: 'numbers',
+        cell: ({ rank, shape: sizes }) =>
+          typeof rank === 'number' ? `${count(rank)} of ${count(Math.min(...sizes.slice(-2)))}` : undefined,
+      },
+      { title: 'energy kept', holds: 'numbers', cell: ({ keptEnergy }) => number(keptEnergy, percent) },
+      { title: 'relative error', holds: 'numbers', cell: ({ relativeError }) => number(relativeError, small) },
+      { title: 'time', holds: 'numbers', cell: (edit) => number(edit.seconds, seconds) },
+    ],
+    edits,
+  );
+}
+
+function certificates(edits: readonly EditedMatrix[]) {
+  const certified = edits.flatMap((edit) => (edit.certificate ? [{ edit, certificate: edit.certificate }] : []));
+  if (certified.length === 0) return undefined;
+  return [
+    table<(typeof certified)[number]>(
+      'What each decomposition says of itself, before rounding to the stored type',
+      [
+        { title: 'matrix', holds: 'names', cell: ({ edit }) => nameOf(nameOfMatrix(edit)) },
+        { title: 'method', cell: ({ certificate }) => certificate.method },
+        { title: 'rank', holds: 'numbers', cell: ({ certificate }) => number(certificate.rank, count) },
+        {
+          title: 'relative error',
+          holds: 'numbers',
+          cell: ({ certificate }) => number(certificate.relativeError, small),
+        },
+        // JSON has no infinity and says null.
+        {
+          title: 'excess at most',
+          holds: 'numbers',
+          cell: ({ certificate }) => number(certificate.excessBound ?? Number.POSITIVE_INFINITY, small),
+        },
+        {
+          title: 'first dropped',
+          holds: 'numbers',
+          cell: ({ certificate }) => number(certificate.spectralError, small),
+        },
+        { title: 'native memory', holds: 'numbers', cell: ({ certificate }) => number(certificate.bytes, bytes) },
+        { title: 'time', holds: 'numbers', cell: ({ certificate }) => number(certificate.seconds, seconds) },
+      ],
+      certified,
+    ),
+    note(
+      'Excess: how much larger the error is than that of the best matrix of this rank (Eckart and Young 1936), as a share. It is at most this; ',
+      '∞ where float32 cannot tell the error from none.',
+    ),
+  ];
+}
+
+/** Undefined where one command cannot say it. */
+function editCommand({ source, out, edits }: EditReport): string[] | undefined {
+  const kinds = new Set(edits.map(({ intervention }) => intervention));
+  const [kind] = kinds;
+  if (kind === undefined || kinds.size > 1) return undefined;
+  const told = new Map(edits.map(({ spec, layer }) => [spec, typeof layer === 'number' ? '--at' : '--tensor']));
+  const quant = new Set(edits.flatMap(({ dtype, writtenAs }) => (dtype === writtenAs ? [] : [writtenAs])));
+  return shellWords([
+    ...['lowrank', 'laser', source, '-o', out],
+    ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
+    ...[...told].flatMap(([spec, flag]) => [flag, spec]),
+    ...[...quant].flatMap((type) => ['--quant', type]),
+  ]);
+}

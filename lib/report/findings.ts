@@ -1,0 +1,78 @@
+import { compareScores } from '../search/score.js';
+import { countsOf, secondsOf } from '../search/summary.js';
+import type {
+  Candidate,
+  MatrixLine,
+  SearchCounts,
+  SearchHeader,
+  SearchLine,
+  SearchSeconds,
+  TestLine,
+  Trial,
+} from '../search/trial.js';
+
+/** What the lines of a search say, finished or not. */
+export interface Findings {
+  readonly header: SearchHeader;
+  /** In their order, the base first. */
+  readonly trials: readonly Trial[];
+  /** The model as it is; undefined while it was not asked everything. */
+  readonly base: Trial | undefined;
+  /** Undefined of a search that is not finished. */
+  readonly test: TestLine | undefined;
+  /** What won, or is best so far; undefined while there is no trial. */
+  readonly best: Trial | undefined;
+  /** The interventions that this is made of, each with the trial that made it; none of the base. */
+  readonly interventions: readonly Intervention[];
+  readonly counts: SearchCounts;
+  readonly seconds: SearchSeconds;
+  /** The decomposition of a matrix, by {@link keyOf}. */
+  readonly matrices: ReadonlyMap<string, MatrixLine>;
+}
+
+export interface Intervention {
+  readonly candidate: Candidate;
+  readonly trial: Trial | undefined;
+}
+
+export function findingsOf([header, ...lines]: readonly [SearchHeader, ...SearchLine[]]): Findings {
+  const trials = lines.filter((line) => line.line === 'trial').sort((a, b) => a.number - b.number);
+  const test = lines.find((line) => line.line === 'test');
+  const best = test === undefined ? bestSoFar(trials, header) : trials.find(({ number }) => number === test.winner);
+  const candidates = test?.interventions ?? (best?.candidate === undefined ? [] : [...best.upon, best.candidate]);
+  return {
+    header,
+    trials,
+    base: trials.find(({ stage }) => stage === 'base'),
+    test,
+    best,
+    interventions: candidates.map((candidate) => ({ candidate, trial: trialOf(candidate, trials) })),
+    counts: test?.counts ?? countsOf(lines),
+    seconds: test?.seconds ?? secondsOf(lines, 0),
+    matrices: new Map(lines.flatMap((line) => (line.line === 'matrix' ? [[keyOf(line), line]] : []))),
+  };
+}
+
+/** Tells a matrix from the others of a model. */
+export function keyOf({ tensor, slice }: Pick<MatrixLine, 'tensor' | 'slice'>): string {
+  return JSON.stringify([tensor, slice ?? null]);
+}
+
+/** As the search chooses: what was asked everything, the first of equals; composed, what was accepted last. */
+function bestSoFar(trials: readonly Trial[], { settings }: SearchHeader): Trial | undefined {
+  const accepted = trials.filter((trial) => trial.accepted);
+  if (accepted.length > 0) return accepted.at(-1);
+  return trials
+    .filter(({ stage, verdict }) => stage !== 'greedy' && verdict === 'complete')
+    .reduce<Trial | undefined>(
+      (best, trial) =>
+        best === undefined || compareScores(trial.score, best.score, settings.objective) < 0 ? trial : best,
+      undefined,
+    );
+}
+
+/** The trial by which an intervention came into the model: accepted in composing, or of the grid. */
+function trialOf({ kind, spec }: Candidate, trials: readonly Trial[]): Trial | undefined {
+  const own = trials.filter(({ candidate }) => candidate?.kind === kind && candidate.spec === spec);
+  return own.find(({ accepted }) => accepted) ?? own.find(({ stage }) => stage === 'grid');
+}

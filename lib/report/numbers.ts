@@ -1,0 +1,118 @@
+import type { Metric } from '../evaluate/metrics/summary.js';
+import { type Content, element } from './html.js';
+
+/** Metrics that are shares of the questions: shown in percent, their differences in points. */
+const SHARES: ReadonlySet<Metric> = new Set(['accuracy', 'top1', 'top5', 'top10', 'f1', 'exactMatch']);
+
+const NAMES: Partial<Record<Metric, string>> = { logLoss: 'log loss' };
+
+export function nameOfMetric(metric: Metric): string {
+  return NAMES[metric] ?? metric;
+}
+
+/** A value of a metric; nothing where it is not told. The exact number stands in the markup. */
+export function value(metric: Metric, exact: number | undefined): Content {
+  return number(exact, (x) => (SHARES.has(metric) ? percent(x) : metric === 'logLoss' ? x.toFixed(4) : significant(x)));
+}
+
+/** A difference of two values of a metric, with its sign: shares in points. */
+export function change(metric: Metric, exact: number | undefined): Content {
+  return number(exact, (x) => changeText(metric, x));
+}
+
+/** As {@link change}, in few characters. */
+export function shortChange(metric: Metric, exact: number | undefined): Content {
+  return number(exact, (x) => shortChangeText(metric, x));
+}
+
+export function shortChangeText(metric: Metric, x: number): string {
+  return signed(x, (size) => (SHARES.has(metric) ? (100 * size).toFixed(1) : brief(size)));
+}
+
+/** Two digits or the whole number: `0.12`, `1.2`, `1234`, `1e6`. */
+function brief(x: number): string {
+  if (x !== 0 && (x < 0.01 || x >= 9999.5)) return scientific(x, 0);
+  return x >= 99.5 ? x.toFixed(0) : x.toPrecision(2);
+}
+
+export function changeText(metric: Metric, x: number): string {
+  return signed(x, (size) => {
+    if (SHARES.has(metric)) return (100 * size).toFixed(2);
+    return metric === 'logLoss' ? size.toFixed(4) : significant(size);
+  });
+}
+
+/** Of a difference. */
+export function unitOf(metric: Metric): string {
+  return SHARES.has(metric) ? ' points' : '';
+}
+
+/** A number as `show` has it, its exact value beside it for programs and for who looks. */
+export function number(exact: number | undefined, show: (x: number) => string): Content {
+  if (exact === undefined || exact === null) return undefined;
+  return element('data', { value: exact }, text(exact, show));
+}
+
+/** The words for what is no finite number. */
+export function text(x: number, show: (x: number) => string): string {
+  if (Number.isNaN(x)) return 'no number';
+  if (!Number.isFinite(x)) return x > 0 ? '∞' : '−∞';
+  return show(x);
+}
+
+function signed(x: number, show: (size: number) => string): string {
+  if (x === 0) return '0';
+  return `${x > 0 ? '+' : '−'}${text(Math.abs(x), show)}`;
+}
+
+/** `98.75 %` */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(2)} %`;
+}
+
+/** Five digits, in scientific notation where the number is very large or small. */
+export function significant(x: number): string {
+  return x !== 0 && (Math.abs(x) >= 1e6 || Math.abs(x) < 1e-4) ? scientific(x, 3) : x.toPrecision(5);
+}
+
+/** Three digits. */
+export function small(x: number): string {
+  return x === 0 || Math.abs(x) >= 1e-3 ? Number(x.toPrecision(3)).toString() : scientific(x, 2);
+}
+
+function scientific(x: number, digits: number): string {
+  return x.toExponential(digits).replace('-', '−').replace('e−', 'e-').replace('e+', 'e');
+}
+
+/** `1,234,567` */
+export function count(x: number): string {
+  return x.toLocaleString('en-US');
+}
+
+/** `512 B`, `1.5 MB`: powers of 1000. */
+export function bytes(x: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let [size, unit] = [x, 0];
+  for (; size >= 999.5 && unit < units.length - 1; unit++) size /= 1000;
+  return `${Number(size.toPrecision(3))} ${units[unit]}`;
+}
+
+/** `0.034 s`, `7.25 s`, `48 s`, `3 min 5 s`, `2 h 7 min`. */
+export function seconds(x: number): string {
+  if (x < 1) return `${x.toFixed(3)} s`;
+  if (x < 10) return `${x.toFixed(2)} s`;
+  const whole = Math.round(x);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** `512 x 128` */
+export function shape(sizes: readonly number[]): string {
+  return sizes.join(' × ');
+}
+
+/** `1 matrix`, `3 matrices` */
+export function many(amount: number, one: string, several: string): string {
+  return `${count(amount)} ${amount === 1 ? one : several}`;
+}

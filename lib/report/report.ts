@@ -1,0 +1,117 @@
+import { open, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import {
+  ioError,
+  openFile,
+  publishFile,
+  readAt,
+  readSmallFile,
+  renameTo,
+  temporarySibling,
+} from '../checkpoint/files.js';
+import { MAX_JOURNAL_BYTES } from '../checkpoint/limits.js';
+import { CheckpointError } from '../errors.js';
+import { readSearchLog } from '../search/log.js';
+import { checkEditReport, checkSearchLog } from './check.js';
+import { editReport } from './edit-report.js';
+import { GENERATOR } from './page.js';
+import { searchReport } from './search-report.js';
+
+export const REPORT_FILE = 'report.html';
+
+/**
+ * Writes a report as one HTML file, which loads nothing and runs nothing: of a search, finished or not, or of an edit.
+ *
+ * @param from the output folder of a search, its `trials.jsonl`, or a file with what `lowrank laser --json` printed
+ * @param out `report.html` in the folder of `from` unless given; a report that is there is replaced, anything else is not
+ * @returns the path of the report
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when a file cannot be read or written; `ERR_OUTPUT`, kind `NotALog`, for
+ * what is neither a log nor a report of an edit, and kind `OutputExists` when `out` is there and is no report.
+ */
+export async function writeReport(from: string, out?: string): Promise<string> {
+  const html = await reportOf(from);
+  const path = resolve(out ?? join((await isFolder(from)) ? from : dirname(from), REPORT_FILE));
+  await put(path, html);
+  return path;
+}
+
+async function reportOf(from: string): Promise<string> {
+  const edit = (await isFolder(from)) ? undefined : await readDocument(from);
+  if (edit !== undefined) {
+    checkEditReport(edit, from);
+    return editReport(edit);
+  }
+  const lines = await readSearchLog(from);
+  checkSearchLog(lines, from);
+  return searchReport(lines);
+}
+
+/** The one JSON document that a file is; undefined where it is lines of a log, or something else. */
+async function readDocument(file: string): Promise<unknown> {
+  const text = Buffer.from(await readSmallFile(file, MAX_JOURNAL_BYTES)).toString('utf8');
+  try {
+    const value: unknown = JSON.parse(text);
+    const isLog = typeof value === 'object' && value !== null && 'line' in value;
+    return isLog ? undefined : value;
+  } catch {
+    return undefined;
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (cause) {
+    throw ioError(path, 'cannot be read', cause);
+  }
+}
+
+/** Makes the file appear whole, in the place of an older report. */
+async function put(path: string, html: string): Promise<void> {
+  const replaces = await isReport(path);
+  const temporary = temporarySibling(path);
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(html);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    if (replaces) await renameTo(temporary, path);
+    else await publishFile(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw ioError(path, 'cannot be written', cause);
+  }
+}
+
+/** Every report says in its first bytes what made it. */
+const HEAD_BYTES = 1024;
+
+/** @throws {@link CheckpointError} kind `OutputExists` for something that is there and is no report. */
+async function isReport(path: string): Promise<boolean> {
+  try {
+    if ((await stat(path)).isFile()) {
+      const { handle, size } = await openFile(path);
+      try {
+        const head = Buffer.from(await readAt(handle, path, 0, Math.min(size, HEAD_BYTES))).toString('latin1');
+        if (head.includes(`content="${GENERATOR} `)) return true;
+      } finally {
+        await handle.close();
+      }
+    }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw ioError(path, 'cannot be read', cause);
+  }
+  throw new CheckpointError(
+    'ERR_OUTPUT',
+    'OutputExists',
+    path,
+    `is there already, and ${basename(path)} is no report`,
+    {
+      hint: 'Give another path, or delete it first.',
+    },
+  );
+}

@@ -1,0 +1,79 @@
+import type { Findings } from './findings.js';
+import { type Content, element, nameOf, shortened } from './html.js';
+import { count, many } from './numbers.js';
+import { command, paragraph } from './page.js';
+import { shellWords } from './shell.js';
+import { facts } from './table.js';
+
+/** What it takes to do the same again. */
+export function reproduce(findings: Findings): Content {
+  const { header } = findings;
+  const { settings, command: typed } = header;
+  const { source, questions, earlyStopping, engineOptions } = settings;
+  const edit = editCommand(findings);
+  const digest = (text: string) => element('code', {}, shortened(text));
+  return [
+    typed === undefined
+      ? paragraph('The search was called as a function; the settings below are what it was given.')
+      : [paragraph('The command, as it was typed:'), command(shellWords(typed))],
+    edit === undefined
+      ? undefined
+      : [paragraph('The chosen interventions alone, on the same model, without the search:'), command(edit)],
+    facts('Settings', [
+      ['begun', header.started],
+      ['lowrank', header.lowrank],
+      ['model', [nameOf(source.path), ` (${source.format}, family ${settings.family})`]],
+      ['identity of the model', digest(source.digest)],
+      ['engine', settings.engine],
+      ['options of the engine', isNothing(engineOptions) ? undefined : nameOf(JSON.stringify(engineOptions))],
+      [
+        'validation',
+        [
+          nameOf(questions.validation.path),
+          `, ${many(questions.validation.count, 'question', 'questions')}, digest `,
+          digest(questions.validation.digest),
+        ],
+      ],
+      [
+        'test',
+        questions.test && [
+          nameOf(questions.test.path),
+          `, ${many(questions.test.count, 'question', 'questions')}, digest `,
+          digest(questions.test.digest),
+        ],
+      ],
+      ['chosen by', settings.objective === 'accuracy' ? 'accuracy, then log loss' : 'perplexity'],
+      ['candidates', count(settings.candidates.length)],
+      ['composition', settings.compose],
+      [
+        'early stopping',
+        earlyStopping === undefined
+          ? 'off'
+          : `error ${earlyStopping.error}, first look after ${earlyStopping.first} questions`,
+      ],
+      ['generated tokens', settings.generate],
+      ['compatible with', settings.compat],
+      ['seed', settings.seed],
+      ['digest of the settings', digest(header.digest)],
+    ]),
+  ];
+}
+
+function isNothing(options: unknown): boolean {
+  return options === undefined || options === null || JSON.stringify(options) === '{}';
+}
+
+/** What `lowrank laser` would have to be told; undefined where one command cannot say it. */
+function editCommand({ header: { settings, command: typed }, interventions }: Findings): string[] | undefined {
+  const kinds = new Set(interventions.map(({ candidate }) => candidate.kind));
+  const [kind] = kinds;
+  // One command has one kind. A random choice is made by the seed.
+  if (kind === undefined || kinds.size > 1) return undefined;
+  return shellWords([
+    ...['lowrank', 'laser', settings.source.path, '-o', 'edited'],
+    ...(typed?.includes('--family') ? ['--family', settings.family] : []),
+    ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
+    ...(kind === 'random' ? ['--seed', String(settings.seed)] : []),
+    ...interventions.flatMap(({ candidate }) => ['--at', candidate.spec]),
+  ]);
+}

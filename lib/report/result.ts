@@ -1,0 +1,102 @@
+import type { Metric } from '../evaluate/metrics/summary.js';
+import type { Score } from '../search/trial.js';
+import type { Findings } from './findings.js';
+import { type Content, element, type Html } from './html.js';
+import { change, changeText, count, many, nameOfMetric, unitOf, value } from './numbers.js';
+import { paragraph } from './page.js';
+import { type Column, table } from './table.js';
+import { specs, toldBy } from './words.js';
+
+/** What came out, in a few sentences and numbers. */
+export function lead({ header, test, best, base, interventions, trials }: Findings): Content {
+  const { candidates, objective, questions } = header.settings;
+  const names = interventions.map(({ candidate }) => candidate);
+  const tried = trials.filter(({ stage }) => stage === 'grid').length;
+  const unfinished = `The search is not finished: ${count(tried)} of ${many(candidates.length, 'candidate', 'candidates')} tried so far. `;
+  const sentence =
+    base === undefined || best === undefined
+      ? [unfinished, 'The model as it is was not asked yet.']
+      : test === undefined
+        ? [
+            unfinished,
+            names.length === 0
+              ? 'None is better on validation than the model as it is.'
+              : ['Best so far on validation: ', specs(names), '.'],
+          ]
+        : names.length === 0
+          ? 'No intervention is better on validation than the model as it is.'
+          : ['Chosen on validation: ', specs(names), '.'];
+  const metrics: Metric[] = objective === 'accuracy' ? ['accuracy', 'logLoss'] : ['perplexity', 'logLoss'];
+  const [metric] = metrics as [Metric];
+  const tested = test?.comparisons.find((comparison) => comparison.metric === metric);
+  const pair = (title: string, before: Score | undefined, after: Score | undefined, asked: number | undefined) =>
+    before === undefined || asked === undefined
+      ? undefined
+      : tile(
+          `${title}, ${many(asked, 'question', 'questions')}`,
+          after === undefined
+            ? value(metric, before[metric as 'accuracy'])
+            : [value(metric, before[metric as 'accuracy']), ' → ', value(metric, after[metric as 'accuracy'])],
+          nameOfMetric(metric),
+        );
+  const after = names.length > 0 ? best?.score : undefined;
+  return [
+    element('p', { class: 'lead' }, sentence),
+    test?.ended === 'budget' ? paragraph('The budget ended the search before all candidates were tried.') : undefined,
+    base === undefined
+      ? undefined
+      : element(
+          'dl',
+          { class: 'tiles' },
+          pair('Test', test?.base, test?.edited, questions.test?.count),
+          tested === undefined
+            ? undefined
+            : tile(
+                'Test, difference',
+                [change(metric, tested.difference), unitOf(metric)],
+                `95 % interval ${changeText(metric, tested.low)} to ${changeText(metric, tested.high)}`,
+              ),
+          pair('Validation', base.score, after, questions.validation.count),
+        ),
+  ];
+}
+
+function tile(title: string, main: Content, rest: Content): Html {
+  return element('div', {}, element('dt', {}, title), element('dd', { class: 'main' }, main), element('dd', {}, rest));
+}
+
+/** A model, and its scores. */
+interface Scored {
+  readonly name: Content;
+  readonly test: Score | undefined;
+  readonly validation: Score | undefined;
+}
+
+/** The scores of the model as it is, of what was chosen, and of its first intervention alone. */
+export function result({ base, best, test, interventions }: Findings): Content {
+  if (base === undefined) return undefined;
+  const models: Scored[] = [{ name: 'as it is', validation: base.score, test: test?.base }];
+  const [first] = interventions;
+  const name = test === undefined ? 'best so far' : 'chosen';
+  if (first !== undefined) models.push({ name, validation: best?.score, test: test?.edited });
+  if (first !== undefined && interventions.length > 1) {
+    models.push({ name: [specs([first.candidate]), ' alone'], validation: first.trial?.score, test: undefined });
+  }
+  const rows = (['test', 'validation'] as const).flatMap((set) =>
+    toldBy(models.map((model) => model[set])).map((metric) => ({ set, metric })),
+  );
+  return table<(typeof rows)[number]>(
+    'Scores of the models on all questions of each set',
+    [
+      { title: 'score', cell: ({ set, metric }) => `${set} ${nameOfMetric(metric)}` },
+      ...models.map(
+        (model): Column<(typeof rows)[number]> => ({
+          title: model.name,
+          holds: 'numbers',
+          cell: ({ set, metric }) => value(metric, model[set]?.[metric]),
+        }),
+      ),
+    ],
+    rows,
+  );
+}

@@ -1,0 +1,97 @@
+import { difference } from '../search/score.js';
+import { nameOfCandidate, type SearchHeader, type Trial, type Verdict } from '../search/trial.js';
+import type { Findings } from './findings.js';
+import { type Content, element, nameOf, shortened } from './html.js';
+import { change, count, many, nameOfMetric, number, seconds, value } from './numbers.js';
+import { paragraph } from './page.js';
+import { type Column, table } from './table.js';
+import { specs, toldBy } from './words.js';
+
+/** Beyond this many trials their table is folded. */
+const MANY_TRIALS = 60;
+
+const VERDICTS: Readonly<Record<Verdict, string>> = {
+  complete: 'all asked',
+  hopeless: 'significantly worse',
+  behind: 'could not catch up',
+  failed: 'not possible',
+};
+
+function verdictOf({ verdict, problem }: Trial): Content {
+  return [VERDICTS[verdict], problem === undefined ? undefined : `: ${shortened(problem)}`];
+}
+
+/** What was tried on top of the best of the grid, and what stayed. */
+export function composition({ trials, header }: Findings): Content {
+  const greedy = trials.filter(({ stage }) => stage === 'greedy');
+  if (greedy.length === 0) return undefined;
+  const accepted = greedy.filter((trial) => trial.accepted);
+  const rivals = new Map(trials.map((trial) => [trial.number, trial]));
+  const against = (trial: Trial) => {
+    const rival = trial.verdict === 'complete' ? rivals.get(trial.rival!) : undefined;
+    return rival && difference(trial.score, rival.score);
+  };
+  const start = greedy[0]!.upon;
+  return [
+    paragraph(
+      'It began with ',
+      specs(start),
+      ', the best of the grid, and went from late to early layers: ',
+      many(accepted.length, 'intervention was', 'interventions were'),
+      ` accepted, ${count(greedy.length - accepted.length)} taken back.`,
+    ),
+    table<Trial>(
+      'Steps of the composition, in their order',
+      [
+        { title: 'tried', holds: 'names', cell: ({ candidate }) => nameOf(nameOfCandidate(candidate!)) },
+        { title: 'outcome', cell: (trial) => (trial.accepted ? element('strong', {}, 'accepted') : 'taken back') },
+        ...decisive(greedy, header).flatMap((metric): Column<Trial>[] => [
+          { title: nameOfMetric(metric), holds: 'numbers', cell: ({ score }) => value(metric, score[metric]) },
+          { title: 'against before', holds: 'numbers', cell: (trial) => change(metric, against(trial)?.[metric]) },
+        ]),
+        { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, count) },
+        { title: 'why', holds: 'text', cell: verdictOf },
+      ],
+      greedy,
+    ),
+  ];
+}
+
+/** The metrics that decide, as far as they are told. */
+function decisive(trials: readonly Trial[], { settings }: SearchHeader) {
+  return toldBy(trials.map(({ score }) => score)).filter(
+    (metric) => metric === settings.objective || metric === 'logLoss',
+  );
+}
+
+/** Every trial of the log. */
+export function allTrials({ trials, header }: Findings): Content {
+  if (trials.length === 0) return paragraph('No trial is in the log yet.');
+  const metrics = decisive(trials, header);
+  const content = table<Trial>(
+    'Trials in their order; changes are against the model as it is on the same questions',
+    [
+      { title: 'no.', holds: 'numbers', cell: ({ number: own }) => own },
+      { title: 'stage', cell: ({ stage }) => stage },
+      {
+        title: 'intervention',
+        holds: 'names',
+        cell: ({ candidate, upon }) => (candidate === undefined ? 'the model as it is' : specs([...upon, candidate])),
+      },
+      ...metrics.flatMap((metric): Column<Trial>[] => [
+        { title: nameOfMetric(metric), holds: 'numbers', cell: ({ score }) => value(metric, score[metric]) },
+        {
+          title: 'change',
+          holds: 'numbers',
+          cell: ({ stage, change: own }) => (stage === 'base' ? undefined : change(metric, own[metric])),
+        },
+      ]),
+      { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, count) },
+      { title: 'end', holds: 'text', cell: verdictOf },
+      { title: 'time', holds: 'numbers', cell: ({ seconds: own }) => number(own.edit + own.evaluate, seconds) },
+    ],
+    trials,
+  );
+  if (trials.length <= MANY_TRIALS) return content;
+  return element('details', {}, element('summary', {}, `All ${count(trials.length)} trials`), content);
+}

@@ -1,0 +1,14 @@
+import { type Candidate, nameOfCandidate, type Score } from '../search/trial.js';
+import { type Content, nameOf } from './html.js';
+
+/** Names of interventions that are in a model together. */
+export function specs(candidates: readonly Candidate[]): Content {
+  return candidates.map((candidate, i) => [i > 0 ? ' + ' : '', nameOf(nameOfCandidate(candidate))]);
+}
+
+/** The metrics that any of some scores tells. */
+export function toldBy(scores: readonly (Score | undefined)[]): ('accuracy' | 'logLoss' | 'perplexity')[] {
+  return (['accuracy', 'logLoss', 'perplexity'] as const).filter((metric) =>
+    scores.some((score) => score?.[metric] !== undefined),
+  );
+}
