@@ -1,0 +1,67 @@
+// npm run test:coverage: the share of the lines of lib/ that the tests of `unit` and `jobs` run, and a failure below the
+// least that is allowed. Jobs run the built command line in processes of their own, whose lines count by their source
+// maps; a line counts as run if either kind of run reached it.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const LEAST = 95;
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const folder = join(root, 'coverage');
+const raw = join(folder, 'processes');
+const bin = (name) => join(root, 'node_modules', '.bin', name);
+
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(raw, { recursive: true });
+const projects = ['--project', 'unit', '--project', 'jobs'];
+const reporters = ['--coverage.reporter=lcovonly', `--coverage.reportsDirectory=${join(folder, 'inside')}`];
+const tests = spawnSync(bin('vitest'), ['run', ...projects, '--coverage', ...reporters], {
+  cwd: root,
+  stdio: 'inherit',
+  env: { ...process.env, NODE_V8_COVERAGE: raw },
+});
+// The processes of the test runner wrote theirs too: they are measured by it, and have nothing of the built files.
+for (const name of readdirSync(raw)) {
+  if (!readFileSync(join(raw, name), 'utf8').includes(`${root}dist/`)) rmSync(join(raw, name));
+}
+execFileSync(
+  bin('c8'),
+  [
+    ...['report', '--temp-directory', raw, '--reporter', 'lcovonly', '--reports-dir', join(folder, 'outside')],
+    ...['--exclude-after-remap', '--include', 'lib/**', '--src', 'lib'],
+  ],
+  { cwd: root, stdio: 'inherit' },
+);
+
+/** File -> line -> how often it ran. */
+const lines = new Map();
+for (const report of ['inside', 'outside']) {
+  let file;
+  for (const line of readFileSync(join(folder, report, 'lcov.info'), 'utf8').split('\n')) {
+    if (line.startsWith('SF:')) file = relative(root, resolve(root, line.slice(3)));
+    const [, number, hits] = /^DA:(\d+),(\d+)/.exec(line) ?? [];
+    if (number === undefined || !file.startsWith('lib/')) continue;
+    if (!lines.has(file)) lines.set(file, new Map());
+    const counts = lines.get(file);
+    // c8 counts every line of a file, the other only those with statements: those are the lines that there are.
+    if (report === 'outside' && !counts.has(number)) continue;
+    counts.set(number, (counts.get(number) ?? 0) + Number(hits));
+  }
+}
+const files = [...lines].map(([file, counts]) => {
+  const all = [...counts];
+  const missed = all.filter(([, hits]) => hits === 0).map(([number]) => Number(number));
+  return { file, all: all.length, missed };
+});
+const total = files.reduce((sum, { all }) => sum + all, 0);
+const run = total - files.reduce((sum, { missed }) => sum + missed.length, 0);
+const worst = files.filter(({ missed }) => missed.length > 0).sort((a, b) => b.missed.length - a.missed.length);
+for (const { file, all, missed } of worst.slice(0, 25)) {
+  console.log(`${file}: ${missed.length} of ${all} lines not run: ${missed.slice(0, 20).join(' ')}`);
+}
+const share = (100 * run) / total;
+console.log(`${files.length} files, ${run} of ${total} lines run: ${share.toFixed(2)} %, at least ${LEAST} % wanted`);
+process.exitCode = tests.status !== 0 || !(share >= LEAST) ? 1 : 0;
