@@ -14,6 +14,7 @@ export default defineConfig({
     projects: [
       project('unit', 'unit', 60_000),
       project('jobs', 'jobs', 120_000),
+      project('hazards', 'hazards', 180_000),
       project('interop', 'interop', 600_000),
       project('crash', 'crash', 1_800_000),
     ],

@@ -84,7 +84,7 @@ void toFloat32(FloatFormat from, const uint8_t* source, float* target, int64_t c
   case FloatFormat::f64:
     return each<double>(source, target, count, [](double d) { return static_cast<float>(d); });
   case FloatFormat::f32:
-    std::memcpy(target, source, static_cast<size_t>(count) * sizeof(float));
+    std::memmove(target, source, static_cast<size_t>(count) * sizeof(float)); // the arrays may overlap
     return;
   case FloatFormat::f16:
     return each<uint16_t>(source, target, count, fromHalf);
@@ -99,7 +99,7 @@ void fromFloat32(FloatFormat to, const float* source, uint8_t* target, int64_t c
   case FloatFormat::f64:
     return each<double>(source, target, count, [](float f) { return static_cast<double>(f); });
   case FloatFormat::f32:
-    std::memcpy(target, source, static_cast<size_t>(count) * sizeof(float));
+    std::memmove(target, source, static_cast<size_t>(count) * sizeof(float)); // the arrays may overlap
     return;
   case FloatFormat::f16:
     return each<uint16_t>(source, target, count, toHalf);

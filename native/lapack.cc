@@ -250,6 +250,7 @@ void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double 
 int64_t orthonormaliseWork(int64_t k) { return 32 * std::max<int64_t>(k, 1); }
 
 void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work) {
+  if (k == 0) return;
   // The rows of row-major a are the columns of column-major a'.
   const int rows = narrow(n, "a number of columns"), cols = narrow(k, "a number of rows"),
             length = narrow(orthonormaliseWork(k), "a workspace");

@@ -287,7 +287,7 @@ Certificate approximate(const Context& context, ConstMatrix w, const Request& re
     if (result.wantsFactors()) {
       copyRows(c->b, result.b);
       copyRows(c->a, result.a);
-      if (c->s != result.s) std::memcpy(result.s, c->s, static_cast<size_t>(c->rank) * sizeof(float));
+      if (c->s != result.s) std::copy_n(c->s, c->rank, result.s);
     }
     tried |= 1u << static_cast<int>(c->route);
     return {c->rank,         c->route, tried, std::sqrt(energy), std::sqrt(error), excess(error, c->possibleGain),

@@ -30,11 +30,11 @@ template <class T> struct MatrixView {
 using Matrix = MatrixView<float>;
 using ConstMatrix = MatrixView<const float>;
 
-// to (compact) <- from; nothing where it already lies there.
+// to (compact) <- from; nothing where it already lies there. A caller's arrays may overlap.
 inline void copyRows(ConstMatrix from, float* to) {
   if (from.data == to) return;
   for (int64_t i = 0; i < from.rows; i++) {
-    std::memcpy(to + i * from.cols, from.row(i), static_cast<size_t>(from.cols) * sizeof(float));
+    std::memmove(to + i * from.cols, from.row(i), static_cast<size_t>(from.cols) * sizeof(float));
   }
 }
 

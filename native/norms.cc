@@ -114,7 +114,8 @@ Survey survey(ConstMatrix w, Team& team) {
   if (!std::isfinite(energy)) {
     requireFinite(w, team);
     // It was there when the sum met it: another thread writes to the array.
-    throw Failure("ERR_NOT_FINITE", "the matrix held a NaN or an infinity while it was read, and was changed meanwhile");
+    throw Failure("ERR_NOT_FINITE",
+                  "the matrix held a NaN or an infinity while it was read, and was changed meanwhile");
   }
   return {energy, *std::max_element(largest.begin(), largest.end())};
 }

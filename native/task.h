@@ -143,14 +143,19 @@ class Tasks {
 public:
   explicit Tasks(Napi::Env env) : env_(env) {
     napi_value name = Napi::String::New(env, "lowrank");
-    napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settleAll, &wakeup_);
+    const napi_status status =
+        napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settleAll, &wakeup_);
+    if (status != napi_ok) throw Napi::Error::New(env, "the environment is ending");
     napi_unref_threadsafe_function(env, wakeup_);
     napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Tasks*>(self)->close(); }, this);
   }
 
   Napi::Value submit(std::unique_ptr<Task> task, const std::vector<napi_value>& arrays) {
-    napi_value promise;
-    napi_create_promise(env_, &task->deferred, &promise);
+    napi_value promise = nullptr;
+    // A worker may be told to end at any moment, also between the call and here; then there are no promises any more.
+    if (napi_create_promise(env_, &task->deferred, &promise) != napi_ok) {
+      throw Failure("ERR_NATIVE", "the environment is ending");
+    }
     for (const napi_value value : arrays) {
       task->arrays.push_back(Napi::Reference<Napi::Value>::New(Napi::Value(env_, value), 1));
     }
@@ -216,7 +221,7 @@ private:
   }
 
   Napi::Env env_;
-  napi_threadsafe_function wakeup_;
+  napi_threadsafe_function wakeup_ = nullptr;
   std::list<std::unique_ptr<Task>> active_; // on the JavaScript thread only
   std::mutex mutex_;
   std::condition_variable progress_;

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { CheckpointError, LowRankError } from '../errors.js';
 
 /** Bytes of one call to the operating system, which takes less than 2 GiB at a time. */
@@ -138,6 +139,28 @@ export async function readSmallFile(file: string, limit: number): Promise<Uint8A
     return await readAt(handle, file, 0, size);
   } finally {
     await handle.close();
+  }
+}
+
+/**
+ * A path from the root on. A relative one needs the working folder, which somebody may have removed.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`.
+ */
+export function absolutePath(path: string): string {
+  try {
+    return resolve(path);
+  } catch (cause) {
+    throw ioError(path, 'is relative to the working folder, which cannot be looked up', cause);
+  }
+}
+
+/** What a path leads to, links followed. @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`. */
+export async function statusOf(path: string): Promise<Stats> {
+  try {
+    return await stat(path);
+  } catch (cause) {
+    throw ioError(path, 'cannot be looked up', cause);
   }
 }
 

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Checkpoint } from './checkpoint.js';
-import { ioError } from './files.js';
+import { absolutePath, ioError } from './files.js';
 import { findWeights, readIndex, type Weights } from './folder.js';
 import { openGguf } from './gguf/gguf-checkpoint.js';
 import { openOnnx } from './onnx/onnx-checkpoint.js';
@@ -23,7 +23,7 @@ import { sniff } from './sniff.js';
  * @throws {@link LowRankError} `ERR_UNSUPPORTED` for the files of other programs.
  */
 export async function open(path: string): Promise<Checkpoint> {
-  const absolute = resolve(path);
+  const absolute = absolutePath(path);
   const weights = (await isFolder(absolute)) ? await findWeights(absolute) : onlyFile(absolute);
   if (weights.index !== undefined) return openSafetensors(absolute, weights);
   const file = join(weights.folder, weights.files[0]!);

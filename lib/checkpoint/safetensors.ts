@@ -1,9 +1,9 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open, rm } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { DTYPE_BITS, type DType } from '../tensor/dtype.js';
 import {
+  absolutePath,
   ioError,
   openFile,
   publishFile,
@@ -100,7 +100,7 @@ export async function writeSafetensors(
   }
   const ordered = [...tensors].map(([name, { dtype, shape, bytes }]) => ({ name, dtype, shape, bytes }));
   ordered.sort((a, b) => DTYPE_ORDER.get(b.dtype)! - DTYPE_ORDER.get(a.dtype)! || compareBytes(a.name, b.name));
-  const out = resolve(path);
+  const out = absolutePath(path);
   const layouts = ordered.map((tensor) => ({ ...tensor, bytes: tensor.bytes.length }));
   const header = formatHeader(layouts, metadata, out);
   if (!options.replace) await refuseExisting(out);

@@ -3,7 +3,7 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import type { Checkpoint, TensorInfo } from './checkpoint.js';
-import { ioError, openFile } from './files.js';
+import { ioError, openFile, statusOf } from './files.js';
 import { digestOfJson } from './journal.js';
 import { MAX_COPIED_ENTRIES, MAX_FOLDER_DEPTH } from './limits.js';
 import { open } from './open.js';
@@ -26,7 +26,7 @@ export interface Entry {
 /** The checkpoint's path without links, and whether it is a folder. */
 export async function locate(checkpoint: Checkpoint): Promise<{ source: string; isFolder: boolean }> {
   const source = await realPath(checkpoint.path);
-  return { source, isFolder: (await stat(source)).isDirectory() };
+  return { source, isFolder: (await statusOf(source)).isDirectory() };
 }
 
 /**
@@ -54,7 +54,7 @@ export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal):
       throw new CheckpointError('ERR_CHECKPOINT_IO', 'FolderTooDeep', folder, message);
     }
     // The copy's folders stay writable for their owner, or they could not be removed again.
-    entries.push({ from: folder, path, folder: true, mode: ((await stat(folder)).mode & 0o777) | 0o700 });
+    entries.push({ from: folder, path, folder: true, mode: ((await statusOf(folder)).mode & 0o777) | 0o700 });
     for (const entry of await listFolder(folder)) {
       if (LEFT_OUT.has(entry.name)) continue;
       signal?.throwIfAborted();
@@ -222,7 +222,7 @@ async function followLink(link: string, isOurs: (link: string, real: string) => 
     const hint = 'Replace the link by the file that it leads to, or remove it.';
     throw refuse('LinkOutside', `is a link to ${describe(real)}, outside of the checkpoint`, hint);
   }
-  if ((await stat(real)).isDirectory()) {
+  if ((await statusOf(real)).isDirectory()) {
     const hint = 'Replace the link by the folder that it leads to, or remove it.';
     throw refuse('LinkToFolder', 'is a link to a folder, which is not followed', hint);
   }

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { chmod, copyFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rm } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import type { StoredType } from '../tensor/dtype.js';
 import type { Checkpoint, CheckpointWriter, FileLayout, Part, Place } from './checkpoint.js';
 import {
+  absolutePath,
   copyRange,
   exists,
   ioError,
@@ -70,7 +71,7 @@ export interface CopyOptions {
  */
 export async function copyForEdit(checkpoint: Checkpoint, out: string, options: CopyOptions = {}): Promise<EditCopy> {
   const { signal, job, restart = false } = options;
-  const target = resolve(out);
+  const target = absolutePath(out);
   const { source, isFolder } = await locate(checkpoint);
   await checkOutput(checkpoint, source, isFolder, target);
   signal?.throwIfAborted();
@@ -649,7 +650,12 @@ async function makeFolder(path: string): Promise<void> {
 }
 
 async function isRegular(path: string): Promise<boolean> {
-  return (await exists(path)) && (await lstat(path)).isFile();
+  try {
+    return (await lstat(path)).isFile();
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw ioError(path, 'cannot be looked up', cause);
+  }
 }
 
 async function sameFile(from: string, to: string): Promise<boolean> {

@@ -44,6 +44,8 @@ const LATE_BYTES = 64 * 2 ** 20;
 const RUNTIME_BYTES = 12 * 2 ** 20;
 /** What OpenBLAS fills of the buffer that it keeps for each thread; measured with decompositions of 1200 x 1200. */
 const THREAD_BYTES = 10 * 2 ** 20;
+/** The most that the C library keeps of the memory which a decomposition on another thread gave back (twice its M_MMAP_THRESHOLD_MAX). */
+const KEPT_BYTES = 64 * 2 ** 20;
 /** What the buffers of copying, comparing and hashing take together. */
 const PASSING_BYTES = 24 * 2 ** 20;
 
@@ -99,7 +101,7 @@ export function predictMemory(checkpoint: Checkpoint, edits: readonly Edit[], se
       peak = { tensor: stage.tensor, buffers: stage.buffers, native };
     }
   }
-  return { ...peak, total: aside(edits, threads) + peak.buffers + peak.native };
+  return { ...peak, total: aside(edits, threads) + peak.buffers + withKept(peak.native) };
 }
 
 /** Edits of one tensor after another. Their order is that of the tensors, since a plan's edits are sorted so. */
@@ -198,7 +200,7 @@ function choicesWithin(
   for (const stage of stages(checkpoint, edits, overlap)) {
     const left = maxMemory - fixed - stage.buffers;
     for (const edit of stage.edits) {
-      const costs = methods.map((method) => nativeBytes(edit, method, threads, sure ? 'worst' : 'native'));
+      const costs = methods.map((method) => withKept(nativeBytes(edit, method, threads, sure ? 'worst' : 'native')));
       const fitting = methods[costs.findIndex((bytes) => bytes <= left)];
       const total = fixed + stage.buffers + Math.min(...costs);
       if (total > need.total) need = { tensor: stage.tensor, total };
@@ -216,6 +218,11 @@ function aside(edits: readonly Edit[], threads: number): number {
   return (
     memoryUsage().process.rss + Math.min(passing, LATE_BYTES) + RUNTIME_BYTES + THREAD_BYTES * threads + PASSING_BYTES
   );
+}
+
+/** The memory of a decomposition, with what may be left of an earlier one. */
+function withKept(native: number): number {
+  return native + Math.min(native, KEPT_BYTES);
 }
 
 function nativeBytes(edit: Edit, method: Method, threads: number, field: 'native' | 'worst'): number {

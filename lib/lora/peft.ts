@@ -1,7 +1,15 @@
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { exists, ioError, readSmallFile, refuseExisting, renameTo, temporarySibling } from '../checkpoint/files.js';
+import {
+  absolutePath,
+  exists,
+  ioError,
+  readSmallFile,
+  refuseExisting,
+  renameTo,
+  temporarySibling,
+} from '../checkpoint/files.js';
 import { MAX_CONFIG_BYTES } from '../checkpoint/limits.js';
 import { open } from '../checkpoint/open.js';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors.js';
@@ -29,7 +37,7 @@ const FACTOR = /^base_model\.model\.(.+)\.lora_(?:(embedding_[AB])|[AB]\.weight)
  * @throws {@link LowRankError} `ERR_UNSUPPORTED` for other kinds of adapters and for pickled ones.
  */
 export async function readAdapter(path: string): Promise<LoraAdapter> {
-  const folder = resolve(path);
+  const folder = absolutePath(path);
   await requireFolder(folder);
   const config = await readConfig(join(folder, CONFIG));
   const file = join(folder, WEIGHTS);
@@ -64,7 +72,7 @@ export async function writeAdapter(
   options: { signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   const { signal } = options;
-  const target = resolve(out);
+  const target = absolutePath(out);
   await requireNewFolder(target);
   const temporary = temporarySibling(target);
   try {
@@ -92,7 +100,7 @@ export async function writeAdapter(
  * @throws CheckpointError `ERR_OUTPUT` when it is there already or has no folder to lie in.
  */
 export async function requireNewFolder(out: string): Promise<void> {
-  const target = resolve(out);
+  const target = absolutePath(out);
   await refuseExisting(target);
   if (await exists(dirname(target))) return;
   throw new CheckpointError('ERR_OUTPUT', 'NoFolder', target, `the folder ${dirname(target)} is not there`, {

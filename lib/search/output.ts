@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, realpath, rm, rmdir } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { ioError, renameTo, temporarySibling } from '../checkpoint/files.js';
+import { absolutePath, ioError, renameTo, temporarySibling } from '../checkpoint/files.js';
 import { type Lock, lockFolder } from '../checkpoint/lock.js';
 import { isInside, locate } from '../checkpoint/source.js';
 import { CheckpointError, describe } from '../errors.js';
@@ -26,7 +26,7 @@ export class SearchOutput {
    * one of other settings, `OutputInsideInput`, `NoFolder`, `InUse` while another process searches there, `NotALog`.
    */
   static async open(path: string, header: SearchHeader, checkpoint: Checkpoint): Promise<SearchOutput> {
-    const folder = resolve(path);
+    const folder = absolutePath(path);
     await refuseInsideSource(folder, checkpoint);
     const isNew = await makeFolder(folder);
     let lock: Lock | undefined;

@@ -1,8 +1,7 @@
 import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { addon } from '../../addon/load.js';
 import type { Checkpoint } from '../../checkpoint/checkpoint.js';
-import { ioError, readSmallFile } from '../../checkpoint/files.js';
+import { absolutePath, ioError, readSmallFile } from '../../checkpoint/files.js';
 import { digestOfJson, fromJson, toJson } from '../../checkpoint/journal.js';
 import { MAX_PLAN_BYTES } from '../../checkpoint/limits.js';
 import { open } from '../../checkpoint/open.js';
@@ -61,14 +60,14 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
   const interventions = own.interventions.map((item) => (typeof item === 'string' ? parseAt(item) : item));
   const { threads: all, kernel } = addon().info();
   const fixed = { ...own, interventions, threads: own.threads ?? all };
-  const path = resolve(source);
+  const path = absolutePath(source);
   const checkpoint = await open(path);
   try {
     const plan = planEdits(checkpoint, fixed);
     return {
       lowrank: 1,
       source: path,
-      out: resolve(out),
+      out: absolutePath(out),
       options: fixed,
       settings: plan.settings,
       kernel,

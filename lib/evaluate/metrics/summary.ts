@@ -141,9 +141,8 @@ export function measure(results: readonly ExampleResult[], metric: Metric): numb
 }
 
 /**
- * The metrics of some results with bootstrap intervals; those about which the results say nothing are left out.
- *
- * @param metrics all unless given
+ * The metrics of some results with bootstrap intervals: all of them unless `metrics` are given; those about which the results
+ * say nothing are left out.
  */
 export async function summarise(
   results: readonly ExampleResult[],

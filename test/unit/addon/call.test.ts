@@ -64,7 +64,7 @@ describe('signals', () => {
 describe('progress', () => {
   it('grows from 0 to 1', async () => {
     const shares: number[] = [];
-    await laser(gaussian([60, 200, 200]), { rank: 5, method: 'exact', onProgress: (share) => shares.push(share) });
+    await laser(gaussian([400, 200, 200]), { rank: 5, method: 'exact', onProgress: (share) => shares.push(share) });
     expect(shares.length).toBeGreaterThan(1);
     expect(shares.at(-1)).toBe(1);
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
@@ -75,6 +75,6 @@ describe('progress', () => {
     const onProgress = () => {
       throw fault;
     };
-    await expect(laser(gaussian([60, 200, 200]), { rank: 5, method: 'exact', onProgress })).rejects.toBe(fault);
+    await expect(laser(gaussian([400, 200, 200]), { rank: 5, method: 'exact', onProgress })).rejects.toBe(fault);
   });
 });

@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export const library = new URL('../../dist/index.js', import.meta.url);
+
+/** The calls that take long, as source: `start.<name>(w, options)` for a square tensor `w`. */
+export const LONG_CALLS = {
+  gesdd: "laser(w, { rank: 20, method: 'exact', ...options })",
+  gram: "laser(w, { rank: 20, method: 'gram', ...options })",
+  krylov: "factorize(w, { rank: 20, method: 'krylov', ...options })",
+  energy: 'factorize(w, { energy: 0.9, ...options })',
+  svd: 'svd(w, options)',
+  singularValues: 'singularValues(w, options)',
+  matrixRank: 'matrixRank(w, options)',
+  matmul: 'matmul(w, w, options)',
+} as const;
+export type LongCall = keyof typeof LONG_CALLS;
+export const LONG = Object.keys(LONG_CALLS) as LongCall[];
+
+const NAMES = 'factorize, laser, laserSync, matmul, matrixRank, memoryUsage, singularValues, svd, tensor';
+
+/** What every script begins with: the library, `matrix(n)`, `start` and `sleep`. */
+export const prelude = `
+  import { ${NAMES} } from ${JSON.stringify(library.href)};
+  const matrix = (n) => tensor(Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * i)), [n, n]);
+  const start = {
+    ${LONG.map((name) => `${name}: (w, options = {}) => ${LONG_CALLS[name]}`).join(',\n')}
+  };
+  const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));`;
+
+/** Source of a worker, as its address. Says 'begun' after `code`, unless that has said something else. */
+export function workerAddress(code: string): string {
+  const source = `${prelude}
+    import { parentPort, workerData } from 'node:worker_threads';
+    ${code}`;
+  return `data:text/javascript,${encodeURIComponent(source)}`;
+}
+
+export interface Ended {
+  readonly out: string;
+  readonly exit: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly seconds: number;
+}
+
+/** Runs an ES module in a process of its own; one that hangs is killed after a minute. */
+export async function run(
+  code: string,
+  args: readonly string[] = [],
+  env: Record<string, string> = {},
+): Promise<Ended> {
+  if (!existsSync(fileURLToPath(library))) throw new Error('dist/ is not built: npm run build');
+  const begin = performance.now();
+  const child = spawn(process.execPath, [...args, '--input-type=module', '-e', `${prelude}\n${code}`], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+  });
+  let out = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      out += text;
+    });
+  }
+  const [exit, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  return { out, exit, signal, seconds: (performance.now() - begin) / 1000 };
+}

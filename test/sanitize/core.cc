@@ -1,0 +1,411 @@
+// Every function of the native core with small and odd sizes, on arrays allocated to the last byte, its results
+// checked: what AddressSanitizer, UndefinedBehaviorSanitizer and valgrind watch. `--quick` leaves out the larger
+// matrices.
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <string>
+
+#include "batch.h"
+#include "convert.h"
+#include "gram.h"
+#include "krylov.h"
+#include "lapack.h"
+#include "lora.h"
+#include "low_rank.h"
+#include "norms.h"
+#include "optimizer.h"
+#include "products.h"
+#include "skinny.h"
+#include "support.h"
+#include "svd.h"
+
+using namespace lowrank;
+using namespace drive;
+
+namespace {
+
+bool quick = false;
+int64_t calls = 0;
+
+void nothingHeld(const char* after) { require(Ledger::processNow() == 0, after, Ledger::processNow()); }
+
+// --- singular value decomposition
+
+void oneSvd(int64_t m, int64_t n, SvdOptions options, int threads) {
+  const int64_t r = std::min(m, n);
+  const Floats w = gaussian(m * n, m * 131 + n);
+  Floats u(m * r), s(r), vt(r * n), alone(r);
+  Ledger ledger;
+  Team team(threads);
+  const Lease lease(threads);
+  const Control control;
+  const Context context{ledger, control, team};
+  thinSvd(context, ConstMatrix(w.data(), m, n), s.data(), u.data(), vt.data(), options);
+  thinSvd(context, ConstMatrix(w.data(), m, n), alone.data(), nullptr, nullptr, options);
+  calls += 2;
+  Floats us = u;
+  scaleColumns(Matrix(us.data(), m, r), s.data());
+  require(distance(product(us, vt, m, r, n).data(), w.data(), m * n) <= 1e-4 * norm(w), "U S Vt is not W", m, n);
+  require(distance(s.data(), alone.data(), r) <= 1e-4 * norm(w), "the singular values alone differ", m, n);
+}
+
+void svds() {
+  const int64_t sizes[][2] = {{1, 1},   {1, 5},   {5, 1},  {2, 2},  {3, 7},  {7, 3},
+                              {17, 16}, {33, 31}, {1, 90}, {90, 1}, {65, 40}};
+  for (const auto& [m, n] : sizes) {
+    oneSvd(m, n, {}, 1);
+    oneSvd(m, n, {SvdDriver::gesvd, false}, 1);
+    oneSvd(m, n, {SvdDriver::gesdd, true}, 2);
+  }
+  if (!quick) oneSvd(150, 131, {}, 2);
+  nothingHeld("svd keeps memory");
+}
+
+// --- the best approximation, by every route
+
+uint32_t reached = 0;
+
+struct Kind {
+  const char* name;
+  Floats (*make)(int64_t m, int64_t n);
+};
+
+Floats decaying(int64_t m, int64_t n) {
+  const int64_t r = std::min(m, n);
+  Floats b = gaussian(m * r, 1);
+  for (int64_t i = 0; i < m; i++) {
+    for (int64_t j = 0; j < r; j++) b[i * r + j] *= std::pow(0.8f, static_cast<float>(j));
+  }
+  return product(b, gaussian(r * n, 2), m, r, n);
+}
+Floats normalNumbers(int64_t m, int64_t n) { return gaussian(m * n, 3); }
+Floats ofLowRank(int64_t m, int64_t n) {
+  const int64_t r = std::max<int64_t>(1, std::min(m, n) / 3);
+  return product(gaussian(m * r, 4), gaussian(r * n, 5), m, r, n);
+}
+Floats zeros(int64_t m, int64_t n) { return Floats(m * n); }
+Floats repeated(int64_t m, int64_t n) {
+  Floats w(m * n);
+  for (int64_t i = 0; i < std::min(m, n); i++) w[i * n + i] = i % 2 ? 1.0f : 2.0f;
+  return w;
+}
+Floats scaled(int64_t m, int64_t n, float by) {
+  Floats w = gaussian(m * n, 6);
+  for (float& value : w) value *= by;
+  return w;
+}
+Floats huge(int64_t m, int64_t n) { return scaled(m, n, 1e30f); }
+Floats tiny(int64_t m, int64_t n) { return scaled(m, n, 1e-30f); }
+
+const Kind kinds[] = {{"decaying", decaying}, {"normal", normalNumbers}, {"low rank", ofLowRank},
+                      {"zero", zeros},        {"repeated", repeated},    {"huge", huge},
+                      {"tiny", tiny}};
+
+Certificate approximation(const Floats& w, int64_t m, int64_t n, const Request& request, bool factors, bool dense,
+                          bool inPlace, int threads) {
+  const int64_t r = std::min(m, n);
+  const int64_t capacity = request.rule.kind == RankRule::fixed ? request.rule.rank : r;
+  Floats copy = w, b(factors ? m * capacity : 0), a(factors ? capacity * n : 0), s(factors ? capacity : 0),
+         out(dense && !inPlace ? m * n : 0);
+  // An empty vector has no address, and a rank of 0 still has factors.
+  float none;
+  Result result{capacity};
+  if (factors) {
+    result.b = capacity ? b.data() : &none;
+    result.a = capacity ? a.data() : &none;
+    result.s = capacity ? s.data() : &none;
+  }
+  if (dense) result.dense = inPlace ? copy.data() : out.data();
+  Ledger ledger;
+  Team team(threads);
+  const Lease lease(threads);
+  const Control control;
+  const Certificate c = approximate({ledger, control, team}, ConstMatrix(copy.data(), m, n), request, result);
+  calls++;
+  reached |= c.tried | 1u << static_cast<int>(c.route);
+  const double scale = norm(w);
+  if (dense) {
+    const double error = distance(result.dense, w.data(), m * n);
+    require(std::abs(error - c.error) <= 1e-5 * scale, "the dense result's error is not the certified one", m, n,
+            c.rank);
+  }
+  if (factors) {
+    b.resize(m * c.rank), a.resize(c.rank * n);
+    const double error = distance(product(b, a, m, c.rank, n).data(), w.data(), m * n);
+    require(std::abs(error - c.error) <= 1e-4 * scale, "the factors' error is not the certified one", m, n, c.rank);
+  }
+  require(ledger.now() == 0, "approximate keeps memory", m, n);
+  return c;
+}
+
+void approximations() {
+  const int64_t sizes[][2] = {{1, 1}, {1, 9}, {9, 1}, {5, 8}, {31, 17}, {40, 67}};
+  for (const auto& [m, n] : sizes) {
+    const int64_t r = std::min(m, n);
+    for (const Kind& kind : kinds) {
+      const Floats w = kind.make(m, n);
+      int64_t ranks[] = {0, 1, r / 2, r - 1, r};
+      for (const int64_t rank : ranks) {
+        for (int method = 0; method < 4; method++) {
+          Request request;
+          request.rule = {RankRule::fixed, rank, 0};
+          request.method = static_cast<Method>(method);
+          const int way = static_cast<int>((rank + method) % 4);
+          approximation(w, m, n, request, way != 1, way != 0, way == 2, 1 + way % 2);
+        }
+      }
+      for (const double tail : {0.0, 0.05, 1.0, -1.0, std::nan("")}) {
+        Request request;
+        request.rule = {RankRule::byTail, 0, tail};
+        approximation(w, m, n, request, true, true, false, 2);
+      }
+    }
+  }
+  // Where the planner itself takes each of the larger routes.
+  struct Large {
+    int64_t m, n, rank;
+    Method method;
+    int kind;
+    bool factors;
+  };
+  const Large large[] = {
+      {210, 200, 4, Method::krylov, 0, true},       {200, 260, 4, Method::automatic, 0, false},
+      {230, 200, 150, Method::automatic, 1, false}, {128, 100, 20, Method::gram, 0, true},
+      {200, 210, 3, Method::krylov, 4, true},       {260, 200, 30, Method::krylov, 1, false},
+  };
+  for (const auto& [m, n, rank, method, kind, factors] : large) {
+    Request request;
+    request.rule = {RankRule::fixed, rank, 0};
+    request.method = method;
+    approximation(kinds[kind].make(m, n), m, n, request, factors, !factors, false, 2);
+    if (quick) continue;
+    approximation(kinds[kind].make(m, n), m, n, request, !factors, true, true, 3);
+  }
+  Request fallen;
+  fallen.rule = {RankRule::fixed, 3, 0};
+  fallen.method = Method::exact;
+  fallen.svd.pretendGesddFails = true;
+  approximation(kinds[1].make(12, 10), 12, 10, fallen, true, true, false, 1);
+  for (int route = 0; route < 8; route++) require(reached & (1u << route), "a route was never taken", route);
+  nothingHeld("approximate keeps memory");
+}
+
+// --- refusals, after which nothing may be left
+
+void refusals() {
+  Team team(2);
+  const Lease lease(2);
+  for (const float bad : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+    for (const int64_t at : {int64_t{0}, int64_t{59}, int64_t{119}}) {
+      Floats w = gaussian(120, 9);
+      w[at] = bad;
+      for (int method = 0; method < 4; method++) {
+        Request request;
+        request.rule = {RankRule::fixed, 2, 0};
+        request.method = static_cast<Method>(method);
+        Ledger ledger;
+        const Control control;
+        Floats dense(120);
+        Result result{2};
+        result.dense = dense.data();
+        const char* code =
+            codeOf([&] { approximate({ledger, control, team}, ConstMatrix(w.data(), 12, 10), request, result); });
+        require(std::string(code) == "ERR_NOT_FINITE", "a matrix that is not finite was taken", at, method);
+        calls++;
+      }
+    }
+  }
+  const Floats w = gaussian(70 * 60, 10);
+  for (int method = 0; method < 4; method++) {
+    Request request;
+    request.rule = {RankRule::fixed, 5, 0};
+    request.method = static_cast<Method>(method);
+    Floats dense(70 * 60);
+    Result result{5};
+    result.dense = dense.data();
+    int32_t shared[2] = {1, 0};
+    const Control stopped(shared);
+    Ledger ledger, small(1000);
+    const Control control;
+    const char* aborted =
+        codeOf([&] { approximate({ledger, stopped, team}, ConstMatrix(w.data(), 70, 60), request, result); });
+    require(std::string(aborted) == "ABORTED", "a job that was cancelled goes on", method);
+    const char* refused =
+        codeOf([&] { approximate({small, control, team}, ConstMatrix(w.data(), 70, 60), request, result); });
+    require(std::string(refused) == "ERR_MEMORY", "a limit is passed over", method);
+    calls += 2;
+  }
+  nothingHeld("a refusal keeps memory");
+}
+
+// --- products
+
+void products() {
+  for (const int64_t m : {1, 2, 5, 16, 33}) {
+    for (const int64_t k : {1, 3, 17}) {
+      for (const int64_t n : {1, 2, 31}) {
+        const Floats a = gaussian(m * k, 11), b = gaussian(k * n, 12), expected = product(a, b, m, k, n);
+        for (int threads = 1; threads <= 3; threads++) {
+          Floats c(m * n);
+          Team team(threads);
+          gemm(team, false, false, m, n, k, 1, a.data(), k, b.data(), n, c.data(), n);
+          require(distance(c.data(), expected.data(), m * n) <= 1e-4, "gemm", m, k, n);
+          calls++;
+        }
+        const Floats skinny = gaussian(k * kSkinny, 13), wanted = product(a, skinny, m, k, kSkinny);
+        Floats c(m * kSkinny);
+        skinnyProduct(m, k, {a.data(), k, 1}, skinny.data(), c.data(), Update::assign);
+        skinnyProduct(m, k, {a.data(), k, 1}, skinny.data(), c.data(), Update::add);
+        skinnyProduct(m, k, {a.data(), k, 1}, skinny.data(), c.data(), Update::subtract);
+        require(distance(c.data(), wanted.data(), m * kSkinny) <= 1e-4, "skinnyProduct", m, k);
+        calls += 3;
+      }
+    }
+  }
+  for (const int64_t k : {1, 2, 7, 33}) {
+    for (const int64_t n : {k, k + 1, 2 * k + 5}) {
+      Floats a = gaussian(k * n, 14), tau(k), work(lapack::orthonormaliseWork(k));
+      lapack::orthonormaliseRows(k, n, a.data(), tau.data(), work.data());
+      require(std::abs(norm(a) - std::sqrt(double(k))) <= 1e-4, "orthonormaliseRows", k, n);
+      calls++;
+    }
+  }
+}
+
+// --- float formats, at any alignment
+
+void conversions() {
+  const FloatFormat formats[] = {FloatFormat::f64, FloatFormat::f32, FloatFormat::f16, FloatFormat::bf16};
+  for (const FloatFormat format : formats) {
+    for (const int64_t count : {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 101}) {
+      for (int64_t shift = 0; shift < 8; shift++) {
+        const Floats x = gaussian(count, 15);
+        std::vector<uint8_t> bytes(shift + count * bytesPerElement(format));
+        Floats back(count);
+        fromFloat32(format, x.data(), bytes.data() + shift, count);
+        toFloat32(format, bytes.data() + shift, back.data(), count);
+        require(distance(x.data(), back.data(), count) <= 0.01 * norm(x) + 1e-30, "conversion", count, shift);
+        calls += 2;
+      }
+    }
+  }
+  // Every half there is, and the numbers that no 16 bits can hold.
+  for (const FloatFormat format : {FloatFormat::f16, FloatFormat::bf16}) {
+    std::vector<uint16_t> all(65536), back(65536);
+    for (size_t i = 0; i < all.size(); i++) all[i] = static_cast<uint16_t>(i);
+    Floats wide(all.size());
+    toFloat32(format, reinterpret_cast<const uint8_t*>(all.data()), wide.data(), 65536);
+    fromFloat32(format, wide.data(), reinterpret_cast<uint8_t*>(back.data()), 65536);
+    for (size_t i = 0; i < all.size(); i++)
+      require(std::isnan(wide[i]) || all[i] == back[i], "a half does not return", i);
+    const float extremes[] = {3.4e38f, -3.4e38f, 1e-45f, HUGE_VALF, -HUGE_VALF, std::nanf(""), 0.0f, -0.0f};
+    uint8_t narrow[2 * std::size(extremes)];
+    fromFloat32(format, extremes, narrow, std::size(extremes));
+    calls += 3;
+  }
+  const double far[] = {1e300, -1e300, 1e-300, HUGE_VAL, std::nan("")};
+  float near[5];
+  toFloat32(FloatFormat::f64, reinterpret_cast<const uint8_t*>(far), near, 5);
+}
+
+// --- LoRA and optimizers
+
+void loras() {
+  const int64_t sizes[] = {0, 1, 2, 5, 17};
+  for (const int64_t rows : sizes) {
+    for (const int64_t dim : {1, 3, 33}) {
+      for (const int64_t dimOut : {1, 4, 31}) {
+        for (const int64_t r : {0, 1, 2, 7}) {
+          for (const bool add : {false, true}) {
+            const Floats x = gaussian(rows * dim, 20), a = gaussian(dim * r, 21), b = gaussian(r * dimOut, 22);
+            Floats h(rows * r), y(rows * dimOut), gradH(rows * r), gradA(dim * r), gradB(r * dimOut), gradX(rows * dim),
+                w(dim * dimOut), bias = gaussian(dimOut, 23);
+            const LowRankMap map{rows, dim, dimOut, r, 0.5f, a.data(), b.data(), 1 + static_cast<int>(r % 3)};
+            lowRankForward(map, x.data(), h.data(), {y.data(), add});
+            addLowRank(map, w.data());
+            require(distance(product(x, w, rows, dim, dimOut).data(), y.data(), rows * dimOut) <= 1e-3, "forward", rows,
+                    dim, r);
+            lowRankBackward(map, x.data(), h.data(), y.data(), gradH.data(), {gradA.data(), add}, {gradB.data(), add},
+                            {gradX.data(), add});
+            affine(rows, dim, dimOut, x.data(), w.data(), add ? bias.data() : nullptr, y.data(), 2);
+            Floats kept(rows * dim);
+            dropout({0.3, 7, 3}, rows * dim, x.data(), {kept.data(), add});
+            calls += 5;
+          }
+        }
+      }
+    }
+  }
+}
+
+void optimizers() {
+  // The last is long enough for two threads.
+  std::vector<int64_t> counts = {0, 1, 3, 8, 15, 16, 17, 33, 101};
+  if (!quick) counts.push_back((int64_t{2} << 20) + 13);
+  for (const int64_t count : counts) {
+    const Floats gradient = gaussian(count, 30);
+    Floats p = gaussian(count, 31), velocity(count), mean(count), square(count);
+    const Floats before = p;
+    for (const bool nesterov : {false, true}) {
+      sgdStep({0.1f, 0.01f, 0.9f, nesterov ? 0.0f : 0.1f, nesterov, true}, count, p.data(), gradient.data(),
+              velocity.data(), 2);
+      sgdStep({0.1f, 0.01f, 0.9f, 0, nesterov, false}, count, p.data(), gradient.data(), velocity.data(), 2);
+    }
+    sgdStep({0.1f, 0, 0, 0, false, true}, count, p.data(), gradient.data(), nullptr, 2);
+    for (int64_t step = 1; step <= 3; step++) {
+      adamWStep({1e-3, 0.01, 0.9, 0.999, 1e-8, step}, count, p.data(), gradient.data(), mean.data(), square.data(), 2);
+    }
+    scale(count, p.data(), 0.5f);
+    const double sum = squares(p.data(), count);
+    require(std::isfinite(sum) && (count == 0 || distance(p.data(), before.data(), count) > 0), "a step", count);
+    calls += 10;
+  }
+}
+
+// --- batches
+
+void batches() {
+  for (const int64_t count : {0, 1, 2, 7}) {
+    for (const int threads : {1, 2, 5}) {
+      const int64_t m = 90, n = 70;
+      const Floats w = gaussian(count * m * n, 40);
+      Floats s(count * n);
+      int32_t shared[2] = {0, 0};
+      const Control control(shared);
+      Ledger ledger;
+      Batch(count, m, n, threads).run(ledger, control, [&](const Context& context, int64_t i) {
+        thinSvd(context, ConstMatrix(w.data() + i * m * n, m, n), s.data() + i * n, nullptr, nullptr);
+      });
+      require(count == 0 || shared[1] == 1000000, "a batch does not end at 1", shared[1]);
+      calls += count;
+    }
+  }
+  nothingHeld("a batch keeps memory");
+}
+
+// A fault on purpose: whoever watches must see it.
+int overrun(int64_t by) {
+  const Floats x = gaussian(16, 1);
+  return squares(x.data(), 15 + by) > 0 ? 0 : 1;
+}
+
+} // namespace
+
+int main(int count, char** arguments) {
+  for (int i = 1; i < count; i++) {
+    quick = quick || std::strcmp(arguments[i], "--quick") == 0;
+    if (std::strcmp(arguments[i], "--overrun") == 0) return overrun(count);
+  }
+  svds();
+  approximations();
+  refusals();
+  products();
+  conversions();
+  loras();
+  optimizers();
+  batches();
+  std::printf("%lld calls\n", static_cast<long long>(calls));
+  return 0;
+}
