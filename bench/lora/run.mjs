@@ -38,7 +38,8 @@ async function measure(task, rounds, env, versions) {
     seconds: [],
   }));
   try {
-    for (const { contender, child } of entries) versions[contender.name] = (await child.hello()).versions;
+    const hellos = await Promise.all(entries.map(({ child }) => child.hello()));
+    for (const [i, { contender }] of entries.entries()) versions[contender.name] = hellos[i].versions;
     await sleep(SETTLE_MS);
     const busy = await busyShare();
     for (const { child } of entries) await child.ask('run 0');
