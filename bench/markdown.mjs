@@ -5,13 +5,14 @@ import { LASER, OUR_GEMM, OURS } from './contenders.mjs';
 import { excessMeans, mebibytes, quality, seconds, small, times } from './format.mjs';
 import { BUSY } from './measure.mjs';
 
-export function markdown(table, growth, lora) {
+export function markdown(table, growth, lora, checkpoint) {
   const parts = [
     '# Results of the bench',
     'Made by `npm run bench`; see [README.md](README.md) for how it measures.',
     table && [about(table), targets(table), tasks(table)],
     growth && ['## Growth', about(growth), curves(growth)],
     lora && ['## LoRA', about(lora), loraTasks(lora)],
+    checkpoint && ['## A whole checkpoint', checkpointRows(checkpoint)],
   ];
   return `${parts.flat(2).filter(Boolean).join('\n\n')}\n`;
 }
@@ -135,5 +136,27 @@ function loraTasks({ results }) {
   return [
     'A step is forward and backward: the gradients of x, A and B. Ratio: the seconds of the rival over those of lowrank.',
     grid(['task', 'lowrank', 'rival', 'its median', 'ratio', 'target', ''], rows),
+  ];
+}
+
+/** What one layer of a sharded checkpoint costs beside `cp -r` and the decompositions, and how much memory. */
+function checkpointRows({ date, at, largest, machine: { cpu, cores }, rows }) {
+  const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
+  const lines = rows.map(({ bytes, cp, cpSynced, laser, svd, ratio, peak, predicted }) => [
+    `${(bytes / 1e9).toFixed(2)} GB`,
+    ...[cp, cpSynced, laser, svd].map(seconds),
+    ratio.toFixed(2),
+    megabytes(peak),
+    megabytes(predicted),
+  ]);
+  return [
+    `\`node bench/checkpoint/run.mjs <scratch folder> --rounds ${rows[0].rounds.length} --save\`, ${date.slice(0, 10)}. ${cpu}, ${cores} cores. ` +
+      `BF16 in shards, the shapes of a Llama of 2 B parameters; \`lowrank laser --at ${at}\`, which brings everything to the disk, ` +
+      'as `cp -r` does not. Medians.',
+    grid(
+      ['checkpoint', '`cp -r`', '`cp -r` and `sync`', 'laser', 'its SVDs', '(laser - SVDs) / cp', 'peak', 'predicted'],
+      lines,
+    ),
+    `Targets: at 4 GB at most 1.2 times \`cp -r\` beside the SVDs; a peak of at most ${megabytes(300e6 + 4 * largest)}, the same at both sizes.`,
   ];
 }

@@ -23,8 +23,9 @@ export function render({ data, text, charts }) {
   const table = read('table.json');
   const growth = read('growth.json');
   const lora = read('lora.json');
+  const checkpoint = read('checkpoint.json');
   const outputs = [
-    [text, markdown(table, growth, lora)],
+    [text, markdown(table, growth, lora, checkpoint)],
     [join(charts, 'bench.svg'), table && barChart(table, HEADLINES)],
     [join(charts, 'bench-all.svg'), table && barChart(table)],
     [join(charts, 'bench-growth.svg'), growth && growthChart(growth)],

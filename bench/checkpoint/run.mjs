@@ -1,12 +1,14 @@
 // What lasering one layer of a checkpoint costs, against `cp -r` of it and the decompositions alone; and the memory.
-// Usage: node bench/checkpoint/run.mjs <scratch folder> [--sizes 2,4] [--rounds 3] [--json]
+// Usage: node bench/checkpoint/run.mjs <scratch folder> [--sizes 2,4] [--rounds 3] [--json] [--save]
 // Needs three times the largest size on the disk, and `npm run build` before. The scratch folder is emptied afterwards.
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { machine } from '../machine.mjs';
+import { render, WHOLE } from '../report.mjs';
 import { makeCheckpoint } from './make.mjs';
 
 const { values, positionals } = parseArgs({
@@ -15,6 +17,7 @@ const { values, positionals } = parseArgs({
     sizes: { type: 'string', default: '2,4' },
     rounds: { type: 'string', default: '3' },
     json: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
   },
 });
 const [scratch] = positionals;
@@ -70,6 +73,11 @@ if (bavail * bsize < 3e9 * Math.max(...sizes)) throw new Error(`too little room 
 const folder = mkdtempSync(join(scratch, 'lowrank-checkpoint-'));
 try {
   const rows = sizes.map((size) => measure(folder, size));
+  if (values.save) {
+    const document = { date: new Date().toISOString(), at: AT, largest: LARGEST, machine: machine(), rows };
+    writeFileSync(join(WHOLE.data, 'checkpoint.json'), `${JSON.stringify(document, null, 2)}\n`);
+    render(WHOLE);
+  }
   if (values.json) console.log(JSON.stringify(rows, null, 2));
   else {
     const limit = 300e6 + 4 * LARGEST;
