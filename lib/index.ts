@@ -12,7 +12,16 @@ export { ArgumentError, CheckpointError, type ErrorCode, LowRankError } from './
 
 // Numbers.
 
-export type { DType, FloatDType } from './tensor/dtype.js';
+export type {
+  DType,
+  FloatDType,
+  OnnxType,
+  OpaqueType,
+  QuantizedType,
+  ReadableType,
+  StoredType,
+  WritableType,
+} from './tensor/dtype.js';
 export { type Tensor, type TensorLike, tensor } from './tensor/tensor.js';
 
 // Memory.
@@ -21,8 +30,17 @@ export { type MemoryUsage, memoryUsage, resetNativePeak } from './memory/usage.j
 
 // Files.
 
-export type { Checkpoint, TensorInfo } from './checkpoint/checkpoint.js';
+export type {
+  Checkpoint,
+  FileLayout,
+  FilePart,
+  Format,
+  Orientation,
+  Place,
+  TensorInfo,
+} from './checkpoint/checkpoint.js';
 export { open as openCheckpoint } from './checkpoint/open.js';
+export type { NewTensor } from './checkpoint/safetensors.js';
 export { type UnfinishedWork, unfinishedWork } from './checkpoint/work.js';
 export type { Resumed } from './checkpoint/write.js';
 

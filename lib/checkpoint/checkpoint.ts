@@ -33,7 +33,7 @@ export interface Place {
 }
 
 /** A stretch of a file that is written anew. */
-export type Part =
+export type FilePart =
   /** Bytes of the source's file `file`, unchanged. */
   | { readonly kind: 'copy'; readonly file: string; readonly offset: number; readonly bytes: number }
   /** Bytes made here: headers, padding. */
@@ -46,7 +46,7 @@ export interface FileLayout {
   /** Its name, relative to the checkpoint's folder, which is also its name in the source. */
   readonly file: string;
   /** What it consists of, in order. Undefined for a copy of the source's file in which edited tensors keep their places. */
-  readonly parts: readonly Part[] | undefined;
+  readonly parts: readonly FilePart[] | undefined;
   /** Where its edited tensors lie. */
   readonly places: ReadonlyMap<string, Place>;
 }

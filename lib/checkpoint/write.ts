@@ -4,7 +4,7 @@ import { chmod, copyFile, type FileHandle, lstat, mkdir, open, readdir, realpath
 import { basename, dirname, extname, join } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import type { StoredType } from '../tensor/dtype.js';
-import type { Checkpoint, CheckpointWriter, FileLayout, Part, Place } from './checkpoint.js';
+import type { Checkpoint, CheckpointWriter, FileLayout, FilePart, Place } from './checkpoint.js';
 import {
   absolutePath,
   copyRange,
@@ -322,7 +322,7 @@ export class EditCopy implements CheckpointWriter {
   }
 
   /** Writes a file from its parts. */
-  private async assemble(parts: readonly Part[], to: string): Promise<void> {
+  private async assemble(parts: readonly FilePart[], to: string): Promise<void> {
     const sources = new Map<string, FileHandle>();
     let target: FileHandle | undefined;
     try {
@@ -558,8 +558,8 @@ function layoutsOf(checkpoint: Checkpoint, edited: CopyOptions['edited']): reado
 }
 
 /** A file that keeps its places, as parts: what lies between its edited tensors. */
-function aroundPlaces({ file, places }: FileLayout, size: number): Part[] {
-  const parts: Part[] = [];
+function aroundPlaces({ file, places }: FileLayout, size: number): FilePart[] {
+  const parts: FilePart[] = [];
   let offset = 0;
   const ordered = [...places].sort(([, a], [, b]) => a.offset - b.offset);
   for (const [name, place] of ordered) {
@@ -574,7 +574,7 @@ function aroundPlaces({ file, places }: FileLayout, size: number): Part[] {
   return parts;
 }
 
-function lengthOf(part: Part): number {
+function lengthOf(part: FilePart): number {
   return part.kind === 'bytes' ? part.data.length : part.bytes;
 }
 

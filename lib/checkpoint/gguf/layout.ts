@@ -1,6 +1,6 @@
 import { describe, LowRankError } from '../../errors.js';
 import { blockOf, isWritableType, type StoredType } from '../../tensor/dtype.js';
-import type { FileLayout, Part, Place } from '../checkpoint.js';
+import type { FileLayout, FilePart, Place } from '../checkpoint.js';
 import type { GgufFile } from './gguf-file.js';
 import { aligned, type GgufTensor, KEY_COUNT_AT } from './header.js';
 import type { GgufFiles } from './split.js';
@@ -90,7 +90,7 @@ function rewritten(
 
 /** The parts of a file, and where they end. Copies of neighbouring bytes become one. */
 class PartList {
-  readonly parts: Part[] = [];
+  readonly parts: FilePart[] = [];
   end = 0;
 
   bytes(data: Uint8Array): void {
@@ -115,7 +115,7 @@ class PartList {
     }
   }
 
-  private add(part: Part, bytes: number): void {
+  private add(part: FilePart, bytes: number): void {
     if (bytes === 0 && part.kind !== 'tensor') return;
     this.parts.push(part);
     this.end += bytes;

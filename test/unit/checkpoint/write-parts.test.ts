@@ -1,7 +1,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Checkpoint, Part, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
+import type { Checkpoint, FilePart, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
 import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/write.js';
 import { failure, made, temporaryFolder } from './made.js';
 
@@ -35,7 +35,7 @@ async function source(): Promise<{
   const info = (name: string, offset: number, size: number): TensorInfo => ({
     ...{ name, dtype: 'U8' as const, shape: [size], bytes: size, file: 'in.bin', offset },
   });
-  const parts: Part[] = [
+  const parts: FilePart[] = [
     { kind: 'bytes', data: head },
     { kind: 'tensor', name: 'm', bytes: 6 },
     { kind: 'copy', file: 'in.bin', offset: start + 4, bytes: LARGE },
