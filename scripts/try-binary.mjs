@@ -26,9 +26,9 @@ const KERNELS = {
 export function tryBinary(path, target) {
   const node = nodeFor(target);
   if (node === undefined) return 'no';
-  const { addon } = doctor(node.command);
+  const { addon, selfTest } = doctor(node.command);
   if (addon.path !== path) throw new Error(`the binary that was tried is ${addon.path}`);
-  if (addon.selfTest?.passed !== true) throw new Error(`the self-test fails: ${JSON.stringify(addon.selfTest)}`);
+  if (selfTest?.passed !== true) throw new Error(`the self-test fails: ${JSON.stringify(selfTest)}`);
   const kernels = process.platform === 'linux' ? KERNELS[target.arch].split(' ') : [];
   const missing = kernels.filter((name) => kernelWith(node.command, path, name).toLowerCase() !== name.toLowerCase());
   if (missing.length > 0) throw new Error(`kernels that are missing: ${missing.join(', ')}`);
