@@ -128,6 +128,21 @@ export async function sameRange(a: Spot, b: Spot | Uint8Array, bytes: number): P
   return same;
 }
 
+/** Writes all bytes at a position, and returns when they are on the disk. */
+export async function writeThrough(
+  handle: FileHandle,
+  file: string,
+  position: number,
+  bytes: Uint8Array,
+): Promise<void> {
+  await writeAt(handle, file, position, bytes);
+  try {
+    await handle.datasync();
+  } catch (cause) {
+    throw ioError(file, 'cannot be brought to the disk', cause);
+  }
+}
+
 /** Reads a whole file of text; one larger than `limit` bytes is refused with the kind `FileTooLarge`. */
 export async function readSmallFile(file: string, limit: number): Promise<Uint8Array> {
   const { handle, size } = await openFile(file);

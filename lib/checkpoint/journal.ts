@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
-import { ioError, openFile, readAt, writeAt } from './files.js';
+import { ioError, openFile, readAt, writeThrough } from './files.js';
 import { MAX_JOURNAL_BYTES } from './limits.js';
 
 /** Hex digits of the digest at the head of each line. */
@@ -44,12 +44,7 @@ export class Journal {
   /** Appends a line, and returns when it is on the disk. One at a time. */
   async append(entry: unknown): Promise<void> {
     const line = format(entry);
-    await writeAt(this.handle, this.file, this.position, line);
-    try {
-      await this.handle.datasync();
-    } catch (cause) {
-      throw ioError(this.file, 'cannot be brought to the disk', cause);
-    }
+    await writeThrough(this.handle, this.file, this.position, line);
     this.position += line.length;
   }
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ioError, openFile, readAt, writeAt } from '../checkpoint/files.js';
+import { ioError, openFile, readAt, writeThrough } from '../checkpoint/files.js';
 import { CheckpointError } from '../errors.js';
 import type { SearchHeader, SearchLine } from './trial.js';
 
@@ -38,12 +38,7 @@ export class SearchLog {
 
   async append(line: SearchLine): Promise<void> {
     const bytes = Buffer.from(`${stringifyLine(line)}\n`);
-    await writeAt(this.handle, this.file, this.position, bytes);
-    try {
-      await this.handle.datasync();
-    } catch (cause) {
-      throw ioError(this.file, 'cannot be brought to the disk', cause);
-    }
+    await writeThrough(this.handle, this.file, this.position, bytes);
     this.position += bytes.length;
     this.count++;
   }

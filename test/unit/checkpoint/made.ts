@@ -1,8 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
 import { CheckpointError, LowRankError } from '../../../lib/errors.js';
+
+export { temporaryFolder } from '../../support/folder.js';
 
 /** The bytes of a safetensors file, right or wrong: the length, the header as given, the data. */
 export function made(header: string | Uint8Array | object, data: string | Uint8Array = ''): Buffer {
@@ -13,16 +13,6 @@ export function made(header: string | Uint8Array | object, data: string | Uint8A
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   return Buffer.concat([length, text, Buffer.from(data as string)]);
-}
-
-const folders: string[] = [];
-afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
-
-/** A folder that is removed after the tests of the file. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'lowrank-checkpoint-'));
-  folders.push(folder);
-  return folder;
 }
 
 /** Writes files into a folder. */

@@ -1,24 +1,15 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
 import { type NewTensor, writeSafetensors } from '../../../lib/checkpoint/safetensors.js';
 import { LowRankError } from '../../../lib/errors.js';
 import type { LoraAdapter, LoraModule } from '../../../lib/lora/adapter.js';
 import { readAdapter } from '../../../lib/lora/peft.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { FloatDType } from '../../../lib/tensor/dtype.js';
+import { temporaryFolder } from '../../support/folder.js';
 import { gaussian, product } from '../../support/matrices.js';
 
-const folders: string[] = [];
-afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
-
-/** A folder that is removed after the tests of the file. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'lowrank-lora-'));
-  folders.push(folder);
-  return folder;
-}
+export { temporaryFolder };
 
 /** Normal numbers as a tensor of a file. */
 export function numbers(shape: readonly number[], seed: number, dtype: FloatDType = 'F32', scale = 1): NewTensor {
