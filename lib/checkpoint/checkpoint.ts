@@ -56,6 +56,11 @@ export interface Checkpoint {
   readonly format: Format;
   /** The folder or the single file that was opened, absolute. */
   readonly path: string;
+  /**
+   * What opens as this checkpoint even where a folder holds several: the .onnx file, the first .gguf file, of safetensors what
+   * was opened. Absolute; `path` or in it.
+   */
+  readonly main: string;
   /** In the order of the files. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** `config.json` beside the weights, or what the metadata of GGUF say in its words; undefined without either. */

@@ -29,12 +29,7 @@ export interface Weights {
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` with kind `NoWeights` or `AmbiguousWeights`, or as {@link readIndex}.
  */
 export async function findWeights(folder: string): Promise<Weights> {
-  let names: string[];
-  try {
-    names = (await readdir(folder)).filter((name) => !name.startsWith('.')).sort();
-  } catch (cause) {
-    throw ioError(folder, 'cannot be listed', cause);
-  }
+  const names = await visibleNames(folder);
   if (names.includes(WEIGHTS)) return { folder, files: [WEIGHTS], index: undefined };
   const indexes = names.filter((name) => name.endsWith(INDEX_ENDING));
   const standard = indexes.find((name) => name === `model${INDEX_ENDING}`);
@@ -56,6 +51,24 @@ export async function findWeights(folder: string): Promise<Weights> {
   }
   if (choices === indexes) return readIndex(join(folder, indexes[0]!));
   return { folder, files: choices, index: undefined };
+}
+
+/**
+ * The models of one format that a folder holds, relative to it, whatever else is there; of a split one the first file.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when it cannot be listed.
+ */
+export async function modelsIn(folder: string, format: 'gguf' | 'onnx'): Promise<string[]> {
+  const names = await visibleNames(folder);
+  return format === 'gguf' ? firstsOfGguf(names) : onnxModels(folder, names);
+}
+
+async function visibleNames(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => !name.startsWith('.')).sort();
+  } catch (cause) {
+    throw ioError(folder, 'cannot be listed', cause);
+  }
 }
 
 /** The GGUF models among the names of a folder: of the files of a split one, the first that is there. */

@@ -86,6 +86,7 @@ function locateTensors({ folder, index }: Weights, files: ReadonlyMap<string, Sa
 
 class SafetensorsCheckpoint implements Checkpoint {
   readonly format = 'safetensors';
+  readonly main: string;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
 
   constructor(
@@ -94,6 +95,7 @@ class SafetensorsCheckpoint implements Checkpoint {
     private readonly files: ReadonlyMap<string, SafetensorsFile>,
     private readonly places: ReadonlyMap<string, Place>,
   ) {
+    this.main = path;
     this.tensors = new Map([...places].map(([name, { info }]) => [name, info]));
   }
 

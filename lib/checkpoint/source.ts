@@ -1,6 +1,6 @@
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import type { Checkpoint, TensorInfo } from './checkpoint.js';
 import { ioError, openFile, statusOf } from './files.js';
@@ -133,7 +133,7 @@ export async function checkPlaces(checkpoint: Checkpoint): Promise<void> {
     }
     return;
   }
-  const now = await reopened(checkpoint, undefined, () => open(checkpoint.path));
+  const now = await reopened(checkpoint, undefined, () => open(checkpoint.main));
   if (!samePlaces([...now.tensors.values()], [...checkpoint.tensors.values()])) throw changed(checkpoint, undefined);
 }
 
@@ -177,6 +177,11 @@ function byFile(checkpoint: Checkpoint): Map<string, TensorInfo[]> {
 /** Where a weight file of the checkpoint lies. Files are named relative to its folder, which may be what was opened. */
 export function weightFile({ path }: Checkpoint, file: string, isFolder: boolean): string {
   return join(isFolder ? path : dirname(path), file);
+}
+
+/** What opens as the copy of the checkpoint that lies at `path`. */
+export function mainOfCopy({ path, main }: Checkpoint, copy: string): string {
+  return join(copy, relative(path, main));
 }
 
 export function changed(checkpoint: Checkpoint, file: string | undefined, cause?: unknown): CheckpointError {

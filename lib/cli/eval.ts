@@ -1,6 +1,7 @@
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { exists, ioError, publishFile, refuseExisting, temporarySibling } from '../checkpoint/files.js';
+import { ioError, publishFile, refuseExisting, temporarySibling } from '../checkpoint/files.js';
+import { modelsIn } from '../checkpoint/folder.js';
 import { LowRankError } from '../errors.js';
 import { commandEngine } from '../evaluate/engines/command.js';
 import { ENGINES, type Engine, type EngineName } from '../evaluate/engines/engine.js';
@@ -128,12 +129,13 @@ export async function chooseEngine(
   return name === 'llama' ? llamaEngine({ threads, contextLength }) : onnxEngine({ threads, contextLength });
 }
 
-/** What the checkpoint's name says. */
+/** What the checkpoint's name says, or of a folder the names in it. */
 async function engineOf(checkpoint: string): Promise<EngineName> {
   if (/\.gguf$/i.test(checkpoint)) return 'llama';
   if (/\.onnx$/i.test(checkpoint)) return 'onnx';
-  for (const path of ['onnx/model.onnx', 'model.onnx']) {
-    if (await exists(`${checkpoint}/${path}`).catch(() => false)) return 'onnx';
+  if ((await stat(checkpoint).catch(() => undefined))?.isDirectory()) {
+    if ((await modelsIn(checkpoint, 'gguf')).length > 0) return 'llama';
+    if ((await modelsIn(checkpoint, 'onnx')).length > 0) return 'onnx';
   }
   throw new LowRankError('ERR_ARGUMENT', `${checkpoint}: which engine runs it cannot be told`, {
     hint: 'llama runs .gguf files, onnx .onnx files; a safetensors folder needs --command with a program that loads it.',

@@ -1,5 +1,6 @@
 import { addon } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { absolutePath } from '../checkpoint/files.js';
 import { open } from '../checkpoint/open.js';
 import { copyForEdit, type EditCopy, type Resumed } from '../checkpoint/write.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
@@ -98,7 +99,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     }
     const { process, native } = memoryUsage();
     return {
-      source: checkpoint.path,
+      source: absolutePath(source),
       out,
       family: plan.family,
       edits,

@@ -206,6 +206,7 @@ async function copyFolder(folder: string, to: string, signal: AbortSignal | unde
     const whole: Checkpoint = {
       format: weights.format,
       path: folder,
+      main: weights.main,
       tensors: weights.tensors,
       config: undefined,
       read: (name) => weights.read(name),

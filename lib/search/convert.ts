@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
+import { mainOfCopy } from '../checkpoint/source.js';
 import { copyForEdit } from '../checkpoint/write.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { PlannedCandidate } from './candidates.js';
@@ -38,5 +39,5 @@ export async function convertQuantised(
     await writer.discard().catch(() => undefined);
     throw error;
   }
-  return open(path);
+  return open(mainOfCopy(source, path));
 }

@@ -2,6 +2,8 @@ import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import type { Edit } from '../edit/plan.js';
+import { LowRankError } from '../errors.js';
+import type { Engine } from '../evaluate/engines/engine.js';
 import { overlap } from '../model/slice.js';
 import { type PlannedCandidate, planGrid } from './candidates.js';
 import { convertQuantised } from './convert.js';
@@ -28,7 +30,7 @@ import { checkLimits, Trials } from './trials.js';
  *
  * @param source a folder or a file
  * @throws {@link CheckpointError} `ERR_OUTPUT` when the output folder holds something else; {@link ArgumentError};
- * {@link LowRankError} `ERR_PEER`, `ERR_ENGINE`, `ERR_NOT_FOUND` for a layer or type that the model lacks, `ERR_UNSUPPORTED`
+ * {@link LowRankError} `ERR_ARGUMENT` for an engine that does not run the checkpoint's format, `ERR_PEER`, `ERR_ENGINE`, `ERR_NOT_FOUND` for a layer or type that the model lacks, `ERR_UNSUPPORTED`
  * for a family or a stored type that is not known; the signal's reason when it aborts.
  */
 export async function search(source: string, options: SearchOptions): Promise<SearchSummary> {
@@ -36,8 +38,9 @@ export async function search(source: string, options: SearchOptions): Promise<Se
   checkLimits(options);
   const checkpoint = await open(source);
   try {
+    checkEngine(checkpoint, options.engine);
     const { family, planned } = planGrid(checkpoint, options);
-    const header = await headerOf(checkpoint, family, planned, options);
+    const header = await headerOf(source, checkpoint, family, planned, options);
     const output = await SearchOutput.open(options.out, header, checkpoint);
     try {
       return await searchInto(output, checkpoint, planned, header, options);
@@ -47,6 +50,15 @@ export async function search(source: string, options: SearchOptions): Promise<Se
   } finally {
     await checkpoint.close();
   }
+}
+
+/** An engine that runs another model of the folder would find every candidate like the base. */
+function checkEngine({ path, format }: Checkpoint, { name, runs }: Engine): void {
+  if (runs === undefined || runs === format) return;
+  const message = `${path}: its ${format} weights would be edited, but the engine ${name} runs .${runs} files`;
+  throw new LowRankError('ERR_ARGUMENT', message, {
+    hint: `Give the .${runs} file itself; a safetensors model is asked by a program that loads it (--command).`,
+  });
 }
 
 async function searchInto(

@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { absolutePath } from '../checkpoint/files.js';
 import { digestOfJson } from '../checkpoint/journal.js';
 import { identify } from '../checkpoint/source.js';
 import { packageVersion } from '../edit/version.js';
@@ -73,6 +74,7 @@ export function earlyStoppingOf({ earlyStopping, engine, validation }: SearchOpt
 
 /** The first line of the log. */
 export async function headerOf(
+  source: string,
   checkpoint: Checkpoint,
   family: string,
   planned: readonly PlannedCandidate[],
@@ -86,7 +88,7 @@ export async function headerOf(
   };
   const { digest } = await identify(checkpoint);
   const settings: SearchSettings = {
-    source: { path: checkpoint.path, format: checkpoint.format, digest },
+    source: { path: absolutePath(source), format: checkpoint.format, digest },
     family,
     engine: engine.name,
     engineOptions,

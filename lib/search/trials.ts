@@ -96,7 +96,7 @@ export class Trials {
     const race = raceOf(options, settings);
     const copy = await WorkingCopy.create(checkpoint, output.candidate, editable);
     try {
-      const session = await options.engine.open(copy.path);
+      const session = await options.engine.open(copy.main);
       return new Trials(checkpoint, output, options, settings, progress, race, copy, session);
     } catch (cause) {
       await copy.remove();

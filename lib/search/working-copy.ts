@@ -3,7 +3,7 @@ import { chmod, copyFile, link, mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Checkpoint, Place } from '../checkpoint/checkpoint.js';
 import { ioError, type OpenFile, openFile, readAt, writeAt } from '../checkpoint/files.js';
-import { type Entry, listEntries, locate } from '../checkpoint/source.js';
+import { type Entry, listEntries, locate, mainOfCopy } from '../checkpoint/source.js';
 import { describe, LowRankError } from '../errors.js';
 import type { StoredType } from '../tensor/dtype.js';
 
@@ -27,8 +27,10 @@ interface Change {
  * puts every byte back.
  */
 export class WorkingCopy {
-  /** What an engine opens: a folder or a file, as the source is. */
-  readonly path: string;
+  /** What an engine opens: of several models in a folder, the one that is edited. */
+  readonly main: string;
+  /** A folder or a file, as the source is. */
+  readonly #path: string;
   readonly #folder: string;
   readonly #checkpoint: Checkpoint;
   readonly #places: ReadonlyMap<string, { readonly file: string; readonly place: Place }>;
@@ -46,7 +48,8 @@ export class WorkingCopy {
     places: ReadonlyMap<string, { file: string; place: Place }>,
   ) {
     this.#folder = folder;
-    this.path = path;
+    this.#path = path;
+    this.main = mainOfCopy(checkpoint, path);
     this.#checkpoint = checkpoint;
     this.#entries = new Map(entries.map((entry) => [entry.path, entry]));
     this.#places = places;
@@ -186,7 +189,7 @@ export class WorkingCopy {
   }
 
   #pathOf(entry: string): string {
-    return entry === '' ? this.path : join(this.path, entry);
+    return entry === '' ? this.#path : join(this.#path, entry);
   }
 }
 

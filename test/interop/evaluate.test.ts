@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -157,7 +157,7 @@ describe.skipIf(!python || !hasPeers || !hasData)(
 
 describe.skipIf(!python || !hasPeers)(`the example model on three engines${unlessNoPython}${unlessNoPeers}`, () => {
   const example = join(root, 'examples', 'noisy-recall');
-  const forms = { command: 'model', llama: 'gguf/model.gguf', onnx: 'onnx-model' } as const;
+  const forms = { command: 'model', llama: 'gguf/model.gguf', onnx: 'model/model.onnx' } as const;
   const ending = { command: '', llama: '.gguf', onnx: '' } as const;
   type Form = keyof typeof forms;
   const names = Object.keys(forms) as Form[];
@@ -219,6 +219,11 @@ describe.skipIf(!python || !hasPeers)(`the example model on three engines${unles
     }
     const { correct } = await agree(out);
     expect(correct).toBeGreaterThan(190);
+    // The graph's weights are those of model.safetensors, so an edit of either form is one of both.
+    for (const file of ['model.safetensors', 'model.onnx']) {
+      const [one, other] = await Promise.all([out('command'), out('onnx')].map((path) => readFile(join(path, file))));
+      expect(one!.equals(other!)).toBe(true);
+    }
   });
 
   it('is written by the scripts as it is committed', async () => {
@@ -226,6 +231,11 @@ describe.skipIf(!python || !hasPeers)(`the example model on three engines${unles
     const made = join(folder, 'made.gguf');
     await run(python!, [join(example, 'to_gguf.py'), join(example, 'model'), made]);
     expect((await readFile(made)).equals(await readFile(join(example, forms.llama)))).toBe(true);
+    const copy = join(folder, 'graphless');
+    await cp(join(example, 'model'), copy, { recursive: true });
+    await rm(join(copy, 'model.onnx'));
+    await run(python!, [join(example, 'to_onnx.py'), copy]);
+    expect((await readFile(join(copy, 'model.onnx'))).equals(await readFile(join(example, forms.onnx)))).toBe(true);
   });
 });
 

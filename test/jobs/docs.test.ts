@@ -81,7 +81,6 @@ async function quantised(out: string): Promise<void> {
 beforeAll(async () => {
   const models = (...names: string[]) => at('models', ...names);
   await cp(join(toy, 'model'), models('my-model'), { recursive: true });
-  await cp(join(toy, 'onnx-model'), models('my-onnx-model'), { recursive: true });
   await copyFile(join(toy, 'gguf', 'model.gguf'), models('my-model.gguf'));
   await copyFile(join(toy, 'validation.jsonl'), models('questions.jsonl'));
   await quantised(models('my-model.Q8_0.gguf'));

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { NewTensor } from '../../lib/checkpoint/safetensors.js';
 import { editCheckpoint } from '../../lib/edit/run.js';
@@ -55,6 +56,19 @@ describe('editCheckpoint', () => {
     expect([...after.keys()]).toEqual([...before.keys()]);
     for (const name of ['config.json', 'tokenizer.json']) expect(after.get(name)).toEqual(before.get(name));
     expect(await readdir(dirname(out))).not.toContainEqual(expect.stringMatching(/tmp|partial/));
+  });
+
+  it('edits an ONNX graph whose weights lie in model.safetensors, or these, and either edit is one of both', async () => {
+    const example = fileURLToPath(new URL('../../examples/noisy-recall/model', import.meta.url));
+    const interventions = ['1:fc_in:0.01', '0:attn:0.5'];
+    const report = await editCheckpoint(join(example, 'model.onnx'), at('graph'), { interventions });
+    await editCheckpoint(example, at('weights'), { interventions });
+    expect(report.source).toBe(join(example, 'model.onnx'));
+    expect(report.edits.map(({ tensor }) => tensor)).toContain('model.transformer.h.1.mlp.c_fc.weight');
+    expect(await changedTensors(example, at('graph'))).toHaveLength(3);
+    const [graph, weightFiles] = [await filesIn(at('graph')), await filesIn(at('weights'))];
+    expect([...graph.keys()]).toEqual([...weightFiles.keys()]);
+    for (const [name, bytes] of graph) expect(bytes.equals(weightFiles.get(name)!), name).toBe(true);
   });
 
   it('composes, each intervention on the original weight', async () => {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -148,8 +148,9 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
 
   it.each([
     ['llama', 'gguf/model.gguf'],
-    ['onnx', 'onnx-model'],
-    ['onnx', 'onnx-model/onnx/model.onnx'],
+    ['llama', 'gguf'],
+    ['onnx', 'model'],
+    ['onnx', 'model/model.onnx'],
   ])('%s runs %s, and the process ends by itself', async (engine, model) => {
     const run = await evaluate(model);
     expect(run, run.stderr).toMatchObject({ code: 0 });
@@ -161,7 +162,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     expect(summary.top10.value).toBe(1);
   });
 
-  it.each(['gguf/model.gguf', 'onnx-model'])('generates with %s', async (model) => {
+  it.each(['gguf/model.gguf', 'model/model.onnx'])('generates with %s', async (model) => {
     const run = await evaluate(model, '--generate', '1', '--limit', '20');
     expect(run, run.stderr).toMatchObject({ code: 0 });
     const { summary } = JSON.parse(run.stdout);
@@ -188,18 +189,16 @@ describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
     'takes the weights anew from a file that was written to, with %s',
     async (name) => {
       const { editCheckpoint, Evaluator, llamaEngine, loadQuestions, onnxEngine, openCheckpoint } = await built();
-      const [source, tensor] =
+      const [folder, file, tensor] =
         name === 'llama'
-          ? [join(example, 'gguf', 'model.gguf'), 'blk.1.ffn_up.weight']
-          : [join(example, 'onnx-model', 'onnx', 'model.onnx'), 'model.transformer.h.1.mlp.c_fc.weight'];
-      // The tokenizer of an ONNX model is looked for beside it.
-      const copyTo = async (folder: string) => {
-        await cp(name === 'llama' ? dirname(source) : join(example, 'onnx-model'), folder, { recursive: true });
-        return join(folder, name === 'llama' ? 'model.gguf' : join('onnx', 'model.onnx'));
-      };
-      const [base, edited] = [await copyTo(at(`swap-${name}`)), await copyTo(at(`edited-${name}`))];
-      await rm(edited);
-      await editCheckpoint(source, edited, { interventions: ['1:fc_in:0.01'] });
+          ? ['gguf', 'model.gguf', 'blk.1.ffn_up.weight']
+          : ['model', 'model.onnx', 'model.transformer.h.1.mlp.c_fc.weight'];
+      await cp(join(example, folder), at(`swap-${name}`), { recursive: true });
+      const [base, edited] = [at(`swap-${name}`, file), at(`edited-${name}`, file)];
+      // A GGUF model is one file; an ONNX model with external data is its folder.
+      if (name === 'llama') await mkdir(dirname(edited));
+      const out = name === 'llama' ? edited : dirname(edited);
+      await editCheckpoint(join(example, folder, file), out, { interventions: ['1:fc_in:0.01'] });
       const { questions } = await loadQuestions(join(example, 'validation.jsonl'));
       const evaluator = new Evaluator(
         name === 'llama' ? llamaEngine({ threads: 1, peers }) : onnxEngine({ threads: 1, peers }),
@@ -211,9 +210,9 @@ describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
         // One matrix of the edited file goes to its place in the other one.
         const checkpoint = await openCheckpoint(edited);
         const bytes = await checkpoint.read(tensor);
-        const { offset } = checkpoint.tensors.get(tensor)!;
+        const { file: weights, offset } = checkpoint.tensors.get(tensor)!;
         await checkpoint.close();
-        const handle = await open(base, 'r+');
+        const handle = await open(join(dirname(base), weights), 'r+');
         await handle.write(bytes, 0, bytes.length, offset);
         await handle.close();
         await session.reload();
@@ -230,7 +229,7 @@ describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
 
   it.each(['llama', 'onnx'] as const)('leaves the event loop free, and stops at an abort, with %s', async (name) => {
     const { Evaluator, llamaEngine, loadQuestions, onnxEngine } = await built();
-    const model = join(example, name === 'llama' ? 'gguf/model.gguf' : 'onnx-model');
+    const model = join(example, name === 'llama' ? 'gguf/model.gguf' : 'model/model.onnx');
     const { questions } = await loadQuestions(join(example, 'test.jsonl'));
     const evaluator = new Evaluator(
       name === 'llama' ? llamaEngine({ threads: 1, peers }) : onnxEngine({ threads: 1, peers }),

@@ -126,6 +126,16 @@ describe('lowrank search', () => {
     });
   }
 
+  it('does not search with an engine that would run another model of the folder', async () => {
+    const out = inFolder('mismatch');
+    const { code, stderr } = await lowrank(['search', join(recall, 'model'), ...dataset, '-o', out, '--cache', '0']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /its safetensors weights would be edited, but the engine onnx runs \.onnx files[\s\S]*hint: /,
+    );
+    expect(existsSync(out)).toBe(false);
+  });
+
   it('says what is wrong with its options', async () => {
     const wrong = async (...flags: string[]) => {
       const { code, stderr } = await lowrank([...argumentsFor(inFolder('wrong')), ...flags]);
@@ -155,7 +165,7 @@ const noPeers = existsSync(peers) ? '' : ' (skipped: npm --prefix test/peers ins
 describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`, () => {
   it.each([
     ['llama', join(recall, 'gguf', 'model.gguf')],
-    ['onnx', join(recall, 'onnx-model')],
+    ['onnx', join(recall, 'model', 'model.onnx')],
   ])('%s finds what repairs the example model', async (engine, checkpoint) => {
     const out = inFolder(`recall-${engine}`);
     const data = ['--dataset', join(recall, 'validation.jsonl'), '--test', join(recall, 'test.jsonl')];
@@ -169,7 +179,9 @@ describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`,
     expect(summary.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.01']);
     expect(summary.comparisons[0]!.low).toBeGreaterThan(0.4);
     expect(summary.edited!.accuracy).toBeGreaterThan(0.97);
-    expect(await changedTensors(checkpoint, summary.model!)).toHaveLength(1);
+    // Of an ONNX model the folder is written, with the safetensors that hold its weights.
+    const weights = engine === 'onnx' ? dirname(checkpoint) : checkpoint;
+    expect(await changedTensors(weights, summary.model!)).toHaveLength(1);
     expect(dirname(summary.model!)).toBe(out);
   });
 

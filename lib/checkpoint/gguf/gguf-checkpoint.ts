@@ -17,7 +17,10 @@ import { closeAll, type GgufFiles, openFiles } from './split.js';
 export async function openGguf(path: string, file: string): Promise<Checkpoint> {
   const files = await openFiles(file);
   try {
-    return new GgufCheckpoint(files.size > 1 ? dirname(file) : path, files, locateTensors(dirname(file), files));
+    const folder = dirname(file);
+    const [first] = files.keys();
+    const located = locateTensors(folder, files);
+    return new GgufCheckpoint(files.size > 1 ? folder : path, join(folder, first!), files, located);
   } catch (cause) {
     await closeAll(files);
     throw cause;
@@ -56,6 +59,7 @@ class GgufCheckpoint implements Checkpoint {
 
   constructor(
     readonly path: string,
+    readonly main: string,
     private readonly files: GgufFiles,
     private readonly located: ReadonlyMap<string, Located>,
   ) {

@@ -79,7 +79,7 @@ class OnnxCheckpoint implements Checkpoint {
 
   constructor(
     readonly path: string,
-    private readonly file: string,
+    readonly main: string,
     /** The model's file, relative to `path`. */
     private readonly fileName: string,
     private readonly model: OpenFile,
@@ -94,7 +94,7 @@ class OnnxCheckpoint implements Checkpoint {
     const { data } = initializer;
     switch (data.kind) {
       case 'inline':
-        return readAt(this.model.handle, this.file, data.offset, info.bytes);
+        return readAt(this.model.handle, this.main, data.offset, info.bytes);
       case 'external':
         return readFrom(external!.path, info.offset, info.bytes);
       case 'varints':
@@ -124,11 +124,11 @@ class OnnxCheckpoint implements Checkpoint {
   }
 
   async #readVarints(name: string, { span, count, itemBytes }: Extract<Initializer['data'], { kind: 'varints' }>) {
-    const bytes = await readAt(this.model.handle, this.file, span.begin, span.end - span.begin);
+    const bytes = await readAt(this.model.handle, this.main, span.begin, span.end - span.begin);
     const numbers = decodeVarints(bytes, count, itemBytes);
     if (numbers !== undefined) return numbers;
     const message = `the data of ${describe(name)} are not the ${count} numbers that its shape takes`;
-    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidDataLength', this.file, message);
+    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidDataLength', this.main, message);
   }
 
   /** An initialiser's bytes can be exchanged only where nothing else in the model depends on them. */

@@ -1,3 +1,4 @@
+import { absolutePath } from '../../checkpoint/files.js';
 import { digestOf } from '../../checkpoint/journal.js';
 import { copyForEdit, type Resumed } from '../../checkpoint/write.js';
 import { CheckpointError } from '../../errors.js';
@@ -101,7 +102,7 @@ export async function mergeShards(plan: string, options: MergeOptions = {}): Pro
       throw error;
     }
     return {
-      source: checkpoint.path,
+      source: absolutePath(options.source ?? job.source),
       out,
       family: edits.family,
       edits: done,

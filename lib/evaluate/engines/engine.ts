@@ -8,6 +8,8 @@ export type EngineName = (typeof ENGINES)[number];
 /** Runs models. What is costly to start (a runtime, a worker) an engine starts once and keeps until it is closed. */
 export interface Engine {
   readonly name: EngineName;
+  /** The format of the files that it runs; undefined where it may be any. */
+  readonly runs?: 'gguf' | 'onnx';
   /**
    * Loads a checkpoint. Several may be open at once.
    *

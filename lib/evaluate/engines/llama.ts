@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { LowRankError } from '../../errors.js';
 import type { Engine, ScoreRequest, Scores, TokenModel } from './engine.js';
+import { findModel } from './find-model.js';
 import { importPeer } from './peers.js';
 import { PreparedQuestions } from './prepare.js';
 import { TokenSession } from './token-session.js';
@@ -76,9 +77,10 @@ export function llamaEngine(options: LlamaOptions = {}): Engine {
   };
   return {
     name: 'llama',
+    runs: 'gguf',
     async open(checkpoint) {
       llama ??= start();
-      const model = await LlamaTokens.load(await llama, checkpoint, options);
+      const model = await LlamaTokens.load(await llama, await findModel(checkpoint, 'gguf'), options);
       open.add(model);
       model.onClose = () => open.delete(model);
       return new TokenSession(checkpoint, model, prepared);

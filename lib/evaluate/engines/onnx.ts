@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { LowRankError } from '../../errors.js';
 import type { Engine, ScoreRequest, Scores, TokenModel } from './engine.js';
+import { findModel } from './find-model.js';
 import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
 import { findPeer } from './peers.js';
 import { PreparedQuestions } from './prepare.js';
@@ -27,14 +28,15 @@ const DEFAULT_CONTEXT = 4096;
  * ONNX models of transformers, causal ones and masked ones, by the optional packages onnxruntime-node and
  * \@huggingface/tokenizers, on the CPU. A run of the runtime holds up its thread, so every model lives in a worker thread.
  *
- * A checkpoint is a folder as transformers.js has it (`onnx/model.onnx`, `tokenizer.json`, `config.json`), a folder with
- * `model.onnx`, or an .onnx file with the others beside or above it.
+ * A checkpoint is a folder with `model.onnx`, or as transformers.js has it (`onnx/model.onnx`, `tokenizer.json`,
+ * `config.json`), or an .onnx file with the others beside or above it.
  */
 export function onnxEngine(options: OnnxOptions = {}): Engine {
   const prepared = new PreparedQuestions();
   const open = new Set<OnnxTokens>();
   return {
     name: 'onnx',
+    runs: 'onnx',
     async open(checkpoint) {
       const model = await OnnxTokens.load(checkpoint, options);
       open.add(model);
@@ -56,7 +58,7 @@ interface Files {
 }
 
 async function findFiles(checkpoint: string): Promise<Files> {
-  const model = await findModel(resolve(checkpoint));
+  const model = await findModel(checkpoint, 'onnx');
   const folders = [dirname(model), dirname(dirname(model))];
   const beside = (name: string) => folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
   const tokenizer = beside('tokenizer.json');
@@ -74,22 +76,11 @@ async function findFiles(checkpoint: string): Promise<Files> {
   };
 }
 
-async function findModel(path: string): Promise<string> {
-  let names: string[];
-  try {
-    if ((await stat(path)).isFile()) return path;
-    names = await readdir(path);
-  } catch (cause) {
-    throw new LowRankError('ERR_ENGINE', `${path}: cannot be opened`, { hint: 'Check the path.', cause });
-  }
-  for (const candidate of ['onnx/model.onnx', 'model.onnx']) {
-    if (existsSync(join(path, candidate))) return join(path, candidate);
-  }
-  const models = names.filter((name) => name.endsWith('.onnx'));
-  if (models.length === 1) return join(path, models[0]!);
-  throw new LowRankError('ERR_ENGINE', `${path}: has neither onnx/model.onnx nor model.onnx`, {
-    hint: 'Give the .onnx file itself.',
-  });
+/** Of a model with the files of its data, which exporters name after it: model.onnx_data, model.onnx.data. */
+async function sizeOf(model: string): Promise<number> {
+  const names = (await readdir(dirname(model))).filter((name) => name.startsWith(basename(model)));
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(dirname(model), name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 async function readJson(path: string | undefined): Promise<Record<string, unknown>> {
@@ -144,10 +135,8 @@ class OnnxTokens implements TokenModel {
     const files = await findFiles(checkpoint);
     const runtime = findPeer('onnxruntime-node', options.peers);
     const tokenizers = findPeer('@huggingface/tokenizers', options.peers);
-    const { size } = await stat(files.model);
-    const data = await stat(`${files.model}_data`).catch(() => ({ size: 0 }));
-    const threads = options.threads ?? (size + data.size < LARGE_FILE_BYTES ? 1 : availableParallelism());
     const { model, tokenizer, tokenizerConfig } = files;
+    const threads = options.threads ?? ((await sizeOf(model)) < LARGE_FILE_BYTES ? 1 : availableParallelism());
     const worker = new OnnxWorker({ runtime, tokenizers, model, tokenizer, tokenizerConfig, threads });
     const facts = await worker.ready;
     const digest = createHash('sha256').update(await readFile(tokenizer));

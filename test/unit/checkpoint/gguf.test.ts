@@ -320,7 +320,7 @@ describe('a split model', () => {
     const own = await split();
     for (const file of [own, ...SPLIT.map((name) => join(own, name))]) {
       await opened(file, async (checkpoint) => {
-        expect(checkpoint).toMatchObject({ format: 'gguf', path: own });
+        expect(checkpoint).toMatchObject({ format: 'gguf', path: own, main: join(own, SPLIT[0]!) });
         expect(checkpoint.config).toMatchObject({ model_type: 'llama' });
         expect([...checkpoint.tensors.values()].map(({ file: name }) => name)).toEqual([SPLIT[1], SPLIT[1], SPLIT[2]]);
         for (const { name, bytes } of weights) expect(await checkpoint.read(name)).toEqual(bytes);

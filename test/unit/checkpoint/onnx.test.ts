@@ -178,7 +178,7 @@ describe('a folder with an ONNX model', () => {
     await mkdir(join(folder, 'onnx'));
     await fill(join(folder, 'onnx'), { 'model.onnx': bytes, 'model_q4.onnx': bytes });
     const inner = await open(folder);
-    expect(inner).toMatchObject({ format: 'onnx', path: folder });
+    expect(inner).toMatchObject({ format: 'onnx', path: folder, main: join(folder, 'onnx', 'model.onnx') });
     expect(inner.tensors.get('w')).toMatchObject({ file: 'onnx/model.onnx' });
     await fill(folder, { 'decoder.onnx': bytes });
     expect((await open(folder)).tensors.get('w')).toMatchObject({ file: 'decoder.onnx' });

@@ -44,6 +44,7 @@ async function source(): Promise<{
   const checkpoint: Checkpoint = {
     format: 'safetensors',
     path,
+    main: path,
     tensors: new Map([
       ['m', info('m', start, 4)],
       ['t', info('t', start + 4, LARGE)],

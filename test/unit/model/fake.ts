@@ -19,6 +19,7 @@ export function fakeCheckpoint(
   return {
     format: 'safetensors',
     path: '/models/fake',
+    main: '/models/fake',
     tensors,
     config,
     read: absent,

@@ -54,9 +54,9 @@ const noise = (tensor: string, seed: number) => weights(tensor === A ? [24, 16] 
 describe('WorkingCopy', () => {
   it('is a model of its own: what is written is read by whoever opens it', () =>
     withCopy(async (copy, checkpoint) => {
-      expect(await digests(copy.path)).toEqual(await digests(checkpoint.path));
+      expect(await digests(copy.main)).toEqual(await digests(checkpoint.path));
       await copy.write(A, noise(A, 7));
-      const opened = await open(copy.path);
+      const opened = await open(copy.main);
       expect(Buffer.compare(await opened.read(A), noise(A, 7))).toBe(0);
       expect(Buffer.compare(await opened.read(B), await checkpoint.read(B))).toBe(0);
       await opened.close();
@@ -66,25 +66,25 @@ describe('WorkingCopy', () => {
     withCopy(async (copy) => {
       await copy.write(A, noise(A, 1));
       copy.accept();
-      const state = await digests(copy.path);
+      const state = await digests(copy.main);
       await copy.write(A, noise(A, 2));
       await copy.write(B, noise(B, 3));
       await copy.write(A, noise(A, 4));
-      expect(await digests(copy.path)).not.toEqual(state);
+      expect(await digests(copy.main)).not.toEqual(state);
       await copy.rollback();
-      expect(await digests(copy.path)).toEqual(state);
+      expect(await digests(copy.main)).toEqual(state);
       expect(Buffer.compare(await copy.read(A), noise(A, 1))).toBe(0);
     }));
 
   it('resets to the source, whatever was accepted', () =>
     withCopy(async (copy, checkpoint) => {
-      const fresh = await digests(copy.path);
+      const fresh = await digests(copy.main);
       await copy.write(A, noise(A, 1));
       copy.accept();
       await copy.write(B, noise(B, 3));
       expect([...copy.written].sort()).toEqual([A, B]);
       await copy.reset();
-      expect(await digests(copy.path)).toEqual(fresh);
+      expect(await digests(copy.main)).toEqual(fresh);
       expect(copy.written.size).toBe(0);
       expect(Buffer.compare(await copy.read(A), await checkpoint.read(A))).toBe(0);
     }));
@@ -93,9 +93,9 @@ describe('WorkingCopy', () => {
     withCopy(
       async (copy, checkpoint) => {
         const inode = async (path: string) => (await stat(path)).ino;
-        const [ours, theirs] = [join(copy.path, 'model.safetensors'), join(checkpoint.path, 'model.safetensors')];
+        const [ours, theirs] = [join(copy.main, 'model.safetensors'), join(checkpoint.path, 'model.safetensors')];
         expect(await inode(ours)).toBe(await inode(theirs));
-        expect(await inode(join(copy.path, 'config.json'))).not.toBe(await inode(join(checkpoint.path, 'config.json')));
+        expect(await inode(join(copy.main, 'config.json'))).not.toBe(await inode(join(checkpoint.path, 'config.json')));
         await copy.write(A, noise(A, 1));
         expect(await inode(ours)).not.toBe(await inode(theirs));
       },
@@ -107,7 +107,7 @@ describe('WorkingCopy', () => {
       await withCopy(async (copy) => {
         await copy.write(A, noise(A, 1));
         await copy.write(B, noise(B, 2));
-        const opened = await open(copy.path);
+        const opened = await open(copy.main);
         expect(Buffer.compare(await opened.read(B), noise(B, 2))).toBe(0);
         await opened.close();
         await copy.rollback();
