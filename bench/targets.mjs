@@ -5,7 +5,7 @@ import { C_GEMM, LASER, ML_MATRIX, OUR_GEMM, OURS, TORCH, ZETA } from './contend
 const EXCESS = 1e-6;
 
 /** Where a line names several tasks, each has to reach it. */
-export const TARGETS = [
+const TARGETS = [
   { against: TORCH, atLeast: 80, tasks: ['4096x4096 decaying rho 0.01'] },
   { against: TORCH, atLeast: 25, tasks: ['4096x4096 decaying rho 0.1'] },
   { against: TORCH, atLeast: 6, tasks: ['4096x4096 gaussian rho 0.1'] },

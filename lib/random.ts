@@ -18,7 +18,7 @@ export function uniform(seed: number): () => number {
   return () => next() / 2 ** 32;
 }
 
-/** Whole numbers of 32 bits: xoshiro128** (Blackman and Vigna 2021) from a state that is not all zero. */
+/** @internal Whole numbers of 32 bits: xoshiro128** (Blackman and Vigna 2021) from a state that is not all zero. */
 export function xoshiro([a, b, c, d]: [number, number, number, number]): () => number {
   return () => {
     const result = Math.imul(rotated(Math.imul(b, 5), 7), 9) >>> 0;

@@ -15,7 +15,7 @@ export interface Job {
 /** Codes of float formats, in the order of native/convert.h. */
 export const FLOAT_FORMAT_CODE = { F64: 0, F32: 1, F16: 2, BF16: 3 } as const;
 
-export interface ConvertJob {
+interface ConvertJob {
   format: number;
   count: number;
 }
@@ -57,7 +57,7 @@ export interface SvdJob extends Job {
 export const SVD_DRIVERS = ['gesdd', 'gesvd'] as const;
 
 /** Which rank: either `rank`, or the smallest that discards at most the share `tail` of the energy, the sum of s_i^2. */
-export interface RankJob {
+interface RankJob {
   rank?: number;
   tail?: number;
   /** A code of {@link METHOD_CODE}. */
@@ -114,14 +114,14 @@ export const ROUTES = ['copy', 'zero', 'krylov', 'gram', 'gram64', 'complement',
 export type Route = (typeof ROUTES)[number];
 
 /** An orthonormal basis of the rows of `a` (k x n, k <= n), in order, in their place. */
-export interface OrthonormaliseJob {
+interface OrthonormaliseJob {
   k: number;
   n: number;
   a: Float32Array;
 }
 
 /** The map `x -> scale (x A) B`: `a` is dim x r, `b` r x dimOut. */
-export interface LowRankMapJob {
+interface LowRankMapJob {
   dim: number;
   dimOut: number;
   r: number;
@@ -132,7 +132,7 @@ export interface LowRankMapJob {
 }
 
 /** `h = x A`, `y = scale h B`, or added to `y`. */
-export interface LoraForwardJob extends LowRankMapJob {
+interface LoraForwardJob extends LowRankMapJob {
   rows: number;
   /** rows x dim. */
   x: Float32Array;
@@ -144,7 +144,7 @@ export interface LoraForwardJob extends LowRankMapJob {
 }
 
 /** The gradients of a forward pass with `x` and `h`; each is written, or added to what is there. */
-export interface LoraBackwardJob extends LowRankMapJob {
+interface LoraBackwardJob extends LowRankMapJob {
   rows: number;
   x: Float32Array;
   h: Float32Array;
@@ -160,7 +160,7 @@ export interface LoraBackwardJob extends LowRankMapJob {
 }
 
 /** `y = x W + bias`: `x` is rows x dim, `w` dim x dimOut, `bias` dimOut numbers. */
-export interface AffineJob {
+interface AffineJob {
   rows: number;
   dim: number;
   dimOut: number;
@@ -172,7 +172,7 @@ export interface AffineJob {
 }
 
 /** Each element is dropped with a probability that is below 1, else divided by 1 - probability. */
-export interface DropoutJob {
+interface DropoutJob {
   count: number;
   probability: number;
   seed: number;
@@ -183,7 +183,7 @@ export interface DropoutJob {
   add: boolean;
 }
 
-export interface SgdJob {
+interface SgdJob {
   count: number;
   p: Float32Array;
   gradient: Float32Array;
@@ -198,7 +198,7 @@ export interface SgdJob {
   threads?: number;
 }
 
-export interface AdamWJob {
+interface AdamWJob {
   count: number;
   p: Float32Array;
   gradient: Float32Array;

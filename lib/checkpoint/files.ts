@@ -50,7 +50,7 @@ export async function readAt(handle: FileHandle, file: string, position: number,
 }
 
 /** As {@link readAt}, into bytes that are there. */
-export async function readInto(handle: FileHandle, file: string, position: number, bytes: Uint8Array): Promise<void> {
+async function readInto(handle: FileHandle, file: string, position: number, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const chunk = bytes.subarray(done, done + CHUNK_BYTES);
     let count: number;

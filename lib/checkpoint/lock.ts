@@ -8,7 +8,7 @@ import { CheckpointError } from '../errors.js';
 import { ioError } from './files.js';
 
 /** Who holds a lock: enough to tell, later and from outside, whether that process still lives. */
-export interface Holder {
+interface Holder {
   readonly pid: number;
   /** When the process started, in the kernel's ticks, so that a number given out again is not taken for it. */
   readonly start: string | undefined;
@@ -62,7 +62,7 @@ export async function lockFolder(folder: string): Promise<Lock> {
   }
 }
 
-/** This process. */
+/** @internal This process. */
 export function ourselves(): Holder {
   return {
     pid: process.pid,
@@ -76,6 +76,8 @@ export function ourselves(): Holder {
 /**
  * Whether a holder lives. True also where that cannot be told from here: to believe a process dead that is alive would
  * let two write to the same files.
+ *
+ * @internal
  */
 export function lives(holder: Holder, here: Holder = ourselves()): boolean {
   if (holder.host !== here.host) return true;

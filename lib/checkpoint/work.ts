@@ -112,7 +112,7 @@ export interface HeadLine {
 }
 
 /** A weight file whose copy is on the disk, apart from its edited tensors. */
-export interface FileLine {
+interface FileLine {
   readonly file: string;
 }
 
@@ -126,7 +126,7 @@ export interface TensorLine {
 }
 
 /** All is done but for the renaming. */
-export interface CompleteLine {
+interface CompleteLine {
   readonly complete: true;
 }
 

@@ -18,7 +18,7 @@ export interface OptionGrammar {
   readonly value: { readonly name: string; readonly values: Values } | undefined;
 }
 
-export interface ArgumentGrammar {
+interface ArgumentGrammar {
   readonly name: string;
   readonly values: Values;
   readonly variadic: boolean;
@@ -33,7 +33,7 @@ export interface CommandGrammar {
   readonly arguments: readonly ArgumentGrammar[];
 }
 
-/** Values that commander does not know as choices, since they are lists or parts of something longer. */
+/** @internal Values that commander does not know as choices, since they are lists or parts of something longer. */
 export const KNOWN_VALUES: Readonly<Record<string, Values>> = {
   '--at': { kind: 'at', words: LAYER_TYPES },
   '--lname': { kind: 'one', words: LAYER_TYPES },

@@ -43,7 +43,7 @@ export class ProgressLine {
   }
 }
 
-/** One line; the matrix's name gives way first where `width` characters are not enough. */
+/** @internal One line; the matrix's name gives way first where `width` characters are not enough. */
 export function describeProgress(progress: EditProgress, width: number | undefined): string {
   const { phase, name, done, total, bytesDone, bytesTotal, seconds, remainingSeconds } = progress;
   if (phase === 'copy') return shorten('copying the checkpoint', width ?? Number.POSITIVE_INFINITY);

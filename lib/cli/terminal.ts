@@ -11,6 +11,8 @@ export interface Terminal {
 /**
  * Whether to write in colours: never with NO_COLOR (no-color.org: set and not empty), else always with FORCE_COLOR, and
  * never with FORCE_COLOR=0 (force-color.org, and Node's own reading of 0); else where the stream is a terminal.
+ *
+ * @internal
  */
 export function wantsColors(isTerminal: boolean, environment: Readonly<Record<string, string | undefined>>): boolean {
   const { NO_COLOR, FORCE_COLOR, TERM } = environment;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { ArgumentError } from '../errors.js';
 import { matmul } from '../linalg/matmul.js';
 import type { Svd } from '../linalg/svd.js';
@@ -6,7 +7,7 @@ import { drawn } from '../random.js';
 import type { Amount, InterventionKind } from './spec.js';
 
 /** The interventions that keep some singular components of a matrix, of the largest singular value first. */
-export const COMPONENT_KINDS = ['rank-reduction', 'bottom', 'band', 'random'] as const;
+const COMPONENT_KINDS = ['rank-reduction', 'bottom', 'band', 'random'] as const;
 export type ComponentKind = (typeof COMPONENT_KINDS)[number];
 
 export function keepsComponents(kind: InterventionKind): kind is ComponentKind {
@@ -30,11 +31,19 @@ export function componentCount(kind: ComponentKind, amount: Amount, full: number
  * - `rank-reduction`: the first k, the best approximation of rank k.
  * - `bottom`: the last k, what a rank reduction of share 1 - rho takes away (Sharma, Ash and Misra 2023, figure 5).
  * - `band`: from floor(from full) up to, and without, floor(to full).
- * - `random`: k drawn without replacement, the same for the same seed and sizes: the control for the others.
+ * - `random`: k drawn without replacement, the control for the others. The same for the same seed, matrix and size; of
+ *   another matrix, other ones, so that one draw does not decide for a whole model.
+ *
+ * @param matrix what the matrix is called; a 3D tensor's matrices share a draw
  */
-export function keptComponents(kind: ComponentKind, amount: Amount, full: number, seed = 0): Uint32Array {
+export function keptComponents(
+  kind: ComponentKind,
+  amount: Amount,
+  full: number,
+  { seed = 0, matrix }: { readonly seed?: number | undefined; readonly matrix: string },
+): Uint32Array {
   const count = componentCount(kind, amount, full);
-  if (kind === 'random') return Uint32Array.from(drawn(full, seed, count)).sort();
+  if (kind === 'random') return Uint32Array.from(drawn(full, seedOfMatrix(seed, matrix), count)).sort();
   const first = kind === 'bottom' ? full - count : kind === 'band' ? bandOf(amount, full)[0] : 0;
   return Uint32Array.from({ length: count }, (_, i) => first + i);
 }
@@ -62,6 +71,11 @@ export async function recompose({ u, s, vt }: Svd, kept: Uint32Array, threads?: 
     out.set(product.data, item * m * n);
   }
   return out;
+}
+
+/** A whole number of 48 bits, for each seed and matrix another one. */
+function seedOfMatrix(seed: number, matrix: string): number {
+  return createHash('sha256').update(`${seed} ${matrix}`).digest().readUIntBE(0, 6);
 }
 
 function bandOf(amount: Amount, full: number): [from: number, to: number] {

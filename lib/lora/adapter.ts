@@ -66,10 +66,7 @@ export function storedFactors(module: LoraModule, transposed: boolean, scale = 1
 }
 
 /** Whether PEFT takes a module's weight as stored [in, out], going by the configuration alone. */
-export function isStoredTransposed(
-  { config }: Pick<LoraAdapter, 'config'>,
-  { kind }: Pick<LoraModule, 'kind'>,
-): boolean {
+function isStoredTransposed({ config }: Pick<LoraAdapter, 'config'>, { kind }: Pick<LoraModule, 'kind'>): boolean {
   return kind === 'embedding' || config.fan_in_fan_out === true;
 }
 

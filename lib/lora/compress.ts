@@ -1,4 +1,5 @@
 import { ArgumentError } from '../errors.js';
+import { tailOfEnergy } from '../lowrank/rank.js';
 import type { Factors } from './adapter.js';
 import { type ProductSvd, productSvd } from './product.js';
 
@@ -66,7 +67,7 @@ export function compress(factors: Factors, factor: number, choice: LoraRankChoic
   };
 }
 
-/** How many of the descending singular values a choice keeps. */
+/** @internal How many of the descending singular values a choice keeps. */
 export function chooseRank(s: ProductSvd['s'], choice: LoraRankChoice): number {
   const most = Math.max(s.length, 1);
   if ('rank' in choice && choice.rank !== undefined) return Math.min(choice.rank, most);
@@ -76,7 +77,7 @@ export function chooseRank(s: ProductSvd['s'], choice: LoraRankChoice): number {
   }
   const { energy: share } = choice as { energy: number };
   const total = energy(s);
-  const allowed = total * Math.max(1 - share, ROUNDING);
+  const allowed = total * Math.max(tailOfEnergy(share), ROUNDING);
   // From the small end, where sums lose no digits.
   let rank = s.length;
   let dropped = 0;

@@ -30,7 +30,7 @@ export interface Findings {
   readonly matrices: ReadonlyMap<string, MatrixLine>;
 }
 
-export interface Intervention {
+interface Intervention {
   readonly candidate: Candidate;
   readonly trial: Trial | undefined;
 }

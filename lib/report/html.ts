@@ -39,11 +39,11 @@ const SPECIAL: Readonly<Record<string, string>> = {
 };
 
 /** Text as it may stand in an element or in an attribute's quotes. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return visible(text).replace(/[&<>"']/g, (character) => SPECIAL[character]!);
 }
 
-/** What would hide text, turn its direction or is no character at all is shown as its code: `\u{202e}`. */
+/** @internal What would hide text, turn its direction or is no character at all is shown as its code: `\u{202e}`. */
 export function visible(text: string): string {
   return text.replace(UNSEEN, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }

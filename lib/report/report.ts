@@ -17,7 +17,7 @@ import { editReport } from './edit-report.js';
 import { GENERATOR } from './page.js';
 import { searchReport } from './search-report.js';
 
-export const REPORT_FILE = 'report.html';
+const REPORT_FILE = 'report.html';
 
 /**
  * Writes a report as one HTML file, which loads nothing and runs nothing: of a search, finished or not, or of an edit.

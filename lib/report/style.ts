@@ -11,7 +11,7 @@ export interface Scheme {
   readonly steps: Readonly<Record<'better' | 'worse', readonly (readonly [back: string, text: string])[]>>;
 }
 
-/** Blue and orange stay apart for all kinds of colour blindness; lightness tells the size in black and white too. */
+/** @internal Blue and orange stay apart for all kinds of colour blindness; lightness tells the size in black and white too. */
 export const LIGHT: Scheme = {
   page: '#ffffff',
   text: '#1f2328',
@@ -39,6 +39,7 @@ export const LIGHT: Scheme = {
   },
 };
 
+/** @internal */
 export const DARK: Scheme = {
   page: '#0d1117',
   text: '#f0f6fc',

@@ -72,7 +72,7 @@ export type QuantizedType = keyof typeof QUANTIZED_BLOCKS;
  * Blocks of GGUF, by ggml's names, whose numbers are not decoded here: their tensors are listed and copied as they are.
  * Sources: ggml's `ggml-common.h`; `GGML_QUANT_SIZES` of its Python package `gguf`.
  */
-export const OPAQUE_BLOCKS = {
+const OPAQUE_BLOCKS = {
   Q8_1: { numbers: 32, bytes: 40 },
   Q8_K: { numbers: 256, bytes: 292 },
   IQ1_S: { numbers: 256, bytes: 50 },

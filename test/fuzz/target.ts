@@ -16,7 +16,7 @@ export interface Target {
 }
 
 /** The code took an input and did the wrong thing with it. */
-export class Wrong extends Error {
+class Wrong extends Error {
   override readonly name = 'Wrong';
 }
 

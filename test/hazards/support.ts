@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 export const library = new URL('../../dist/index.js', import.meta.url);
 
 /** The calls that take long, as source: `start.<name>(w, options)` for a square tensor `w`. */
-export const LONG_CALLS = {
+const LONG_CALLS = {
   gesdd: "laser(w, { rank: 20, method: 'exact', ...options })",
   gram: "laser(w, { rank: 20, method: 'gram', ...options })",
   krylov: "factorize(w, { rank: 20, method: 'krylov', ...options })",

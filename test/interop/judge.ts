@@ -30,7 +30,7 @@ export interface Run {
   readonly stderr: string;
 }
 
-export interface CoveredTensor {
+interface CoveredTensor {
   readonly tensor: string;
   readonly layer: number;
   readonly rank: number;

@@ -1,9 +1,18 @@
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { shardOfEnvironment } from '../../lib/cli/shard.js';
 import { balance } from '../../lib/edit/shards/balance.js';
-import { filesIn, lowrank, type Run, temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
+import {
+  changedTensors,
+  filesIn,
+  lowrank,
+  type Run,
+  temporaryFolder,
+  tinyLlama,
+  weights,
+  writeModel,
+} from './support.js';
 
 const at = temporaryFolder();
 const AT = ['--at', 'all:mlp:0.3', '--at', '0-3:q_proj,k_proj:0.5', '--threads', '1', '--seed', '3'];
@@ -92,15 +101,41 @@ describe('plan, run, merge', () => {
     expect(await lowrank(['run', file])).toMatchObject({ code: 2, stderr: expect.stringContaining('--shard i/n') });
   });
 
+  it('says what a stopped merge leaves, and goes on from there', async () => {
+    const file = await plan('stopped');
+    done(await lowrank(['run', file, '--shard', '1/1']));
+    let sent = false;
+    const merge = await lowrank(['merge', file], {
+      onStderr: (soFar, kill) => {
+        if (sent || !soFar.includes('3/26')) return;
+        sent = true;
+        kill('SIGINT');
+      },
+    });
+    expect(merge).toMatchObject({ code: 130, stdout: '' });
+    expect(merge.stderr).toMatch(/error: interrupted, \d+ tensors? done/);
+    expect(merge.stderr).toContain('the same command goes on from there');
+    // What another command gets wrong by itself is not to be gone on with.
+    const wrong = await lowrank(['laser', source, '-o', at('stopped'), '--at', '99:fc_in:0.5']);
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.not.stringContaining('goes on from there') });
+    done(await lowrank(['merge', file]));
+    expect(await filesIn(at('stopped'))).toEqual(expected);
+  });
+
   it('computes damaged results anew, and merges none', async () => {
     const file = await plan('damaged');
     done(await lowrank(['run', file, '--shard', '1/1']));
     const folder = at('damaged.results');
     const names = (await readdir(folder)).sort();
-    const bytes = names.find((name) => name.endsWith('.tensor'))!;
-    const content = await readFile(join(folder, bytes));
+    const bytesOf = async (task: number) => {
+      const record = names.find((name) => name.startsWith(`task-${task}.`))!;
+      return join(folder, `${JSON.parse(await readFile(join(folder, record), 'utf8')).sha256}.tensor`);
+    };
+    const content = await readFile(await bytesOf(10));
     content[0]! ^= 1;
-    await writeFile(join(folder, bytes), content);
+    await writeFile(await bytesOf(10), content);
+    await writeFile(await bytesOf(11), (await readFile(await bytesOf(11))).subarray(1));
+    await rm(await bytesOf(12));
     const record = names.find((name) => name.startsWith('task-3.'))!;
     await writeFile(
       join(folder, record),
@@ -108,9 +143,9 @@ describe('plan, run, merge', () => {
     );
     await rename(join(folder, names.find((name) => name.startsWith('task-7.'))!), join(folder, 'task-8.x.json'));
     const merge = await lowrank(['merge', file]);
-    expect(merge).toMatchObject({ code: 1, stderr: expect.stringMatching(/lacks the results of 3 of 26 tasks/) });
+    expect(merge).toMatchObject({ code: 1, stderr: expect.stringMatching(/lacks the results of 5 of 26 tasks/) });
     const { tasks } = JSON.parse(done(await lowrank(['run', file, '--shard', '1/1', '--json'])).stdout);
-    expect(tasks.filter(({ computed }: { computed: boolean }) => computed)).toHaveLength(3);
+    expect(tasks.filter(({ computed }: { computed: boolean }) => computed)).toHaveLength(5);
     done(await lowrank(['merge', file]));
     expect(await filesIn(at('damaged'))).toEqual(expected);
   });
@@ -124,6 +159,41 @@ describe('plan, run, merge', () => {
     const broken = await lowrank(['merge', at('broken.json')]);
     expect(broken).toMatchObject({ code: 1, stderr: expect.stringContaining('is no plan') });
     await rm(at('other-source'), { recursive: true });
+  });
+
+  it('writes the plan over an older plan, and over nothing else', async () => {
+    const file = await plan('again');
+    const first = await readFile(file, 'utf8');
+    await plan('again');
+    expect(await readFile(file, 'utf8')).toBe(first);
+    const model = join(source, 'model-00001-of-00003.safetensors');
+    const before = await readFile(model);
+    const run = await lowrank(['plan', source, '-o', at('never'), ...AT, '-f', model]);
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('is there already') });
+    expect((await readFile(model)).equals(before)).toBe(true);
+    expect(await readdir(source)).not.toContainEqual(expect.stringContaining('.tmp'));
+  });
+
+  it('says what opens as the result where the folder holds another model too', async () => {
+    const folder = await writeModel(at('two-models'), tinyLlama('F32', 1), { shards: 2 });
+    const other = await writeModel(at('two-models-other'), tinyLlama('F32', 1));
+    await copyFile(join(other, 'model.safetensors'), join(folder, 'model.safetensors'));
+    const index = join(folder, 'model.safetensors.index.json');
+    const file = at('two-models.json');
+    const edit = ['--at', '0:fc_in:0.5'];
+    const edited = at('two-models-laser');
+    const main = join(edited, 'model.safetensors.index.json');
+    const { stdout } = done(await lowrank(['laser', index, '-o', edited, ...edit]));
+    expect(stdout).toContain(`what was edited is ${main}`);
+    expect(await changedTensors(index, edited)).toEqual([]);
+    expect(await changedTensors(index, main)).toEqual(['model.layers.0.mlp.gate_proj.weight']);
+
+    done(await lowrank(['plan', index, '-o', at('two-models-merged'), ...edit, '-f', file]));
+    done(await lowrank(['run', file, '--shard', '1/1']));
+    const merged = JSON.parse(done(await lowrank(['merge', file, '--json'])).stdout);
+    expect(await changedTensors(main, merged.main)).toEqual([]);
+    const plain = JSON.parse(done(await lowrank(['laser', folder, '-o', at('plain'), ...edit, '--json'])).stdout);
+    expect(plain).toMatchObject({ out: at('plain'), main: at('plain') });
   });
 });
 

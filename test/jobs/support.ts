@@ -84,7 +84,7 @@ export function tinyLlama(dtype: FloatDType = 'F32', layers = 2): Map<string, Ne
   return tensors;
 }
 
-export const LLAMA = { model_type: 'llama', architectures: ['LlamaForCausalLM'] };
+const LLAMA = { model_type: 'llama', architectures: ['LlamaForCausalLM'] };
 
 /** Writes a model's folder: weights in one file or in `shards`, config.json and a file that is no weights. */
 export async function writeModel(

@@ -27,8 +27,7 @@ import { type GgmlType, ggmlBytes, ggmlType, VALUE_TYPES, type ValueType } from 
  * Refused though the format has it: version 1 (lengths of 32 bits, of the first weeks) and big-endian files.
  */
 
-/** Where the counts of tensors and keys lie. */
-export const TENSOR_COUNT_AT = 8;
+/** Where the count of keys lies. */
 export const KEY_COUNT_AT = 16;
 
 const MAGIC = 0x46554747; // "GGUF"

@@ -9,7 +9,7 @@ export const VARINT = 0;
 export const FIXED64 = 1;
 export const BYTES = 2;
 export const FIXED32 = 5;
-export type WireType = typeof VARINT | typeof FIXED64 | typeof BYTES | typeof FIXED32;
+type WireType = typeof VARINT | typeof FIXED64 | typeof BYTES | typeof FIXED32;
 
 /** A stretch of the file: from the first byte up to, and not including, the second. */
 export interface Span {

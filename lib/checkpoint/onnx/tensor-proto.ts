@@ -4,7 +4,7 @@ import { type DataField, ELEMENT_TYPES, type ElementType, packedBytes } from './
 import { BYTES, FIXED32, FIXED64, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
 
 /** Where an initialiser's numbers are. */
-export type Data =
+type Data =
   /** In the model's file, as they are in memory: `raw_data`, or a list of 4 or 8 byte floats in one piece. */
   | { readonly kind: 'inline'; readonly offset: number }
   /** In the model's file as varints, in one piece: every number takes as many bytes as its value needs. */

@@ -200,7 +200,7 @@ const isNumbers = (value: unknown): value is number[] => Array.isArray(value) &&
 const isLikely = (value: unknown): value is LikelyToken[] =>
   Array.isArray(value) && value.every((item) => isText(item?.text) && isNumber(item?.logProb));
 
-/** Divides at spaces; those within single or double quotes, or after a backslash, belong to the word. */
+/** @internal Divides at spaces; those within single or double quotes, or after a backslash, belong to the word. */
 export function splitCommand(command: string): string[] {
   const words: string[] = [];
   let word: string | undefined;

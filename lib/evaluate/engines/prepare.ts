@@ -64,21 +64,22 @@ async function prepareQuestions(
 }
 
 /** What may follow the prompt; nothing for a text. */
-export function continuationsOf({ choices, answer, kind }: Question): readonly string[] {
+function continuationsOf({ choices, answer, kind }: Question): readonly string[] {
   if (kind === 'text') return [];
   return kind === 'choice' ? choices! : [answer!];
 }
 
 /** A continuation is parted from its prompt by a space, unless one of them brings white space along. */
-export function join(prompt: string, continuation: string): string {
+function join(prompt: string, continuation: string): string {
   return /\s$/.test(prompt) || /^\s/.test(continuation) || prompt === ''
     ? prompt + continuation
     : `${prompt} ${continuation}`;
 }
 
 /**
- * Prompt and continuation are tokenised together, since a tokenizer may join what meets. What both encodings begin with is
- * the context; the rest of the joined one is what is scored, at least one token.
+ * Prompt and continuation are tokenised together, since a tokenizer may join what meets. What the prompt's encoding and those
+ * of all continuations begin with is the context; the rest is what is scored, at least one token. So every choice is scored
+ * from the same place on, also where one of them alone is joined to the prompt's end.
  */
 function prepareContinuations(
   model: TokenModel,
@@ -89,30 +90,29 @@ function prepareContinuations(
 ): Prepared {
   const requests: { tokens: number[]; reads: { position: number; targets: number[] }[]; top: number }[] = [];
   const continuations: Spot[][] = [];
-  // Choices that share their context and are one token long share a request, and every first token shares its read.
-  const byContext = new Map<string, number>();
+  // Choices of one token share a request.
+  let single: number | undefined;
+  let shared = prompt.length;
   for (const tokens of joined) {
-    let shared = 0;
-    while (shared < prompt.length && shared < tokens.length - 1 && prompt[shared] === tokens[shared]) shared++;
-    const context = [...model.prefix, ...tokens.slice(0, shared)];
+    if (tokens.length === 0 || tokens.join() === prompt.join()) throw noToken(question);
+    const parting = prompt.findIndex((token, i) => token !== tokens[i]);
+    shared = Math.min(shared, parting < 0 ? prompt.length : parting, tokens.length - 1);
+  }
+  const context = [...model.prefix, ...prompt.slice(0, shared)];
+  if (context.length === 0) {
+    const message = `question ${question.id}: the prompt has no token, so nothing can follow it`;
+    throw new LowRankError('ERR_DATASET', message);
+  }
+  for (const tokens of joined) {
     const scored = tokens.slice(shared);
-    if (context.length === 0) {
-      throw new LowRankError(
-        'ERR_DATASET',
-        `question ${question.id}: the prompt has no token, so nothing can follow it`,
-      );
-    }
     const sequence = [...context, ...scored.slice(0, -1)];
     if (sequence.length > model.contextLength) throw tooLong(question, sequence.length, model.contextLength);
-    const key = scored.length === 1 ? context.join() : `${sequence.join()} ${requests.length}`;
-    let index = byContext.get(key);
-    if (index === undefined) {
-      index = requests.length;
-      byContext.set(key, index);
+    const request = scored.length === 1 && single !== undefined ? single : requests.length;
+    if (request === requests.length) {
       const reads = scored.map((_, i) => ({ position: context.length - 1 + i, targets: [] as number[] }));
       requests.push({ tokens: sequence, reads, top: 0 });
     }
-    const request = index;
+    if (scored.length === 1) single = request;
     continuations.push(
       scored.map((token, read) => {
         const { targets } = requests[request]!.reads[read]!;
@@ -178,6 +178,7 @@ async function prepareMasked(model: TokenModel, question: Question, top: number)
   const continuations: Spot[][] = [];
   const answers = await model.encode(texts.map((text) => join(before, text).slice(before.trimEnd().length)));
   for (const tokens of answers) {
+    if (tokens.length === 0) throw noToken(question);
     let index = byLength.get(tokens.length);
     if (index === undefined) {
       const masks = Array.from({ length: tokens.length }, () => mask.text).join(' ');
@@ -204,6 +205,11 @@ async function prepareMasked(model: TokenModel, question: Question, top: number)
     );
   }
   return { requests, continuations, first: { request: 0, read: 0 }, prompt: [] };
+}
+
+function noToken({ id }: Question): LowRankError {
+  const message = `question ${id}: a choice or answer has no token of its own, so nothing can be scored`;
+  return new LowRankError('ERR_DATASET', message, { hint: 'It is empty, or of signs that the tokenizer leaves out.' });
 }
 
 function tooLong({ id }: Question, tokens: number, most: number): LowRankError {

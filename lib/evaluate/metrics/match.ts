@@ -25,6 +25,8 @@ export function generationMatch(generation: string, answer: string): boolean {
 /**
  * Words and punctuation marks, each by itself. LASER uses NLTK's `word_tokenize`, which agrees on words, numbers, marks
  * and the contractions `'s`, `'re`, `n't`; it differs on abbreviations with a full stop.
+ *
+ * @internal
  */
 export function words(text: string): string[] {
   return (
@@ -38,7 +40,7 @@ export function words(text: string): string[] {
  * Harmonic mean of precision and recall. The original divides by max(1, P + R), which is too small a result wherever
  * P + R < 1: 0.32 for P = R = 0.4.
  */
-export function f1(precision: number, recall: number, compat?: Compat): number {
+function f1(precision: number, recall: number, compat?: Compat): number {
   const sum = precision + recall;
   if (compat === 'laser') return (2 * precision * recall) / Math.max(1, sum);
   return sum === 0 ? 0 : (2 * precision * recall) / sum;

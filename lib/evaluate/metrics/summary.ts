@@ -90,7 +90,7 @@ const DEFINITIONS: Readonly<Record<Metric, Definition>> = {
   exactMatch: { of: ({ exactMatch }) => mean(exactMatch) },
 };
 
-/** log(sum(exp(values))), also where exp would overflow or vanish. */
+/** @internal log(sum(exp(values))), also where exp would overflow or vanish. */
 export function logSumExp(values: readonly number[]): number {
   const most = Math.max(...values);
   if (!Number.isFinite(most)) return most;
@@ -190,6 +190,12 @@ export async function compare(
 ): Promise<Comparison> {
   checked(metric);
   const byId = new Map(after.map((result) => [result.id, result]));
+  // Results of several sets put together would be paired at random.
+  const ids = new Set(before.map(({ id }) => id));
+  for (const [name, results, known] of [['before', before, ids] as const, ['after', after, byId] as const]) {
+    if (known.size < results.length)
+      throw new ArgumentError(name, 'results that each have an id of their own', results);
+  }
   const pairs = before.flatMap((result): [ExampleResult, ExampleResult][] => {
     const other = byId.get(result.id);
     const tells = other && DEFINITIONS[metric].of(result) && DEFINITIONS[metric].of(other);

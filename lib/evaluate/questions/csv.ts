@@ -3,6 +3,7 @@
  * passed over, and a lone line feed ends a line as well as CR LF. A last line without an end is a row; an empty line is none.
  *
  * @param fail what to do about a fault; must throw. Lines count from 1.
+ * @internal
  */
 export function parseCsv(text: string, fail: (message: string) => never): string[][] {
   const rows: string[][] = [];

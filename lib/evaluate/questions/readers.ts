@@ -13,7 +13,7 @@ import {
 import type { DatasetFormat, PromptStyle, Question } from './question.js';
 
 /** A question before it has its place in the set. */
-export type Draft = Omit<Question, 'id'>;
+type Draft = Omit<Question, 'id'>;
 
 export interface ReadOptions {
   readonly style: PromptStyle;
@@ -30,7 +30,7 @@ export interface Reader {
   readonly read: (text: string, options: ReadOptions, fail: Fail) => Draft[];
 }
 
-export type Fail = (message: string) => never;
+type Fail = (message: string) => never;
 
 type Row = Record<string, unknown>;
 
@@ -261,6 +261,8 @@ function facts(row: Row, style: PromptStyle, fail: Fail): Draft[] {
 /**
  * Cuts a text into pieces of at most `length` characters, at its `<|endoftext|>` marks, else at the ends of lines, else at
  * spaces, so that a set of them can be divided, sampled and compared pairwise.
+ *
+ * @internal
  */
 export function pieces(text: string, length: number): string[] {
   const result: string[] = [];

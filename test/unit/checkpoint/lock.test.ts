@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { readdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { lives, lockFolder, ourselves } from '../../../lib/checkpoint/lock.js';
 import { failure, kind, temporaryFolder } from './made.js';
 
@@ -90,13 +91,18 @@ describe('lives', () => {
   });
 
   it.skipIf(!hasProc)('takes an unburied process for dead (skipped without /proc)', async () => {
-    // A shell that has become `sleep` never buries the child it began before.
-    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 5'], { stdio: ['ignore', 'pipe', 'ignore'] });
-    const [text] = (await once(parent.stdout!, 'data')) as [Buffer];
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(() => process.kill(Number(text), 0)).not.toThrow();
-    expect(lives({ ...here, pid: Number(text), start: '1' })).toBe(false);
-    parent.kill();
+    // A shell that has become `sleep` never buries the child it began before, which waits until it has.
+    const child = '(until read name </proc/$$/comm && [ "$name" = sleep ]; do sleep 0.01; done) & echo $!';
+    const parent = spawn('sh', ['-c', `${child}; exec sleep 60`], { stdio: ['ignore', 'pipe', 'ignore'] });
+    try {
+      const [text] = (await once(parent.stdout!, 'data')) as [Buffer];
+      const pid = Number(text);
+      await vi.waitFor(() => expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) Z /), 10_000);
+      expect(() => process.kill(pid, 0)).not.toThrow();
+      expect(lives({ ...here, pid, start: '1' })).toBe(false);
+    } finally {
+      parent.kill();
+    }
   });
 
   it('knows that a restart ends all processes, and that containers have numbers of their own', () => {

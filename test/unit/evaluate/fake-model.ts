@@ -22,7 +22,7 @@ const VOCABULARY = 29;
 const JOINED = 29;
 
 /** The logit of a letter is 0, but of the next one in the alphabet it is 3: after `a` comes `b`. */
-export function logitsAfter(token: number): Float64Array {
+function logitsAfter(token: number): Float64Array {
   const logits = new Float64Array(VOCABULARY + 1);
   logits[(token + 1) % 27] = 3;
   return logits;
@@ -44,7 +44,7 @@ export function encodeLetters(text: string): number[] {
   return tokens;
 }
 
-export function fakeModel(log: Log, options: Partial<TokenModel> = {}): TokenModel {
+function fakeModel(log: Log, options: Partial<TokenModel> = {}): TokenModel {
   const kind = options.kind ?? 'causal';
   return {
     kind,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { judge } from '../../../lib/evaluate/engines/judge.js';
 import { bootstrap, interval } from '../../../lib/evaluate/metrics/bootstrap.js';
 import { laserSummary } from '../../../lib/evaluate/metrics/laser.js';
-import { exactMatch, f1, generationMatch, overlap, words } from '../../../lib/evaluate/metrics/match.js';
+import { exactMatch, generationMatch, overlap, words } from '../../../lib/evaluate/metrics/match.js';
 import { compare, logSumExp, measure, summarise } from '../../../lib/evaluate/metrics/summary.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
 import type { ExampleResult } from '../../../lib/evaluate/result.js';
@@ -38,11 +38,12 @@ describe('matching texts', () => {
   });
 
   it('computes F1 rightly, or as LASER does', () => {
-    expect(f1(0.4, 0.4)).toBeCloseTo(0.4, 12);
-    expect(f1(0.4, 0.4, 'laser')).toBeCloseTo(0.32, 12);
-    expect(f1(0.75, 0.6)).toBe(f1(0.75, 0.6, 'laser'));
-    expect(f1(0, 0)).toBe(0);
-    expect(f1(0, 0, 'laser')).toBe(0);
+    expect(overlap('a b c d e', 'a b x y z').f1).toBeCloseTo(0.4, 12);
+    expect(overlap('a b c d e', 'a b x y z', 'laser').f1).toBeCloseTo(0.32, 12);
+    expect(overlap('a b c d', 'a b c x y')).toMatchObject({ precision: 0.75, recall: 0.6 });
+    expect(overlap('a b c d', 'a b c x y')).toEqual(overlap('a b c d', 'a b c x y', 'laser'));
+    expect(overlap('a', 'b').f1).toBe(0);
+    expect(overlap('a', 'b', 'laser').f1).toBe(0);
     expect(overlap('a b c d', 'A B')).toEqual({ precision: 0.5, recall: 1, f1: 2 / 3 });
     expect(overlap('', 'a')).toEqual({ precision: 0, recall: 0, f1: 0 });
   });
@@ -181,6 +182,13 @@ describe('compare', () => {
     const { pairs } = await compare(before, before.slice(0, 50), 'accuracy');
     expect(pairs).toBe(50);
     await expect(compare(before, [], 'accuracy')).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
+    // Two sets put together, whose questions are counted from 0 each: nobody knows what belongs together.
+    for (const [a, b] of [
+      [[...before, ...before], before],
+      [before, [...before, ...before]],
+    ] as const) {
+      await expect(compare(a, b, 'accuracy')).rejects.toThrow('an id of their own');
+    }
   });
 });
 

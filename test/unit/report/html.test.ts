@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { element, escapeHtml, shortened, visible } from '../../../lib/report/html.js';
+import { element, shortened, visible } from '../../../lib/report/html.js';
 import {
   bytes,
   change,
@@ -32,7 +32,9 @@ describe('markup', () => {
   });
 
   it('knows no way around the escaping', () => {
-    expect(escapeHtml(`<a href="x" title='y'>&amp;`)).toBe('&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;amp;');
+    expect(element('p', {}, `<a href="x" title='y'>&amp;`).markup).toBe(
+      '<p>&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;amp;</p>',
+    );
     expect(element('p', {}, ['<', [1, undefined, element('b', {}, '&')]]).markup).toBe('<p>&lt;1<b>&amp;</b></p>');
     expect(element('td', { class: undefined, hidden: true, tabindex: 0 }).markup).toBe('<td hidden tabindex="0"></td>');
   });

@@ -32,7 +32,7 @@ function unit(x: Float32Array): Float32Array {
   return x.map((value) => value / norm);
 }
 
-export function times(w: Float32Array, x: Float32Array): Float32Array {
+function times(w: Float32Array, x: Float32Array): Float32Array {
   const n = x.length;
   return Float32Array.from({ length: w.length / n }, (_, i) => {
     let sum = 0;

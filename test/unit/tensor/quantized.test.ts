@@ -9,7 +9,6 @@ import {
   type DType,
   isReadableType,
   isWritableType,
-  OPAQUE_BLOCKS,
   QUANTIZED_BLOCKS,
   type QuantizedType,
 } from '../../../lib/tensor/dtype.js';
@@ -116,7 +115,9 @@ describe('types', () => {
   it('are readable, writable or neither', () => {
     expect(Object.keys(QUANTIZED_BLOCKS).every(isReadableType)).toBe(true);
     expect(Object.keys(QUANTIZED_BLOCKS).filter(isWritableType)).toEqual(['Q8_0']);
-    expect(Object.keys(OPAQUE_BLOCKS).some((type) => isReadableType(type) || isWritableType(type))).toBe(false);
+    expect(['Q8_1', 'IQ4_XS', 'TQ2_0', 'MXFP4'].some((type) => isReadableType(type) || isWritableType(type))).toBe(
+      false,
+    );
     expect(['F64', 'F32', 'F16', 'BF16'].every((type) => isReadableType(type) && isWritableType(type))).toBe(true);
     for (const type of ['I8', 'toString', '__proto__', ''])
       expect(isReadableType(type) || isWritableType(type)).toBe(false);

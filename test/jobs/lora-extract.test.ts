@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import type { NewTensor } from '../../lib/checkpoint/safetensors.js';
+import { type ExtractOptions, extractLora } from '../../lib/edit/lora-extract.js';
+import type { ExtractChoice } from '../../lib/lora/extract.js';
+import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
+import { temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
+
+const at = temporaryFolder();
+const MATRIX = 'model.layers.1.mlp.up_proj.weight';
+const NORM = 'model.layers.0.input_layernorm.weight';
+
+/** Extracts from the small Llama and another one that differs in the given tensors; undefined leaves one out. */
+async function extract(
+  name: string,
+  changed: Readonly<Record<string, NewTensor | undefined>>,
+  options: ExtractOptions & ExtractChoice = { rank: 2 },
+) {
+  const tuned = tinyLlama();
+  for (const [tensor, value] of Object.entries(changed)) {
+    if (value === undefined) tuned.delete(tensor);
+    else tuned.set(tensor, value);
+  }
+  const [base, other] = [at(name, 'base'), at(name, 'tuned')];
+  await writeModel(base, tinyLlama());
+  await writeModel(other, tuned);
+  return extractLora(base, other, options);
+}
+
+/** A tensor of the small Llama with one number put in. */
+function spoiled(tensor: string, index: number, value: number): NewTensor {
+  const { bytes, shape } = tinyLlama().get(tensor)!;
+  const data = toFloat32(bytes, 'F32');
+  data[index] = value;
+  return { dtype: 'F32', shape, bytes: fromFloat32(data, 'F32') };
+}
+
+describe('extractLora', () => {
+  it('refuses models that are not the same, and says where they part', async () => {
+    await expect(extract('wider', { [MATRIX]: weights([24, 20]) })).rejects.toMatchObject({
+      code: 'ERR_SHAPE',
+      message: expect.stringMatching(/up_proj\.weight: .*24, ?16.*base.*24, ?20.*tuned/),
+    });
+    const extra = 'model.layers.2.mlp.up_proj.weight';
+    await expect(
+      extract('deeper', { [extra]: weights([24, 16]) }, { rank: 2, tensors: [extra] }),
+    ).rejects.toMatchObject({
+      code: 'ERR_NOT_FOUND',
+      message: expect.stringContaining(extra),
+    });
+  });
+
+  it.each([
+    ['NaN', Number.NaN],
+    ['Infinity', Number.POSITIVE_INFINITY],
+  ])('makes no update of a difference with %s, and names its place', async (text, value) => {
+    await expect(extract(text, { [MATRIX]: spoiled(MATRIX, 3 * 16 + 5, value) })).rejects.toMatchObject({
+      code: 'ERR_NOT_FINITE',
+      message: `${MATRIX}: the difference at [3, 5] is ${text}`,
+    });
+  });
+
+  it('tells what it leaves out: what changed, has another shape, or is in one model only', async () => {
+    const { uncovered, modules } = await extract('others', {
+      [MATRIX]: weights([24, 16], 'F32', 99),
+      [NORM]: spoiled(NORM, 0, 7),
+      'model.embed_tokens.weight': weights([33, 16]),
+      'model.layers.1.input_layernorm.weight': undefined,
+      'extra.scale': weights([2]),
+    });
+    expect(modules.map(({ tensor }) => tensor)).toEqual([MATRIX]);
+    expect(Object.fromEntries(uncovered.map(({ tensor, reason }) => [tensor, reason]))).toEqual({
+      [NORM]: 'changed',
+      'model.embed_tokens.weight': 'other shape',
+      'model.layers.1.input_layernorm.weight': 'only in base',
+      'extra.scale': 'only in tuned',
+    });
+  });
+
+  it('compares numbers where the types differ', async () => {
+    // Small whole numbers are the same in both types; a millionth more is not.
+    const whole = (dtype: 'F32' | 'F16', first: number): NewTensor => ({
+      dtype,
+      shape: [16],
+      bytes: fromFloat32(
+        Float32Array.from({ length: 16 }, (_, i) => (i === 0 ? first : i)),
+        dtype,
+      ),
+    });
+    const other = weights([24, 16], 'F32', 99);
+    const reasons = async (name: string, norm: NewTensor, before: NewTensor) => {
+      const base = tinyLlama().set(NORM, before);
+      await writeModel(at(name, 'base'), base);
+      await writeModel(at(name, 'tuned'), new Map(base).set(NORM, norm).set(MATRIX, other));
+      const { uncovered } = await extractLora(at(name, 'base'), at(name, 'tuned'), { rank: 2 });
+      return uncovered;
+    };
+    expect(await reasons('same', whole('F16', 1), whole('F32', 1))).toEqual([]);
+    expect(await reasons('differing', whole('F16', 1), whole('F32', 1 + 2 ** -20))).toEqual([
+      { tensor: NORM, reason: 'changed' },
+    ]);
+  });
+
+  it('wants one choice of the rank, that can be', async () => {
+    for (const choice of [{}, { rank: 2, energy: 0.5 }, { rank: 0 }, { rank: 1.5 }, { energy: 0 }, { energy: 1.1 }]) {
+      await expect(extractLora('nowhere', 'nowhere', choice as ExtractChoice)).rejects.toMatchObject({
+        code: 'ERR_ARGUMENT',
+      });
+    }
+  });
+});
