@@ -147,7 +147,11 @@ public:
         napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settleAll, &wakeup_);
     if (status != napi_ok) throw Napi::Error::New(env, "the environment is ending");
     napi_unref_threadsafe_function(env, wakeup_);
-    napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Tasks*>(self)->close(); }, this);
+    // Without the hook nobody would wait for the tasks that write into this environment's arrays.
+    if (napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Tasks*>(self)->close(); }, this) != napi_ok) {
+      napi_release_threadsafe_function(wakeup_, napi_tsfn_abort);
+      throw Napi::Error::New(env, "the environment is ending");
+    }
   }
 
   Napi::Value submit(std::unique_ptr<Task> task, const std::vector<napi_value>& arrays) {

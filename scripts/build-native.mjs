@@ -46,9 +46,10 @@ function build() {
   const result = join(outDir, 'lowrank.node');
   if (!same(built, result)) {
     mkdirSync(outDir, { recursive: true });
-    // A process may have the old one mapped: it is replaced, never written over.
-    copyFileSync(built, `${result}.new`);
-    renameSync(`${result}.new`, result);
+    // A process may have the old one mapped, and another build may be writing: it is replaced, from a name of its own.
+    const copy = `${result}.${process.pid}`;
+    copyFileSync(built, copy);
+    renameSync(copy, result);
     console.error(`built ${result.slice(root.length)} (${megabytes(result)} MB, OpenBLAS from ${from})`);
   }
 }

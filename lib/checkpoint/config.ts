@@ -1,15 +1,20 @@
+import { dirname } from 'node:path';
 import { CheckpointError, describe } from '../errors.js';
-import { exists, readSmallFile } from './files.js';
+import { exists, readSmallFile, statusOf } from './files.js';
 import { MAX_CONFIG_BYTES } from './limits.js';
 
 /**
  * Reads `config.json`, which need not be there. Python writes `Infinity` and `NaN` into such files, which is no JSON; they
  * are read as Infinity and null.
  *
- * @throws {@link CheckpointError} kinds `InvalidConfig`, `FileTooLarge`.
+ * @throws {@link CheckpointError} kinds `InvalidConfig`, `FileTooLarge`; `ERR_CHECKPOINT_IO` where its folder is not there.
  */
 export async function readConfig(file: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-  if (!(await exists(file))) return undefined;
+  if (!(await exists(file))) {
+    // Of a folder that is gone, or was for a moment, it is not known: without it a model has another family, or none.
+    await statusOf(dirname(file));
+    if (!(await exists(file))) return undefined;
+  }
   const text = Buffer.from(await readSmallFile(file, MAX_CONFIG_BYTES)).toString('utf8');
   let config: unknown;
   try {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LONG, run, workerAddress } from './support.js';
+import { LONG, library, run, workerAddress } from './support.js';
 
 /** A matrix on which a call takes some tenths of a second. */
 const SIZE = {
@@ -59,6 +59,57 @@ describe.each(LONG)('%s, of a process or thread that ends while it runs', (name)
       }
       console.log('native bytes', memoryUsage().native.now);`);
     expect({ out, exit, signal }).toEqual({ out: '5\n5\n5\nnative bytes 0\n', exit: 0, signal: null });
+  });
+});
+
+describe('a worker that is told to end while native code asks Node for something', () => {
+  // The addon is asked while a getter, itself a long native call, keeps the thread: no JavaScript runs between the
+  // termination and what the addon asks for next, so Node refuses that, here every time and elsewhere once in a blue moon.
+  const job =
+    '{ batch: 1, m: 4, n: 4, threads: 1, w: new Float32Array(16).fill(1), s, out, control: new Int32Array(2) }';
+  const read = (field: string) => `addon.svdAsync(Object.defineProperty(${job}, '${field}', { get: long }))`;
+  const measured = (field: string) =>
+    `Object.defineProperty(out.buffer, '${field}', { get: long }), addon.svdAsync(${job})`;
+  const loaded = (module: string) => `process.dlopen(${module}, path)`;
+  const CASES = {
+    'the first field of a job': read('control'),
+    'a number of a job': read('n'),
+    'a flag of a job': read('gesvd'),
+    'an array of a job': read('out'),
+    'whether an array may shrink': measured('resizable'),
+    'whether an array may grow': measured('growable'),
+    'a field of a synchronous job': `addon.svd(Object.defineProperty(${job}, 'w', { get: long }))`,
+    'the exports of a further load': loaded("Object.defineProperty({}, 'exports', { get: long })"),
+    'the first function of a further load': loaded("{ exports: Object.defineProperty({}, 'info', { set: long }) }"),
+    'the last function of a further load': loaded("{ exports: Object.defineProperty({}, 'scale', { set: long }) }"),
+  };
+
+  it.each(Object.entries(CASES))('%s', async (_, ask) => {
+    const worker = `
+      const { workerData: { path, asked } } = require('node:worker_threads');
+      const addon = require(path);
+      const n = 900, w = Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * i));
+      const s = new Float32Array(4), out = new Float64Array(1);
+      const long = () => {
+        Atomics.store(asked, 0, 1);
+        return addon.svd({ batch: 1, m: n, n, threads: 1, w, s: new Float32Array(n), out: new Float64Array(1) });
+      };
+      ${ask};
+      for (;;);`;
+    const { out, exit, signal } = await run(`
+      import { Worker } from 'node:worker_threads';
+      import { addonPath } from ${JSON.stringify(library.href.replace('index.js', 'addon/load.js'))};
+      for (let round = 0; round < 2; round++) {
+        const asked = new Int32Array(new SharedArrayBuffer(4));
+        const workerData = { path: addonPath(), asked };
+        const thread = new Worker(${JSON.stringify(worker)}, { eval: true, execArgv: [], workerData });
+        thread.once('error', (error) => console.log(error.message) ?? process.exit(1));
+        while (Atomics.load(asked, 0) === 0) await sleep(1);
+        await sleep(5);
+        await thread.terminate();
+      }
+      console.log((await laser(matrix(50), { rank: 9 })).data.length, memoryUsage().native.now);`);
+    expect({ out, exit, signal }).toEqual({ out: '2500 0\n', exit: 0, signal: null });
   });
 });
 

@@ -1,5 +1,6 @@
 // The pool and the tasks of native/task.h, over a stand-in for Node: environments on threads of their own that open,
-// submit, answer, and close while tasks wait and run. For ThreadSanitizer, and AddressSanitizer for what closing frees.
+// submit, answer, and close while tasks wait and run, and some that end between two steps of opening or submitting. For
+// ThreadSanitizer, and AddressSanitizer for what closing frees.
 
 #include <cstring>
 #include <random>
@@ -70,11 +71,50 @@ Tally environment(uint32_t seed, bool wait) {
   return {count, env.resolved + env.rejected};
 }
 
+template <class Function> bool throws(const Function& function) {
+  try {
+    function();
+    return false;
+  } catch (const std::exception&) {
+    return true;
+  }
+}
+
+// A worker is told to end from another thread, at any moment: Node then refuses, and nothing may be read that it did
+// not give.
+void endsBetweenSteps() {
+  StandIn env;
+  env.refusesFunctions = true;
+  require(throws([&] { Tasks tasks{Napi::Env(&env)}; }), "opened without a thread-safe function");
+  env.refusesFunctions = false;
+  env.refusesHooks = true;
+  require(throws([&] { Tasks tasks{Napi::Env(&env)}; }), "opened without a hook at the environment's end");
+  require(env.function == nullptr, "a thread-safe function stayed without its tasks");
+  env.refusesHooks = false;
+
+  Tasks tasks{Napi::Env(&env)};
+  bool ran = false;
+  const auto submit = [&] {
+    auto task = std::make_unique<Task>(nullptr);
+    task->run = [&](const Control&) { ran = true; };
+    tasks.submit(std::move(task), {});
+  };
+  env.refusesPromises = true;
+  require(throws(submit), "a call was answered with a promise that Node did not make");
+  env.refusesPromises = false;
+  submit();
+  turn(env, [&] { return env.resolved == 1; });
+  require(ran, "the call after it did not run");
+  env.cleanup();
+  delete env.function;
+}
+
 } // namespace
 
 int main(int count, char** arguments) {
   const bool quick = count > 1 && std::strcmp(arguments[1], "--quick") == 0;
   const uint32_t rounds = quick ? 100 : 400;
+  endsBetweenSteps();
   std::vector<std::thread> threads;
   std::vector<Tally> tallies(4);
   for (uint32_t t = 0; t < tallies.size(); t++) {

@@ -14,8 +14,9 @@ struct StandIn;
 using napi_env = StandIn*;
 using napi_value = void*;
 using napi_deferred = void*;
-enum napi_status { napi_ok, napi_closing };
+enum napi_status { napi_ok, napi_closing, napi_pending_exception };
 enum napi_tsfn_mode { napi_tsfn_nonblocking };
+enum napi_tsfn_release_mode { napi_tsfn_abort };
 enum napi_typedarray_type { napi_uint8_array, napi_int32_array, napi_float32_array, napi_float64_array };
 using napi_callback_js = void (*)(napi_env, napi_value, void*, void*);
 struct Threadsafe;
@@ -27,6 +28,8 @@ struct StandIn {
   int pending = 0; // calls of the thread-safe function that were not run yet
   Threadsafe* function = nullptr;
   void* instance = nullptr;
+  // What an environment that has been told to end no longer gives.
+  bool refusesFunctions = false, refusesHooks = false, refusesPromises = false;
   std::function<void()> cleanup;
   // On the environment's own thread. Promises that are never answered end with the environment.
   int64_t resolved = 0, rejected = 0;
@@ -46,6 +49,7 @@ struct Threadsafe {
 inline napi_status napi_create_threadsafe_function(napi_env env, napi_value, napi_value, napi_value, size_t, size_t,
                                                    void*, void*, void* context, napi_callback_js call,
                                                    napi_threadsafe_function* out) {
+  if (env->refusesFunctions) return napi_pending_exception;
   *out = env->function = new Threadsafe{env, context, call};
   return napi_ok;
 }
@@ -58,11 +62,18 @@ inline napi_status napi_call_threadsafe_function(napi_threadsafe_function functi
   function->env->wake.notify_one();
   return napi_ok;
 }
+inline napi_status napi_release_threadsafe_function(napi_threadsafe_function function, napi_tsfn_release_mode) {
+  function->env->function = nullptr;
+  delete function;
+  return napi_ok;
+}
 inline napi_status napi_add_env_cleanup_hook(napi_env env, void (*hook)(void*), void* data) {
+  if (env->refusesHooks) return napi_pending_exception;
   env->cleanup = [hook, data] { hook(data); };
   return napi_ok;
 }
 inline napi_status napi_create_promise(napi_env env, napi_deferred* deferred, napi_value* promise) {
+  if (env->refusesPromises) return napi_pending_exception;
   *deferred = *promise = new char;
   env->open.insert(*deferred);
   return napi_ok;
