@@ -83,7 +83,8 @@ function fetchFromDebian(into, architecture) {
   console.error(
     `no OpenBLAS for ${architecture} is installed: fetching the package of this distribution into ${shown}/`,
   );
-  const there = withApt([architecture], [`libopenblas-pthread-dev:${architecture}`], (packages) => {
+  const wanted = { architectures: [architecture], packages: [`libopenblas-pthread-dev:${architecture}`] };
+  const there = withApt(wanted, (packages) => {
     const tree = join(packages, 'tree');
     for (const name of readdirSync(packages)) execFileSync('dpkg-deb', ['-x', join(packages, name), tree]);
     mkdirSync(into, { recursive: true });

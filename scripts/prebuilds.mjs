@@ -6,7 +6,6 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { examine } from './binary.mjs';
@@ -15,7 +14,7 @@ import { hostTarget, prebuiltPath, target } from './targets.mjs';
 import { tryBinary } from './try-binary.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const prebuildify = join(dirname(createRequire(import.meta.url).resolve('prebuildify')), 'bin.js');
+const prebuildify = join(dirname(fileURLToPath(import.meta.resolve('prebuildify'))), 'bin.js');
 /** The oldest Node that package.json allows; Node-API makes the binary good for all later ones. */
 const NODE = '20.17.0';
 

