@@ -58,7 +58,7 @@ export interface Checkpoint {
   readonly path: string;
   /**
    * What opens as this checkpoint even where a folder holds several: the .onnx file, the first .gguf file, of safetensors what
-   * was opened. Absolute; `path` or in it.
+   * was opened, which is the index where `path` is its folder and opens as another model. Absolute; `path` or in it.
    */
   readonly main: string;
   /** In the order of the files. */

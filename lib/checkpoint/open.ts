@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { CheckpointError } from '../errors.js';
 import type { Checkpoint } from './checkpoint.js';
 import { absolutePath, ioError } from './files.js';
 import { findWeights, readIndex, type Weights } from './folder.js';
@@ -30,7 +31,8 @@ export async function open(path: string): Promise<Checkpoint> {
   switch (await sniff(file)) {
     case 'index': {
       const indexed = await readIndex(file);
-      return openSafetensors(indexed.folder, indexed);
+      const { folder } = indexed;
+      return openSafetensors(folder, indexed, (await opensAs(folder, file)) ? folder : file);
     }
     case 'gguf':
       return openGguf(absolute, file);
@@ -38,6 +40,17 @@ export async function open(path: string): Promise<Checkpoint> {
       return openOnnx(absolute, file);
     case 'safetensors':
       return openSafetensors(absolute, weights);
+  }
+}
+
+/** Whether a folder, given by itself, opens as the model that this file in it is or begins. */
+export async function opensAs(folder: string, file: string): Promise<boolean> {
+  try {
+    const { files, index } = await findWeights(folder);
+    return join(folder, index?.file ?? files[0]!) === file;
+  } catch (cause) {
+    if (cause instanceof CheckpointError) return false;
+    throw cause;
   }
 }
 

@@ -13,15 +13,16 @@ import { sniff } from './sniff.js';
  * Opens the safetensors files that make a checkpoint, and `config.json` beside them.
  *
  * @param path what was opened, absolute: the file, or the folder of several
+ * @param main what opens as these files
  * @throws {@link CheckpointError} with the kinds of a safetensors header, of an index against its files
  * (`TensorNotInShard`, `TensorNotInIndex`, `TensorInTwoShards`, `MissingShard`), and of {@link readConfig}.
  */
-export async function openSafetensors(path: string, weights: Weights): Promise<Checkpoint> {
+export async function openSafetensors(path: string, weights: Weights, main = path): Promise<Checkpoint> {
   const config = await readConfig(join(weights.folder, 'config.json'));
   const files = new Map<string, SafetensorsFile>();
   try {
     for (const name of weights.files) files.set(name, await openShard(weights, name));
-    return new SafetensorsCheckpoint(path, config, files, locateTensors(weights, files));
+    return new SafetensorsCheckpoint(path, main, config, files, locateTensors(weights, files));
   } catch (cause) {
     await closeAll(files);
     throw cause;
@@ -86,16 +87,15 @@ function locateTensors({ folder, index }: Weights, files: ReadonlyMap<string, Sa
 
 class SafetensorsCheckpoint implements Checkpoint {
   readonly format = 'safetensors';
-  readonly main: string;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
 
   constructor(
     readonly path: string,
+    readonly main: string,
     readonly config: Readonly<Record<string, unknown>> | undefined,
     private readonly files: ReadonlyMap<string, SafetensorsFile>,
     private readonly places: ReadonlyMap<string, Place>,
   ) {
-    this.main = path;
     this.tensors = new Map([...places].map(([name, { info }]) => [name, info]));
   }
 

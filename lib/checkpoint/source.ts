@@ -6,11 +6,13 @@ import type { Checkpoint, TensorInfo } from './checkpoint.js';
 import { ioError, openFile, statusOf } from './files.js';
 import { digestOfJson } from './journal.js';
 import { MAX_COPIED_ENTRIES, MAX_FOLDER_DEPTH } from './limits.js';
-import { open } from './open.js';
+import { open, opensAs } from './open.js';
 import { SafetensorsFile } from './safetensors.js';
 
 /** What belongs to the tools that fetched a folder, not to the model. */
 const LEFT_OUT = new Set(['.git', '.cache']);
+/** Unfinished work for an output in the folder itself; see `workFolder`. */
+const UNFINISHED = /^\..*\.lowrank$/s;
 
 /** A file or folder of a checkpoint that goes into a copy. */
 export interface Entry {
@@ -56,7 +58,7 @@ export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal):
     // The copy's folders stay writable for their owner, or they could not be removed again.
     entries.push({ from: folder, path, folder: true, mode: ((await statusOf(folder)).mode & 0o777) | 0o700 });
     for (const entry of await listFolder(folder)) {
-      if (LEFT_OUT.has(entry.name)) continue;
+      if (LEFT_OUT.has(entry.name) || UNFINISHED.test(entry.name)) continue;
       signal?.throwIfAborted();
       if (entries.length > MAX_COPIED_ENTRIES) {
         const message = `has more than ${MAX_COPIED_ENTRIES} files`;
@@ -184,7 +186,13 @@ export function mainOfCopy({ path, main }: Checkpoint, copy: string): string {
   return join(copy, relative(path, main));
 }
 
-export function changed(checkpoint: Checkpoint, file: string | undefined, cause?: unknown): CheckpointError {
+/** The shortest path that opens as the copy at `copy`: that path, unless the folder would open as another model in it. */
+export async function pathOfCopy(checkpoint: Checkpoint, copy: string): Promise<string> {
+  const { path, main } = checkpoint;
+  return path === main || (await opensAs(path, main)) ? copy : mainOfCopy(checkpoint, copy);
+}
+
+function changed(checkpoint: Checkpoint, file: string | undefined, cause?: unknown): CheckpointError {
   const path = file === undefined || file === basename(checkpoint.path) ? checkpoint.path : join(checkpoint.path, file);
   return new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', path, 'was changed since it was opened', {
     hint: 'Let nothing write to the checkpoint meanwhile.',
@@ -196,7 +204,7 @@ export function isInside(path: string, folder: string): boolean {
   return path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
-export async function realPath(path: string): Promise<string> {
+async function realPath(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (cause) {

@@ -57,8 +57,8 @@ export interface CopyOptions {
  * `.<name>.lowrank` beside `out` and appears there, whole, by {@link CheckpointWriter.commit}; the source is never written to.
  * Where the file system can share blocks (Btrfs, XFS, APFS) the copy costs no space until it is changed.
  *
- * A folder becomes a folder, with all its other files (configuration, tokenizer, folders inside) except `.git` and
- * `.cache`. A single file becomes a single file, whatever the ending of `out`. Links to files are copied as what they
+ * A folder becomes a folder, with all its other files (configuration, tokenizer, folders inside) except `.git`, `.cache`
+ * and unfinished work. A single file becomes a single file, whatever the ending of `out`. Links to files are copied as what they
  * lead to, if that is a weight file of the checkpoint, lies in the folder, or in the `blobs` of the same Hugging Face
  * cache; another link is refused. Links to folders are refused. Permissions of files are kept.
  *
@@ -592,6 +592,10 @@ async function checkOutput(checkpoint: Checkpoint, source: string, isFolder: boo
   const existing = await realpath(out).catch(() => real);
   if (existing === source) throw fault('OutputIsInput', 'is the checkpoint itself', 'Give another path.');
   if (isInside(source, existing)) throw fault('OutputHoldsInput', 'holds the checkpoint', 'Give a new path.');
+  const work = workFolder(real);
+  if (source === work || isInside(source, work)) {
+    throw fault('OutputHoldsInput', `is made in ${work}, where the checkpoint lies`, 'Give another path.');
+  }
   if (isFolder && isInside(existing, source)) {
     throw fault('OutputInsideInput', `lies in the checkpoint ${source}`, 'Give a path outside of it.');
   }
@@ -618,7 +622,7 @@ function unfinished(folder: string, checkpoint: Checkpoint, sourceDiffers: boole
   }
   const message = 'holds the unfinished work of another job for the same output';
   return new CheckpointError('ERR_OUTPUT', 'UnfinishedWork', folder, message, {
-    hint: 'Finish that job by its own command, or throw its work away with --restart (restart: true), or give another output.',
+    hint: 'Finish that job by its own command, or give another output, or throw its work away: remove the folder, or use --restart (restart: true) where the command has it.',
   });
 }
 

@@ -1,7 +1,7 @@
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { ioError, publishFile, refuseExisting, temporarySibling } from '../checkpoint/files.js';
-import { modelsIn } from '../checkpoint/folder.js';
+import { findWeights, modelsIn } from '../checkpoint/folder.js';
 import { LowRankError } from '../errors.js';
 import { commandEngine } from '../evaluate/engines/command.js';
 import { ENGINES, type Engine, type EngineName } from '../evaluate/engines/engine.js';
@@ -81,7 +81,13 @@ export function addEvalCommand(program: Command, terminal: Terminal): void {
 
 async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal): Promise<void> {
   if (flags.out !== undefined) await refuseExisting(flags.out);
-  const evaluator = new Evaluator(await chooseEngine(checkpoint, flags));
+  const engine = await chooseEngine(checkpoint, flags);
+  const edited = flags.engine === undefined ? await otherWeights(checkpoint, engine) : undefined;
+  if (edited !== undefined) {
+    const asked = `the .${engine.runs} model of ${checkpoint} is asked; lowrank laser edits ${edited} there`;
+    terminal.err.lines([`warning: ${printable(asked)}`]);
+  }
+  const evaluator = new Evaluator(engine);
   const set = await loadQuestions(flags.dataset, { format: flags.format, style: flags.style });
   const questions = splitQuestions(set.questions, flags.split, { seed: flags.seed });
   if (questions.length === 0) throw wrongUsage(`the ${flags.split} part of ${flags.dataset} holds no question`);
@@ -123,6 +129,7 @@ export async function chooseEngine(
   if (name === 'command') {
     if (command === undefined)
       throw wrongUsage("--engine command needs --command '<program> {checkpoint} {questions}'");
+    if (contextLength !== undefined) throw wrongUsage('--context belongs to the engines llama and onnx');
     return commandEngine({ command, threads });
   }
   if (command !== undefined) throw wrongUsage(`--command belongs to the engine command, not to ${name}`);
@@ -140,6 +147,13 @@ async function engineOf(checkpoint: string): Promise<EngineName> {
   throw new LowRankError('ERR_ARGUMENT', `${checkpoint}: which engine runs it cannot be told`, {
     hint: 'llama runs .gguf files, onnx .onnx files; a safetensors folder needs --command with a program that loads it.',
   });
+}
+
+/** What of a folder an edit changes, where that is not what the engine runs: whoever asks after an edit asks something else. */
+async function otherWeights(folder: string, { runs }: Engine): Promise<string | undefined> {
+  if (runs === undefined || !(await stat(folder).catch(() => undefined))?.isDirectory()) return undefined;
+  const { files } = await findWeights(folder).catch(() => ({ files: [] }));
+  return files.find((file) => !file.endsWith(`.${runs}`));
 }
 
 /** Makes the file appear whole, or not at all. */

@@ -1,21 +1,20 @@
-import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { unfinishedWork } from '../checkpoint/work.js';
 import { type Edit, type EditPlan, nameOf, type PlanOptions } from '../edit/plan.js';
 import { type EditedMatrix, type EditReport, editCheckpoint, planCheckpoint } from '../edit/run.js';
 import { asKind, type Intervention, KINDS, paperIntervention, parseAt, parseTensorSpec } from '../edit/spec.js';
-import { CheckpointError, LowRankError } from '../errors.js';
+import { LowRankError } from '../errors.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
 import type { WritableType } from '../tensor/dtype.js';
 import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from './format.js';
-import { Interrupted, interruptible } from './interrupt.js';
+import { interruptible } from './interrupt.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';
 import { ProgressLine } from './progress.js';
 import { byteSize } from './size.js';
 import { type Column, formatTable } from './table.js';
 import type { Output, Terminal } from './terminal.js';
+import { GO_ON, withWayOn } from './way-on.js';
 
 /** What says which matrices are edited, and how. */
 export interface EditFlags {
@@ -79,7 +78,7 @@ export function addEditOptions(command: Command): Command {
     .option('--rate <rate>', "the paper's flag: 0 keeps all, 10 nothing, 9.9 a hundredth", decimal)
     .addOption(new Option('--intervention <kind>', 'what to do').choices(KINDS).default(KINDS[0]))
     .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
-    .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
+    .option('--seed <n>', 'of the random start of krylov, and of --intervention random', wholeNumber(0))
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
     .option('--memory <size>', 'what the process may hold, such as 2GB; what does not fit is refused', byteSize)
     .addOption(
@@ -134,23 +133,6 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
   }
   if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
   else printReport(report, terminal.out);
-}
-
-const GO_ON = 'the same command goes on from there';
-
-/** Says of a failure what is left of the work, and what can be done with it. */
-async function withWayOn(error: unknown, out: string, terminal: Terminal): Promise<unknown> {
-  const work = await unfinishedWork(resolve(out)).catch(() => undefined);
-  if (work === undefined) return error;
-  const { folder, tensors, bytes } = work;
-  const done = `${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} done (${formatBytes(bytes)})`;
-  if (error instanceof Interrupted) {
-    return new Interrupted(`interrupted, ${done}`, `${GO_ON}; to give up, remove ${folder}`);
-  }
-  // A refusal to touch the work has said so itself.
-  if (error instanceof CheckpointError && error.code === 'ERR_OUTPUT') return error;
-  terminal.err.lines([printable(`${done} is kept in ${folder}: ${GO_ON}; to give up, remove it`)]);
-  return error;
 }
 
 /** @throws {@link LowRankError} `ERR_ARGUMENT` when a flag is wrong, or none says what to edit. */
@@ -218,7 +200,7 @@ const REPORT_COLUMNS: readonly Column[] = [
   { title: 'seconds', align: 'right' },
 ];
 
-export function printReport({ edits, memory, out, seconds, resumed }: EditReport, output: Output): void {
+function printReport({ edits, memory, out, main, seconds, resumed }: EditReport, output: Output): void {
   const { bold, green } = output.colors;
   const rows = edits.map((edit) => [
     nameOf(edit),
@@ -239,7 +221,13 @@ export function printReport({ edits, memory, out, seconds, resumed }: EditReport
   output.lines([
     `memory predicted ${formatBytes(memory.predicted.total)}, measured ${formatBytes(memory.measured.peakRss)} (native ${formatBytes(memory.measured.nativePeak)})`,
     `${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`,
+    ...otherModels(out, main),
   ]);
+}
+
+/** Says which of several models in a folder is the result, where the folder by itself means another one. */
+export function otherModels(out: string, main: string): string[] {
+  return main === out ? [] : [printable(`it holds several models: what was edited is ${main}`)];
 }
 
 /** `Q4_K as Q8_0` where the type changes. */

@@ -3,6 +3,7 @@ import { type AppliedWeight, type ApplyReport, applyLoras } from '../edit/lora-m
 import { LowRankError } from '../errors.js';
 import { readAdapter } from '../lora/peft.js';
 import { formatError, formatSeconds, formatShape } from './format.js';
+import { otherModels } from './laser.js';
 import { requireOut, runJob } from './lora-job.js';
 import { decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';
@@ -79,7 +80,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'relative change', align: 'right' },
 ];
 
-function printReport({ weights, out, seconds }: ApplyReport, { out: output }: Terminal): void {
+function printReport({ weights, out, main, seconds }: ApplyReport, { out: output }: Terminal): void {
   const { bold, green } = output.colors;
   const rows = weights.map((weight: AppliedWeight) => [
     weight.tensor,
@@ -91,5 +92,5 @@ function printReport({ weights, out, seconds }: ApplyReport, { out: output }: Te
     formatError(weight.relativeChange),
   ]);
   if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
-  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`]);
+  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`, ...otherModels(out, main)]);
 }

@@ -29,7 +29,7 @@ export function addPlanCommand(program: Command, terminal: Terminal): void {
     .argument('<checkpoint>', CHECKPOINT);
   addEditOptions(command)
     .option('--shards <n>', 'how many parts it is meant for', wholeNumber(1))
-    .option('-f, --file <path>', 'the plan', 'plan.json')
+    .option('-f, --file <path>', 'the plan; takes the place of an older one', 'plan.json')
     .option('--json', 'print the plan on standard output too')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: PlanFlags) => runPlan(checkpoint, flags, terminal));

@@ -19,7 +19,7 @@ import type { Terminal } from './terminal.js';
 import { Told } from './told.js';
 
 /** What the process ends with. */
-export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
 const EXAMPLES = `
 Examples:
@@ -32,7 +32,7 @@ Examples:
 Each command has its own --help with examples. NO_COLOR and FORCE_COLOR are honoured.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 
-/** All commands with their options: what the command line understands. */
+/** @internal All commands with their options: what the command line understands. */
 export function createProgram(terminal: Terminal): Command {
   const program = new Command('lowrank')
     .description('Low-rank approximation of model weights: LASER on real checkpoints.')

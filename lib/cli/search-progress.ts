@@ -120,9 +120,10 @@ function describeTrial({ phase, done, total, resumed }: SearchProgress, trial: T
 }
 
 function order(a: Score, b: Score): number {
-  const better = (b.accuracy ?? 0) - (a.accuracy ?? 0);
-  const loss = (a.logLoss ?? a.perplexity ?? 0) - (b.logLoss ?? b.perplexity ?? 0);
-  return better || loss;
+  // Where there is no accuracy, texts were asked.
+  const loss = ({ accuracy, logLoss, perplexity }: Score) =>
+    (accuracy === undefined ? (perplexity ?? logLoss) : logLoss) ?? 0;
+  return (b.accuracy ?? 0) - (a.accuracy ?? 0) || loss(a) - loss(b);
 }
 
 function up(lines: number): string {

@@ -116,6 +116,7 @@ export function addSearchCommand(program: Command, terminal: Terminal): void {
 
 async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Terminal): Promise<void> {
   const { format, style, context, limit, compat, compose, seed, family, threads, types, rhos, kinds, bands } = flags;
+  if (bands !== undefined && !kinds?.includes('band')) throw wrongUsage('--bands belongs to --kinds band');
   const layers = flags.layers === undefined ? undefined : layersOf(flags.layers);
   const load = async (path: string) => loadQuestions(path, { format, style });
   const set = await load(flags.dataset);
@@ -216,6 +217,11 @@ function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output
     `${svds.computed} decompositions computed, ${svds.disk} from the disk, ${svds.memory} from memory`,
     `${formatSeconds(seconds.total)}: asking ${formatSeconds(seconds.evaluate)}, decomposing ${formatSeconds(seconds.svd)}, editing ${formatSeconds(seconds.edit)}, test ${formatSeconds(seconds.test)}`,
   ]);
+  const { test } = summary.settings.questions;
+  if (test?.shared !== undefined) {
+    const of = `${formatCount(test.shared)} of the ${formatCount(test.count)}`;
+    output.lines([`${of} test questions stand among those of validation too: the test is too good`]);
+  }
   if (summary.ended === 'budget') output.lines(['the budget ended the search before all candidates were tried']);
   if (model !== undefined) output.lines([`${green('wrote')} ${printable(model)}`]);
   output.lines([`${green('wrote')} ${printable(flags.out)}/report.html, summary.json and trials.jsonl`]);

@@ -4,6 +4,7 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { estimateMemory } from '../lowrank/estimate.js';
 import { memoryUsage } from '../memory/usage.js';
+import type { WritableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
 import type { Edit } from './edit.js';
 import { gridOf, storedBytes } from './storage.js';
@@ -120,9 +121,9 @@ export function changes(group: readonly Edit[]): boolean {
   return group.some(({ identity }) => !identity);
 }
 
-/** The type that a changed tensor is written as. */
-export function writtenAs(group: readonly Edit[]) {
-  return (group.find(({ identity }) => !identity) ?? group[0]!).writtenAs;
+/** The type that a changed tensor is written as: a plan has no change into another. */
+export function writtenAs(group: readonly Edit[]): WritableType {
+  return (group.find(({ identity }) => !identity) ?? group[0]!).writtenAs as WritableType;
 }
 
 /**

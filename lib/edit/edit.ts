@@ -17,7 +17,7 @@ export interface Edit {
   /** As the source stores it. */
   readonly dtype: ReadableType;
   /** As the result is stored: another type only where the source is quantised and `quant` says so. */
-  readonly writtenAs: WritableType;
+  readonly writtenAs: WritableType | ReadableType;
   readonly intervention: Intervention;
   /** How many singular components stay, of min(m, n); undefined for an intervention that does not choose among them. */
   readonly rank: number | undefined;

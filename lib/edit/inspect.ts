@@ -1,5 +1,6 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
+import { pathOfCopy } from '../checkpoint/source.js';
 import { describe, LowRankError } from '../errors.js';
 import { singularValues } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
@@ -42,6 +43,7 @@ export interface MatrixSpectrum extends Spectrum {
 }
 
 export interface InspectReport {
+  /** The folder or the file: what opens as this checkpoint. */
   readonly path: string;
   readonly format: Checkpoint['format'];
   readonly family: string | undefined;
@@ -71,7 +73,7 @@ export async function inspectCheckpoint(path: string, options: InspectOptions = 
     const chosen = tensors === undefined ? [...checkpoint.tensors.values()] : tensorsNamed(checkpoint, tensors);
     const listed = chosen.map((info) => inspected(info, model));
     return {
-      path: checkpoint.path,
+      path: await pathOfCopy(checkpoint, checkpoint.path),
       format: checkpoint.format,
       family: model?.family.name,
       layers: model?.layers,

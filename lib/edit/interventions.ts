@@ -3,7 +3,7 @@ import type { ComputeOptions } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import { laser } from '../lowrank/laser.js';
 import { keptComponents, recompose } from './components.js';
-import type { Edit } from './edit.js';
+import { type Edit, nameOf } from './edit.js';
 import { prune } from './prune.js';
 
 /** What a rank reduction says of itself: one certificate for each matrix of a batch, and one for all. */
@@ -41,7 +41,7 @@ export async function intervene(
       const { kind, amount } = intervention;
       const full = Math.min(...shape.slice(-2));
       const parts = await svd({ data, shape }, { threads: options.threads, signal: options.signal });
-      const kept = keptComponents(kind, amount, full, options.seed);
+      const kept = keptComponents(kind, amount, full, { seed: options.seed, matrix: nameOf(edit) });
       return { data: await recompose(parts, kept, options.threads), certified: undefined };
     }
     case 'rank-reduction': {

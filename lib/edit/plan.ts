@@ -44,7 +44,7 @@ export interface PlanOptions {
   readonly family?: string;
   /** How the decomposition is computed. Default `auto`. */
   readonly method?: Method;
-  /** Of the random start of `krylov`: 0 by default. The same seed and threads give the same bytes. */
+  /** Of the random start of `krylov`, and of the kind `random`: 0 by default. The same seed and threads give the same bytes. */
   readonly seed?: number;
   /** Threads of the linear algebra; by default as many as there are cores. */
   readonly threads?: number;
@@ -122,7 +122,7 @@ function edit(
   const rank = keepsComponents(kind) ? componentCount(kind, amount, Math.min(m, n)) : undefined;
   const threshold = kind === 'dropout' ? thresholdIndex(amount, m * n) : undefined;
   const identity = rank === Math.min(m, n) || (kind === 'dropout' && threshold === undefined);
-  const writtenAs = typeWritten(info, dtype, intervention, identity ? 'F32' : quant);
+  const writtenAs = identity ? dtype : typeWritten(info, dtype, intervention, quant);
   return { ...chosen, shape, dtype, writtenAs, intervention, rank, threshold, identity };
 }
 

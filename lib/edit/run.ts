@@ -2,6 +2,7 @@ import { addon } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { open } from '../checkpoint/open.js';
+import { pathOfCopy } from '../checkpoint/source.js';
 import { copyForEdit, type EditCopy, type Resumed } from '../checkpoint/write.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory/usage.js';
@@ -26,7 +27,11 @@ export interface EditOptions extends PlanOptions, Pick<ComputeOptions, 'signal'>
 export interface EditReport {
   readonly source: string;
   readonly out: string;
+  /** What opens as the result: `out`, or a file in it where the folder holds other models and would open as one of them. */
+  readonly main: string;
   readonly family: string | undefined;
+  /** What was asked for beside the interventions; undefined what was not. */
+  readonly options: Omit<PlanOptions, 'interventions'>;
   readonly edits: readonly EditedMatrix[];
   /** What an interrupted run of the same job had done already; undefined where there was none. */
   readonly resumed: Resumed | undefined;
@@ -101,7 +106,9 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     return {
       source: absolutePath(source),
       out,
+      main: await pathOfCopy(checkpoint, out),
       family: plan.family,
+      options: choicesIn(options),
       edits,
       resumed: copy.resumed,
       memory: {
@@ -113,6 +120,10 @@ export async function editCheckpoint(source: string, out: string, options: EditO
   } finally {
     await checkpoint.close();
   }
+}
+
+function choicesIn({ family, method, seed, threads, maxMemory, quant }: PlanOptions): EditReport['options'] {
+  return { family, method, seed, threads, maxMemory, quant };
 }
 
 /**

@@ -10,7 +10,7 @@ export const KINDS = ['rank-reduction', 'dropout', 'zero', 'bottom', 'band', 'ra
  * - `zero`: all numbers become 0
  * - `bottom`: the k = floor(rho min(m, n)) singular components of the smallest singular values stay, and no other
  * - `band`: the components from one share of min(m, n) up to another stay
- * - `random`: k components stay that chance chooses: what a choice by size has to be compared with
+ * - `random`: k components stay that chance chooses, for each matrix anew: what a choice by size has to be compared with
  *
  * @useDeclaredType
  */

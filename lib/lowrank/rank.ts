@@ -39,6 +39,11 @@ export function rankOfRate(rate: number, n: number): number {
   return Math.trunc(n * ((10 - rate) * 0.1));
 }
 
+/** The share of the energy that may go: 1 - 0.9 is 0.09999999999999998, and fifteen places give back the 0.1 that is meant. */
+export function tailOfEnergy(energy: number): number {
+  return Number((1 - energy).toFixed(15));
+}
+
 /** The rank at which factors hold as many numbers as the matrix: above it, factors are larger. mn / (m + n). */
 export function breakEvenRank(m: number, n: number): number {
   return Math.floor((m * n) / (m + n));
@@ -67,7 +72,7 @@ export function rankJob(choice: RankChoice, m: number, n: number): { rank?: numb
   if ('energy' in choice && choice.energy !== undefined) {
     if (!(choice.energy >= 0 && choice.energy <= 1))
       throw new ArgumentError('energy', 'a number from 0 to 1', choice.energy);
-    return { tail: 1 - choice.energy };
+    return { tail: tailOfEnergy(choice.energy) };
   }
   const { tolerance } = choice as { tolerance: number };
   if (!(tolerance >= 0)) throw new ArgumentError('tolerance', 'a number of at least 0', tolerance);

@@ -15,13 +15,20 @@ interface Heads {
  * The rows or columns that one matrix takes of a fused tensor.
  *
  * @param tensor its name, for messages
- * @throws {@link LowRankError} `ERR_SHAPE` when the tensor's size contradicts config.json, `ERR_UNSUPPORTED` when
+ * @throws {@link LowRankError} `ERR_SHAPE` when the tensor's shape contradicts config.json, `ERR_UNSUPPORTED` when
  * config.json does not state the heads.
  */
 export function sliceOfPart(part: Part, tensor: string, shape: readonly number[], config: Config): Slice {
   const length = shape.at(part.axis === 'rows' ? -2 : -1);
   if (shape.length < 2 || length === undefined) throw misfit(tensor, `shape ${describe(shape)} is no matrix`);
-  return { axis: part.axis, ranges: ranges(part, tensor, length, config) };
+  const slice: Slice = { axis: part.axis, ranges: ranges(part, tensor, length, config) };
+  // All that models fuse takes the hidden state in: another width across means that the tensor lies the other way round.
+  const width = shape.at(part.axis === 'rows' ? -1 : -2);
+  const hidden = hiddenSize(config) ?? (part.fusion === 'thirds' ? length / 3 : undefined);
+  if (hidden !== undefined && hidden !== width) {
+    throw misfit(tensor, `${width} ${part.axis === 'rows' ? 'columns' : 'rows'}, expected ${hidden}`);
+  }
+  return slice;
 }
 
 function ranges({ fusion, axis, index }: Part, tensor: string, length: number, config: Config): Range[] {
@@ -49,7 +56,7 @@ function ranges({ fusion, axis, index }: Part, tensor: string, length: number, c
 
 function headsOf(config: Config, tensor: string): Heads {
   const query = count(config, ['num_attention_heads', 'n_head']);
-  const hidden = count(config, ['hidden_size', 'n_embd']);
+  const hidden = hiddenSize(config);
   if (query === undefined || hidden === undefined) {
     throw new LowRankError('ERR_UNSUPPORTED', `${tensor}: q, k and v share this tensor, and no config.json says how`, {
       hint: 'Put config.json beside the weights (num_attention_heads and hidden_size; in GGUF the metadata state them), or edit the tensor whole: attn.',
@@ -60,6 +67,10 @@ function headsOf(config: Config, tensor: string): Heads {
     keyValue: count(config, ['num_key_value_heads', 'n_head_kv']) ?? query,
     width: count(config, ['head_dim']) ?? hidden / query,
   };
+}
+
+function hiddenSize(config: Config): number | undefined {
+  return count(config, ['hidden_size', 'n_embd']);
 }
 
 function count(config: Config, names: readonly string[]): number | undefined {

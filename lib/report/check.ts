@@ -101,7 +101,7 @@ const MATRIX = object({
   keptEnergy: aNumber,
   smallestError: optional(aNumber),
 });
-const QUESTIONS = object({ path: aString, digest: aString, count: aNumber });
+const QUESTIONS = object({ path: aString, digest: aString, count: aNumber, shared: optional(aNumber) });
 const COMPARISON = object({
   ...{ metric: METRIC, difference: aNumber, low: aNumber, high: aNumber, pairs: aNumber, better: aNumber },
 });
@@ -122,6 +122,7 @@ const LINES: Readonly<Record<SearchLine['line'], Check>> = {
       objective: oneOf('accuracy', 'perplexity'),
       candidates: list(CANDIDATE),
       compose: aString,
+      quant: optional(aString),
       seed: aNumber,
       earlyStopping: optional(numbers('error', 'first')),
       generate: optional(aNumber),
@@ -166,7 +167,12 @@ const LINES: Readonly<Record<SearchLine['line'], Check>> = {
 const EDIT_REPORT = object({
   source: aString,
   out: aString,
+  main: aString,
   family: optional(aString),
+  options: object({
+    ...{ family: optional(aString), method: optional(aString), seed: optional(aNumber), threads: optional(aNumber) },
+    ...{ maxMemory: optional(aNumber), quant: optional(aString) },
+  }),
   edits: list(
     object({
       ...{ tensor: aString, slice: optional(SLICE), layer: optional(aNumber), shape: SHAPE, dtype: aString },

@@ -46,13 +46,8 @@ export function editReport(report: EditReport): string {
       title: 'Reproduce',
       content: [
         interventions === undefined
-          ? paragraph('Several kinds of intervention: no single command says them.')
-          : [
-              paragraph(
-                'The interventions as a command. Method, seed, threads and a limit of memory are not in the report of an edit:',
-              ),
-              command(interventions),
-            ],
+          ? paragraph('No single command says these interventions.')
+          : [paragraph('The edit as a command:'), command(interventions)],
         facts('Job', [
           ['source', nameOf(source)],
           ['result', nameOf(out)],
@@ -128,16 +123,20 @@ function certificates(edits: readonly EditedMatrix[]) {
 }
 
 /** Undefined where one command cannot say it. */
-function editCommand({ source, out, edits }: EditReport): string[] | undefined {
+function editCommand({ source, out, edits, options }: EditReport): string[] | undefined {
   const kinds = new Set(edits.map(({ intervention }) => intervention));
   const [kind] = kinds;
   if (kind === undefined || kinds.size > 1) return undefined;
   const told = new Map(edits.map(({ spec, layer }) => [spec, typeof layer === 'number' ? '--at' : '--tensor']));
-  const quant = new Set(edits.flatMap(({ dtype, writtenAs }) => (dtype === writtenAs ? [] : [writtenAs])));
+  // The paper's flags are said as they are, and only once.
+  const isPaper = (spec: string) => told.get(spec) === '--at' && spec.startsWith('--lnum ');
+  if ([...told.keys()].filter(isPaper).length > 1) return undefined;
+  const { family, method, seed, threads, maxMemory, quant } = options;
+  const flags = { family, method: method === 'auto' ? undefined : method, seed, threads, memory: maxMemory, quant };
   return shellWords([
     ...['lowrank', 'laser', source, '-o', out],
     ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
-    ...[...told].flatMap(([spec, flag]) => [flag, spec]),
-    ...[...quant].flatMap((type) => ['--quant', type]),
+    ...[...told].flatMap(([spec, flag]) => (isPaper(spec) ? spec.split(' ') : [flag, spec])),
+    ...Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)])),
   ]);
 }

@@ -63,6 +63,10 @@ function isNothing(options: unknown): boolean {
   return options === undefined || options === null || JSON.stringify(options) === '{}';
 }
 
+function isFamily(word: string): boolean {
+  return word === '--family' || word.startsWith('--family=');
+}
+
 /** What `lowrank laser` would have to be told; undefined where one command cannot say it. */
 function editCommand({ header: { settings, command: typed }, interventions }: Findings): string[] | undefined {
   const kinds = new Set(interventions.map(({ candidate }) => candidate.kind));
@@ -71,7 +75,8 @@ function editCommand({ header: { settings, command: typed }, interventions }: Fi
   if (kind === undefined || kinds.size > 1) return undefined;
   return shellWords([
     ...['lowrank', 'laser', settings.source.path, '-o', 'edited'],
-    ...(typed?.includes('--family') ? ['--family', settings.family] : []),
+    ...(typed === undefined || typed.some(isFamily) ? ['--family', settings.family] : []),
+    ...(settings.quant === undefined ? [] : ['--quant', settings.quant]),
     ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
     ...(kind === 'random' ? ['--seed', String(settings.seed)] : []),
     ...interventions.flatMap(({ candidate }) => ['--at', candidate.spec]),

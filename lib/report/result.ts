@@ -42,6 +42,11 @@ export function lead({ header, test, best, base, interventions, trials }: Findin
   const after = names.length > 0 ? best?.score : undefined;
   return [
     element('p', { class: 'lead' }, sentence),
+    questions.test?.shared === undefined
+      ? undefined
+      : paragraph(
+          `${count(questions.test.shared)} of the ${many(questions.test.count, 'test question', 'test questions')} stand among those of validation too: the test is too good.`,
+        ),
     test?.ended === 'budget' ? paragraph('The budget ended the search before all candidates were tried.') : undefined,
     base === undefined
       ? undefined

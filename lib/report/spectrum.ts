@@ -66,10 +66,10 @@ function drawnOf(candidate: Candidate, matrix: TrialMatrix, line: MatrixLine, se
   return { name: nameOfMatrix(matrix), candidate, matrix, values, batch, kept };
 }
 
-function placesKept(kind: ComponentKind, candidate: Candidate, { rank }: TrialMatrix, full: number, seed: number) {
+function placesKept(kind: ComponentKind, candidate: Candidate, matrix: TrialMatrix, full: number, seed: number) {
   // What the log says was kept; the other kinds say which by their shares.
-  if (kind === 'rank-reduction') return Uint32Array.from({ length: Math.min(rank ?? 0, full) }, (_, i) => i);
-  return keptComponents(kind, interventionOf(candidate).amount, full, seed);
+  if (kind === 'rank-reduction') return Uint32Array.from({ length: Math.min(matrix.rank ?? 0, full) }, (_, i) => i);
+  return keptComponents(kind, interventionOf(candidate).amount, full, { seed, matrix: nameOfMatrix(matrix) });
 }
 
 const WIDTH = 340;

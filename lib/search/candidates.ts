@@ -1,10 +1,11 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { type Edit, type PlanOptions, planEdits } from '../edit/plan.js';
+import { keptComponents } from '../edit/components.js';
+import { type Edit, nameOf, type PlanOptions, planEdits } from '../edit/plan.js';
 import { type Intervention, type InterventionKind, parseAt } from '../edit/spec.js';
 import { ArgumentError, describe } from '../errors.js';
 import { Model } from '../model/model.js';
 import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType } from '../model/types.js';
-import { type Candidate, nameOfCandidate } from './trial.js';
+import type { Candidate } from './trial.js';
 
 /** Which interventions compete. */
 export interface GridOptions {
@@ -113,9 +114,15 @@ function checkedRho(rho: number): number {
 }
 
 /** Equal for candidates that do the same: of a random choice its seed is the same for all, so its count decides. */
-function effectOf({ kind, spec }: Candidate, edits: readonly Edit[]): string {
-  const what = kind === 'band' ? nameOfCandidate({ kind, spec }) : kind;
-  return describeAll(edits.map(({ tensor, slice, rank, threshold }) => [tensor, slice, rank, threshold, what]));
+function effectOf({ kind }: Candidate, edits: readonly Edit[]): string {
+  return describeAll(
+    edits.map(({ tensor, slice, shape, rank, threshold, intervention: { amount } }) => {
+      const matrix = nameOf({ tensor, slice });
+      const first =
+        kind === 'band' ? keptComponents(kind, amount, Math.min(...shape.slice(-2)), { matrix })[0] : undefined;
+      return [kind, matrix, rank, threshold, first];
+    }),
+  );
 }
 
 function describeAll(value: unknown): string {

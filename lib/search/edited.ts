@@ -99,7 +99,7 @@ async function newNumbers(
     });
   }
   const full = Math.min(...shape.slice(-2));
-  const kept = keptComponents(kind, amount, full, seed);
+  const kept = keptComponents(kind, amount, full, { seed, matrix: nameOf(edit) });
   const count = componentCount(kind, amount, full);
   return {
     data: await recompose(svd, kept, threads),

@@ -96,7 +96,7 @@ export class Race {
   }
 }
 
-/** The probability of at most `heads` heads in `tosses` tosses of a fair coin. */
+/** @internal The probability of at most `heads` heads in `tosses` tosses of a fair coin. */
 export function fairCoin(heads: number, tosses: number): number {
   // Each term from the one before it, in logarithms, as 2^-tosses alone may be too small for a double.
   let term = -tosses * Math.LN2;

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
+import { pathOfCopy } from '../checkpoint/source.js';
 import type { Edit } from '../edit/plan.js';
 import { LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
@@ -69,9 +70,10 @@ async function searchInto(
   options: SearchOptions,
 ): Promise<SearchSummary> {
   const model = await output.model(checkpoint);
+  const written = await pathOfCopy(checkpoint, model);
   const last = output.earlier.at(-1);
   const finish = async (test: TestLine, lines = output.earlier) => {
-    const summary = summarise(header, lines, test, test.interventions.length > 0 ? model : undefined);
+    const summary = summarise(header, lines, test, test.interventions.length > 0 ? written : undefined);
     await output.writeJson('summary.json', summary);
     return summary;
   };

@@ -3,10 +3,10 @@ import { absolutePath } from '../checkpoint/files.js';
 import { digestOfJson } from '../checkpoint/journal.js';
 import { identify } from '../checkpoint/source.js';
 import { packageVersion } from '../edit/version.js';
-import { ArgumentError } from '../errors.js';
+import { ArgumentError, LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
 import type { Compat } from '../evaluate/metrics/compat.js';
-import type { Question } from '../evaluate/questions/question.js';
+import { type Question, repeatedIds } from '../evaluate/questions/question.js';
 import type { WritableType } from '../tensor/dtype.js';
 import type { GridOptions, PlannedCandidate } from './candidates.js';
 import type { SearchProgress } from './progress.js';
@@ -83,7 +83,10 @@ export async function headerOf(
   const { validation, test, engine, engineOptions, compose = 'none', seed = 0, generate, compat } = options;
   if (validation.questions.length === 0) throw new ArgumentError('validation', 'at least one question', []);
   if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError('seed', 'a whole number of at least 0', seed);
-  const part = ({ questions, path = '' }: QuestionPart) => {
+  const part = (name: string, { questions, path = '' }: QuestionPart) => {
+    // Answers are put to their questions by these.
+    const again = repeatedIds(questions);
+    if (again.length > 0) throw new ArgumentError(name, 'an id of its own for each question', again);
     return { path, digest: digestOfJson(questions), count: questions.length };
   };
   const { digest } = await identify(checkpoint);
@@ -92,7 +95,10 @@ export async function headerOf(
     family,
     engine: engine.name,
     engineOptions,
-    questions: { validation: part(validation), test: test && part(test) },
+    questions: {
+      validation: part('validation', validation),
+      test: test && { ...part('test', test), shared: sharedQuestions(validation.questions, test.questions) },
+    },
     objective: objectiveOf(validation.questions),
     candidates: planned.map(({ candidate }) => candidate),
     compose,
@@ -113,6 +119,18 @@ export async function headerOf(
     started: new Date().toISOString(),
     command: options.command,
   };
+}
+
+/** How many test questions stand among those of validation too, where they have already had their say; undefined for none. */
+function sharedQuestions(validation: readonly Question[], test: readonly Question[]): number | undefined {
+  const wording = ({ kind, prompt, choices, answer }: Question) => JSON.stringify([kind, prompt, choices, answer]);
+  const known = new Set(validation.map(wording));
+  const shared = test.filter((question) => known.has(wording(question))).length;
+  if (shared > 0 && shared === test.length) {
+    const message = `test: all ${shared} questions stand among those of validation, by which the choice is made`;
+    throw new LowRankError('ERR_ARGUMENT', message, { hint: 'Give other questions, or divide one set.' });
+  }
+  return shared === 0 ? undefined : shared;
 }
 
 function digestsOf({ questions: { validation, test } }: SearchSettings) {

@@ -38,7 +38,15 @@ export interface SearchSettings {
   readonly engineOptions: unknown;
   readonly questions: {
     readonly validation: { readonly path: string; readonly digest: string; readonly count: number };
-    readonly test: { readonly path: string; readonly digest: string; readonly count: number } | undefined;
+    readonly test:
+      | {
+          readonly path: string;
+          readonly digest: string;
+          readonly count: number;
+          /** How many of them stand among the validation questions too; undefined for none. */
+          readonly shared?: number | undefined;
+        }
+      | undefined;
   };
   readonly objective: Objective;
   readonly candidates: readonly Candidate[];

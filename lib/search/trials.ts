@@ -250,7 +250,7 @@ export class Trials {
 function requireScore({ accuracy, logLoss, perplexity }: Trial['score']): void {
   if (accuracy !== undefined || logLoss !== undefined || perplexity !== undefined) return;
   throw new LowRankError('ERR_ENGINE', 'the engine tells neither what is right nor any log-probability', {
-    hint: 'Print `correct` or `answerLogProb` for each question, or `accuracy` for the whole set.',
+    hint: 'Print `correct`, or `answerLogProb` and `answerTokens`, for each question, or `accuracy` for the whole set.',
   });
 }
 

@@ -112,6 +112,7 @@ describe('lowrank eval with a program', () => {
       dataset,
     );
     await fails(2, /--engine command needs --command/, 'any', '--dataset', dataset, '--engine', 'command');
+    await fails(2, /--context belongs to/, 'a', '--dataset', dataset, '--command', command, '--context', '99');
     await fails(2, /belongs to the engine command/, 'a', '--dataset', dataset, '--engine', 'onnx', '--command', 'x');
     await fails(
       1,
@@ -171,6 +172,32 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     expect(summary.exactMatch.value).toBeCloseTo(summary.top1.value, 10);
   });
 
+  it('ends a generation at each of the tokens that the model names for it', async () => {
+    const folder = at('ending');
+    await cp(join(example, 'model'), folder, { recursive: true });
+    const { model } = JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8'));
+    const generated = async (out: string) => {
+      const data = [
+        '--dataset',
+        join(example, 'validation.jsonl'),
+        '--limit',
+        '3',
+        '--generate',
+        '1',
+        '--out',
+        at(out),
+      ];
+      const run = await lowrankIn(peers, 'eval', join(folder, 'model.onnx'), ...data);
+      expect(run, run.stderr).toMatchObject({ code: 0 });
+      const rows = (await readFile(at(out), 'utf8')).trimEnd().split('\n');
+      return rows.map((row) => (JSON.parse(row) as ExampleResult).generation!.trim());
+    };
+    const [first, ...others] = await generated('going.jsonl');
+    const eos_token_id = [64, model.vocab[first!]];
+    await writeFile(join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id }));
+    expect(await generated('ended.jsonl')).toEqual(['', ...others.map((word) => (word === first ? '' : word))]);
+  });
+
   it('says which files an engine cannot load', async () => {
     const run = await lowrankIn(peers, 'eval', dataset, '--engine', 'llama', '--dataset', dataset);
     expect(run.code).toBe(1);
@@ -178,6 +205,60 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     const onnx = await lowrankIn(peers, 'eval', dataset, '--engine', 'onnx', '--dataset', dataset);
     expect(onnx.code).toBe(1);
     expect(onnx.stderr).toContain('tokenizer.json');
+  });
+
+  it('puts before a prompt what the tokenizer puts before a text, and not what it puts behind one', async () => {
+    const tokenizer = JSON.parse(await readFile(join(example, 'model', 'tokenizer.json'), 'utf8'));
+    const [begin, text, end] = [
+      { SpecialToken: { id: 'ant', type_id: 0 } },
+      { Sequence: { id: 'A', type_id: 0 } },
+      { SpecialToken: { id: 'ape', type_id: 0 } },
+    ];
+    const losses = [];
+    const short = at('short.jsonl');
+    await writeFile(
+      short,
+      ['elk', 'fox hen'].map((answer) => `${JSON.stringify({ prompt: 'bee cat', answer })}\n`).join(''),
+    );
+    for (const [i, single] of [[text], [text, end], [begin, text], [begin, text, end]].entries()) {
+      const folder = at(`framed-${i}`);
+      await cp(join(example, 'model'), folder, { recursive: true });
+      const known = Object.fromEntries(['ant', 'ape'].map((id, token) => [id, { id, ids: [token], tokens: [id] }]));
+      const post_processor = { type: 'TemplateProcessing', single, pair: [], special_tokens: known };
+      await writeFile(join(folder, 'tokenizer.json'), JSON.stringify({ ...tokenizer, post_processor }));
+      const run = await lowrankIn(peers, 'eval', join(folder, 'model.onnx'), '--dataset', short, '--json');
+      expect(run, run.stderr).toMatchObject({ code: 0 });
+      losses.push(JSON.parse(run.stdout).summary.logLoss.value);
+    }
+    const [bare, ended, begun, both] = losses;
+    expect([ended, both]).toEqual([bare, begun]);
+    expect(begun).not.toBe(bare);
+  });
+
+  it('takes the hidden states of a model for embeddings for no logits', async () => {
+    const folder = at('embeddings');
+    await cp(join(example, 'model'), folder, { recursive: true });
+    // Its output `last_hidden_state` is one number a token: Unsqueeze(Cast(input_ids)).
+    const graph =
+      'CAgSADq2AQofCglpbnB1dF9pZHMSAWYiBENhc3QqCQoCdG8YAaABAgogEgFhIghDb25zdGFudCoRCgp2YWx1ZV9pbnRzQAKgAQcKJAoBZgoBYRIRbGFz' +
+      'dF9oaWRkZW5fc3RhdGUiCVVuc3F1ZWV6ZRIBZ1odCglpbnB1dF9pZHMSEAoOCAcSCgoDEgFiCgMSAWxiKQoRbGFzdF9oaWRkZW5fc3RhdGUSFAoSCAES' +
+      'DgoDEgFiCgMSAWwKAggBQgQKABAR';
+    await writeFile(join(folder, 'model.onnx'), Buffer.from(graph, 'base64'));
+    const run = await lowrankIn(peers, 'eval', folder, '--dataset', join(example, 'validation.jsonl'), '--limit', '5');
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain('these are no logits');
+  });
+
+  it('says so where a folder holds other weights, which are what an edit changes', async () => {
+    const data = ['--dataset', join(example, 'validation.jsonl'), '--limit', '5'];
+    const run = await lowrankIn(peers, 'eval', join(example, 'model'), ...data);
+    expect(run).toMatchObject({ code: 0 });
+    expect(run.stderr).toMatch(
+      /warning: the \.onnx model of .* is asked; lowrank laser edits model\.safetensors there/,
+    );
+    for (const plain of ['model/model.onnx', 'gguf']) {
+      expect((await lowrankIn(peers, 'eval', join(example, plain), ...data)).stderr).not.toContain('warning');
+    }
   });
 });
 

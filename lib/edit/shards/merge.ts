@@ -1,5 +1,6 @@
 import { absolutePath } from '../../checkpoint/files.js';
 import { digestOf } from '../../checkpoint/journal.js';
+import { pathOfCopy } from '../../checkpoint/source.js';
 import { copyForEdit, type Resumed } from '../../checkpoint/write.js';
 import { CheckpointError } from '../../errors.js';
 import type { ComputeOptions } from '../../lowrank/approximate.js';
@@ -27,6 +28,8 @@ export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
 export interface MergeReport {
   readonly source: string;
   readonly out: string;
+  /** What opens as the result: `out`, or a file in it where the folder holds other models and would open as one of them. */
+  readonly main: string;
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
   readonly resumed: Resumed | undefined;
@@ -104,6 +107,7 @@ export async function mergeShards(plan: string, options: MergeOptions = {}): Pro
     return {
       source: absolutePath(options.source ?? job.source),
       out,
+      main: await pathOfCopy(checkpoint, out),
       family: edits.family,
       edits: done,
       resumed: copy.resumed,

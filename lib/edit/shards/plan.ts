@@ -1,7 +1,15 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { addon } from '../../addon/load.js';
 import type { Checkpoint } from '../../checkpoint/checkpoint.js';
-import { absolutePath, ioError, readSmallFile } from '../../checkpoint/files.js';
+import {
+  absolutePath,
+  ioError,
+  publishFile,
+  readSmallFile,
+  refuseExisting,
+  renameTo,
+  temporarySibling,
+} from '../../checkpoint/files.js';
 import { digestOfJson, fromJson, toJson } from '../../checkpoint/journal.js';
 import { MAX_PLAN_BYTES } from '../../checkpoint/limits.js';
 import { open } from '../../checkpoint/open.js';
@@ -34,7 +42,7 @@ export interface JobPlan {
   readonly settings: Settings;
   /** OpenBLAS' kernel on the machine that planned. Another one rounds differently. */
   readonly kernel: string;
-  /** Of all that decides the bytes: the options, the matrices and what is known of the tensors. */
+  /** Of all that decides the bytes: the options, the settings, the matrices and what is known of the tensors. */
   readonly job: string;
   /** How many shards are meant, where `run` is not told. */
   readonly shards: number;
@@ -71,7 +79,7 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
       options: fixed,
       settings: plan.settings,
       kernel,
-      job: digestOfPlan(checkpoint, plan.edits, fixed),
+      job: digestOfPlan(checkpoint, plan.edits, fixed, plan.settings),
       shards,
       tasks: tasksOf(checkpoint, plan.edits),
     };
@@ -80,12 +88,33 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
   }
 }
 
-/** Writes a plan; a file that is there is replaced. */
+/**
+ * Writes a plan, whole or not at all. It takes the place of an older plan, and of nothing else.
+ *
+ * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`, for something that is there and is no plan;
+ * `ERR_CHECKPOINT_IO`.
+ */
 export async function writePlan(file: string, plan: JobPlan): Promise<void> {
+  const replaces = await isPlan(file);
+  if (!replaces) await refuseExisting(file);
+  const temporary = temporarySibling(file);
   try {
-    await writeFile(file, `${JSON.stringify(JSON.parse(toJson(plan)), null, 2)}\n`);
+    await writeFile(temporary, `${JSON.stringify(JSON.parse(toJson(plan)), null, 2)}\n`, { flag: 'wx' });
+    if (replaces) await renameTo(temporary, file);
+    else await publishFile(temporary, file);
   } catch (cause) {
+    await rm(temporary, { force: true });
     throw ioError(file, 'cannot be written', cause);
+  }
+}
+
+async function isPlan(file: string): Promise<boolean> {
+  try {
+    await readPlan(file);
+    return true;
+  } catch (cause) {
+    if (cause instanceof CheckpointError) return false;
+    throw cause;
   }
 }
 
@@ -145,7 +174,7 @@ export async function openPlan(plan: JobPlan, source = plan.source): Promise<Ope
   try {
     // The budget was kept when the plan was made; its choice is in the settings.
     const edits = planEdits(checkpoint, { ...plan.options, maxMemory: undefined });
-    const job = digestOfPlan(checkpoint, edits.edits, plan.options);
+    const job = digestOfPlan(checkpoint, edits.edits, plan.options, plan.settings);
     if (job !== plan.job) {
       const message = 'is not what was planned for: the checkpoint, or the version of lowrank, is another one';
       throw new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', checkpoint.path, message, {
@@ -171,7 +200,12 @@ function tasksOf(checkpoint: Checkpoint, edits: readonly Edit[]): Task[] {
 }
 
 /** Times and paths are not in it, since machines may have copies; nor is the kernel, which results are marked with. */
-function digestOfPlan(checkpoint: Checkpoint, edits: readonly Edit[], options: PlanOptions): string {
+function digestOfPlan(
+  checkpoint: Checkpoint,
+  edits: readonly Edit[],
+  options: PlanOptions,
+  settings: Settings,
+): string {
   const { kernel: _, ...job } = describeJob(edits, options) as Record<string, unknown>;
-  return digestOfJson([job, checkpoint.format, ...checkpoint.tensors.values()]);
+  return digestOfJson([job, settings, checkpoint.format, ...checkpoint.tensors.values()]);
 }

@@ -79,7 +79,7 @@ export interface TokenModel {
   readonly suffix: readonly number[];
   readonly mask: { readonly token: number; readonly text: string } | undefined;
   /** Tokens that end a generation. */
-  readonly ends: ReadonlySet<number>;
+  readonly ends: Pick<ReadonlySet<number>, 'has'>;
   /** Tokens of each text, without prefix and suffix. */
   encode(texts: readonly string[]): Promise<number[][]>;
   decode(sequences: readonly (readonly number[])[]): Promise<string[]>;

@@ -35,7 +35,6 @@ interface LlamaModel {
   readonly fileInfo: { readonly metadata: { readonly tokenizer?: unknown } };
   readonly tokens: {
     readonly bos: number | null;
-    readonly eos: number | null;
     readonly shouldPrependBosToken: boolean;
   };
   isEogToken(token: number): boolean;
@@ -101,7 +100,7 @@ class LlamaTokens implements TokenModel {
   contextLength = 0;
   tokenizer = '';
   prefix: readonly number[] = [];
-  ends: ReadonlySet<number> = new Set();
+  ends: TokenModel['ends'] = new Set<number>();
   onClose: () => void = () => undefined;
 
   readonly #llama: Llama;
@@ -207,9 +206,10 @@ class LlamaTokens implements TokenModel {
       });
       this.#sequence = this.#context.getSequence();
       this.contextLength = length;
-      const { bos, eos, shouldPrependBosToken } = model.tokens;
+      const { bos, shouldPrependBosToken } = model.tokens;
       this.prefix = shouldPrependBosToken && bos !== null ? [bos] : [];
-      this.ends = new Set(eos === null ? [] : [eos]);
+      // Chat models have several.
+      this.ends = { has: (token) => model.isEogToken(token) };
       this.tokenizer ||= fingerprint(model.fileInfo.metadata.tokenizer);
     } catch (cause) {
       await this.#unload();

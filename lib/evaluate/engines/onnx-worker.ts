@@ -84,15 +84,20 @@ function readJson(path: string): Record<string, unknown> {
 
 /** What the tokenizer puts around every text: seen by encoding one with and without it. */
 function affixes(): { prefix: number[]; suffix: number[] } {
-  const bare = tokenizer.encode('', { add_special_tokens: false }).ids;
-  const nothing = tokenizer.encode('', { add_special_tokens: true }).ids.filter((token) => !bare.includes(token));
-  // A text of one known token would do for all tokenizers, but there is none that all of them know; so the empty text, and
-  // of its marks those before the text are told from those after it by their usual names.
-  const closing = ['[SEP]', '</s>', '<|endoftext|>', '<eos>'].map((name) => tokenizer.token_to_id(name));
-  const split = nothing.findIndex((token, i) => i > 0 && closing.includes(token));
-  return split < 0
-    ? { prefix: nothing, suffix: [] }
-    : { prefix: nothing.slice(0, split), suffix: nothing.slice(split) };
+  const encode = (text: string, marked: boolean) => tokenizer.encode(text, { add_special_tokens: marked }).ids;
+  for (const text of texts()) {
+    const [bare, whole] = [encode(text, false), encode(text, true)];
+    if (bare.length === 0) continue;
+    const begin = whole.findIndex((_, i) => bare.every((token, j) => whole[i + j] === token));
+    if (begin >= 0) return { prefix: whole.slice(0, begin), suffix: whole.slice(begin + bare.length) };
+  }
+  return { prefix: encode('', true), suffix: [] };
+}
+
+/** Some that most tokenizers know, then those of their own first tokens, which small vocabularies of words need. */
+function* texts(): Generator<string> {
+  yield* ['a', 'the', '1'];
+  for (let token = 0; token < 200; token++) yield tokenizer.decode([token], { skip_special_tokens: true });
 }
 
 function specials(config: Record<string, unknown>): Pick<WorkerFacts, 'mask' | 'end'> {
@@ -125,7 +130,11 @@ async function score(requests: readonly ScoreRequest[]): Promise<Scores[][]> {
       vocabulary = size;
       const values = asFloats(logits);
       batch.forEach((index, row) => {
-        const { reads, top } = requests[index]!;
+        const { tokens, reads, top } = requests[index]!;
+        const known = (token: number) => token < size;
+        if (!tokens.every(known) || !reads.every(({ targets }) => targets.every(known))) {
+          throw new Error(`its output has ${size} numbers a token, fewer than there are tokens: these are no logits`);
+        }
         results[index] = reads.map(({ position, targets }) => {
           const begin = (row * positions + position) * size;
           return readLogits(values.subarray(begin, begin + size), targets, top);

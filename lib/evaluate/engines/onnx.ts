@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { open } from '../../checkpoint/open.js';
 import { LowRankError } from '../../errors.js';
 import type { Engine, ScoreRequest, Scores, TokenModel } from './engine.js';
 import { findModel } from './find-model.js';
@@ -72,15 +73,22 @@ async function findFiles(checkpoint: string): Promise<Files> {
     model,
     tokenizer,
     tokenizerConfig,
-    config: { ...(await readJson(tokenizerConfig)), ...(await readJson(beside('config.json'))) },
+    config: {
+      ...(await readJson(tokenizerConfig)),
+      ...(await readJson(beside('config.json'))),
+      ...(await readJson(beside('generation_config.json'))),
+    },
   };
 }
 
-/** Of a model with the files of its data, which exporters name after it: model.onnx_data, model.onnx.data. */
+/** Of a model with its data, in whatever files they are; of a graph that is not understood here, of its own file. */
 async function sizeOf(model: string): Promise<number> {
-  const names = (await readdir(dirname(model))).filter((name) => name.startsWith(basename(model)));
-  const sizes = await Promise.all(names.map(async (name) => (await stat(join(dirname(model), name))).size));
-  return sizes.reduce((sum, size) => sum + size, 0);
+  const { size } = await stat(model);
+  const checkpoint = await open(model).catch(() => undefined);
+  if (checkpoint === undefined) return size;
+  const data = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  await checkpoint.close();
+  return Math.max(size, data);
 }
 
 async function readJson(path: string | undefined): Promise<Record<string, unknown>> {
@@ -115,7 +123,7 @@ class OnnxTokens implements TokenModel {
   readonly prefix: readonly number[];
   readonly suffix: readonly number[];
   readonly mask: TokenModel['mask'];
-  readonly ends: ReadonlySet<number>;
+  readonly ends: TokenModel['ends'];
   onClose: () => void = () => undefined;
 
   readonly #worker: OnnxWorker;
@@ -128,7 +136,8 @@ class OnnxTokens implements TokenModel {
     this.prefix = facts.prefix;
     this.suffix = facts.suffix;
     this.mask = facts.mask;
-    this.ends = new Set(facts.end === undefined ? [] : [facts.end]);
+    // One or several, as transformers reads them.
+    this.ends = new Set<unknown>([facts.end, files.config.eos_token_id].flat());
   }
 
   static async load(checkpoint: string, options: OnnxOptions): Promise<OnnxTokens> {

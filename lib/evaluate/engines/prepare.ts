@@ -58,6 +58,11 @@ async function prepareQuestions(
   return questions.map((question) => {
     const prompt = encoded[at++]!;
     if (question.kind === 'text') return prepareText(model, prompt, question);
+    // Worded for a masked model: whatever were scored here would follow the mask instead of filling it.
+    if (question.prompt.includes(MASK)) {
+      const message = `question ${question.id}: its prompt has ${MASK}, and this model continues texts`;
+      throw new LowRankError('ERR_DATASET', message, { hint: 'Use --style causal (style), or a masked model.' });
+    }
     const joined = continuationsOf(question).map(() => encoded[at++]!);
     return prepareContinuations(model, prompt, joined, question, top);
   });

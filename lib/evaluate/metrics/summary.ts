@@ -1,4 +1,5 @@
 import { ArgumentError } from '../../errors.js';
+import { repeatedIds } from '../questions/question.js';
 import type { ExampleResult } from '../result.js';
 import { type BootstrapOptions, bootstrap, interval } from './bootstrap.js';
 
@@ -190,11 +191,10 @@ export async function compare(
 ): Promise<Comparison> {
   checked(metric);
   const byId = new Map(after.map((result) => [result.id, result]));
-  // Results of several sets put together would be paired at random.
-  const ids = new Set(before.map(({ id }) => id));
-  for (const [name, results, known] of [['before', before, ids] as const, ['after', after, byId] as const]) {
-    if (known.size < results.length)
-      throw new ArgumentError(name, 'results that each have an id of their own', results);
+  // Results of several sets put together would be paired as chance has it.
+  for (const [name, results] of Object.entries({ before, after })) {
+    const again = repeatedIds(results);
+    if (again.length > 0) throw new ArgumentError(name, 'an id of its own for each result', again);
   }
   const pairs = before.flatMap((result): [ExampleResult, ExampleResult][] => {
     const other = byId.get(result.id);

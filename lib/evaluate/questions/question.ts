@@ -13,6 +13,12 @@ export interface Question {
   readonly answer?: string;
 }
 
+/** The ids of questions, or of results, that another one before them has too. */
+export function repeatedIds(items: readonly Pick<Question, 'id'>[]): number[] {
+  const seen = new Set<number>();
+  return items.flatMap(({ id }) => (seen.size === seen.add(id).size ? [id] : []));
+}
+
 /** The forms of files that are understood. */
 export const DATASET_FORMATS = [
   'jsonl',

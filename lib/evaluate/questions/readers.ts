@@ -139,6 +139,9 @@ function plain(row: Row, fail: Fail): Draft {
     if (typeof label !== 'number' || !Number.isInteger(label) || label < 0 || label >= choices.length) {
       return fail(`expected a "label" from 0 to ${choices.length - 1}, or an "answer" that is one of the choices`);
     }
+    if (choices.indexOf(row.answer as string) >= 0 && row.answer !== choices[label]) {
+      return fail(`the "label" ${label} and the "answer" name two different choices`);
+    }
     return choice(prompt, choices, label);
   }
   if (typeof row.answer === 'string') return answer(prompt, row.answer, fail);

@@ -69,6 +69,32 @@ describe('open', () => {
     }
   });
 
+  it('says of an index what opens as it, where the folder would open as another model', async () => {
+    const main = async (path: string) => {
+      const checkpoint = await open(path);
+      await checkpoint.close();
+      return checkpoint.main;
+    };
+    const alone = await sharded();
+    expect(await main(join(alone, 'model.safetensors.index.json'))).toBe(alone);
+    const besides: Record<string, string | Uint8Array>[] = [
+      { 'model.safetensors': one('m', 'm') },
+      { 'model.safetensors.index.json': index({ a: A }), 'model.fp16.safetensors.index.json': index({ b: B, a: A }) },
+    ];
+    for (const beside of besides) {
+      const folder = await sharded(beside);
+      expect(await main(folder)).toBe(folder);
+      const other = join(
+        folder,
+        Object.keys(beside)
+          .at(-1)!
+          .replace(/safetensors$/, 'safetensors.index.json'),
+      );
+      expect(await main(other)).toBe(other);
+      expect(await text(other, 'b')).toBe('bb');
+    }
+  });
+
   it('chooses the weights as transformers does', async () => {
     expect(await text(await sharded({ 'model.safetensors': one('m', 'm') }), 'm')).toBe('m');
     expect(

@@ -33,7 +33,7 @@ async function source(): Promise<{ root: string; folder: string; out: string; ch
     '.gitattributes': '*.safetensors filter=lfs',
     'onnx/deep/tokenizer.json': '{}',
   });
-  for (const name of ['.git', '.cache', 'onnx/.git']) {
+  for (const name of ['.git', '.cache', 'onnx/.git', '.edited.lowrank']) {
     await mkdir(join(folder, name));
     await writeFile(join(folder, name, 'x'), 'x');
   }
@@ -65,7 +65,9 @@ describe('copyForEdit', () => {
     await writer.commit();
     expect((await readdir(root)).sort()).toEqual(['in', 'out']);
     expect(await contents(folder)).toEqual(before);
-    const expected = Object.fromEntries(Object.entries(before).filter(([name]) => !/(\.git|\.cache)\/x$/.test(name)));
+    const expected = Object.fromEntries(
+      Object.entries(before).filter(([name]) => !/(\.git|\.cache|\.lowrank)\/x$/.test(name)),
+    );
     expected[A] = expected[A]!.replace('aaabbbb', 'AAABBBB');
     expected[B] = expected[B]!.replace('aaabbbb', 'CCCbbbb');
     expect(await contents(out)).toEqual(expected);
@@ -184,6 +186,18 @@ describe('copyForEdit', () => {
     expect(await kind(copyForEdit(single, folder))).toBe('OutputHoldsInput');
     await single.close();
     expect((await readdir(root)).sort()).toEqual(['b', 'b.safetensors', 'in']);
+  });
+
+  it('takes no source from the place where it would make its copy', async () => {
+    const { folder, root, checkpoint } = await source();
+    await checkpoint.close();
+    const work = join(root, '.edited.lowrank');
+    await rename(folder, work);
+    for (const path of [work, join(work, B)]) {
+      const lost = await open(path);
+      expect(await kind(copyForEdit(lost, join(root, 'edited'), { restart: true }))).toBe('OutputHoldsInput');
+      await lost.close();
+    }
   });
 
   it.skipIf(!posix)('keeps permissions, and writes to copies of read-only files', async () => {
@@ -310,7 +324,7 @@ describe('copyForEdit', () => {
     const library = (name: string) => JSON.stringify(join(import.meta.dirname, '../../../lib/checkpoint', name));
     const script = `
       import { createServer } from 'vite';
-      const server = await createServer({ configFile: false, server: { middlewareMode: true, hmr: false, ws: false }, logLevel: 'silent', optimizeDeps: { noDiscovery: true } });
+      const server = await createServer({ configFile: false, server: { middlewareMode: true, hmr: false, ws: false, watch: null }, logLevel: 'silent', optimizeDeps: { noDiscovery: true } });
       const { open } = await server.ssrLoadModule(${library('open.ts')});
       const { copyForEdit } = await server.ssrLoadModule(${library('write.ts')});
       const writer = await copyForEdit(await open(${JSON.stringify(folder)}), ${JSON.stringify(out)});

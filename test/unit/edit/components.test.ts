@@ -5,8 +5,8 @@ import { ArgumentError } from '../../../lib/errors.js';
 import { svdSync } from '../../../lib/linalg/svd.js';
 import { gaussian } from '../../support/matrices.js';
 
-const of = (kind: 'rank-reduction' | 'bottom' | 'band' | 'random', rho: string, full = 10, seed = 0) => {
-  return [...keptComponents(kind, parseAt(`0:mlp:${rho}`, kind).amount, full, seed)];
+const of = (kind: 'rank-reduction' | 'bottom' | 'band' | 'random', rho: string, full = 10, seed = 0, matrix = 'w') => {
+  return [...keptComponents(kind, parseAt(`0:mlp:${rho}`, kind).amount, full, { seed, matrix })];
 };
 
 describe('keptComponents', () => {
@@ -30,6 +30,14 @@ describe('keptComponents', () => {
     // 900 expected, with a standard deviation of 25.
     for (const count of times) expect(Math.abs(count - 900)).toBeLessThan(125);
     expect(of('random', '0.3', 10, 5)).toEqual(of('random', '0.3', 10, 5));
+  });
+
+  it('draws others for another matrix, so that the control is no single draw for a whole model', () => {
+    const times = new Array<number>(10).fill(0);
+    for (let layer = 0; layer < 3000; layer++) {
+      for (const index of of('random', '0.3', 10, 0, `layers.${layer}.fc_in`)) times[index]!++;
+    }
+    for (const count of times) expect(Math.abs(count - 900)).toBeLessThan(125);
   });
 
   it('refuses amounts of another kind', () => {
@@ -56,7 +64,7 @@ describe('recompose', () => {
         ['band', '0.4-0.8'],
       ] as const) {
         const full = 9;
-        const kept = keptComponents(kind, parseAt(`0:mlp:${rho}`, kind).amount, full);
+        const kept = keptComponents(kind, parseAt(`0:mlp:${rho}`, kind).amount, full, { matrix: 'w' });
         const part = await recompose(parts, kept);
         part.forEach((value, i) => {
           sum[i]! += value;

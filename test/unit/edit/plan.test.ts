@@ -83,6 +83,15 @@ describe('planEdits', () => {
     expect(() => names('layers.*')).toThrow(expect.objectContaining({ code: 'ERR_NOT_FOUND' }));
   });
 
+  it('takes the one tensor that is called exactly so, also where its name could be read as a glob', () => {
+    const checkpoint = fakeCheckpoint({ 'a[0]': [4, 4], a0: [4, 4], 'b*': [4, 4], bc: [4, 4] });
+    const names = (glob: string) =>
+      planEdits(checkpoint, { interventions: [parseTensorSpec(`${glob}:0.5`)] }).edits.map(({ tensor }) => tensor);
+    expect(names('a[0]')).toEqual(['a[0]']);
+    expect(names('b*')).toEqual(['b*']);
+    expect(names('a[01]')).toEqual(['a0']);
+  });
+
   it('takes 3D tensors as batches and refuses other shapes', () => {
     const checkpoint = fakeCheckpoint({ experts: [4, 6, 8], bias: [8], conv: [2, 2, 3, 3], empty: [0, 4] });
     const plan = (name: string) => planEdits(checkpoint, { interventions: [parseTensorSpec(`${name}:0.5`)] });

@@ -110,6 +110,7 @@ describe('a quantised tensor', () => {
     );
     expect(() => plan('w:0.5')).toThrow('w: is stored as Q4_K');
     expect(plan('w:0.5', 'F16').edits[0]).toMatchObject({ dtype: 'Q4_K', writtenAs: 'F16' });
+    expect(plan('w:1', 'F16').edits[0]).toMatchObject({ dtype: 'Q4_K', writtenAs: 'Q4_K', identity: true });
     // Nothing is written of what keeps all.
     expect(plan('w:1').edits[0]).toMatchObject({ identity: true });
     expect(() => plan('w:0.5', 'Q4_K' as WritableType)).toThrow('quant: expected Q8_0');

@@ -62,6 +62,10 @@ describe('answers', () => {
     expect(results[1]).toMatchObject({ generation: 'y', correct: false });
   });
 
+  it('are not what fills a mask', async () => {
+    await expect(ask([answer('ab <mask>', 'c')])).rejects.toThrow('has <mask>, and this model continues texts');
+  });
+
   it('need a prompt, and room', async () => {
     await expect(ask([answer('', 'a')], {}, { prefix: [] })).rejects.toMatchObject({ code: 'ERR_DATASET' });
     await expect(ask([answer('a'.repeat(50), 'a')])).rejects.toThrow(
@@ -86,6 +90,24 @@ describe('choices', () => {
       [0, 0, 0].map(() => expect.closeTo(0, 10)),
     );
     expect(first).toMatchObject({ correct: false, prediction: 'a', answerTokens: 3 });
+  });
+
+  it('are all scored from the same place on, also where the tokenizer joins one of them to the prompt', async () => {
+    // "t" and "ha" become "tha", so the "t" of the prompt counts for the other choice as well.
+    const encode = async (texts: readonly string[]) => texts.map((s) => encodeLetters(s.replace('t h', 'th')));
+    const { first, log } = await ask([choice('at', ['h', ' c'], 0)], {}, { encode });
+    for (const { tokens } of log.requests) expect(tokens.slice(0, 2)).toEqual([BEGIN, 1]);
+    const expected = [OTHER, 3 * OTHER];
+    expect(first.choiceLogProbs!.map((value, i) => value - expected[i]!)).toEqual(
+      [0, 0].map(() => expect.closeTo(0, 10)),
+    );
+    expect(first).toMatchObject({ correct: true, answerTokens: 1 });
+  });
+
+  it('need a token of their own', async () => {
+    const encode = async (texts: readonly string[]) => texts.map((s) => encodeLetters(s.replace(/ ?[?]/g, '')));
+    await expect(ask([choice('ab', ['c', '?'], 0)], {}, { encode })).rejects.toThrow('has no token of its own');
+    await expect(ask([choice('?', ['?', 'a'], 0)], {}, { encode })).rejects.toMatchObject({ code: 'ERR_DATASET' });
   });
 });
 
@@ -146,13 +168,14 @@ describe('masked models', () => {
     expect(laser.laser).toMatchObject({ 'total answer tokens': 2, '0-1 correctness': 100 });
   });
 
-  it('refuse texts, and need a mask', async () => {
+  it('refuse texts, and need a mask and an answer', async () => {
     await expect(ask([text('ab')], {}, { kind: 'masked', mask: { token: 28, text: '_' } })).rejects.toMatchObject({
       code: 'ERR_UNSUPPORTED',
     });
     await expect(ask([answer('ab', 'c')], {}, { kind: 'masked', mask: undefined })).rejects.toMatchObject({
       code: 'ERR_UNSUPPORTED',
     });
+    await expect(ask([choice('ab', ['c', '   '], 0)], {}, masked)).rejects.toThrow('has no token of its own');
   });
 });
 

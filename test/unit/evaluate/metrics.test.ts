@@ -187,7 +187,7 @@ describe('compare', () => {
       [[...before, ...before], before],
       [before, [...before, ...before]],
     ] as const) {
-      await expect(compare(a, b, 'accuracy')).rejects.toThrow('an id of their own');
+      await expect(compare(a, b, 'accuracy')).rejects.toThrow('an id of its own');
     }
   });
 });

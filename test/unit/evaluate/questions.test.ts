@@ -185,6 +185,9 @@ describe('loadQuestions', () => {
     expect(await fault('{"prompt":"a","answer":"b"}\n{"prompt":')).toMatch(/^ERR_DATASET line 2: is no valid JSON/);
     expect(await fault(lines({ prompt: 'a', choices: ['b', 'c'], label: 2 }))).toMatch(/"label" from 0 to 1/);
     expect(await fault(lines({ prompt: 'a', choices: ['b', 'c'], answer: 'd' }))).toMatch(/one of the choices/);
+    const two = lines({ prompt: 'a', choices: ['b', 'c'], label: 0, answer: 'c' });
+    expect(await fault(two)).toMatch(/row 1: the "label" 0 and the "answer" name two different choices/);
+    expect(await fault(lines({ prompt: 'a', choices: ['b', 'c'], label: 1, answer: 'B' }))).toBe('accepted');
     expect(await fault(lines({ prompt: 'a', answer: '' }))).toMatch(/the answer is empty/);
     expect(await fault('[]', { format: 'jsonl' })).toBe('ERR_DATASET holds no question');
     expect(await fault('something else')).toMatch(/cannot be told/);

@@ -58,6 +58,8 @@ describe('rankJob', () => {
     expect(rankJob({ rank: 3 }, 5, 4)).toEqual({ rank: 3 });
     expect(rankJob({ rankFraction: 0.5 }, 5, 4)).toEqual({ rank: 2 });
     expect(rankJob({ energy: 0.75 }, 5, 4)).toEqual({ tail: 0.25 });
+    expect(rankJob({ energy: 0.9 }, 5, 4)).toEqual({ tail: 0.1 });
+    expect(rankJob({ energy: 0.9999999 }, 5, 4)).toEqual({ tail: 1e-7 });
     expect(rankJob({ tolerance: 0.5 }, 5, 4)).toEqual({ tail: 0.25 });
     for (const bad of [
       {},

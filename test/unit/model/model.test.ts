@@ -141,6 +141,21 @@ describe('fused tensors', () => {
     expect(failure(() => flat.select([0], ['v_proj'])).code).toBe('ERR_SHAPE');
   });
 
+  it('are not divided where they lie the other way round than the family has them', () => {
+    // GPT-BigCode calls its tensor as GPT-2 does, but stores [out, in]; experts of GPT-OSS are [experts, in, out].
+    const bigCode = { 'transformer.h.0.attn.c_attn.weight': [36, 24] };
+    const experts = { 'model.layers.0.mlp.experts.gate_up_proj': [3, 8, 12] };
+    for (const select of [
+      () => new Model(fakeCheckpoint(bigCode, { n_embd: 24 }), 'gpt2').select([0], ['q_proj']),
+      () => new Model(fakeCheckpoint(bigCode), 'gpt2').select([0], ['q_proj']),
+      () => new Model(fakeCheckpoint(experts, { hidden_size: 8 }), 'llama').select([0], ['fc_in']),
+    ]) {
+      expect(failure(select).code).toBe('ERR_SHAPE');
+    }
+    const whole = new Model(fakeCheckpoint(bigCode, { n_embd: 24 }), 'gpt2').select([0], ['attn']);
+    expect(whole).toMatchObject([{ slice: undefined }]);
+  });
+
   it('take head_dim before hidden_size / heads', () => {
     const config = { num_attention_heads: 4, num_key_value_heads: 1, hidden_size: 16, head_dim: 8 };
     expect(phi3(config, 48).select([0], ['v_proj'])[0]!.slice).toEqual({ axis: 'rows', ranges: [[40, 48]] });

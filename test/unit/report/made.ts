@@ -25,6 +25,7 @@ export interface MadeOptions {
   readonly tensor?: (candidate: Candidate) => string;
   readonly command?: readonly string[] | undefined;
   readonly source?: string;
+  readonly quant?: 'Q8_0';
   /** min(m, n) of all matrices. */
   readonly size?: number;
 }
@@ -117,7 +118,7 @@ function headerOf(candidates: readonly Candidate[], options: MadeOptions): Searc
         test: { path: 'test.jsonl', digest, count: 1000 },
       },
       earlyStopping: { error: 0.05, first: 32 },
-      ...{ generate: undefined, compat: undefined },
+      ...{ generate: undefined, compat: undefined, quant: options.quant },
     },
   };
 }

@@ -192,8 +192,12 @@ describe('the report of a search', () => {
     ]);
     const called = report({ command: undefined, kind: 'bottom', composed: false });
     expect(named(called, 'pre').map(textOf)).toEqual([
-      'lowrank laser /models/example/model.gguf -o edited --intervention bottom --at 1:fc_in:0.01',
+      'lowrank laser /models/example/model.gguf -o edited --family gpt2 --intervention bottom --at 1:fc_in:0.01',
     ]);
+    const typed = ['lowrank', 'search', 'm.gguf', '--family=gpt2'];
+    expect(named(report({ command: typed, quant: 'Q8_0' }), 'pre').map(textOf)[1]).toMatch(
+      / -o edited --family gpt2 --quant Q8_0 --at /,
+    );
     expect(textOf(called)).toContain('called as a function');
   });
 

@@ -114,6 +114,43 @@ describe('writing a report', () => {
     expect(text).toContain('--at 0:fc_out:1 --at 0:fc_in:0 --at 1:fc_in:0.2');
   });
 
+  it('of an edit gives a command that makes the same again', async () => {
+    const path = await folder();
+    const model = await writeLinearModel(join(path, 'model'));
+    const made = [
+      ['--lnum', '1', '--lname', 'fc_in', '--rate', '9'],
+      ['--intervention', 'random', '--at', '0:fc_in:0.5', '--seed', '7'],
+      [
+        '--tensor',
+        '*.1.*gate_proj*:0.5',
+        '--method',
+        'krylov',
+        '--threads',
+        '1',
+        '--memory',
+        '1GB',
+        '--family',
+        'llama',
+      ],
+    ];
+    for (const [i, flags] of made.entries()) {
+      const out = join(path, `edited${i}`);
+      const { code, stdout } = await lowrank('laser', model, '-o', out, ...flags, '--json');
+      expect(code, stdout).toBe(0);
+      const file = join(path, `edited${i}.json`);
+      await writeFile(file, stdout);
+      const page = parseHtml(await readFile(await writeReport(file, join(path, `${i}.html`)), 'utf8'));
+      const [command] = named(page, 'pre').map(textOf);
+      const words = command!.split(' ').map((word) => word.replace(/^'(.*)'$/, '$1'));
+      expect(words.slice(0, 2)).toEqual(['lowrank', 'laser']);
+      const again = join(path, `again${i}`);
+      expect((await lowrank(...words.slice(1).map((word) => (word === out ? again : word)))).code).toBe(0);
+      const [first, second] = await Promise.all([out, again].map((copy) => readFile(join(copy, 'model.safetensors'))));
+      expect(second!.equals(first!), command).toBe(true);
+      expect(first!.equals(await readFile(join(model, 'model.safetensors')))).toBe(false);
+    }
+  });
+
   it('says where a log is wrong', async () => {
     const [header, ...lines] = madeLog();
     const refused = async (content: string) => {

@@ -7,6 +7,7 @@ import { CheckpointError, LowRankError } from '../../../lib/errors.js';
 import type { AskOptions, Session } from '../../../lib/evaluate/engines/engine.js';
 import { judge } from '../../../lib/evaluate/engines/judge.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
+import { searchReport } from '../../../lib/report/search-report.js';
 import { readSearchLog } from '../../../lib/search/log.js';
 import type { SearchProgress } from '../../../lib/search/progress.js';
 import { search } from '../../../lib/search/search.js';
@@ -160,6 +161,39 @@ describe('search', () => {
     const again = await run({ engine, out });
     expect(engine.asked).toBe(before);
     expect(again.summary.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.1']);
+  });
+
+  it('refuses questions that cannot be told apart, and a test that is no test', async () => {
+    const fails = (options: Partial<SearchOptions>) => expect(run(options)).rejects;
+    const twice = { questions: [...validation.questions, ...validation.questions] };
+    await fails({ validation: twice }).toMatchObject({ code: 'ERR_ARGUMENT', argument: 'validation' });
+    await fails({ test: twice }).toMatchObject({ code: 'ERR_ARGUMENT', argument: 'test' });
+    const again = validation.questions.slice(50).map((question) => ({ ...question, id: question.id + 1000 }));
+    await fails({ test: { questions: again } }).toThrow('all 150 questions stand among those of validation');
+  });
+
+  it('counts the test questions that chose too, for whoever reads what came out', async () => {
+    const some = [...test!.questions.slice(0, 30), ...validation.questions.slice(0, 10)];
+    const few = { layers: [1], types: ['fc_in'], rhos: [0.1] } as const;
+    const { out, summary } = await run({ ...few, test: { questions: some } });
+    expect(summary.settings.questions.test).toMatchObject({ count: 40, shared: 10 });
+    expect(searchReport(await readSearchLog(out))).toContain(
+      '10 of the 40 test questions stand among those of validation',
+    );
+    const { summary: apart } = await run(few);
+    expect(apart.settings.questions.test!.shared).toBeUndefined();
+  });
+
+  it('tries bands of the same components once', async () => {
+    const bands = [
+      [0, 0.001],
+      [0.5, 0.501],
+      [0, 0.25],
+      [0, 0.2501],
+      [0, 1],
+    ] as const;
+    const { trials } = await run({ layers: [1], types: ['fc_in'], kinds: ['band'], bands, earlyStopping: false });
+    expect(trials.slice(1).map(({ candidate }) => candidate!.spec)).toEqual(['1:fc_in:0-0.001', '1:fc_in:0-0.25']);
   });
 
   it('leaves candidates aside that cannot be written', async () => {
