@@ -8,7 +8,7 @@ export const TARGETS = {
   'linux-x64-glibc': { zig: 'x86_64-linux-gnu.2.28', glibc: '2.28', megabytes: 27 },
   'linux-arm64-glibc': { zig: 'aarch64-linux-gnu.2.28', glibc: '2.28', megabytes: 20 },
   'linux-x64-musl': { zig: 'x86_64-linux-musl', megabytes: 12 },
-  'linux-arm64-musl': { zig: 'aarch64-linux-musl', megabytes: 40 },
+  'linux-arm64-musl': { zig: 'aarch64-linux-musl', megabytes: 8 },
   'darwin-arm64': { megabytes: 40 },
   'darwin-x64': { megabytes: 40 },
   'win32-x64': { megabytes: 60 },

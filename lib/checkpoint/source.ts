@@ -87,7 +87,11 @@ export interface Identity {
 /** Names, sizes and times of the weight files, to the nanosecond where the file system has it. */
 export async function identify(checkpoint: Checkpoint): Promise<Identity> {
   const { isFolder } = await locate(checkpoint);
-  const names = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file))].sort();
+  const { path, main } = checkpoint;
+  const used = new Set([...checkpoint.tensors.values()].map(({ file }) => file));
+  // A graph whose weights all lie elsewhere, the first of split files, an index.
+  if (main !== path) used.add(relative(path, main).split(sep).join('/'));
+  const names = [...used].sort();
   const files = await Promise.all(
     names.map(async (file) => {
       const path = weightFile(checkpoint, file, isFolder);

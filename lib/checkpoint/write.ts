@@ -65,14 +65,19 @@ export interface CopyOptions {
  * With a `job`, a journal says what is done. The same job finds it again, holds all of it against the source and the
  * digests in the journal, and has to do only the rest.
  *
- * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` is there already (kind `OutputExists`), is the source, lies in it or
- * has no folder to lie in; when another process writes it (`InUse`) or another job began it (`UnfinishedWork`);
+ * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` is there already (kind `OutputExists`), is the source, lies in it,
+ * has no folder to lie in, or names a folder for a file (`OutputIsFolder`) or a file for a folder (`OutputIsFile`); when another process writes it (`InUse`) or another job began it (`UnfinishedWork`);
  * `ERR_CHECKPOINT_IO` when something cannot be copied, or the source was changed meanwhile (`Changed`).
  */
 export async function copyForEdit(checkpoint: Checkpoint, out: string, options: CopyOptions = {}): Promise<EditCopy> {
   const { signal, job, restart = false } = options;
   const target = absolutePath(out);
   const { source, isFolder } = await locate(checkpoint);
+  if (!isFolder && /[/\\]$/.test(out)) {
+    throw new CheckpointError('ERR_OUTPUT', 'OutputIsFolder', out, 'names a folder, but the checkpoint is a file', {
+      hint: `Give the copy's own name too, such as ${join(out, basename(source))}.`,
+    });
+  }
   await checkOutput(checkpoint, source, isFolder, target);
   signal?.throwIfAborted();
   const folder = workFolder(target);

@@ -6,15 +6,15 @@ import { LowRankError } from '../errors.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
 import type { WritableType } from '../tensor/dtype.js';
-import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from './format.js';
+import { formatBytes, formatError, formatShape, formatShare } from './format.js';
 import { interruptible } from './interrupt.js';
 import { collect, decimal, wholeNumber } from './options.js';
-import { printable } from './printable.js';
 import { ProgressLine } from './progress.js';
 import { byteSize } from './size.js';
 import { type Column, formatTable } from './table.js';
 import type { Output, Terminal } from './terminal.js';
 import { GO_ON, withWayOn } from './way-on.js';
+import { describeWritten } from './written.js';
 
 /** What says which matrices are edited, and how. */
 export interface EditFlags {
@@ -200,8 +200,9 @@ const REPORT_COLUMNS: readonly Column[] = [
   { title: 'seconds', align: 'right' },
 ];
 
-function printReport({ edits, memory, out, main, seconds, resumed }: EditReport, output: Output): void {
-  const { bold, green } = output.colors;
+function printReport(report: EditReport, output: Output): void {
+  const { edits, memory, resumed } = report;
+  const { bold } = output.colors;
   const rows = edits.map((edit) => [
     nameOf(edit),
     formatShape(edit.shape),
@@ -220,14 +221,8 @@ function printReport({ edits, memory, out, main, seconds, resumed }: EditReport,
   }
   output.lines([
     `memory predicted ${formatBytes(memory.predicted.total)}, measured ${formatBytes(memory.measured.peakRss)} (native ${formatBytes(memory.measured.nativePeak)})`,
-    `${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`,
-    ...otherModels(out, main),
+    ...describeWritten(report, report.seconds, output),
   ]);
-}
-
-/** Says which of several models in a folder is the result, where the folder by itself means another one. */
-export function otherModels(out: string, main: string): string[] {
-  return main === out ? [] : [printable(`it holds several models: what was edited is ${main}`)];
 }
 
 /** `Q4_K as Q8_0` where the type changes. */

@@ -2,13 +2,12 @@ import type { Command } from 'commander';
 import { type AppliedWeight, type ApplyReport, applyLoras } from '../edit/lora-merge.js';
 import { LowRankError } from '../errors.js';
 import { readAdapter } from '../lora/peft.js';
-import { formatError, formatSeconds, formatShape } from './format.js';
-import { otherModels } from './laser.js';
+import { formatError, formatShape } from './format.js';
 import { requireOut, runJob } from './lora-job.js';
 import { decimal, wholeNumber } from './options.js';
-import { printable } from './printable.js';
 import { type Column, formatTable } from './table.js';
 import type { Terminal } from './terminal.js';
+import { describeWritten } from './written.js';
 
 interface MergeFlags {
   readonly out?: string;
@@ -80,9 +79,9 @@ const COLUMNS: readonly Column[] = [
   { title: 'relative change', align: 'right' },
 ];
 
-function printReport({ weights, out, main, seconds }: ApplyReport, { out: output }: Terminal): void {
-  const { bold, green } = output.colors;
-  const rows = weights.map((weight: AppliedWeight) => [
+function printReport(report: ApplyReport, { out: output }: Terminal): void {
+  const { bold } = output.colors;
+  const rows = report.weights.map((weight: AppliedWeight) => [
     weight.tensor,
     formatShape(weight.shape),
     weight.dtype,
@@ -92,5 +91,5 @@ function printReport({ weights, out, main, seconds }: ApplyReport, { out: output
     formatError(weight.relativeChange),
   ]);
   if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
-  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`, ...otherModels(out, main)]);
+  output.lines(describeWritten(report, report.seconds, output));
 }

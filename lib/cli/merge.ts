@@ -1,13 +1,11 @@
 import type { Command } from 'commander';
 import { mergeShards } from '../edit/shards/merge.js';
 import { readPlan } from '../edit/shards/plan.js';
-import { formatSeconds } from './format.js';
 import { interruptible } from './interrupt.js';
-import { otherModels } from './laser.js';
-import { printable } from './printable.js';
 import { ProgressLine } from './progress.js';
 import type { Terminal } from './terminal.js';
 import { withWayOn } from './way-on.js';
+import { describeWritten } from './written.js';
 
 interface MergeFlags {
   readonly out?: string;
@@ -59,7 +57,7 @@ async function runMerge(plan: string, { json, ...options }: MergeFlags, terminal
     terminal.out.lines([JSON.stringify(report, null, 2)]);
     return;
   }
-  const { edits, kernels, out, main, seconds } = report;
+  const { edits, kernels } = report;
   if (kernels.length > 1) {
     terminal.err.lines([
       `computed with different kernels of OpenBLAS: ${kernels.join(', ')}; see docs/many-machines.md`,
@@ -67,7 +65,6 @@ async function runMerge(plan: string, { json, ...options }: MergeFlags, terminal
   }
   terminal.out.lines([
     `${edits.length} ${edits.length === 1 ? 'matrix' : 'matrices'}, all results verified`,
-    `${terminal.out.colors.green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`,
-    ...otherModels(out, main),
+    ...describeWritten(report, report.seconds, terminal.out),
   ]);
 }

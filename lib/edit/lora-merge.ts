@@ -1,7 +1,7 @@
 import type { Checkpoint, CheckpointWriter } from '../checkpoint/checkpoint.js';
+import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { open } from '../checkpoint/open.js';
-import { pathOfCopy } from '../checkpoint/source.js';
 import { copyForEdit } from '../checkpoint/write.js';
 import { ArgumentError } from '../errors.js';
 import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
@@ -49,11 +49,8 @@ export interface AppliedWeight {
   readonly seconds: number;
 }
 
-export interface ApplyReport {
+export interface ApplyReport extends Copied {
   readonly source: string;
-  readonly out: string;
-  /** What opens as the result: `out`, or a file in it where the folder holds other models and would open as one of them. */
-  readonly main: string;
   readonly weights: readonly AppliedWeight[];
   readonly seconds: number;
 }
@@ -106,8 +103,8 @@ export async function applyLoras(
       await writer.discard().catch(() => undefined);
       throw error;
     }
-    const main = await pathOfCopy(checkpoint, out);
-    return { source: absolutePath(source), out, main, weights, seconds: progress.seconds };
+    const copied = await describeCopy(checkpoint, out);
+    return { source: absolutePath(source), ...copied, weights, seconds: progress.seconds };
   } finally {
     await checkpoint.close();
   }

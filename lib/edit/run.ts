@@ -1,8 +1,8 @@
 import { addon } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { open } from '../checkpoint/open.js';
-import { pathOfCopy } from '../checkpoint/source.js';
 import { copyForEdit, type EditCopy, type Resumed } from '../checkpoint/write.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory/usage.js';
@@ -24,11 +24,8 @@ export interface EditOptions extends PlanOptions, Pick<ComputeOptions, 'signal'>
 }
 
 /** What was done to a checkpoint. */
-export interface EditReport {
+export interface EditReport extends Copied {
   readonly source: string;
-  readonly out: string;
-  /** What opens as the result: `out`, or a file in it where the folder holds other models and would open as one of them. */
-  readonly main: string;
   readonly family: string | undefined;
   /** What was asked for beside the interventions; undefined what was not. */
   readonly options: Omit<PlanOptions, 'interventions'>;
@@ -105,8 +102,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     const { process, native } = memoryUsage();
     return {
       source: absolutePath(source),
-      out,
-      main: await pathOfCopy(checkpoint, out),
+      ...(await describeCopy(checkpoint, out)),
       family: plan.family,
       options: choicesIn(options),
       edits,

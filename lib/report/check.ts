@@ -168,6 +168,7 @@ const EDIT_REPORT = object({
   source: aString,
   out: aString,
   main: aString,
+  others: list(aString),
   family: optional(aString),
   options: object({
     ...{ family: optional(aString), method: optional(aString), seed: optional(aNumber), threads: optional(aNumber) },

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -66,9 +66,20 @@ describe('editCheckpoint', () => {
     expect(report.source).toBe(join(example, 'model.onnx'));
     expect(report.edits.map(({ tensor }) => tensor)).toContain('model.transformer.h.1.mlp.c_fc.weight');
     expect(await changedTensors(example, at('graph'))).toHaveLength(3);
+    expect(report.others).toEqual([]);
     const [graph, weightFiles] = [await filesIn(at('graph')), await filesIn(at('weights'))];
     expect([...graph.keys()]).toEqual([...weightFiles.keys()]);
     for (const [name, bytes] of graph) expect(bytes.equals(weightFiles.get(name)!), name).toBe(true);
+  });
+
+  it('tells of other weights in the folder, which stay what they were', async () => {
+    const source = await writeModel(at('several'), tinyLlama());
+    const inner = ['onnx/model.onnx', 'pytorch_model-00001-of-00002.bin', 'consolidated.00.pth', 'original.gguf'];
+    await mkdir(join(source, 'onnx'));
+    for (const name of [...inner, 'training_args.bin']) await writeFile(join(source, name), 'of another program');
+    const report = await editCheckpoint(source, at('several-out'), { interventions: ['0:fc_in:0.5'] });
+    expect([...report.others].sort()).toEqual([...inner].sort());
+    expect(report.main).toBe(at('several-out'));
   });
 
   it('composes, each intervention on the original weight', async () => {

@@ -1,6 +1,6 @@
+import { type Copied, describeCopy } from '../../checkpoint/copied.js';
 import { absolutePath } from '../../checkpoint/files.js';
 import { digestOf } from '../../checkpoint/journal.js';
-import { pathOfCopy } from '../../checkpoint/source.js';
 import { copyForEdit, type Resumed } from '../../checkpoint/write.js';
 import { CheckpointError } from '../../errors.js';
 import type { ComputeOptions } from '../../lowrank/approximate.js';
@@ -25,11 +25,8 @@ export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
 }
 
 /** What was put together. */
-export interface MergeReport {
+export interface MergeReport extends Copied {
   readonly source: string;
-  readonly out: string;
-  /** What opens as the result: `out`, or a file in it where the folder holds other models and would open as one of them. */
-  readonly main: string;
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
   readonly resumed: Resumed | undefined;
@@ -106,8 +103,7 @@ export async function mergeShards(plan: string, options: MergeOptions = {}): Pro
     }
     return {
       source: absolutePath(options.source ?? job.source),
-      out,
-      main: await pathOfCopy(checkpoint, out),
+      ...(await describeCopy(checkpoint, out)),
       family: edits.family,
       edits: done,
       resumed: copy.resumed,

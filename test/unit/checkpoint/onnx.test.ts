@@ -1,8 +1,9 @@
-import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { open as openCheckpoint } from '../../../lib/checkpoint/open.js';
+import { checkIdentity, identify } from '../../../lib/checkpoint/source.js';
 import { planEdits } from '../../../lib/edit/plan.js';
 import { parseTensorSpec } from '../../../lib/edit/spec.js';
 import { failure, fill, kind, temporaryFolder } from './made.js';
@@ -216,6 +217,15 @@ describe('external data', () => {
       { file: 'model.onnx', parts: undefined, places: new Map() },
       { file: 'data.bin', parts: undefined, places: new Map([['w', { offset: 8, bytes: 8 }]]) },
     ]);
+  });
+
+  it('keeps an eye on the graph too, though it holds no weight', async () => {
+    const folder = await folderWith(external({ location: 'data.bin', length: '8' }));
+    const checkpoint = await open(join(folder, 'model.onnx'));
+    const before = await identify(checkpoint);
+    await checkIdentity(checkpoint, before);
+    await utimes(join(folder, 'model.onnx'), 1, 1);
+    expect(await kind(checkIdentity(checkpoint, before))).toBe('Changed');
   });
 
   it('makes the folder what was opened also where only nodes inside have any', async () => {

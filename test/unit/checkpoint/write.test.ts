@@ -184,6 +184,7 @@ describe('copyForEdit', () => {
     await (await copyForEdit(single, join(folder, 'c.safetensors'))).commit();
     expect(await kind(copyForEdit(single, join(folder, A)))).toBe('OutputIsInput');
     expect(await kind(copyForEdit(single, folder))).toBe('OutputHoldsInput');
+    expect(await kind(copyForEdit(single, join(root, 'd/')))).toBe('OutputIsFolder');
     await single.close();
     expect((await readdir(root)).sort()).toEqual(['b', 'b.safetensors', 'in']);
   });
