@@ -17,7 +17,7 @@ import {
   type QuestionSet,
 } from '../evaluate/questions/question.js';
 import { SPLITS, type Split, splitQuestions } from '../evaluate/questions/split.js';
-import { formatCount, formatSeconds, formatShare } from './format.js';
+import { formatCount, formatSeconds, formatShare } from '../format.js';
 import { interruptible } from './interrupt.js';
 import { wholeNumber } from './options.js';
 import { printable } from './printable.js';

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { type InspectReport, inspectCheckpoint, type MatrixSpectrum } from '../edit/inspect.js';
+import { formatBytes, formatCount, formatShape } from '../format.js';
 import { FAMILIES } from '../model/families.js';
-import { formatBytes, formatCount, formatShape } from './format.js';
 import { interruptible } from './interrupt.js';
 import { wholeNumber } from './options.js';
 import { printable } from './printable.js';

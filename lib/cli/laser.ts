@@ -3,10 +3,10 @@ import { type Edit, type EditPlan, nameOf, type PlanOptions } from '../edit/plan
 import { type EditedMatrix, type EditReport, editCheckpoint, planCheckpoint } from '../edit/run.js';
 import { asKind, type Intervention, KINDS, paperIntervention, parseAt, parseTensorSpec } from '../edit/spec.js';
 import { LowRankError } from '../errors.js';
+import { formatBytes, formatError, formatShape, formatShare } from '../format.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
 import type { WritableType } from '../tensor/dtype.js';
-import { formatBytes, formatError, formatShape, formatShare } from './format.js';
 import { interruptible } from './interrupt.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import { ProgressLine } from './progress.js';

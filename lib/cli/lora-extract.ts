@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander';
 import { type Extracted, extractLora } from '../edit/lora-extract.js';
+import { formatError, formatSeconds, formatShape, formatShare } from '../format.js';
 import type { ExtractChoice } from '../lora/extract.js';
 import { requireNewFolder, writeAdapter } from '../lora/peft.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { formatError, formatSeconds, formatShape, formatShare } from './format.js';
 import { DTYPES, requireOne, requireOut, runJob } from './lora-job.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';

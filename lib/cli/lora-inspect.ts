@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
+import { formatBytes, formatCount, formatShape } from '../format.js';
 import { type LoraAdapter, type LoraModule, obstacles } from '../lora/adapter.js';
 import { readAdapter } from '../lora/peft.js';
-import { formatBytes, formatCount, formatShape } from './format.js';
 import { printable } from './printable.js';
 import { type Column, formatTable } from './table.js';
 import type { Output, Terminal } from './terminal.js';

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { type AppliedWeight, type ApplyReport, applyLoras } from '../edit/lora-merge.js';
 import { LowRankError } from '../errors.js';
+import { formatError, formatShape } from '../format.js';
 import { readAdapter } from '../lora/peft.js';
-import { formatError, formatShape } from './format.js';
 import { requireOut, runJob } from './lora-job.js';
 import { decimal, wholeNumber } from './options.js';
 import { type Column, formatTable } from './table.js';

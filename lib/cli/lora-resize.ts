@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander';
+import { formatError, formatSeconds, formatShape, formatShare } from '../format.js';
 import type { LoraRankChoice } from '../lora/compress.js';
 import { readAdapter, requireNewFolder, writeAdapter } from '../lora/peft.js';
 import { type ResizedModule, resizeLora } from '../lora/resize.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { formatError, formatSeconds, formatShape, formatShare } from './format.js';
 import { DTYPES, requireOne, requireOut, runJob } from './lora-job.js';
 import { decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';

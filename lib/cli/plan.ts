@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { planJob, writePlan } from '../edit/shards/plan.js';
 import { LowRankError } from '../errors.js';
-import { formatBytes } from './format.js';
+import { formatBytes } from '../format.js';
 import { addEditOptions, CHECKPOINT, type EditFlags, planOptions } from './laser.js';
 import { wholeNumber } from './options.js';
 import { printable } from './printable.js';

@@ -1,5 +1,5 @@
 import type { EditProgress } from '../edit/progress.js';
-import { formatBytes, formatSeconds } from './format.js';
+import { formatBytes, formatSeconds } from '../format.js';
 import { printable } from './printable.js';
 import { shorten } from './table.js';
 import type { Output } from './terminal.js';

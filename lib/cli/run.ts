@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { runShard, type ShardReport } from '../edit/shards/run.js';
 import { LowRankError } from '../errors.js';
-import { formatBytes, formatSeconds } from './format.js';
+import { formatBytes, formatSeconds } from '../format.js';
 import { Interrupted, interruptible } from './interrupt.js';
 import { printable } from './printable.js';
 import { ProgressLine } from './progress.js';

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { unfinishedWork } from '../checkpoint/work.js';
 import { LowRankError } from '../errors.js';
-import { formatBytes } from './format.js';
+import { formatBytes } from '../format.js';
 import { Interrupted } from './interrupt.js';
 import { printable } from './printable.js';
 import type { Terminal } from './terminal.js';

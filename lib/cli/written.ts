@@ -1,5 +1,5 @@
 import type { Copied } from '../checkpoint/copied.js';
-import { formatSeconds } from './format.js';
+import { formatSeconds } from '../format.js';
 import { printable } from './printable.js';
 import type { Output } from './terminal.js';
 

@@ -1,8 +1,9 @@
 import { nameOf as nameOfMatrix } from '../edit/edit.js';
+import { formatCount, formatShare } from '../format.js';
 import { type Candidate, nameOfCandidate, type TrialMatrix } from '../search/trial.js';
 import type { Findings } from './findings.js';
 import { type Content, nameOf } from './html.js';
-import { count, number, percent, shape, small } from './numbers.js';
+import { number, shape, small } from './numbers.js';
 import { note } from './page.js';
 import { table } from './table.js';
 
@@ -28,9 +29,9 @@ export function certificates({ interventions }: Findings): Content {
           title: 'components',
           holds: 'numbers',
           cell: ({ matrix: { rank, shape: sizes } }) =>
-            rank === undefined ? undefined : `${count(rank)} of ${count(Math.min(...sizes.slice(-2)))}`,
+            rank === undefined ? undefined : `${formatCount(rank)} of ${formatCount(Math.min(...sizes.slice(-2)))}`,
         },
-        { title: 'energy kept', holds: 'numbers', cell: ({ matrix }) => number(matrix.keptEnergy, percent) },
+        { title: 'energy kept', holds: 'numbers', cell: ({ matrix }) => number(matrix.keptEnergy, formatShare) },
         { title: 'relative error', holds: 'numbers', cell: ({ matrix }) => number(matrix.relativeError, small) },
         { title: 'smallest possible', holds: 'numbers', cell: ({ matrix }) => number(matrix.smallestError, small) },
         { title: 'excess', holds: 'numbers', cell: ({ matrix }) => number(excessOf(matrix), small) },

@@ -1,6 +1,7 @@
+import { formatBytes, formatCount, formatSeconds } from '../format.js';
 import type { Findings } from './findings.js';
 import type { Content } from './html.js';
-import { bytes, count, number, seconds } from './numbers.js';
+import { number } from './numbers.js';
 import { note } from './page.js';
 import { facts } from './table.js';
 
@@ -8,8 +9,8 @@ import { facts } from './table.js';
 export function costs({ counts, seconds: spent, test, trials }: Findings): Content {
   if (trials.length === 0) return undefined;
   const { svds } = counts;
-  const time = (exact: number) => number(exact, seconds);
-  const amount = (exact: number) => number(exact, count);
+  const time = (exact: number) => number(exact, formatSeconds);
+  const amount = (exact: number) => number(exact, formatCount);
   return [
     facts('Memory and time of all runs of this search', [
       ['time in all', time(spent.total)],
@@ -17,8 +18,8 @@ export function costs({ counts, seconds: spent, test, trials }: Findings): Conte
       ['decomposing', time(spent.svd)],
       ['making and writing the matrices', time(spent.edit)],
       ['asking test questions', test === undefined ? undefined : time(spent.test)],
-      ['peak memory of the process', number(test?.memory.peakRss, bytes)],
-      ['peak of the native work memory', number(test?.memory.nativePeak, bytes)],
+      ['peak memory of the process', number(test?.memory.peakRss, formatBytes)],
+      ['peak of the native work memory', number(test?.memory.nativePeak, formatBytes)],
       ['candidates tried', amount(counts.trials)],
       ['of them stopped early', amount(counts.stopped)],
       ['validation questions asked', amount(counts.asked)],

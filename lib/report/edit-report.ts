@@ -1,8 +1,9 @@
 import { basename } from 'node:path';
 import { nameOf as nameOfMatrix } from '../edit/edit.js';
 import type { EditedMatrix, EditReport } from '../edit/run.js';
+import { formatBytes, formatCount, formatSeconds, formatShare } from '../format.js';
 import { element, nameOf, shortened } from './html.js';
-import { bytes, count, many, number, percent, seconds, shape, small } from './numbers.js';
+import { many, number, shape, small } from './numbers.js';
 import { command, note, page, paragraph } from './page.js';
 import { shellWords } from './shell.js';
 import { facts, table } from './table.js';
@@ -32,12 +33,12 @@ export function editReport(report: EditReport): string {
       id: 'costs',
       title: 'Memory and time',
       content: facts('Memory and time', [
-        ['time in all', number(report.seconds, seconds)],
-        ['memory predicted', number(memory.predicted.total, bytes)],
-        ['of that buffers', number(memory.predicted.buffers, bytes)],
-        ['of that native', number(memory.predicted.native, bytes)],
-        ['peak memory of the process', number(memory.measured.peakRss, bytes)],
-        ['peak of the native work memory', number(memory.measured.nativePeak, bytes)],
+        ['time in all', number(report.seconds, formatSeconds)],
+        ['memory predicted', number(memory.predicted.total, formatBytes)],
+        ['of that buffers', number(memory.predicted.buffers, formatBytes)],
+        ['of that native', number(memory.predicted.native, formatBytes)],
+        ['peak memory of the process', number(memory.measured.peakRss, formatBytes)],
+        ['peak of the native work memory', number(memory.measured.nativePeak, formatBytes)],
         ['from a run that was stopped', resumed && many(resumed.tensors, 'tensor', 'tensors')],
       ]),
     },
@@ -74,11 +75,11 @@ function matrices(edits: readonly EditedMatrix[]) {
         title: 'components',
         holds: 'numbers',
         cell: ({ rank, shape: sizes }) =>
-          typeof rank === 'number' ? `${count(rank)} of ${count(Math.min(...sizes.slice(-2)))}` : undefined,
+          typeof rank === 'number' ? `${formatCount(rank)} of ${formatCount(Math.min(...sizes.slice(-2)))}` : undefined,
       },
-      { title: 'energy kept', holds: 'numbers', cell: ({ keptEnergy }) => number(keptEnergy, percent) },
+      { title: 'energy kept', holds: 'numbers', cell: ({ keptEnergy }) => number(keptEnergy, formatShare) },
       { title: 'relative error', holds: 'numbers', cell: ({ relativeError }) => number(relativeError, small) },
-      { title: 'time', holds: 'numbers', cell: (edit) => number(edit.seconds, seconds) },
+      { title: 'time', holds: 'numbers', cell: (edit) => number(edit.seconds, formatSeconds) },
     ],
     edits,
   );
@@ -93,7 +94,7 @@ function certificates(edits: readonly EditedMatrix[]) {
       [
         { title: 'matrix', holds: 'names', cell: ({ edit }) => nameOf(nameOfMatrix(edit)) },
         { title: 'method', cell: ({ certificate }) => certificate.method },
-        { title: 'rank', holds: 'numbers', cell: ({ certificate }) => number(certificate.rank, count) },
+        { title: 'rank', holds: 'numbers', cell: ({ certificate }) => number(certificate.rank, formatCount) },
         {
           title: 'relative error',
           holds: 'numbers',
@@ -110,8 +111,8 @@ function certificates(edits: readonly EditedMatrix[]) {
           holds: 'numbers',
           cell: ({ certificate }) => number(certificate.spectralError, small),
         },
-        { title: 'native memory', holds: 'numbers', cell: ({ certificate }) => number(certificate.bytes, bytes) },
-        { title: 'time', holds: 'numbers', cell: ({ certificate }) => number(certificate.seconds, seconds) },
+        { title: 'native memory', holds: 'numbers', cell: ({ certificate }) => number(certificate.bytes, formatBytes) },
+        { title: 'time', holds: 'numbers', cell: ({ certificate }) => number(certificate.seconds, formatSeconds) },
       ],
       certified,
     ),

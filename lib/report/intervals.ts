@@ -1,8 +1,9 @@
 import type { Comparison } from '../evaluate/metrics/summary.js';
 import { LESS_IS_BETTER } from '../evaluate/metrics/summary.js';
+import { formatCount, formatShare } from '../format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
-import { change, changeText, count, nameOfMetric, number, percent, text, unitOf } from './numbers.js';
+import { change, changeText, nameOfMetric, number, text, unitOf } from './numbers.js';
 import { note } from './page.js';
 import { table } from './table.js';
 
@@ -35,11 +36,11 @@ export function intervals({ test }: Findings): Content {
           holds: 'numbers',
           cell: ({ comparison: { metric, low, high } }) => [change(metric, low), ' to ', change(metric, high)],
         },
-        { title: 'asked', holds: 'numbers', cell: ({ comparison: { pairs } }) => number(pairs, count) },
+        { title: 'asked', holds: 'numbers', cell: ({ comparison: { pairs } }) => number(pairs, formatCount) },
         {
           title: 'draws that are better',
           holds: 'numbers',
-          cell: ({ comparison: { better } }) => number(better, percent),
+          cell: ({ comparison: { better } }) => number(better, formatShare),
         },
       ],
       rows,

@@ -1,4 +1,5 @@
 import type { Metric } from '../evaluate/metrics/summary.js';
+import { formatCount, formatShare } from '../format.js';
 import { type Content, element } from './html.js';
 
 /** Metrics that are shares of the questions: shown in percent, their differences in points. */
@@ -12,7 +13,9 @@ export function nameOfMetric(metric: Metric): string {
 
 /** A value of a metric; nothing where it is not told. The exact number stands in the markup. */
 export function value(metric: Metric, exact: number | undefined): Content {
-  return number(exact, (x) => (SHARES.has(metric) ? percent(x) : metric === 'logLoss' ? x.toFixed(4) : significant(x)));
+  return number(exact, (x) =>
+    SHARES.has(metric) ? formatShare(x) : metric === 'logLoss' ? x.toFixed(4) : significant(x),
+  );
 }
 
 /** A difference of two values of a metric, with its sign: shares in points. */
@@ -65,11 +68,6 @@ function signed(x: number, show: (size: number) => string): string {
   return `${x > 0 ? '+' : '−'}${text(Math.abs(x), show)}`;
 }
 
-/** `98.75 %` */
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(2)} %`;
-}
-
 /** Five digits, in scientific notation where the number is very large or small. */
 export function significant(x: number): string {
   return x !== 0 && (Math.abs(x) >= 1e6 || Math.abs(x) < 1e-4) ? scientific(x, 3) : x.toPrecision(5);
@@ -84,29 +82,6 @@ function scientific(x: number, digits: number): string {
   return x.toExponential(digits).replace('-', '−').replace('e−', 'e-').replace('e+', 'e');
 }
 
-/** `1,234,567` */
-export function count(x: number): string {
-  return x.toLocaleString('en-US');
-}
-
-/** `512 B`, `1.5 MB`: powers of 1000. */
-export function bytes(x: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
-  let [size, unit] = [x, 0];
-  for (; size >= 999.5 && unit < units.length - 1; unit++) size /= 1000;
-  return `${Number(size.toPrecision(3))} ${units[unit]}`;
-}
-
-/** `0.034 s`, `7.25 s`, `48 s`, `3 min 5 s`, `2 h 7 min`. */
-export function seconds(x: number): string {
-  if (x < 1) return `${x.toFixed(3)} s`;
-  if (x < 10) return `${x.toFixed(2)} s`;
-  const whole = Math.round(x);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-}
-
 /** `512 x 128` */
 export function shape(sizes: readonly number[]): string {
   return sizes.join(' × ');
@@ -114,5 +89,5 @@ export function shape(sizes: readonly number[]): string {
 
 /** `1 matrix`, `3 matrices` */
 export function many(amount: number, one: string, several: string): string {
-  return `${count(amount)} ${amount === 1 ? one : several}`;
+  return `${formatCount(amount)} ${amount === 1 ? one : several}`;
 }

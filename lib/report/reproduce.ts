@@ -1,6 +1,7 @@
+import { formatCount } from '../format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, nameOf, shortened } from './html.js';
-import { count, many } from './numbers.js';
+import { many } from './numbers.js';
 import { command, paragraph } from './page.js';
 import { shellWords } from './shell.js';
 import { facts } from './table.js';
@@ -43,7 +44,7 @@ export function reproduce(findings: Findings): Content {
         ],
       ],
       ['chosen by', settings.objective === 'accuracy' ? 'accuracy, then log loss' : 'perplexity'],
-      ['candidates', count(settings.candidates.length)],
+      ['candidates', formatCount(settings.candidates.length)],
       ['composition', settings.compose],
       [
         'early stopping',

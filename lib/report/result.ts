@@ -1,8 +1,9 @@
 import type { Metric } from '../evaluate/metrics/summary.js';
+import { formatCount } from '../format.js';
 import type { Score } from '../search/trial.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
-import { change, changeText, count, many, nameOfMetric, unitOf, value } from './numbers.js';
+import { change, changeText, many, nameOfMetric, unitOf, value } from './numbers.js';
 import { paragraph } from './page.js';
 import { type Column, table } from './table.js';
 import { specs, toldBy } from './words.js';
@@ -12,7 +13,7 @@ export function lead({ header, test, best, base, interventions, trials }: Findin
   const { candidates, objective, questions } = header.settings;
   const names = interventions.map(({ candidate }) => candidate);
   const tried = trials.filter(({ stage }) => stage === 'grid').length;
-  const unfinished = `The search is not finished: ${count(tried)} of ${many(candidates.length, 'candidate', 'candidates')} tried so far. `;
+  const unfinished = `The search is not finished: ${formatCount(tried)} of ${many(candidates.length, 'candidate', 'candidates')} tried so far. `;
   const sentence =
     base === undefined || best === undefined
       ? [unfinished, 'The model as it is was not asked yet.']
@@ -45,7 +46,7 @@ export function lead({ header, test, best, base, interventions, trials }: Findin
     questions.test?.shared === undefined
       ? undefined
       : paragraph(
-          `${count(questions.test.shared)} of the ${many(questions.test.count, 'test question', 'test questions')} stand among those of validation too: the test is too good.`,
+          `${formatCount(questions.test.shared)} of the ${many(questions.test.count, 'test question', 'test questions')} stand among those of validation too: the test is too good.`,
         ),
     test?.ended === 'budget' ? paragraph('The budget ended the search before all candidates were tried.') : undefined,
     base === undefined

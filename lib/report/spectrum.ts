@@ -1,11 +1,12 @@
 import { type ComponentKind, keepsComponents, keptComponents } from '../edit/components.js';
 import { nameOf as nameOfMatrix } from '../edit/edit.js';
+import { formatCount, formatShare } from '../format.js';
 import { analyseSpectrum } from '../lowrank/spectrum.js';
 import { interventionOf } from '../search/candidates.js';
 import { type Candidate, type MatrixLine, nameOfCandidate, type TrialMatrix } from '../search/trial.js';
 import { type Findings, keyOf } from './findings.js';
 import { type Content, element, type Html, nameOf, shortened } from './html.js';
-import { count, many, number, percent, shape, significant } from './numbers.js';
+import { many, number, shape, significant } from './numbers.js';
 import { note, paragraph } from './page.js';
 import { table } from './table.js';
 
@@ -94,7 +95,7 @@ function figure(drawn: Drawn, i: number): Html {
     ' by ',
     nameOf(nameOfCandidate(candidate)),
     `: ${describeKept(drawn)}`,
-    batch > 1 ? `; root mean square over ${count(batch)} matrices` : undefined,
+    batch > 1 ? `; root mean square over ${formatCount(batch)} matrices` : undefined,
   );
   const positive = values.filter((value) => value > 0);
   if (positive.length === 0) return element('figure', {}, paragraph('All singular values are 0.'), caption);
@@ -123,7 +124,7 @@ function figure(drawn: Drawn, i: number): Html {
     element('path', { class: 'dropped', d: area(values, runsOf(complement(kept, values.length)), x, y) }),
     element('path', { class: 'kept', d: area(values, runsOf(kept ?? new Uint32Array()), x, y) }),
     label(LEFT, BOTTOM + 16, '1', 'start'),
-    label(RIGHT, BOTTOM + 16, count(values.length), 'end'),
+    label(RIGHT, BOTTOM + 16, formatCount(values.length), 'end'),
     cut(drawn, x),
   );
   return element('figure', {}, svg, caption);
@@ -136,13 +137,13 @@ function cut({ candidate, kept, values }: Drawn, x: (place: number) => number): 
   const isLeft = at < (LEFT + RIGHT) / 2;
   return [
     element('path', { class: 'cut', d: `M${round(at)} ${TOP - 4}V${BOTTOM}` }),
-    label(at + (isLeft ? 5 : -5), TOP + 5, `k = ${count(kept.length)}`, isLeft ? 'start' : 'end'),
+    label(at + (isLeft ? 5 : -5), TOP + 5, `k = ${formatCount(kept.length)}`, isLeft ? 'start' : 'end'),
   ];
 }
 
 function describeKept({ kept, values, candidate }: Drawn): string {
   if (kept === undefined) return candidate.kind === 'zero' ? 'nothing is kept' : 'not chosen by component';
-  return `${count(kept.length)} of ${count(values.length)} kept`;
+  return `${formatCount(kept.length)} of ${formatCount(values.length)} kept`;
 }
 
 function label(x: number, y: number, words: string, anchor: 'start' | 'end'): Html {
@@ -240,7 +241,7 @@ function spectrumTable(drawn: readonly Drawn[]): Html {
 }
 
 function describeShort({ kept, values }: Drawn): string | undefined {
-  return kept === undefined ? undefined : `${count(kept.length)} of ${count(values.length)}`;
+  return kept === undefined ? undefined : `${formatCount(kept.length)} of ${formatCount(values.length)}`;
 }
 
 const MOST_VALUES = 40;
@@ -256,9 +257,9 @@ function valueTable({ name, values, kept }: Drawn): Html {
   return table(
     `Singular values of ${shortened(name)}${values.length > MOST_VALUES ? ', some of them' : ''}`,
     [
-      { title: 'place', holds: 'numbers', cell: ({ place }) => count(place + 1) },
+      { title: 'place', holds: 'numbers', cell: ({ place }) => formatCount(place + 1) },
       { title: 'singular value', holds: 'numbers', cell: ({ value }) => number(value, significant) },
-      { title: 'energy up to here', holds: 'numbers', cell: ({ share }) => number(share, percent) },
+      { title: 'energy up to here', holds: 'numbers', cell: ({ share }) => number(share, formatShare) },
       { title: 'kept', cell: ({ place }) => (isKept.has(place) ? 'yes' : 'no') },
     ],
     rows.filter(({ place }) => placesShown(values.length, kept).has(place)),

@@ -1,8 +1,9 @@
+import { formatCount, formatSeconds } from '../format.js';
 import { difference } from '../search/score.js';
 import { nameOfCandidate, type SearchHeader, type Trial, type Verdict } from '../search/trial.js';
 import type { Findings } from './findings.js';
 import { type Content, element, nameOf, shortened } from './html.js';
-import { change, count, many, nameOfMetric, number, seconds, value } from './numbers.js';
+import { change, many, nameOfMetric, number, value } from './numbers.js';
 import { paragraph } from './page.js';
 import { type Column, table } from './table.js';
 import { specs, toldBy } from './words.js';
@@ -38,7 +39,7 @@ export function composition({ trials, header }: Findings): Content {
       specs(start),
       ', the best of the grid, and went from late to early layers: ',
       many(accepted.length, 'intervention was', 'interventions were'),
-      ` accepted, ${count(greedy.length - accepted.length)} taken back.`,
+      ` accepted, ${formatCount(greedy.length - accepted.length)} taken back.`,
     ),
     table<Trial>(
       'Steps of the composition, in their order',
@@ -49,7 +50,7 @@ export function composition({ trials, header }: Findings): Content {
           { title: nameOfMetric(metric), holds: 'numbers', cell: ({ score }) => value(metric, score[metric]) },
           { title: 'against before', holds: 'numbers', cell: (trial) => change(metric, against(trial)?.[metric]) },
         ]),
-        { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, count) },
+        { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, formatCount) },
         { title: 'why', holds: 'text', cell: verdictOf },
       ],
       greedy,
@@ -86,12 +87,12 @@ export function allTrials({ trials, header }: Findings): Content {
           cell: ({ stage, change: own }) => (stage === 'base' ? undefined : change(metric, own[metric])),
         },
       ]),
-      { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, count) },
+      { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, formatCount) },
       { title: 'end', holds: 'text', cell: verdictOf },
-      { title: 'time', holds: 'numbers', cell: ({ seconds: own }) => number(own.edit + own.evaluate, seconds) },
+      { title: 'time', holds: 'numbers', cell: ({ seconds: own }) => number(own.edit + own.evaluate, formatSeconds) },
     ],
     trials,
   );
   if (trials.length <= MANY_TRIALS) return content;
-  return element('details', {}, element('summary', {}, `All ${count(trials.length)} trials`), content);
+  return element('details', {}, element('summary', {}, `All ${formatCount(trials.length)} trials`), content);
 }

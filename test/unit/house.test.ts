@@ -10,6 +10,7 @@ import { describe, expect, it } from 'vitest';
 const FLOORS = [
   ['errors.ts'],
   ['random.ts'],
+  ['format.ts'],
   ['addon'],
   ['tensor'],
   ['memory'],

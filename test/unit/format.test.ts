@@ -1,15 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import {
-  formatBytes,
-  formatCount,
-  formatError,
-  formatSeconds,
-  formatShape,
-  formatShare,
-} from '../../../lib/cli/format.js';
-import { describeProgress } from '../../../lib/cli/progress.js';
-import { sparkline } from '../../../lib/cli/sparkline.js';
-import type { EditProgress } from '../../../lib/edit/progress.js';
+import { describeProgress } from '../../lib/cli/progress.js';
+import { sparkline } from '../../lib/cli/sparkline.js';
+import type { EditProgress } from '../../lib/edit/progress.js';
+import { formatBytes, formatCount, formatError, formatSeconds, formatShape, formatShare } from '../../lib/format.js';
 
 describe('numbers for people', () => {
   it.each([
