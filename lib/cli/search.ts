@@ -1,3 +1,4 @@
+import { join, relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { asKind, type InterventionKind, KINDS, parseAt } from '../edit/spec.js';
 import { describe, LowRankError } from '../errors.js';
@@ -223,7 +224,9 @@ function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output
     output.lines([`${of} test questions stand among those of validation too: the test is too good`]);
   }
   if (summary.ended === 'budget') output.lines(['the budget ended the search before all candidates were tried']);
-  if (model !== undefined) output.lines([`${green('wrote')} ${printable(model)}`]);
+  // As the folder was given, relative or not.
+  const shown = model && join(flags.out, relative(resolve(flags.out), model));
+  if (shown !== undefined) output.lines([`${green('wrote')} ${printable(shown)}`]);
   output.lines([`${green('wrote')} ${printable(flags.out)}/report.html, summary.json and trials.jsonl`]);
 }
 
