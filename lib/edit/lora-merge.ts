@@ -88,6 +88,8 @@ export async function applyLoras(
     progress.phase('copy');
     const writer = await copyForEdit(checkpoint, out, signal === undefined ? {} : { signal });
     const weights: AppliedWeight[] = [];
+    // Asked before the copy appears: from then on nothing may fail any more.
+    let copied: Copied;
     try {
       for (const item of planned) {
         signal?.throwIfAborted();
@@ -97,13 +99,13 @@ export async function applyLoras(
       }
       signal?.throwIfAborted();
       progress.phase('commit');
+      copied = await describeCopy(checkpoint, out);
       await writer.commit();
     } catch (error) {
       // The first failure is the one to report; removing what was written can only fail for the same reason.
       await writer.discard().catch(() => undefined);
       throw error;
     }
-    const copied = await describeCopy(checkpoint, out);
     return { source: absolutePath(source), ...copied, weights, seconds: progress.seconds };
   } finally {
     await checkpoint.close();

@@ -89,10 +89,13 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     });
     const settings = copy.settings as Settings;
     const edits: EditedMatrix[] = [];
+    // Asked before the copy appears: from then on nothing may fail any more.
+    let copied: Copied;
     try {
       await editAll(checkpoint, copy, plan.edits, settings, options, progress, edits);
       signal?.throwIfAborted();
       progress.phase('commit');
+      copied = await describeCopy(checkpoint, out);
       await copy.commit();
     } catch (error) {
       // The first failure is the one to report; removing what was written can only fail for the same reason.
@@ -102,7 +105,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     const { process, native } = memoryUsage();
     return {
       source: absolutePath(source),
-      ...(await describeCopy(checkpoint, out)),
+      ...copied,
       family: plan.family,
       options: choicesIn(options),
       edits,

@@ -70,6 +70,8 @@ export async function mergeShards(plan: string, options: MergeOptions = {}): Pro
       job: { description: { merged: job.job } },
     });
     const done: EditedMatrix[] = [];
+    // Asked before the copy appears: from then on nothing may fail any more.
+    let copied: Copied;
     try {
       for (const group of byTensor(edits.edits)) {
         signal?.throwIfAborted();
@@ -96,6 +98,7 @@ export async function mergeShards(plan: string, options: MergeOptions = {}): Pro
       }
       signal?.throwIfAborted();
       progress.phase('commit');
+      copied = await describeCopy(checkpoint, out);
       await copy.commit();
     } catch (error) {
       await copy.abandon(error, signal).catch(() => undefined);
@@ -103,7 +106,7 @@ export async function mergeShards(plan: string, options: MergeOptions = {}): Pro
     }
     return {
       source: absolutePath(options.source ?? job.source),
-      ...(await describeCopy(checkpoint, out)),
+      ...copied,
       family: edits.family,
       edits: done,
       resumed: copy.resumed,
