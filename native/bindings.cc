@@ -10,6 +10,7 @@
 #include "low_rank.h"
 #include "norms.h"
 #include "optimizer.h"
+#include "simd.h"
 #include "svd.h"
 #include "task.h"
 
@@ -379,6 +380,13 @@ Napi::Value info(const Napi::CallbackInfo& info) {
   object.Set("openblas", blas::version());
   object.Set("kernel", blas::kernel());
   object.Set("threads", defaultThreads());
+  const Outcome outcome = Outcome::of([&] { object.Set("simd", nameOf(simd())); });
+  if (!outcome.code.empty()) throw outcome.error(info.Env());
+  const Napi::Array paths = Napi::Array::New(info.Env());
+  for (const Simd path : kSimdPaths) {
+    if (supported(path)) paths.Set(paths.Length(), nameOf(path));
+  }
+  object.Set("simdPaths", paths);
   return object;
 }
 

@@ -18,10 +18,11 @@ namespace {
 constexpr int64_t kProbes = 2;
 constexpr int64_t kBlock = kSkinny - kProbes;
 
-// Numbers of w between the two halves of a step, two megabytes: in cache the second time, and enough rows to make
-// little of loading and storing the sums.
-constexpr int64_t kPanelElements = int64_t{1} << 19;
+// Numbers of w between the two halves of a step, a megabyte: in cache the second time. Enough rows to make little of
+// loading and storing the sums, and no more than keep their cache lines in L1 from one tile to the next.
+constexpr int64_t kPanelElements = int64_t{1} << 18;
 constexpr int64_t kLeastPanel = 24;
+constexpr int64_t kLargestPanel = 120;
 
 // Rows in which the basis is orthogonalised, so that a panel of it stays in cache from the product to the update.
 constexpr int64_t kBasisPanel = 64;
@@ -74,7 +75,13 @@ int64_t capacityFor(int64_t maxDimension, int64_t shorter) {
 }
 
 int64_t panelRows(int64_t shorter) {
-  return std::max(kLeastPanel, kPanelElements / shorter / kLeastPanel * kLeastPanel);
+  return std::clamp(kPanelElements / shorter / kLeastPanel * kLeastPanel, kLeastPanel, kLargestPanel);
+}
+
+// Numbers that a panel takes where it is copied to a stride of its own.
+int64_t packedSize(int64_t shorter) {
+  const int64_t rows = panelRows(shorter);
+  return std::max(rows * spreadStride(shorter), shorter * spreadStride(rows));
 }
 
 int64_t partSize(int64_t shorter, int64_t capacity) { return std::max(shorter, capacity) * kSkinny; }
@@ -94,6 +101,7 @@ Krylov::Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t max
   basis_ = Buffer<float>(memory, shorter_ * capacity_);
   images_ = Buffer<float>(memory, longer_ * capacity_);
   block_ = Buffer<float>(memory, shorter_ * kSkinny);
+  packed_ = Buffer<float>(memory, packedSize(shorter_) * context.team.size());
   image_ = Buffer<float>(memory, panelRows(shorter_) * kSkinny * context.team.size());
   parts_ = Buffer<float>(memory, partSize(shorter_, capacity_) * context.team.size());
   coefficients_ = Buffer<float>(memory, capacity_ * kSkinny);
@@ -106,8 +114,8 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
   const int64_t known = std::min(k + kBeyond, capacity);
   const auto size = lapack::eigenWork<float>(capacity, known);
   const int64_t held = (shorter + longer) * capacity + shorter * kSkinny +
-                       (partSize(shorter, capacity) + panelRows(shorter) * kSkinny) * threads + capacity * kSkinny +
-                       capacity * capacity;
+                       (partSize(shorter, capacity) + packedSize(shorter) + panelRows(shorter) * kSkinny) * threads +
+                       capacity * kSkinny + capacity * capacity;
   const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
   return 4 * (held + checking) + 8 * kSkinny * kSkinny * threads + BandMatrix::bytes(capacity, kBlock);
 }
@@ -117,6 +125,18 @@ void Krylov::randomise(int64_t column) {
   for (int64_t i = 0; i < shorter_; i++) {
     block_[i * kSkinny + column] = randomNormal(stream, static_cast<uint64_t>(i));
   }
+}
+
+// Rows [begin, begin + rows) of a_, at a stride that uses all of the cache.
+Strided Krylov::packed(int64_t begin, int64_t rows, float* to) const {
+  const Strided panel = a_.from(begin, 0);
+  if (tall_ && spreads(a_.rowStride)) return panel;
+  const int64_t lines = tall_ ? rows : shorter_, length = tall_ ? shorter_ : rows;
+  const int64_t from = tall_ ? a_.rowStride : a_.colStride, stride = spreadStride(length);
+  for (int64_t i = 0; i < lines; i++) {
+    std::memcpy(to + i * stride, panel.data + i * from, static_cast<size_t>(length) * sizeof(float));
+  }
+  return tall_ ? Strided{to, stride, 1} : Strided{to, 1, stride};
 }
 
 // block <- scale^2 w'w block; the newest columns of `images` <- scale w block; probeGram <- that of the probes' images.
@@ -134,7 +154,7 @@ void Krylov::multiply() {
       if (context_.control.cancelled()) return;
       const int64_t begin = p * height, rows = std::min(height, longer_ - begin);
       float* y = image_.data() + thread * height * kSkinny;
-      const Strided panel = a_.from(begin, 0);
+      const Strided panel = packed(begin, rows, packed_.data() + thread * packedSize(shorter_));
       skinnyProduct(rows, shorter_, panel, block_.data(), y, Update::assign);
       for (int64_t i = 0; i < rows * kSkinny; i++) y[i] *= alpha;
       for (int64_t i = 0; i < rows; i++) {

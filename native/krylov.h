@@ -54,6 +54,7 @@ public:
 private:
   KrylovEnd step();
   void multiply();
+  Strided packed(int64_t begin, int64_t rows, float* to) const;
   void projectOut(int64_t from);
   void normalise(double least);
   void randomise(int64_t column);
@@ -84,6 +85,7 @@ private:
   Buffer<float> basis_;        // Q: shorter x capacity
   Buffer<float> images_;       // scale w Q: longer x capacity
   Buffer<float> block_;        // shorter x 32: the next block and the probes, orthonormal and orthogonal to Q
+  Buffer<float> packed_;       // a panel of w for each thread, where its own stride would not do
   Buffer<float> image_;        // w block, scaled: a panel for each thread
   Buffer<float> parts_;        // one part for each thread
   Buffer<float> coefficients_; // capacity x 32

@@ -5,6 +5,7 @@
 #include <limits>
 #include <sstream>
 
+#include "coretype.h"
 #include "failure.h"
 
 // The Fortran symbols, declared here because distributions ship the archive under different headers. Each character
@@ -67,9 +68,15 @@ int answer(float query) { return static_cast<int>(std::min<double>(query, kLarge
 
 namespace blas {
 
-int threads() { return openblas_get_num_threads(); }
+int threads() {
+  chooseKernels();
+  return openblas_get_num_threads();
+}
 void setThreads(int count) { openblas_set_num_threads(count); }
-std::string kernel() { return openblas_get_corename(); }
+std::string kernel() {
+  chooseKernels();
+  return openblas_get_corename();
+}
 
 std::string version() {
   // "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...": the second word.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "simd.h"
 #include "threads.h"
 
 namespace lowrank {
@@ -63,8 +64,8 @@ using AdamWLoop = void (*)(const AdamWRates&, int64_t, float*, const float*, flo
 
 AdamWLoop choose() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return adamWAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return adamWAvx2;
+  if (simd() == Simd::avx512) return adamWAvx512;
+  if (simd() == Simd::avx2) return adamWAvx2;
 #endif
   return adamWPlain;
 }

@@ -1,76 +1,92 @@
 #include "skinny.h"
 
+#include "simd.h"
+
 namespace lowrank {
 namespace {
 
-// Sixteen floats, whatever the processor makes of them: one register with AVX-512, two with AVX2, four with SSE or
-// NEON.
-typedef float Lane __attribute__((vector_size(64), aligned(4), may_alias));
-constexpr int kLanes = 2;
+// A vector as wide as a register of the path. GCC lowers vector types before it knows the target attribute of the
+// function that they are inlined into, and sends wider ones through the stack, a number at a time.
+template <int Bytes> struct Lane {
+  typedef float type __attribute__((vector_size(Bytes), aligned(4), may_alias));
+  static constexpr int64_t width = Bytes / sizeof(float);
+};
 
-// `Rows` rows of c stay in registers while k runs; a's elements are broadcast from where they lie.
-template <int Rows>
+// `Rows` x `Lanes` registers hold a tile of c while k runs; a's elements are broadcast from where they lie.
+template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const float* b, float* c, Update update) {
-  Lane sum[Rows][kLanes] = {};
+  using Vector = typename Lane<Bytes>::type;
+  constexpr int64_t kWidth = Lane<Bytes>::width;
+  Vector sum[Rows][Lanes] = {};
   for (int64_t l = 0; l < k; l++) {
-    const Lane b0 = *reinterpret_cast<const Lane*>(b + l * kSkinny);
-    const Lane b1 = *reinterpret_cast<const Lane*>(b + l * kSkinny + 16);
+    Vector row[Lanes];
+    for (int j = 0; j < Lanes; j++) row[j] = *reinterpret_cast<const Vector*>(b + l * kSkinny + kWidth * j);
     const float* column = a.data + l * a.colStride;
     for (int i = 0; i < Rows; i++) {
       const float x = column[i * a.rowStride];
-      sum[i][0] += x * b0;
-      sum[i][1] += x * b1;
+      for (int j = 0; j < Lanes; j++) sum[i][j] += x * row[j];
     }
   }
   for (int i = 0; i < Rows; i++) {
-    for (int lane = 0; lane < kLanes; lane++) {
-      Lane* target = reinterpret_cast<Lane*>(c + i * kSkinny + 16 * lane);
+    for (int j = 0; j < Lanes; j++) {
+      Vector* target = reinterpret_cast<Vector*>(c + i * kSkinny + kWidth * j);
       switch (update) {
       case Update::assign:
-        *target = sum[i][lane];
+        *target = sum[i][j];
         break;
       case Update::add:
-        *target += sum[i][lane];
+        *target += sum[i][j];
         break;
       case Update::subtract:
-        *target -= sum[i][lane];
+        *target -= sum[i][j];
         break;
       }
     }
   }
 }
 
-template <int Rows>
+template <int Bytes, int Rows, int Lanes>
+inline __attribute__((always_inline)) void rows(int64_t k, Strided a, const float* b, float* c, Update update) {
+  constexpr int64_t kColumns = Lanes * Lane<Bytes>::width;
+  static_assert(kSkinny % kColumns == 0);
+  for (int64_t j = 0; j < kSkinny; j += kColumns) tile<Bytes, Rows, Lanes>(k, a, b + j, c + j, update);
+}
+
+template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void product(int64_t m, int64_t k, Strided a, const float* b, float* c,
                                                    Update update) {
   int64_t i = 0;
-  for (; i + Rows <= m; i += Rows) tile<Rows>(k, a.from(i, 0), b, c + i * kSkinny, update);
-  for (; i < m; i++) tile<1>(k, a.from(i, 0), b, c + i * kSkinny, update);
+  for (; i + Rows <= m; i += Rows) rows<Bytes, Rows, Lanes>(k, a.from(i, 0), b, c + i * kSkinny, update);
+  for (; i < m; i++) rows<Bytes, 1, Lanes>(k, a.from(i, 0), b, c + i * kSkinny, update);
 }
 
-// As many rows as the registers hold: 32 of 16 floats, 16 of 8, 16 of 4.
+// Tiles that fill the registers: 32 of 16 floats, 16 of 8, 16 of 4 (SSE), 32 of 4 (NEON).
 #if defined(__x86_64__)
 __attribute__((target("avx512f,fma"))) void productAvx512(int64_t m, int64_t k, Strided a, const float* b, float* c,
                                                           Update update) {
-  product<12>(m, k, a, b, c, update);
+  product<64, 12, 2>(m, k, a, b, c, update);
 }
 __attribute__((target("avx2,fma"))) void productAvx2(int64_t m, int64_t k, Strided a, const float* b, float* c,
                                                      Update update) {
-  product<3>(m, k, a, b, c, update);
+  product<32, 6, 2>(m, k, a, b, c, update);
+}
+void productNarrow(int64_t m, int64_t k, Strided a, const float* b, float* c, Update update) {
+  product<16, 6, 2>(m, k, a, b, c, update);
+}
+#else
+void productNarrow(int64_t m, int64_t k, Strided a, const float* b, float* c, Update update) {
+  product<16, 6, 4>(m, k, a, b, c, update);
 }
 #endif
-void productPlain(int64_t m, int64_t k, Strided a, const float* b, float* c, Update update) {
-  product<1>(m, k, a, b, c, update);
-}
 
 using Product = void (*)(int64_t, int64_t, Strided, const float*, float*, Update);
 
 Product choose() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return productAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return productAvx2;
+  if (simd() == Simd::avx512) return productAvx512;
+  if (simd() == Simd::avx2) return productAvx2;
 #endif
-  return productPlain;
+  return productNarrow;
 }
 
 } // namespace

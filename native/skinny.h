@@ -21,6 +21,15 @@ struct Strided {
   }
 };
 
+// Rows whose stride is a multiple of many cache lines compete for the same few lines of the cache, which halves the
+// speed. With an odd number of lines they use all of it.
+constexpr int64_t kLineFloats = 16;
+constexpr bool spreads(int64_t stride) { return stride % (8 * kLineFloats) != 0; }
+constexpr int64_t spreadStride(int64_t width) {
+  const int64_t lines = (width + kLineFloats - 1) / kLineFloats;
+  return (lines | 1) * kLineFloats;
+}
+
 // c (m x 32) = [c +] sign * a (m x k) * b (k x 32); b and c row-major with stride 32.
 enum class Update { assign, add, subtract };
 void skinnyProduct(int64_t m, int64_t k, Strided a, const float* b, float* c, Update update);

@@ -215,8 +215,12 @@ interface AdamWJob {
 }
 
 export interface Addon {
-  /** OpenBLAS' version, the kernel it chose for this processor, and the default number of threads. */
-  info(): { openblas: string; kernel: string; threads: number };
+  /**
+   * OpenBLAS' version, the kernel it chose for this processor, and the default number of threads; the vector instructions
+   * of our own kernels (`LOWRANK_SIMD` in the environment chooses others), and all that this processor has, narrowest first.
+   * Throws `ERR_ARGUMENT` where `LOWRANK_SIMD` names none of them.
+   */
+  info(): { openblas: string; kernel: string; threads: number; simd: string; simdPaths: string[] };
   /** Bytes of native work memory, now and at most so far. */
   memory(): { now: number; peak: number };
   /** Begins a new measurement of the peak; returns the old one. */

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LowRankError } from '../errors.js';
+import { callSync } from './call.js';
 import type { Addon } from './contract.js';
 
 /** The folder of this file: lib/addon/, dist/addon/, or wherever a bundler has put the code. */
@@ -16,11 +17,26 @@ let loaded: Addon | undefined;
  * The native addon, loaded at the first call: a build in this package, else the prebuilt binary for this platform, else, for
  * bundles, a `lowrank.node` beside the code. `PREBUILDS_ONLY` in the environment leaves out the first.
  *
- * @throws {@link LowRankError} `ERR_ADDON` when there is none that loads, saying what exists and what to run.
+ * @throws {@link LowRankError} `ERR_ADDON` when there is none that loads, saying what exists and what to run;
+ * `ERR_ARGUMENT` when `LOWRANK_SIMD` names instructions that this processor does not have.
  */
 export function addon(): Addon {
-  loaded ??= load();
+  if (loaded === undefined) {
+    const found = load();
+    // Fails where LOWRANK_SIMD is wrong: before anything is computed, whichever kernels it would use.
+    callSync(() => found.info(), {});
+    loaded = found;
+  }
   return loaded;
+}
+
+/**
+ * The kernels that compute on this machine, OpenBLAS' and our own, such as `SkylakeX avx512`. Others round differently, so
+ * bytes are the same only where these are.
+ */
+export function kernels(): string {
+  const { kernel, simd } = addon().info();
+  return `${kernel} ${simd}`;
 }
 
 /** Where the binary lies that {@link addon} loads. Throws as it does. */

@@ -48,6 +48,8 @@ interface Native {
     readonly path: string;
     readonly openblas: string;
     readonly kernel: string;
+    /** The vector instructions of lowrank's own kernels. */
+    readonly simd: string;
     readonly threads: number;
   };
   readonly selfTest: SelfTest & { readonly seconds: number };
@@ -129,7 +131,7 @@ function libc(): string | undefined {
 async function examineNative(problems: Problem[]): Promise<Native | undefined> {
   try {
     const path = addonPath();
-    const { openblas, kernel, threads } = addon().info();
+    const { openblas, kernel, threads, simd } = addon().info();
     const started = performance.now();
     const tested = await selfTest();
     if (!tested.passed) {
@@ -140,7 +142,7 @@ async function examineNative(problems: Problem[]): Promise<Native | undefined> {
       });
     }
     const seconds = (performance.now() - started) / 1000;
-    return { addon: { path, openblas, kernel, threads }, selfTest: { ...tested, seconds } };
+    return { addon: { path, openblas, kernel, threads, simd }, selfTest: { ...tested, seconds } };
   } catch (error) {
     problems.push(asProblem(error));
     return undefined;
@@ -204,10 +206,11 @@ function printNative(native: Native | undefined, output: Output): void {
     output.lines([`${row('addon', '')}${red('does not load')}`]);
     return;
   }
-  const { path, openblas, kernel, threads } = native.addon;
+  const { path, openblas, kernel, threads, simd } = native.addon;
   const { passed, gigaflops, seconds } = native.selfTest;
   output.lines([
     row('addon', path),
+    row('kernels', simd),
     row('OpenBLAS', `${openblas}, kernel ${kernel}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`),
     `${row('self-test', '')}${passed ? green('passed') : red('failed')} in ${formatSeconds(seconds)}, matrix product at ${Math.round(gigaflops)} GFLOP/s`,
   ]);

@@ -59,9 +59,7 @@ async function runMerge(plan: string, { json, ...options }: MergeFlags, terminal
   }
   const { edits, kernels } = report;
   if (kernels.length > 1) {
-    terminal.err.lines([
-      `computed with different kernels of OpenBLAS: ${kernels.join(', ')}; see docs/many-machines.md`,
-    ]);
+    terminal.err.lines([`computed with different kernels: ${kernels.join(', ')}; see docs/many-machines.md`]);
   }
   terminal.out.lines([
     `${edits.length} ${edits.length === 1 ? 'matrix' : 'matrices'}, all results verified`,

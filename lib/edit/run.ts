@@ -1,4 +1,4 @@
-import { addon } from '../addon/load.js';
+import { addon, kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
@@ -126,16 +126,15 @@ function choicesIn({ family, method, seed, threads, maxMemory, quant }: PlanOpti
 }
 
 /**
- * All that decides the bytes of a job's result, apart from the source. The kernel is what OpenBLAS chose for this
- * processor: another one rounds differently.
+ * All that decides the bytes of a job's result, apart from the source.
  */
 export function describeJob(edits: readonly Edit[], options: PlanOptions): unknown {
   const { method = 'auto', seed = 0, maxMemory } = options;
-  const { threads, kernel, openblas } = addon().info();
+  const { threads, openblas } = addon().info();
   return {
     lowrank: packageVersion(),
     openblas,
-    kernel,
+    kernel: kernels(),
     threads: options.threads ?? threads,
     method,
     seed,

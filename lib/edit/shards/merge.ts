@@ -30,14 +30,14 @@ export interface MergeReport extends Copied {
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
   readonly resumed: Resumed | undefined;
-  /** OpenBLAS' kernels on the machines that computed; with more than one, the bytes may not be those of one machine. */
+  /** The kernels of the machines that computed; with more than one, the bytes may not be those of one machine. */
   readonly kernels: readonly string[];
   readonly seconds: number;
 }
 
 /**
  * Puts the results of all shards of a plan together. Every result is held against its digest, and against the tensor in
- * the source that it was made from. Where all machines have the same kernel of OpenBLAS, the result is to the last byte
+ * the source that it was made from. Where all machines have the same kernels, the result is to the last byte
  * what `editCheckpoint` writes with the same options and the plan's threads.
  *
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming tasks and shards that are to be run;

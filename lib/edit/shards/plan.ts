@@ -1,5 +1,5 @@
 import { rm, writeFile } from 'node:fs/promises';
-import { addon } from '../../addon/load.js';
+import { addon, kernels } from '../../addon/load.js';
 import type { Checkpoint } from '../../checkpoint/checkpoint.js';
 import {
   absolutePath,
@@ -40,7 +40,7 @@ export interface JobPlan {
   readonly out: string;
   readonly options: PlanOptions;
   readonly settings: Settings;
-  /** OpenBLAS' kernel on the machine that planned. Another one rounds differently. */
+  /** {@link kernels} of the machine that planned. */
   readonly kernel: string;
   /** Of all that decides the bytes: the options, the settings, the matrices and what is known of the tensors. */
   readonly job: string;
@@ -66,7 +66,7 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
     throw new ArgumentError('shards', 'a whole number of at least 1', shards);
   }
   const interventions = own.interventions.map((item) => (typeof item === 'string' ? parseAt(item) : item));
-  const { threads: all, kernel } = addon().info();
+  const { threads: all } = addon().info();
   const fixed = { ...own, interventions, threads: own.threads ?? all };
   const path = absolutePath(source);
   const checkpoint = await open(path);
@@ -78,7 +78,7 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
       out: absolutePath(out),
       options: fixed,
       settings: plan.settings,
-      kernel,
+      kernel: kernels(),
       job: digestOfPlan(checkpoint, plan.edits, fixed, plan.settings),
       shards,
       tasks: tasksOf(checkpoint, plan.edits),

@@ -18,7 +18,7 @@ export interface ResultRecord {
   /** Of the new bytes, and so the name of their file. */
   readonly sha256: string;
   readonly bytes: number;
-  /** OpenBLAS' kernel on the machine that computed it. */
+  /** The kernels of the machine that computed it. */
   readonly kernel: string;
   readonly edited: readonly EditedMatrix[];
 }

@@ -1,4 +1,4 @@
-import { addon } from '../../addon/load.js';
+import { kernels } from '../../addon/load.js';
 import { digestOf } from '../../checkpoint/journal.js';
 import { ArgumentError } from '../../errors.js';
 import type { ComputeOptions } from '../../lowrank/approximate.js';
@@ -62,7 +62,7 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
     const ownEdits = own.flatMap((task) => groups[task]!);
     const progress = new Progress(ownEdits.map(bytesOf), options.onProgress);
     const work = new Float32Array(numbersToHold(ownEdits));
-    const { kernel } = addon().info();
+    const kernel = kernels();
     const tasks: ShardReport['tasks'][number][] = [];
     for (const task of own) {
       signal?.throwIfAborted();
