@@ -37,9 +37,10 @@ Request readRequest(const Arguments& arguments, int64_t r) {
   Request request;
   request.svd = readSvdOptions(arguments);
   if (arguments.has("tail")) {
-    request.rule = {RankRule::byTail, 0, arguments.number("tail")};
+    const double rest = arguments.has("tailRest") ? arguments.number("tailRest") : 0;
+    request.rule = {RankRule::byTail, 0, {arguments.number("tail"), rest}};
   } else {
-    request.rule = {RankRule::fixed, arguments.size("rank"), 0};
+    request.rule = {RankRule::fixed, arguments.size("rank"), {}};
     if (request.rule.rank > r) throw Failure("ERR_ARGUMENT", "rank is larger than the matrix");
   }
   const int64_t method = arguments.size("method");
@@ -186,7 +187,7 @@ struct Approximate {
       o[2] = c.norm;
       o[3] = c.error;
       o[4] = c.spectralError;
-      o[5] = c.excessBound;
+      o[5] = c.excessBound();
       o[6] = static_cast<double>(c.tried);
       o[7] = seconds() - begin;
       o[8] = static_cast<double>(ledger.peak());

@@ -83,7 +83,7 @@ template <class T> void Gram<T>::factors(float* b, float* a, float* s) const {
   for (int64_t i = 0; i < k_; i++) {
     for (int64_t j = 0; j < m; j++) b[j * k_ + i] = vectors_[i * m + j];
   }
-  moveSingularValues(team, Matrix(b, m, k_), Matrix(a, k_, n), s);
+  moveSingularValues(context_, w_, Matrix(b, m, k_), Matrix(a, k_, n), s);
 }
 
 template <class T> double Gram<T>::nextSingularValue() const {
@@ -91,13 +91,20 @@ template <class T> double Gram<T>::nextSingularValue() const {
   return index >= 0 && index < known_ ? std::sqrt(std::max<double>(values_[index], 0)) : 0;
 }
 
-template <class T> double Gram<T>::noise() const {
-  const double largest = smallest_ ? trace_ : static_cast<double>(values_[0]);
-  return 4 * std::numeric_limits<T>::epsilon() * largest * std::sqrt(static_cast<double>(k_));
+template <class T> double Gram<T>::sumOfSquares(int64_t count) const {
+  double sum = 0;
+  for (int64_t i = count; i-- > 0;) sum += std::max<double>(values_[i], 0);
+  return sum;
 }
 
-template <class T> bool Gram<T>::inRange(float largestMagnitude) {
-  return std::is_same_v<T, double> || (largestMagnitude > 1e-12f && largestMagnitude < 1e12f);
+template <class T> double Gram<T>::noise() const {
+  // In float32 the eigenproblem decides; in float64 also the sums of products that the Gram matrix consists of.
+  if (std::is_same_v<T, float>) {
+    const double largest = smallest_ ? trace_ : static_cast<double>(values_[0]);
+    return 4 * std::numeric_limits<T>::epsilon() * largest * std::sqrt(static_cast<double>(k_));
+  }
+  const auto terms = static_cast<double>(std::max(w_.rows, w_.cols));
+  return 4 * std::numeric_limits<T>::epsilon() * trace_ * std::sqrt(terms);
 }
 
 template <class T> int64_t Gram<T>::bytes(int64_t m, int64_t n, int64_t k, bool smallest) {
@@ -106,7 +113,8 @@ template <class T> int64_t Gram<T>::bytes(int64_t m, int64_t n, int64_t k, bool 
   const int64_t held = known * (size + 4 * order), gram = size * order * order;
   const int64_t solving = size * eigen.work + 4 * eigen.integers + (size == 8 ? size * known * order : 0);
   const int64_t widening = size == 8 ? size * order * std::min(kPanel, std::max(m, n)) : 0;
-  return held + std::max(gram + std::max(solving, widening), 4 * (m + n + 1) * k);
+  const int64_t turning = m < n ? moveSingularValuesBytes(k) : 0;
+  return held + std::max(gram + std::max(solving, widening), 4 * (m + n + 1) * k + turning);
 }
 
 template class Gram<float>;

@@ -21,11 +21,13 @@ public:
   void factors(float* b, float* a, float* s) const;
   // The singular value next to the subspace on the other side of the cut (of `smallest`: the largest within it).
   double nextSingularValue() const;
-  // How much rounding may have changed the sum of the k eigenvalues, at its statistical size (Higham and Mary 2019).
+  // The sum of the first `count` squared singular values.
+  double sumOfSquares(int64_t count) const;
+  // The k squared singular values, in the order of the factors.
+  const T* squaredValues() const { return values_.data(); }
+  // How much rounding may have changed a sum of eigenvalues, at its statistical size (Higham and Mary 2019).
   double noise() const;
 
-  // Whether the squares of the entries and their sums stay within T.
-  static bool inRange(float largestMagnitude);
   // Native bytes at the peak, the factors included.
   static int64_t bytes(int64_t m, int64_t n, int64_t k, bool smallest);
 

@@ -89,8 +89,8 @@ int64_t partSize(int64_t shorter, int64_t capacity) { return std::max(shorter, c
 } // namespace
 
 Krylov::Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t maxDimension, uint64_t seed)
-    : context_(context), longer_(std::max(w.rows, w.cols)), shorter_(std::min(w.rows, w.cols)), tall_(w.rows >= w.cols),
-      a_(tall_ ? Strided{w.data, w.stride, 1} : Strided{w.data, 1, w.stride}), seed_(seed),
+    : context_(context), w_(w), longer_(std::max(w.rows, w.cols)), shorter_(std::min(w.rows, w.cols)),
+      tall_(w.rows >= w.cols), a_(tall_ ? Strided{w.data, w.stride, 1} : Strided{w.data, 1, w.stride}), seed_(seed),
       limit_(std::min(maxDimension, shorter_)), capacity_(capacityFor(maxDimension, shorter_)) {
   Ledger& memory = context.memory;
   // Squares of 1e30 or 1e-30 leave the range of float32.
@@ -117,7 +117,8 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
                        (partSize(shorter, capacity) + packedSize(shorter) + panelRows(shorter) * kSkinny) * threads +
                        capacity * kSkinny + capacity * capacity;
   const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
-  return 4 * (held + checking) + 8 * kSkinny * kSkinny * threads + BandMatrix::bytes(capacity, kBlock);
+  return 4 * (held + checking) + (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
+         BandMatrix::bytes(capacity, kBlock);
 }
 
 void Krylov::randomise(int64_t column) {
@@ -461,7 +462,7 @@ void Krylov::factors(float* b, float* a, float* s) const {
     gemm(team, false, true, k, longer_, d, alpha, vectors_.data(), d, images_.data(), capacity_, a, longer_);
   }
   for (int64_t i = 0; i < k; i++) s[i] = std::sqrt(std::max(values_[i], 0.0f)) * alpha;
-  if (!tall_) moveSingularValues(team, Matrix(b, shorter_, k), Matrix(a, k, longer_), s);
+  if (!tall_) moveSingularValues(context_, w_, Matrix(b, shorter_, k), Matrix(a, k, longer_), s);
 }
 
 } // namespace lowrank

@@ -64,6 +64,7 @@ private:
   double remainder() const;
 
   const Context& context_;
+  const ConstMatrix w_;
   const int64_t longer_;  // rows of w q
   const int64_t shorter_; // rows of the basis
   const bool tall_;       // the basis lies in the space of the columns

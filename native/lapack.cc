@@ -13,6 +13,8 @@
 extern "C" {
 void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*, const float*, const int*,
             const float*, const int*, const float*, float*, const int*, size_t, size_t);
+void dgemm_(const char*, const char*, const int*, const int*, const int*, const double*, const double*, const int*,
+            const double*, const int*, const double*, double*, const int*, size_t, size_t);
 void sgemv_(const char*, const int*, const int*, const float*, const float*, const int*, const float*, const int*,
             const float*, float*, const int*, size_t);
 void sger_(const int*, const int*, const float*, const float*, const int*, const float*, const int*, float*,
@@ -96,6 +98,12 @@ void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, flo
             strideC = narrow(std::max<int64_t>(ldc, 1), "a stride");
   sgemm_(transposeB ? "T" : "N", transposeA ? "T" : "N", &rows, &cols, &inner, &alpha, b, &strideB, a, &strideA, &beta,
          c, &strideC, 1, 1);
+}
+
+void gemm(int64_t m, int64_t n, int64_t k, const double* a, const double* b, double* c) {
+  const int rows = narrow(n, "a dimension"), cols = narrow(m, "a dimension"), inner = narrow(k, "a dimension");
+  const double one = 1, none = 0;
+  dgemm_("N", "N", &rows, &cols, &inner, &one, b, &rows, a, &inner, &none, c, &rows, 1, 1);
 }
 
 void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,

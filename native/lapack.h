@@ -21,6 +21,9 @@ std::string kernel();
 void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
           const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
+// c = a b in float64, for compact a: m x k, b: k x n.
+void gemm(int64_t m, int64_t n, int64_t k, const double* a, const double* b, double* c);
+
 // y = alpha op(a) x + beta y for a: m x n, row-major; op transposes when the flag is set.
 void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,
           float* y);

@@ -7,12 +7,15 @@
 #include <optional>
 #include <string>
 
+#include "digest.h"
 #include "failure.h"
 #include "gram.h"
 #include "krylov.h"
+#include "lapack.h"
 #include "norms.h"
 #include "plan.h"
 #include "products.h"
+#include "random.h"
 
 namespace lowrank {
 namespace {
@@ -36,30 +39,54 @@ struct Candidate {
   Matrix a;        // columns x n
   const float* s;
   double spectralError;
-  double possibleGain; // how much more energy than this an approximation of the same rank could hold
+  double gain; // how much more energy an approximation of the same rank could hold at most, rounding included
+  double tail = std::numeric_limits<double>::infinity(); // |w - w_k|_F^2 by the spectrum, to `gain`, where it is known
 };
+
+uint32_t bit(Route route) { return 1u << static_cast<int>(route); }
+
+// What the rounding of factors, of their product and of the result adds to a squared error, at most.
+double rounding(double energy) {
+  constexpr double kShare = 4 * kEpsilon;
+  return kShare * kShare * energy;
+}
 
 // What a route computes in, kept alive until the candidate has been used.
 struct Storage {
   Buffer<float> b, a, s, u, vt;
 };
 
+// Tiles in which products are formed in float64.
+constexpr int64_t kMeasuredRows = 256;
+constexpr int64_t kMeasuredCols = 128;
+
+int64_t measuredSize(int64_t m, int64_t n, int64_t k) {
+  const int64_t rows = std::min(kMeasuredRows, m), cols = std::min(kMeasuredCols, n);
+  return rows * k + k * cols + rows * cols;
+}
+
+void widen(ConstMatrix from, double* to) {
+  for (int64_t i = 0; i < from.rows; i++) std::copy_n(from.row(i), from.cols, to + i * from.cols);
+}
+
 int64_t panelRows(int64_t m, int64_t n) { return std::clamp<int64_t>(kPanelElements / n, 1, m); }
 
-// The smallest k with sum_{i >= k} s_i^2 <= tail * sum s_i^2, summed from the small end.
-int64_t rankForTail(const float* s, int64_t count, double tail) {
-  const double allowed = tail * squares(s, count);
-  double discarded = 0;
+// The smallest k with sum_{i >= k} s_i^2 <= tail * energy, summed from the small end. Sums are exact, so that a share
+// that is met exactly counts as met; the margin is that of `Exact` itself.
+template <class Squares> int64_t rankForTail(int64_t count, Exact energy, Exact tail, const Squares& squares) {
+  constexpr double kMargin = 0x1p-90;
+  const Exact allowed = energy.times(tail);
+  Exact discarded;
   int64_t k = count;
   while (k > 0) {
-    discarded += static_cast<double>(s[k - 1]) * s[k - 1];
-    if (discarded > allowed) break;
+    discarded.add(std::max(static_cast<double>(squares(k - 1)), 0.0));
+    if (discarded.minus(allowed) > kMargin * energy.high) break;
     k--;
   }
   return k;
 }
 
-// Forms the approximation, into `dense` when given, and measures |w - What|_F^2.
+// Forms the approximation into `dense` and measures |w - What|_F^2 of what is there.
 double form(const Context& context, ConstMatrix w, const Candidate& c, float* dense) {
   const int64_t m = w.rows, n = w.cols, height = panelRows(m, n);
   const int parts = context.team.size();
@@ -93,12 +120,49 @@ double form(const Context& context, ConstMatrix w, const Candidate& c, float* de
   return error;
 }
 
+// |w - b a|_F^2 with the product in float64: rounding of its own would hide what the factors are.
+double measure(const Context& context, ConstMatrix w, ConstMatrix b, ConstMatrix a) {
+  const int64_t m = w.rows, n = w.cols, k = a.rows, height = std::min(kMeasuredRows, m);
+  const int parts = context.team.size();
+  const int64_t share = measuredSize(m, n, k);
+  Buffer<double> scratch(context.memory, parts * share), perRow(context.memory, m);
+  context.team.run([&](int part) {
+    double* left = scratch.data() + part * share;
+    double* right = left + height * k;
+    double* panel = right + k * std::min(kMeasuredCols, n);
+    for (int64_t begin = m * part / parts; begin < m * (part + 1) / parts; begin += height) {
+      if (context.control.cancelled()) return;
+      const int64_t rows = std::min(height, m * (part + 1) / parts - begin);
+      widen(b.rowRange(begin, begin + rows), left);
+      std::fill_n(perRow.data() + begin, rows, 0.0);
+      for (int64_t col = 0; col < n; col += kMeasuredCols) {
+        const int64_t cols = std::min(kMeasuredCols, n - col);
+        widen(a.colRange(col, col + cols), right);
+        if (k > 0)
+          blas::gemm(rows, cols, k, left, right, panel);
+        else
+          std::fill_n(panel, rows * cols, 0.0);
+        for (int64_t i = 0; i < rows; i++) {
+          perRow[begin + i] += squaredDistance(w.row(begin + i) + col, panel + i * cols, cols);
+        }
+      }
+    }
+  });
+  context.control.check();
+  double error = 0;
+  for (int64_t i = 0; i < m; i++) error += perRow[i];
+  return error;
+}
+
 // --- the routes: each gives a candidate, or nothing where it cannot reach the target
 
 std::optional<Candidate> byKrylov(const Context& context, ConstMatrix w, const Request& request, const Result& result,
                                   Survey survey, Storage& storage) {
   const int64_t m = w.rows, n = w.cols, k = request.rule.rank;
-  Krylov krylov(context, w, survey, krylovDimension(m, n, k, request), request.seed);
+  // The start depends on every number of w: nobody can make a matrix that is orthogonal to it.
+  const Digest digest = blake3(w.data, static_cast<size_t>(m * n) * sizeof(float), context.memory, context.team);
+  const uint64_t seed = randomBits(request.seed, (uint64_t{digest[1]} << 32) | digest[0]);
+  Krylov krylov(context, w, survey, krylovDimension(m, n, k, request), seed);
   if (krylov.run(k, request.target) != KrylovEnd::converged) return std::nullopt;
   float *b = result.b, *a = result.a, *s = result.s;
   if (!result.wantsFactors()) {
@@ -108,8 +172,8 @@ std::optional<Candidate> byKrylov(const Context& context, ConstMatrix w, const R
     b = storage.b.data(), a = storage.a.data(), s = storage.s.data();
   }
   krylov.factors(b, a, s);
-  return Candidate{Route::krylov,        k, false, Matrix(b, m, k), Matrix(a, k, n), s, krylov.nextSingularValue(),
-                   krylov.possibleGain()};
+  const double gain = krylov.possibleGain() + rounding(survey.energy);
+  return Candidate{Route::krylov, k, false, Matrix(b, m, k), Matrix(a, k, n), s, krylov.nextSingularValue(), gain};
 }
 
 // The k largest by the Gram matrix; or, for the complement, the r - k smallest, to be taken away.
@@ -118,7 +182,6 @@ std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Req
                                 Route route, Storage& storage) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
   const bool complement = route == Route::complement, chosen = request.rule.kind == RankRule::byTail;
-  if (!Gram<T>::inRange(survey.largest)) return std::nullopt;
   const int64_t columns = chosen ? r : complement ? r - request.rule.rank : request.rule.rank;
   const Gram<T> gram(context, w, columns, complement);
   if (!gram.converged()) return std::nullopt;
@@ -126,24 +189,30 @@ std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Req
   storage.a = Buffer<float>(context.memory, columns * n);
   storage.s = Buffer<float>(context.memory, columns);
   gram.factors(storage.b.data(), storage.a.data(), storage.s.data());
-  const int64_t k = chosen ? rankForTail(storage.s.data(), r, request.rule.tail) : request.rule.rank;
+  const int64_t k = chosen ? rankForTail(r, exactSquares(w, context.team), request.rule.tail,
+                                         [&](int64_t i) { return gram.squaredValues()[i]; })
+                           : request.rule.rank;
   const int64_t used = complement ? columns : k;
-  double kept = 0;
-  for (int64_t i = 0; i < used; i++) kept += static_cast<double>(storage.s[i]) * storage.s[i];
-  const double tail = complement ? kept : survey.energy - kept;
+  const double kept = gram.sumOfSquares(used), tail = complement ? kept : survey.energy - kept;
   if (std::is_same_v<T, float> && gram.noise() > 2 * request.target * tail) return std::nullopt;
-  const double next = chosen ? (k < r ? storage.s[k] : 0) : gram.nextSingularValue();
-  return Candidate{route,
-                   k,
-                   complement,
-                   Matrix(storage.b.data(), m, columns).colRange(0, used),
-                   Matrix(storage.a.data(), used, n),
-                   storage.s.data(),
-                   next,
-                   gram.noise()};
+  Candidate c{route,
+              k,
+              complement,
+              Matrix(storage.b.data(), m, columns).colRange(0, used),
+              Matrix(storage.a.data(), used, n),
+              storage.s.data(),
+              chosen ? (k < r ? storage.s[k] : 0) : gram.nextSingularValue(),
+              gram.noise()};
+  // The eigenvalues of float64 are better known than the energy of rounded factors; those of float32 are not.
+  if (std::is_same_v<T, double>) {
+    c.tail = tail;
+  } else {
+    c.gain += rounding(survey.energy);
+  }
+  return c;
 }
 
-Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, Storage& storage) {
+Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, Survey survey, Storage& storage) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
   storage.u = Buffer<float>(context.memory, m * r);
   storage.s = Buffer<float>(context.memory, r);
@@ -152,7 +221,10 @@ Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, S
   const SvdDriver driver = thinSvd(context, w, storage.s.data(), storage.u.data(), storage.vt.data(), request.svd);
   context.progress(0.9);
   context.control.check();
-  const int64_t k = request.rule.kind == RankRule::fixed ? request.rule.rank : rankForTail(s, r, request.rule.tail);
+  const auto square = [s](int64_t i) { return static_cast<double>(s[i]) * s[i]; };
+  const int64_t k = request.rule.kind == RankRule::fixed
+                        ? request.rule.rank
+                        : rankForTail(r, exactSquares(w, context.team), request.rule.tail, square);
   const Matrix b = Matrix(storage.u.data(), m, r).colRange(0, k);
   scaleColumns(b, s);
   const double noise = 2 * kEpsilon * s[0] * s[0] * std::sqrt(static_cast<double>(k));
@@ -163,7 +235,7 @@ Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, S
           Matrix(storage.vt.data(), k, n),
           s,
           k < r ? s[k] : 0.0,
-          noise};
+          noise + rounding(survey.energy)};
 }
 
 std::optional<Candidate> along(Route route, const Context& context, ConstMatrix w, const Request& request,
@@ -177,21 +249,27 @@ std::optional<Candidate> along(Route route, const Context& context, ConstMatrix 
   case Route::complement:
     return byGram<double>(context, w, request, survey, route, storage);
   default:
-    return bySvd(context, w, request, storage);
+    return bySvd(context, w, request, survey, storage);
   }
 }
 
 // --- judging
 
-double excess(double error, double gain) {
-  if (error <= 0) return 0;
-  return gain < error ? std::sqrt(error / (error - gain)) - 1 : std::numeric_limits<double>::infinity();
+// What rounding a product of factors to float32 adds to an error: across it at random, except that of a few entries the
+// roundings may agree.
+double slackOf(double error, double norm, int64_t entries) {
+  const double rounded = 2 * kEpsilon * norm;
+  return std::hypot(error, rounded) - error + rounded * std::min(1.0, 4 / std::sqrt(static_cast<double>(entries)));
 }
 
-bool acceptable(double error, double gain, double energy, double target) {
-  if (excess(error, gain) <= target) return true;
-  const double smallest = std::sqrt(std::max(error - gain, 0.0));
-  return std::sqrt(error) - smallest <= kRoundingFloor * std::sqrt(energy);
+// The smallest error of any approximation of the rank, from below: its square is at least this.
+double leastSquared(const Candidate& c, double squaredError) {
+  if (c.rank == 0) return squaredError;
+  return std::max(std::min(squaredError, c.tail) - c.gain, 0.0);
+}
+
+bool acceptable(const Certificate& c, double target) {
+  return c.excessBound() <= target || c.error - c.leastError <= kRoundingFloor * c.norm;
 }
 
 // --- what needs no decomposition
@@ -203,7 +281,7 @@ Certificate nothing(const Context& context, ConstMatrix w, const Request& reques
   double spectral = 0;
   if (energy > 0) {
     Request one = request;
-    one.rule = {RankRule::fixed, 1, 0};
+    one.rule = {RankRule::fixed, 1, {}};
     for (const Route route : plan(w.rows, w.cols, 1, one, true)) {
       Storage storage;
       const auto candidate = along(route, context, w, one, Result{1}, survey, storage);
@@ -213,12 +291,13 @@ Certificate nothing(const Context& context, ConstMatrix w, const Request& reques
     }
   }
   if (result.dense) std::fill(result.dense, result.dense + w.size(), 0.0f);
-  return {0, Route::zero, 1u << static_cast<int>(Route::zero), std::sqrt(energy), std::sqrt(energy), 0, spectral};
+  const double norm = std::sqrt(energy);
+  return {0, Route::zero, bit(Route::zero), norm, norm, norm, spectral};
 }
 
 Certificate everything(ConstMatrix w, const Result& result, double energy) {
   if (result.dense) copyRows(w, result.dense);
-  return {std::min(w.rows, w.cols), Route::copy, 1u << static_cast<int>(Route::copy), std::sqrt(energy), 0, 0, 0};
+  return {std::min(w.rows, w.cols), Route::copy, bit(Route::copy), std::sqrt(energy), 0, 0, 0};
 }
 
 // Of a zero matrix every orthonormal basis is a singular basis.
@@ -231,19 +310,24 @@ Certificate ofZeroMatrix(ConstMatrix w, int64_t k, const Result& result) {
       for (int64_t j = 0; j < w.cols; j++) result.a[i * w.cols + j] = i == j ? 1.0f : 0.0f;
     }
   }
-  return {k, Route::zero, 1u << static_cast<int>(Route::zero), 0, 0, 0, 0};
+  return {k, Route::zero, bit(Route::zero), 0, 0, 0, 0};
 }
 
 // What a route takes at its peak, from the formation of its factors to the measured result.
 int64_t routeBytes(Route route, int64_t m, int64_t n, const Request& request, const Result& wanted, int threads) {
   const int64_t r = std::min(m, n), k = request.rule.kind == RankRule::fixed ? request.rule.rank : r;
   const int64_t columns = route == Route::complement ? r - k : k;
-  const bool scratch = wanted.dense == nullptr || route == Route::complement;
-  const int64_t forming = 8 * m + (scratch ? 4 * threads * panelRows(m, n) * n : 0);
+  const bool factorsAlone = wanted.wantsFactors() && wanted.dense == nullptr;
+  const bool inPlace = !wanted.wantsFactors() && wanted.dense == nullptr;
+  const int64_t scratch = factorsAlone                            ? 8 * measuredSize(m, n, k)
+                          : inPlace || route == Route::complement ? 4 * panelRows(m, n) * n
+                                                                  : 0;
+  const int64_t forming = 8 * m + threads * scratch;
   const int64_t product = 4 * (m + n + 1) * columns;
   switch (route) {
   case Route::krylov: {
-    const int64_t own = Krylov::bytes(m, n, k, krylovDimension(m, n, k, request), threads);
+    const int64_t own = std::max(Krylov::bytes(m, n, k, krylovDimension(m, n, k, request), threads),
+                                 blake3Bytes(m * n * static_cast<int64_t>(sizeof(float))));
     return (wanted.wantsFactors() ? 0 : product) + std::max(own, forming);
   }
   case Route::gram:
@@ -256,46 +340,124 @@ int64_t routeBytes(Route route, int64_t m, int64_t n, const Request& request, co
   }
 }
 
-} // namespace
-
-Certificate approximate(const Context& context, ConstMatrix w, const Request& request, const Result& result) {
-  const Survey seen = survey(w, context.team);
-  const double energy = seen.energy;
+// Of a matrix whose entries and their squares stay well within float32. `held` are the bytes that are taken already.
+Certificate inRange(const Context& context, ConstMatrix w, const Request& request, const Result& result, Survey seen,
+                    int64_t held) {
   const bool fixed = request.rule.kind == RankRule::fixed;
-  const int64_t k = fixed ? request.rule.rank : -1;
-  if (energy == 0) return ofZeroMatrix(w, fixed ? k : 0, result);
+  const int64_t k = fixed ? request.rule.rank : -1, limit = context.memory.limit();
   if (k == 0) return nothing(context, w, request, result, seen);
-  if (k == std::min(w.rows, w.cols) && !result.wantsFactors()) return everything(w, result, energy);
-
   uint32_t tried = 0;
   int64_t refused = 0;
   for (const Route route : plan(w.rows, w.cols, k, request, result.wantsFactors())) {
-    const int64_t bytes = routeBytes(route, w.rows, w.cols, request, result, context.team.size());
-    if (context.memory.limit() > 0 && bytes > context.memory.limit()) {
+    const int64_t bytes = held + routeBytes(route, w.rows, w.cols, request, result, context.team.size());
+    if (limit > 0 && bytes > limit) {
       refused = refused == 0 ? bytes : std::min(refused, bytes);
       continue;
     }
-    tried |= 1u << static_cast<int>(route);
+    tried |= bit(route);
     Storage storage;
     const auto c = along(route, context, w, request, result, seen, storage);
     if (!c) continue;
+    if (c->rank == std::min(w.rows, w.cols) && !result.wantsFactors()) {
+      Certificate whole = everything(w, result, seen.energy);
+      whole.tried |= tried;
+      return whole;
+    }
     // In place, nothing may be overwritten before the result is known to be good.
     const bool later = result.dense == w.data;
-    const double error = form(context, w, *c, later ? nullptr : result.dense);
-    if (route != Route::gesdd && !acceptable(error, c->possibleGain, energy, request.target)) continue;
+    const double squaredError =
+        result.dense ? form(context, w, *c, later ? nullptr : result.dense) : measure(context, w, c->b, c->a);
+    Certificate certificate{c->rank,
+                            c->route,
+                            tried | bit(c->route),
+                            std::sqrt(seen.energy),
+                            std::sqrt(squaredError),
+                            std::sqrt(leastSquared(*c, squaredError)),
+                            c->spectralError};
+    if (route != Route::gesdd && !acceptable(certificate, request.target)) continue;
+    if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w.size());
     if (later) form(context, w, *c, result.dense);
     if (result.wantsFactors()) {
       copyRows(c->b, result.b);
       copyRows(c->a, result.a);
       if (c->s != result.s) std::copy_n(c->s, c->rank, result.s);
     }
-    tried |= 1u << static_cast<int>(c->route);
-    return {c->rank,         c->route, tried, std::sqrt(energy), std::sqrt(error), excess(error, c->possibleGain),
-            c->spectralError};
+    return certificate;
   }
   // gesdd, the last of every plan, gives a result or throws.
   throw Failure("ERR_MEMORY", "the computation needs " + std::to_string(refused) +
-                                  " bytes of native memory, allowed are " + std::to_string(context.memory.limit()));
+                                  " bytes of native memory, allowed are " + std::to_string(limit));
+}
+
+// --- near the ends of float32
+
+// The power of two that brings the largest entry to about one; 0 where its square and sums of squares are no trouble.
+int scaleOf(float largest) {
+  constexpr int kRange = 40;
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  return std::abs(exponent) > kRange ? exponent : 0;
+}
+
+void scaleTo(float* x, int64_t count, double factor) {
+  for (int64_t i = 0; i < count; i++) x[i] = static_cast<float>(x[i] * factor);
+}
+
+// The copy is scaled without rounding. What comes back is rounded once more, so it is measured again.
+Certificate outOfRange(const Context& context, ConstMatrix w, const Request& request, const Result& result, Survey seen,
+                       int exponent) {
+  const int64_t m = w.rows, n = w.cols, bytes = m * n * static_cast<int64_t>(sizeof(float));
+  const double up = std::ldexp(1.0, exponent), down = std::ldexp(1.0, -exponent);
+  const Buffer<float> copy(context.memory, m * n);
+  copyRows(w, copy.data());
+  scaleTo(copy.data(), m * n, down);
+  Result scaled = result;
+  if (result.dense) scaled.dense = copy.data();
+  const Survey survey{seen.energy * down * down, static_cast<float>(seen.largest * down)};
+  Certificate c = inRange(context, ConstMatrix(copy.data(), m, n), request, scaled, survey, bytes);
+
+  double squaredError = c.error * up * c.error * up;
+  if (result.wantsFactors()) {
+    scaleTo(result.b, m * c.rank, up);
+    scaleTo(result.s, c.rank, up);
+    squaredError = measure(context, w, ConstMatrix(result.b, m, c.rank), ConstMatrix(result.a, c.rank, n));
+    if (!std::all_of(result.s, result.s + c.rank, [](float s) { return std::isfinite(s); })) squaredError = INFINITY;
+  }
+  if (result.dense) {
+    scaleTo(copy.data(), m * n, up);
+    squaredError = 0;
+    for (int64_t i = 0; i < m; i++) squaredError += squaredDistance(w.row(i), copy.data() + i * n, n);
+  }
+  if (!std::isfinite(squaredError)) {
+    throw Failure("ERR_NOT_FINITE", "the approximation holds numbers that are too large for float32: divide the matrix "
+                                    "by a power of two first");
+  }
+  if (result.dense) copyRows(ConstMatrix(copy.data(), m, n), result.dense);
+  c.norm = std::sqrt(seen.energy);
+  c.error = std::sqrt(squaredError);
+  c.leastError *= up;
+  c.slack *= up;
+  c.spectralError *= up;
+  return c;
+}
+
+} // namespace
+
+double Certificate::excessBound() const {
+  const double largest = error + slack;
+  if (largest <= leastError) return 0;
+  return leastError > 0 ? largest / leastError - 1 : std::numeric_limits<double>::infinity();
+}
+
+Certificate approximate(const Context& context, ConstMatrix w, const Request& request, const Result& result) {
+  const Survey seen = survey(w, context.team);
+  const bool fixed = request.rule.kind == RankRule::fixed;
+  const int64_t k = fixed ? request.rule.rank : -1;
+  if (seen.energy == 0) return ofZeroMatrix(w, fixed ? k : 0, result);
+  if (k == std::min(w.rows, w.cols) && !result.wantsFactors()) return everything(w, result, seen.energy);
+  const int exponent = scaleOf(seen.largest);
+  return exponent == 0 ? inRange(context, w, request, result, seen, 0)
+                       : outOfRange(context, w, request, result, seen, exponent);
 }
 
 MemoryNeed approximateBytes(int64_t m, int64_t n, const Request& request, const Result& wanted, int threads) {

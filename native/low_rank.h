@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "exact.h"
 #include "matrix_view.h"
 #include "svd.h"
 
@@ -17,7 +18,7 @@ enum class Method { automatic, exact, gram, krylov };
 struct RankRule {
   enum Kind { fixed, byTail } kind;
   int64_t rank;
-  double tail;
+  Exact tail;
 };
 
 struct Request {
@@ -25,6 +26,7 @@ struct Request {
   Method method = Method::automatic;
   // |w - what|_F may exceed the smallest possible by this share.
   double target = 1e-6;
+  // Of random starts, together with the numbers of w.
   uint64_t seed = 0;
   // Bounds the subspace of `krylov`; 0 for the planner's own bound. Lowered by tests.
   int64_t maxDimension = 0;
@@ -51,9 +53,14 @@ struct Certificate {
   Route route = Route::zero;
   uint32_t tried = 0;       // bit r: route r was tried
   double norm = 0;          // |w|_F
-  double error = 0;         // |w - what|_F, measured
-  double excessBound = 0;   // error / (smallest possible) - 1 is at most this
+  double error = 0;         // |w - what|_F, measured; of factors, of their product without rounding
+  double leastError = 0;    // the smallest possible error is at least this
   double spectralError = 0; // s_(k+1)
+
+  double slack = 0; // what forming the product of factors in float32 can add to the error
+
+  // error / (smallest possible) - 1 is at most this; infinite where the smallest possible error may be 0.
+  double excessBound() const;
 };
 
 Certificate approximate(const Context& context, ConstMatrix w, const Request& request, const Result& result);

@@ -81,11 +81,25 @@ double squares(const float* x, int64_t count) {
   return sum(count, [x](int64_t i) { return static_cast<double>(x[i]) * x[i]; });
 }
 
-double squaredDistance(const float* x, const float* y, int64_t count) {
+template <class Y> double distance(const float* x, const Y* y, int64_t count) {
   return sum(count, [x, y](int64_t i) {
     const double d = static_cast<double>(x[i]) - y[i];
     return d * d;
   });
+}
+double squaredDistance(const float* x, const float* y, int64_t count) { return distance(x, y, count); }
+double squaredDistance(const float* x, const double* y, int64_t count) { return distance(x, y, count); }
+
+Exact exactSquares(ConstMatrix w, Team& team) {
+  std::vector<Exact> perRow(static_cast<size_t>(w.rows));
+  forRows(w.rows, w.size(), team, [&](int64_t i) {
+    Exact sum;
+    for (int64_t j = 0; j < w.cols; j++) sum.add(static_cast<double>(w.row(i)[j]) * w.row(i)[j]);
+    perRow[static_cast<size_t>(i)] = sum;
+  });
+  Exact total;
+  for (const Exact part : perRow) total.add(part);
+  return total;
 }
 
 void requireFinite(ConstMatrix w, Team& team) {

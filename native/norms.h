@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "exact.h"
 #include "matrix_view.h"
 #include "threads.h"
 
@@ -12,6 +13,10 @@ namespace lowrank {
 // sum of x_i^2 / of (x_i - y_i)^2
 double squares(const float* x, int64_t count);
 double squaredDistance(const float* x, const float* y, int64_t count);
+double squaredDistance(const float* x, const double* y, int64_t count);
+
+// |w|_F^2 without rounding: the squares of float32 are exact in float64, their sum in twice that.
+Exact exactSquares(ConstMatrix w, Team& team);
 
 // What every method asks of a matrix first, in one pass.
 struct Survey {

@@ -1,12 +1,20 @@
 #include "products.h"
 
+#include <cmath>
+
 #include "lapack.h"
+#include "norms.h"
 
 namespace lowrank {
 namespace {
 
 // gemm's own blocks are multiples of this.
 constexpr int64_t kGrain = 16;
+
+// A row of length s_i is known to rounding of s_1, so down to this share of it its direction is good to 2^-15.
+constexpr float kStraight = 1.0f / 256;
+// The inverse of a shorter row leaves float32.
+constexpr double kTiny = 1e-36;
 
 } // namespace
 
@@ -35,14 +43,29 @@ void scaleColumns(Matrix u, const float* s) {
   }
 }
 
-void moveSingularValues(Team& team, Matrix b, Matrix a, const float* s) {
-  team.ranges(a.rows, 1, [&](int64_t begin, int64_t end) {
+void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix a, const float* s) {
+  const int64_t k = a.rows;
+  Team& team = context.team;
+  const bool bent = k > 0 && !(s[k - 1] > kStraight * s[0]);
+  team.ranges(k, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      const float inverse = s[i] > 0 ? 1 / s[i] : 0;
+      const double length = bent ? std::sqrt(squares(a.row(i), a.cols)) : s[i];
+      const auto inverse = static_cast<float>(length > kTiny ? 1 / length : 0);
       for (int64_t j = 0; j < a.cols; j++) a.row(i)[j] *= inverse;
     }
   });
-  team.ranges(b.rows, 1, [&](int64_t begin, int64_t end) { scaleColumns(b.rowRange(begin, end), s); });
+  if (!bent) {
+    team.ranges(b.rows, 1, [&](int64_t begin, int64_t end) { scaleColumns(b.rowRange(begin, end), s); });
+    return;
+  }
+  const Buffer<float> tau(context.memory, k), work(context.memory, lapack::orthonormaliseWork(k));
+  {
+    const WideBlas wide(team.size());
+    lapack::orthonormaliseRows(k, a.cols, a.data, tau.data(), work.data());
+  }
+  gemm(team, false, true, b.rows, k, a.cols, 1, w.data, w.stride, a.data, a.stride, b.data, b.stride);
 }
+
+int64_t moveSingularValuesBytes(int64_t k) { return 4 * (k + lapack::orthonormaliseWork(k)); }
 
 } // namespace lowrank

@@ -3,8 +3,7 @@
 
 #include <cstdint>
 
-#include "matrix_view.h"
-#include "threads.h"
+#include "svd.h"
 
 namespace lowrank {
 
@@ -18,8 +17,11 @@ void multiplyRows(ConstMatrix b, ConstMatrix a, float* c);
 // u <- u diag(s).
 void scaleColumns(Matrix u, const float* s);
 
-// From w = (b) (a) with orthonormal columns in b to one with orthonormal rows in a: b <- b diag(s), a <- diag(s)^-1 a.
-// A row whose singular value is zero is set to zero.
-void moveSingularValues(Team& team, Matrix b, Matrix a, const float* s);
+// From w ~ b a with orthonormal columns in b, and rows of a that have the singular values as lengths, to orthonormal
+// rows in a and columns of b with those lengths. Where a row is so short against the first that rounding has bent it,
+// the rows are made orthonormal by Householder reflections, and b = w a'.
+void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix a, const float* s);
+// Native bytes that it takes for k rows.
+int64_t moveSingularValuesBytes(int64_t k);
 
 } // namespace lowrank

@@ -60,9 +60,11 @@ export const SVD_DRIVERS = ['gesdd', 'gesvd'] as const;
 interface RankJob {
   rank?: number;
   tail?: number;
+  /** What `tail` lacks as a float64 of the decimal that was written: shares that are met exactly are told by both. */
+  tailRest?: number;
   /** A code of {@link METHOD_CODE}. */
   method: number;
-  /** Of the random start of `krylov`, a whole number below 2^53. */
+  /** Of the random start of `krylov`, together with a digest of the matrix; a whole number below 2^53. */
   seed?: number;
   /** |W - What|_F may exceed the smallest possible by this share. */
   target?: number;

@@ -77,7 +77,7 @@ export function chooseRank(s: ProductSvd['s'], choice: LoraRankChoice): number {
   }
   const { energy: share } = choice as { energy: number };
   const total = energy(s);
-  const allowed = total * Math.max(tailOfEnergy(share), ROUNDING);
+  const allowed = total * Math.max(tailOfEnergy(share).tail, ROUNDING);
   // From the small end, where sums lose no digits.
   let rank = s.length;
   let dropped = 0;

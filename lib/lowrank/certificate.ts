@@ -67,6 +67,31 @@ export function certificate({
   return { ...rest, relativeError, discardedEnergy, keptEnergy: 1 - discardedEnergy };
 }
 
+/** Rounding of float32 factors, relative to what they stand for. */
+const ROUNDING = 4 * 2 ** -23;
+
+/**
+ * The certificate of the first `rank` components of factors that have certificate `c` and singular values `s`. What they
+ * lack more follows from the singular values; what a better approximation could gain is no more than for all components.
+ */
+export function truncated(c: Certificate, rank: number, s: Float32Array): Certificate {
+  const before = c.relativeError * c.norm;
+  const dropped = s.subarray(rank, c.rank).reduce((sum, value) => sum + value ** 2, 0);
+  const error = Math.sqrt(before ** 2 + dropped);
+  const gain = before ** 2 * (1 - 1 / (1 + c.excessBound) ** 2);
+  const rounded = ROUNDING * c.norm;
+  // The singular values are rounded as well, each to half a unit in its last place.
+  const least = error ** 2 - gain - ROUNDING * dropped - rounded ** 2;
+  const largest = Math.hypot(error, rounded) + ROUNDING * error;
+  return certificate({
+    ...c,
+    rank,
+    error,
+    spectralError: s[rank]!,
+    excessBound: rank === 0 ? 0 : least > 0 ? largest / Math.sqrt(least) - 1 : Number.POSITIVE_INFINITY,
+  });
+}
+
 /** One certificate for a whole batch: the largest rank and spectral error, the error of all entries together. */
 export function combined(all: readonly Certificate[], seconds: number): Certificate {
   const first = all[0];

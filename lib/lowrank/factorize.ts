@@ -20,13 +20,14 @@ export function factorizeSync(w: TensorLike, options: RankChoice & ComputeOption
   return packed(approximateSync(w, options, 'factors'));
 }
 
-/** Takes the factors out of buffers that may have room for a larger rank. */
+/** Takes the factors out of buffers that may have room for a larger rank than the matrix has, or than any has. */
 function packed({ matrices, job, certificates, certificate }: Approximation): LowRank {
   const { batch, m, n } = matrices;
   const capacity = job.capacity!;
   const k = certificates.reduce((largest, c) => Math.max(largest, c.rank), 0);
   let { b, a, s } = job as { b: Float32Array; a: Float32Array; s: Float32Array };
-  if (k < capacity) {
+  // Each matrix has its rows at its own rank's stride.
+  if (certificates.some(({ rank }) => rank < capacity)) {
     const [wideB, wideA, wideS] = [b, a, s];
     b = new Float32Array(batch * m * k);
     a = new Float32Array(batch * k * n);

@@ -1,7 +1,7 @@
 import { ArgumentError } from '../errors.js';
 import { matmulSync } from '../linalg/matmul.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
-import { type Certificate, certificate, combined } from './certificate.js';
+import { type Certificate, combined, truncated } from './certificate.js';
 
 /**
  * A matrix of rank k as two factors, `W ~ B A`: `b` = U diag(s) and `a` = Vt, so `a` has orthonormal rows and the columns
@@ -93,14 +93,7 @@ export class LowRank {
     const batch = this.certificates.length;
     const certificates = this.certificates.map((c, i) => {
       const s = this.singularValues.data.subarray(i * k, (i + 1) * k);
-      if (rank >= c.rank) return c;
-      const dropped = s.subarray(rank).reduce((sum, value) => sum + value ** 2, 0);
-      return certificate({
-        ...c,
-        rank,
-        error: Math.hypot(c.relativeError * c.norm, Math.sqrt(dropped)),
-        spectralError: s[rank]!,
-      });
+      return rank >= c.rank ? c : truncated(c, rank, s);
     });
     return new LowRank(
       firstColumns(this.b, rank),

@@ -21,11 +21,34 @@ const CHOICES = ['rank', 'rankFraction', 'energy', 'tolerance'] as const;
  */
 export function rankOfFraction(rho: number, n: number): number {
   if (!(rho >= 0 && rho <= 1)) throw new ArgumentError('rankFraction', 'a number from 0 to 1', rho);
-  // The shortest decimal that reads back as this number is what was written.
-  const [mantissa = '0', exponent = '0'] = String(rho).split('e');
+  const [numerator, denominator] = decimal(rho);
+  return Number((numerator * BigInt(n)) / denominator);
+}
+
+/** A number as the decimal that was written: the shortest that reads back as it, as a fraction of whole numbers. */
+function decimal(value: number): [numerator: bigint, denominator: bigint] {
+  const [mantissa = '0', exponent = '0'] = String(value).split('e');
   const [whole = '0', fraction = ''] = mantissa.split('.');
   const scale = fraction.length - Number(exponent);
-  return Number((BigInt(whole + fraction) * BigInt(n)) / 10n ** BigInt(scale));
+  const digits = BigInt(whole + fraction);
+  return scale < 0 ? [digits * 10n ** BigInt(-scale), 1n] : [digits, 10n ** BigInt(scale)];
+}
+
+/** A share of the energy to twice the precision of a number: `tail + tailRest`. */
+export interface Tail {
+  readonly tail: number;
+  readonly tailRest: number;
+}
+
+/** numerator / denominator, at least 0 and at most 1. */
+function share(numerator: bigint, denominator: bigint): Tail {
+  if (numerator <= 0n) return { tail: 0, tailRest: 0 };
+  if (numerator >= denominator) return { tail: 1, tailRest: 0 };
+  const bits = 1000n;
+  const scaled = (numerator << bits) / denominator;
+  const unit = 2 ** -Number(bits);
+  const tail = Number(scaled) * unit;
+  return { tail, tailRest: Number(scaled - BigInt(tail / unit)) * unit };
 }
 
 /**
@@ -39,9 +62,17 @@ export function rankOfRate(rate: number, n: number): number {
   return Math.trunc(n * ((10 - rate) * 0.1));
 }
 
-/** The share of the energy that may go: 1 - 0.9 is 0.09999999999999998, and fifteen places give back the 0.1 that is meant. */
-export function tailOfEnergy(energy: number): number {
-  return Number((1 - energy).toFixed(15));
+/** The share of the energy that may go, 1 - energy, computed on the decimal that was written: 0.9 leaves exactly 1/10. */
+export function tailOfEnergy(energy: number): Tail {
+  const [numerator, denominator] = decimal(energy);
+  return share(denominator - numerator, denominator);
+}
+
+/** The share of the energy that a relative error stands for: its square, computed on the decimal that was written. */
+function tailOfTolerance(tolerance: number): Tail {
+  if (tolerance >= 1) return { tail: 1, tailRest: 0 };
+  const [numerator, denominator] = decimal(tolerance);
+  return share(numerator * numerator, denominator * denominator);
 }
 
 /** The rank at which factors hold as many numbers as the matrix: above it, factors are larger. mn / (m + n). */
@@ -50,7 +81,7 @@ export function breakEvenRank(m: number, n: number): number {
 }
 
 /** Reads a choice for m x n matrices, as the addon takes it. */
-export function rankJob(choice: RankChoice, m: number, n: number): { rank?: number; tail?: number } {
+export function rankJob(choice: RankChoice, m: number, n: number): { rank?: number } & Partial<Tail> {
   const given = CHOICES.filter((name) => (choice as Record<string, unknown>)?.[name] !== undefined);
   if (given.length !== 1) {
     throw new ArgumentError('options', `exactly one of ${CHOICES.join(', ')}`, given.length === 0 ? 'none' : given);
@@ -72,9 +103,9 @@ export function rankJob(choice: RankChoice, m: number, n: number): { rank?: numb
   if ('energy' in choice && choice.energy !== undefined) {
     if (!(choice.energy >= 0 && choice.energy <= 1))
       throw new ArgumentError('energy', 'a number from 0 to 1', choice.energy);
-    return { tail: tailOfEnergy(choice.energy) };
+    return tailOfEnergy(choice.energy);
   }
   const { tolerance } = choice as { tolerance: number };
   if (!(tolerance >= 0)) throw new ArgumentError('tolerance', 'a number of at least 0', tolerance);
-  return { tail: tolerance ** 2 };
+  return tailOfTolerance(tolerance);
 }

@@ -1,0 +1,32 @@
+// Answers each line of JSON on standard input, { op, shape, options, input, output, truncate }, with one on standard
+// output: the certificates, after writing the numbers of the result to `output` as float32. For approximations.py.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { factorizeSync, laserSync, LowRankError } from '../../dist/index.js';
+
+function answer({ op, shape, options, input, output, truncate }) {
+  const bytes = readFileSync(input);
+  const w = { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
+  if (op === 'laser') {
+    const { value, certificates } = laserSync.certified(w, options);
+    writeFileSync(output, value.data);
+    return { certificates };
+  }
+  const whole = factorizeSync(w, options);
+  const f = truncate === undefined ? whole : whole.truncate(Math.min(truncate, whole.rank));
+  writeFileSync(output, Buffer.concat([f.b, f.a, f.singularValues].map(({ data }) => Buffer.from(data.buffer))));
+  return { certificates: f.certificates, rank: f.rank };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  let reply;
+  try {
+    reply = answer(JSON.parse(line));
+  } catch (error) {
+    if (!(error instanceof LowRankError)) throw error;
+    reply = { code: error.code, message: error.message };
+  }
+  // JSON has no infinity.
+  const text = JSON.stringify(reply, (_, value) => (value === Number.POSITIVE_INFINITY ? 'Infinity' : value));
+  process.stdout.write(`${text}\n`);
+}
