@@ -267,8 +267,10 @@ def faults_of(w, request, certificate, what, b, a, s):
     relative = error / best.norm if best.norm > 0 else 0
     # Of factors, the product in float32 was measured; of truncated ones, the error follows from the singular values.
     doubt = 1e-9 * relative if b is None else 4 * EPS32
+    # Half the smallest denormal number of float32, in a column of B, relative to s_1.
+    grid = math.sqrt(w.shape[0]) * 2.0**-149 / best.unit
     if truncate is not None:
-        doubt = max(doubt, 2 * EPS32 + 2e-7 * relative)
+        doubt = max(doubt, 2 * EPS32 + 2e-7 * relative + 2 * r * grid)
     if abs(certificate["relativeError"] - relative) > doubt + 1e-15:
         yield f"relativeError {certificate['relativeError']}, expected {relative}"
     tail = best.tail(k) + best.doubt * math.sqrt(r)
@@ -276,7 +278,7 @@ def faults_of(w, request, certificate, what, b, a, s):
     if excess > bound + 1e-12:
         yield f"excess {excess:.3e} above excessBound {bound:.3e}"
     following = best.s[k] if k < r else 0
-    if abs(certificate["spectralError"] / best.unit - following) > 1e-5 * best.s[0]:
+    if abs(certificate["spectralError"] / best.unit - following) > 1e-5 * best.s[0] + (grid if truncate is not None else 0):
         yield f"spectralError {certificate['spectralError'] / best.unit}, expected {following}"
     if b is None:
         return
@@ -285,13 +287,11 @@ def faults_of(w, request, certificate, what, b, a, s):
         if turned > 1e-4:
             yield f"A A' is {turned:.1e} from the identity"
     lengths = np.linalg.norm(b / best.unit, axis=0)
-    # Below the normal numbers of float32 no length has so many digits.
-    least = np.sqrt(w.shape[0]) * 2.0**-149 / best.unit
     wrong = np.abs(lengths - s / best.unit).max(initial=0)
-    if wrong > 1e-5 * best.s[0] + least:
+    if wrong > 1e-5 * best.s[0] + grid:
         yield f"columns of B are {wrong / best.s[0]:.1e} from their singular values"
     wrong = np.abs(s / best.unit - best.s[:k]).max(initial=0)
-    if wrong > 1e-5 * best.s[0] + least:
+    if wrong > 1e-5 * best.s[0] + grid:
         yield f"singular values are off by {wrong / best.s[0]:.1e} s_1"
 
 

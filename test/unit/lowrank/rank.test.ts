@@ -57,10 +57,12 @@ describe('rankJob', () => {
   it('takes exactly one way to choose', () => {
     expect(rankJob({ rank: 3 }, 5, 4)).toEqual({ rank: 3 });
     expect(rankJob({ rankFraction: 0.5 }, 5, 4)).toEqual({ rank: 2 });
-    expect(rankJob({ energy: 0.75 }, 5, 4)).toEqual({ tail: 0.25 });
-    expect(rankJob({ energy: 0.9 }, 5, 4)).toEqual({ tail: 0.1 });
-    expect(rankJob({ energy: 0.9999999 }, 5, 4)).toEqual({ tail: 1e-7 });
-    expect(rankJob({ tolerance: 0.5 }, 5, 4)).toEqual({ tail: 0.25 });
+    expect(rankJob({ energy: 0.75 }, 5, 4)).toEqual({ tail: 0.25, tailRest: 0 });
+    expect(rankJob({ energy: 0.9 }, 5, 4)).toEqual({ tail: 0.1, tailRest: -5.551115123125783e-18 });
+    expect(rankJob({ energy: 0.9999999 }, 5, 4)).toMatchObject({ tail: 1e-7 });
+    expect(rankJob({ tolerance: 7 }, 5, 4)).toEqual({ tail: 1, tailRest: 0 });
+    expect(rankJob({ tolerance: 0 }, 5, 4)).toEqual({ tail: 0, tailRest: 0 });
+    expect(rankJob({ tolerance: 0.5 }, 5, 4)).toEqual({ tail: 0.25, tailRest: 0 });
     for (const bad of [
       {},
       { rank: 1, energy: 0.5 },
