@@ -105,7 +105,7 @@ export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } fro
 // Models: which tensors are which matrices.
 
 export { FAMILIES, type Family, type Fusion, type Layout, type Part, type Stored } from './model/families.js';
-export { Model, type Target } from './model/model.js';
+export { Model, type Role, type Target } from './model/model.js';
 export type { Range, Slice } from './model/slice.js';
 export type { GroupType, LayerType, MatrixType } from './model/types.js';
 

@@ -77,13 +77,14 @@ const TENSOR_COLUMNS: readonly Column[] = [
 
 function printReport(report: InspectReport, output: Output): void {
   const { bold } = output.colors;
-  const { path, format, family, layers, types, parameters, bytes, tensors, spectra } = report;
+  const { path, format, family, layers, types, orientations, parameters, bytes, tensors, spectra } = report;
   output.lines([
     printable(path),
     `${format}, ${tensors.length} ${tensors.length === 1 ? 'tensor' : 'tensors'}, ${formatCount(parameters)} parameters, ${formatBytes(bytes)}`,
     family === undefined
       ? 'family unknown: choose tensors by name, or the family with --family'
       : `family ${family}, layers 0 to ${layers! - 1}, types ${types.join(' ')}`,
+    ...(orientations.length > 0 ? [`matrices stored ${orientations.join(' and ')}`] : []),
     '',
   ]);
   if (spectra !== undefined) {

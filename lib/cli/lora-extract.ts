@@ -55,7 +55,8 @@ export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
         FAMILIES.map(({ name }) => name),
       ),
     )
-    .option('--fan-in-fan-out', 'tensors that the family does not know are stored [in, out]')
+    .option('--fan-in-fan-out', 'tensors are stored [in, out], where neither family nor shapes tell')
+    .option('--no-fan-in-fan-out', 'they are stored [out, in]')
     .addOption(new Option('--dtype <dtype>', 'of the factors').choices(DTYPES).default('f32'))
     .option('--base-name <name>', "the base model's name in the adapter; by default its path as given")
     .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))

@@ -1,4 +1,4 @@
-import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { pathOfCopy } from '../checkpoint/source.js';
 import { describe, LowRankError } from '../errors.js';
@@ -6,7 +6,6 @@ import { singularValues } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
 import { tensorsNamed } from '../model/names.js';
-import { recognise } from '../model/recognise.js';
 import type { LayerType } from '../model/types.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
@@ -51,6 +50,8 @@ export interface InspectReport {
   readonly layers: number | undefined;
   /** What may stand as a type in an intervention on this model. */
   readonly types: readonly LayerType[];
+  /** How the layers' tensors are stored; both, where they differ. Empty without a family, or where shapes do not tell. */
+  readonly orientations: readonly Orientation[];
   /** Of the tensors listed. */
   readonly parameters: number;
   readonly bytes: number;
@@ -68,7 +69,7 @@ export interface InspectReport {
 export async function inspectCheckpoint(path: string, options: InspectOptions = {}): Promise<InspectReport> {
   const checkpoint = await open(path);
   try {
-    const model = modelOf(checkpoint, options.family);
+    const model = Model.find(checkpoint, options.family);
     const { tensors } = options;
     const chosen = tensors === undefined ? [...checkpoint.tensors.values()] : tensorsNamed(checkpoint, tensors);
     const listed = chosen.map((info) => inspected(info, model));
@@ -78,6 +79,7 @@ export async function inspectCheckpoint(path: string, options: InspectOptions = 
       family: model?.family.name,
       layers: model?.layers,
       types: model?.types ?? [],
+      orientations: model?.orientations ?? [],
       parameters: sum(listed.map(({ parameters }) => parameters)),
       bytes: sum(listed.map(({ bytes }) => bytes)),
       tensors: listed,
@@ -88,21 +90,14 @@ export async function inspectCheckpoint(path: string, options: InspectOptions = 
   }
 }
 
-/** A checkpoint of no known family can be looked at too; a family that was named must fit. */
-function modelOf(checkpoint: Checkpoint, family: string | undefined): Model | undefined {
-  if (family === undefined && recognise(checkpoint.config) === undefined) return undefined;
-  try {
-    return new Model(checkpoint, family);
-  } catch (error) {
-    // Such as the tokenizer's or an adapter's tensors beside a model's config.json.
-    if (family === undefined && error instanceof LowRankError && error.code === 'ERR_NOT_FOUND') return undefined;
-    throw error;
-  }
-}
-
 function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor {
   const role = model?.roleOf(info.name);
-  return { ...info, parameters: elements(info.shape), layer: role?.layer, types: role?.types ?? [] };
+  const orientation = info.orientation ?? role?.orientation;
+  return {
+    ...info,
+    ...(orientation === undefined ? {} : { orientation }),
+    ...{ parameters: elements(info.shape), layer: role?.layer, types: role?.types ?? [] },
+  };
 }
 
 function analysed(listed: readonly InspectedTensor[], { tensors }: InspectOptions, model: Model | undefined) {

@@ -9,10 +9,9 @@ import type { Certificate } from '../lowrank/certificate.js';
 import type { Family } from '../model/families.js';
 import { Model } from '../model/model.js';
 import { tensorsNamed } from '../model/names.js';
-import { requireFamily } from '../model/recognise.js';
 import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { asWeight, familyOf, moduleOf, orientationOf, requireModuleNames, type WeightInfo } from './lora-modules.js';
+import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './lora-modules.js';
 import { type EditProgress, Progress } from './progress.js';
 
 export interface ExtractOptions {
@@ -20,7 +19,10 @@ export interface ExtractOptions {
   readonly tensors?: readonly string[] | undefined;
   /** The model's family by name, where config.json does not tell it or is to be overruled. */
   readonly family?: string | undefined;
-  /** Whether tensors that the family does not know are stored [in, out]. Default false. */
+  /**
+   * Whether tensors are stored [in, out] where neither the family nor the shapes tell. Default false, for tensors that the
+   * family does not know; matrices of its layers that contradict config.json are refused unless this is given.
+   */
   readonly fanInFanOut?: boolean | undefined;
   /** What the factors are stored as, F32 by default. */
   readonly dtype?: FloatDType | undefined;
@@ -193,10 +195,9 @@ interface Chosen {
 const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
 
 function choose(base: Checkpoint, tuned: Checkpoint, options: ExtractOptions): Chosen[] {
-  const family = options.family === undefined ? familyOf(tuned) : requireFamily(tuned, options.family).family;
-  const infos =
-    options.tensors === undefined ? layerMatrices(tuned, options.family) : namedTensors(tuned, options.tensors);
-  const prefix = missingPrefix(tuned, family);
+  const model = options.tensors === undefined ? new Model(tuned, options.family) : Model.find(tuned, options.family);
+  const infos = options.tensors === undefined ? layerMatrices(tuned, model!) : namedTensors(tuned, options.tensors);
+  const prefix = missingPrefix(tuned, model?.family);
   return infos.map((info) => {
     const name = moduleOf(info.name);
     if (name === undefined) {
@@ -216,7 +217,7 @@ function choose(base: Checkpoint, tuned: Checkpoint, options: ExtractOptions): C
       throw new LowRankError('ERR_SHAPE', `${info.name}: ${shapes}`, { hint: 'They must be the same model.' });
     }
     const kind: LoraKind = EMBEDDING.test(name) ? 'embedding' : 'linear';
-    const transposed = kind === 'embedding' || (orientationOf(family, info.name) ?? options.fanInFanOut ?? false);
+    const transposed = kind === 'embedding' || isTransposed(info.name, model, options.fanInFanOut);
     return {
       tensor: info.name,
       module: prefix + name,
@@ -228,9 +229,16 @@ function choose(base: Checkpoint, tuned: Checkpoint, options: ExtractOptions): C
   });
 }
 
+/** @throws LowRankError `ERR_SHAPE` where a layer's shapes contradict config.json and the caller does not decide. */
+function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boolean | undefined): boolean {
+  const role = model?.roleOf(tensor);
+  if (role === undefined || (role.orientation === undefined && fanInFanOut !== undefined)) return fanInFanOut ?? false;
+  return model!.orientationOf(tensor) === 'in x out';
+}
+
 /** The stored tensors of the layers that are matrices; experts stored in one tensor are none. */
-function layerMatrices(checkpoint: Checkpoint, family: string | undefined): TensorInfo[] {
-  const names = new Set(new Model(checkpoint, family).select('all', ['all']).map(({ tensor }) => tensor));
+function layerMatrices(checkpoint: Checkpoint, model: Model): TensorInfo[] {
+  const names = new Set(model.select('all', ['all']).map(({ tensor }) => tensor));
   return [...checkpoint.tensors.values()].filter(
     ({ name, shape }) => names.has(name) && shape.length === 2 && moduleOf(name) !== undefined,
   );

@@ -6,16 +6,9 @@ import { copyForEdit } from '../checkpoint/write.js';
 import { ArgumentError } from '../errors.js';
 import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
 import { addUpdates, type ScaledUpdate } from '../lora/apply.js';
+import { Model } from '../model/model.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import {
-  asWeight,
-  familyOf,
-  isTransposed,
-  orientationOf,
-  requireModuleNames,
-  type WeightInfo,
-  weightOf,
-} from './lora-modules.js';
+import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './lora-modules.js';
 import { type EditProgress, Progress } from './progress.js';
 
 /** An adapter and what its updates are multiplied by. */
@@ -129,15 +122,17 @@ function checkLoras(loras: readonly ScaledLora[]): void {
 /** Which updates go to which weight, in the checkpoint's order. */
 function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
   requireModuleNames(checkpoint, 'merged into');
-  const family = familyOf(checkpoint);
+  const model = Model.find(checkpoint);
   const byTensor = new Map<string, Planned>();
   for (const { adapter, scale = 1 } of loras) {
-    for (const module of adapter.modules.values()) {
-      const info = asWeight(weightOf(checkpoint, module.name));
-      const byConfig = adapter.config.fan_in_fan_out === true;
-      const transposed = isTransposed(info, module, orientationOf(family, info.name), byConfig);
+    const adapted = [...adapter.modules.values()].map((module) => ({
+      info: asWeight(weightOf(checkpoint, module.name)),
+      module,
+    }));
+    const transposed = areTransposed(adapted, model, adapter.config.fan_in_fan_out === true);
+    for (const [i, { info, module }] of adapted.entries()) {
       const planned = byTensor.get(info.name) ?? { info, module: module.name, updates: [] };
-      planned.updates.push({ module, scale, transposed });
+      planned.updates.push({ module, scale, transposed: transposed[i]! });
       byTensor.set(info.name, planned);
     }
   }

@@ -1,8 +1,7 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { describe, LowRankError } from '../errors.js';
 import type { LoraModule } from '../lora/adapter.js';
-import type { Family } from '../model/families.js';
-import { recognise } from '../model/recognise.js';
+import type { Model } from '../model/model.js';
 import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
 
 /** A matrix whose numbers float32 holds. */
@@ -69,19 +68,41 @@ export function asWeight(info: TensorInfo): WeightInfo {
   return { ...info, dtype: info.dtype };
 }
 
+/** A module of an adapter, and the weight that its update is added to. */
+export interface Adapted<T extends Pick<TensorInfo, 'name' | 'shape'> = WeightInfo> {
+  readonly info: T;
+  readonly module: LoraModule;
+}
+
 /**
- * Whether a weight is stored [in, out] for this module. Its shape tells, unless it is square; then the model's family does,
- * and for tensors that the family does not know the adapter's `fan_in_fan_out`. PEFT goes by the layer's class, so the flag
- * alone would be wrong where a model has both kinds.
+ * Whether each weight is stored [in, out]. The shapes of the weight and its module tell, unless the weight is square. Then
+ * the model does, else the other modules of the adapter where they agree, else the adapter's `fan_in_fan_out`. PEFT goes by
+ * the layer's class, so the flag alone would be wrong where a model has both kinds.
  *
- * @throws LowRankError `ERR_SHAPE` when the module fits in neither orientation.
+ * @throws LowRankError `ERR_SHAPE` when a module fits in neither orientation.
  */
-export function isTransposed(
-  { name, shape }: Pick<TensorInfo, 'name' | 'shape'>,
-  module: LoraModule,
-  byFamily: boolean | undefined,
+export function areTransposed<T extends Pick<TensorInfo, 'name' | 'shape'>>(
+  adapted: readonly Adapted<T>[],
+  model: Pick<Model, 'roleOf'> | undefined,
   byConfig: boolean,
-): boolean {
+): boolean[] {
+  const byShape = adapted.map(toldByShape);
+  const isOfLayer = ({ info }: Adapted<T>) => model === undefined || model.roleOf(info.name) !== undefined;
+  const told = byShape.filter((_, i) => adapted[i]!.module.kind === 'linear' && isOfLayer(adapted[i]!));
+  const agreed = new Set(told.filter((transposed) => transposed !== undefined));
+  return adapted.map((item, i) => {
+    const orientation = model?.roleOf(item.info.name)?.orientation;
+    const byModel = orientation === undefined ? undefined : orientation === 'in x out';
+    const byOthers = agreed.size === 1 && isOfLayer(item) ? [...agreed][0] : undefined;
+    return byShape[i] ?? byModel ?? byOthers ?? byConfig;
+  });
+}
+
+/** Undefined for a square weight, which fits both ways. */
+function toldByShape({
+  info: { name, shape },
+  module,
+}: Adapted<Pick<TensorInfo, 'name' | 'shape'>>): boolean | undefined {
   const [out, width] = [module.b.shape[0]!, module.a.shape[1]!];
   const fits = (m: number, n: number) => shape[0] === m && shape[1] === n;
   const [straight, turned] = [fits(out, width), fits(width, out)];
@@ -90,25 +111,5 @@ export function isTransposed(
     throw new LowRankError('ERR_SHAPE', message, { hint: 'The adapter belongs to another base model.' });
   }
   if (module.kind === 'embedding') return true;
-  return straight && turned ? (byFamily ?? byConfig) : turned;
-}
-
-/** Whether the family stores the matrices of its layers [in, out]; undefined for other tensors and unknown families. */
-export function orientationOf(family: Family | undefined, tensor: string): boolean | undefined {
-  if (family === undefined) return undefined;
-  const isOfLayer = family.layouts.some(({ prefixes, matrices }) =>
-    prefixes.some((prefix) => {
-      if (!tensor.startsWith(prefix)) return false;
-      const rest = tensor.slice(prefix.length).replace(/^\d+\./, '');
-      return Object.values(matrices)
-        .flat()
-        .some(({ name }) => name === rest);
-    }),
-  );
-  return isOfLayer ? family.orientation === 'in x out' : undefined;
-}
-
-/** The family that config.json tells, or the one named; undefined where neither does. */
-export function familyOf({ config }: Pick<Checkpoint, 'config'>): Family | undefined {
-  return recognise(config)?.family;
+  return straight && turned ? undefined : turned;
 }

@@ -32,6 +32,8 @@ export interface Stored {
 export interface Layout {
   /** What stands before the layer's number; the first that a checkpoint uses counts, others in it are other models. */
   readonly prefixes: readonly string[];
+  /** How files that name their tensors so store them, whatever the family does. */
+  readonly orientation?: Orientation;
   /** All places of a matrix: a layer of experts has several, and a checkpoint has only some of those listed. */
   readonly matrices: Readonly<Partial<Record<MatrixType, readonly Stored[]>>>;
 }
@@ -42,7 +44,10 @@ export interface Family {
   readonly modelTypes: readonly string[];
   /** The names in `architectures`, without what the class is for (`ForCausalLM`, `Model`, ...). */
   readonly architectures: readonly string[];
-  /** `in x out` for GPT-2's Conv1D: x W; `out x in` for everything else, and for all GGUF files: x W^T. */
+  /**
+   * `in x out` for GPT-2's Conv1D: x W; `out x in` for everything else: x W^T. A checkpoint may differ, as nanoGPT's do from
+   * GPT-2's: {@link Model.roleOf} tells how its own tensors lie.
+   */
   readonly orientation: Orientation;
   readonly layouts: readonly Layout[];
   /** `general.architecture` in the metadata of GGUF files that name their tensors by one of the layouts. */
@@ -81,6 +86,7 @@ const ggufAttention: Layout['matrices'] = {
 
 const gguf = (feedForward: Layout['matrices']): Layout => ({
   prefixes: ['blk.'],
+  orientation: 'out x in',
   matrices: { ...ggufAttention, ...feedForward },
 });
 

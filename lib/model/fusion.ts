@@ -1,8 +1,7 @@
 import { describe, LowRankError } from '../errors.js';
 import type { Part } from './families.js';
+import { type Config, hiddenSize, stated } from './sizes.js';
 import type { Range, Slice } from './slice.js';
-
-type Config = Readonly<Record<string, unknown>>;
 
 /** How many attention heads a layer has, and how wide each is. */
 interface Heads {
@@ -24,9 +23,13 @@ export function sliceOfPart(part: Part, tensor: string, shape: readonly number[]
   const slice: Slice = { axis: part.axis, ranges: ranges(part, tensor, length, config) };
   // All that models fuse takes the hidden state in: another width across means that the tensor lies the other way round.
   const width = shape.at(part.axis === 'rows' ? -1 : -2);
-  const hidden = hiddenSize(config) ?? (part.fusion === 'thirds' ? length / 3 : undefined);
+  const hidden = hiddenSize(config)?.value ?? (part.fusion === 'thirds' ? length / 3 : undefined);
   if (hidden !== undefined && hidden !== width) {
     throw misfit(tensor, `${width} ${part.axis === 'rows' ? 'columns' : 'rows'}, expected ${hidden}`);
+  }
+  // With fewer heads for k and v the parts are not equal, even where their sum can be divided by 3.
+  if (part.fusion === 'thirds' && length !== 3 * width!) {
+    throw misfit(tensor, `${length} ${part.axis}, expected 3 x ${width}`);
   }
   return slice;
 }
@@ -55,8 +58,8 @@ function ranges({ fusion, axis, index }: Part, tensor: string, length: number, c
 }
 
 function headsOf(config: Config, tensor: string): Heads {
-  const query = count(config, ['num_attention_heads', 'n_head']);
-  const hidden = hiddenSize(config);
+  const query = stated(config, ['num_attention_heads', 'n_head'])?.value;
+  const hidden = hiddenSize(config)?.value;
   if (query === undefined || hidden === undefined) {
     throw new LowRankError('ERR_UNSUPPORTED', `${tensor}: q, k and v share this tensor, and no config.json says how`, {
       hint: 'Put config.json beside the weights (num_attention_heads and hidden_size; in GGUF the metadata state them), or edit the tensor whole: attn.',
@@ -64,24 +67,9 @@ function headsOf(config: Config, tensor: string): Heads {
   }
   return {
     query,
-    keyValue: count(config, ['num_key_value_heads', 'n_head_kv']) ?? query,
-    width: count(config, ['head_dim']) ?? hidden / query,
+    keyValue: stated(config, ['num_key_value_heads', 'n_head_kv'])?.value ?? query,
+    width: stated(config, ['head_dim'])?.value ?? hidden / query,
   };
-}
-
-function hiddenSize(config: Config): number | undefined {
-  return count(config, ['hidden_size', 'n_embd']);
-}
-
-function count(config: Config, names: readonly string[]): number | undefined {
-  const name = names.find((candidate) => config[candidate] !== undefined && config[candidate] !== null);
-  if (name === undefined) return undefined;
-  const value = config[name];
-  if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
-  throw new LowRankError(
-    'ERR_CHECKPOINT_FORMAT',
-    `config.json: ${name} is ${describe(value)}, expected a whole number above 0`,
-  );
 }
 
 function misfit(tensor: string, why: string): LowRankError {

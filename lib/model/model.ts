@@ -1,8 +1,10 @@
-import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import type { Family, Layout, Part } from './families.js';
 import { sliceOfPart } from './fusion.js';
-import { requireFamily } from './recognise.js';
+import { contradiction, inferOrientations, type LayerMatrix } from './orientation.js';
+import { recognise, requireFamily } from './recognise.js';
+import type { Config } from './sizes.js';
 import type { Slice } from './slice.js';
 import { GROUPS, type GroupType, type LayerType, MATRIX_TYPES, type MatrixType } from './types.js';
 
@@ -16,9 +18,17 @@ export interface Target {
   readonly slice: Slice | undefined;
 }
 
-interface Place {
+/** What a tensor is to a model. */
+export interface Role {
+  readonly layer: number;
+  /** The matrices that it holds. */
+  readonly types: readonly MatrixType[];
+  /** How it is stored; undefined where its shape and config.json contradict each other. */
+  readonly orientation: Orientation | undefined;
+}
+
+interface Place extends LayerMatrix {
   readonly info: TensorInfo;
-  readonly type: MatrixType;
   /** With the axis of the tensor as it is stored. */
   readonly part: Part | undefined;
 }
@@ -28,9 +38,26 @@ export class Model {
   readonly family: Family;
   /** Layers are numbered from 0 to one below this. */
   readonly layers: number;
-  readonly #config: Readonly<Record<string, unknown>>;
+  readonly #config: Config;
+  readonly #tensors: Checkpoint['tensors'];
   readonly #places: ReadonlyMap<number, readonly Place[]>;
-  readonly #roles = new Map<string, { layer: number; types: MatrixType[] }>();
+  readonly #roles = new Map<string, Role>();
+
+  /**
+   * The model that a checkpoint holds; undefined when config.json tells no family, or no tensor has the family's names, as in
+   * an adapter beside a model's config.json.
+   *
+   * @throws {@link LowRankError} as the constructor, for a `family` that was named.
+   */
+  static find(checkpoint: Pick<Checkpoint, 'tensors' | 'config' | 'path'>, family?: string): Model | undefined {
+    if (family === undefined && recognise(checkpoint.config) === undefined) return undefined;
+    try {
+      return new Model(checkpoint, family);
+    } catch (error) {
+      if (family === undefined && error instanceof LowRankError && error.code === 'ERR_NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
 
   /**
    * @param family the family's name, where config.json does not tell it or is to be overruled
@@ -41,12 +68,17 @@ export class Model {
     const recognised = requireFamily(checkpoint, family);
     this.family = recognised.family;
     this.#config = recognised.config;
-    this.#places = locate(checkpoint, recognised.family);
+    this.#tensors = checkpoint.tensors;
+    const located = locate(checkpoint, recognised.family);
+    const orientations = inferOrientations([...located.values()].flat(), recognised.config);
+    this.#places = new Map(
+      [...located].map(([layer, places]) => [layer, places.map((it) => asStored(it, orientations))]),
+    );
     this.layers = 1 + [...this.#places.keys()].reduce((last, layer) => Math.max(last, layer), 0);
     for (const [layer, places] of this.#places) {
       for (const { info, type } of places) {
         const types = this.#roles.get(info.name)?.types ?? [];
-        this.#roles.set(info.name, { layer, types: [...types, type] });
+        this.#roles.set(info.name, { layer, types: [...types, type], orientation: orientations.get(info.name) });
       }
     }
   }
@@ -56,9 +88,26 @@ export class Model {
     return typesOf([...this.#places.values()].flat());
   }
 
-  /** The layer that a tensor belongs to and the matrices that it holds; undefined for any other tensor. */
-  roleOf(tensor: string): { readonly layer: number; readonly types: readonly MatrixType[] } | undefined {
+  /** What a tensor is to the model; undefined for one that is in none of its layers' matrices. */
+  roleOf(tensor: string): Role | undefined {
     return this.#roles.get(tensor);
+  }
+
+  /**
+   * How a layer's tensor is stored; undefined for any other tensor.
+   *
+   * @throws {@link LowRankError} `ERR_SHAPE` where its shape and config.json contradict each other.
+   */
+  orientationOf(tensor: string): Orientation | undefined {
+    const role = this.#roles.get(tensor);
+    if (role === undefined || role.orientation !== undefined) return role?.orientation;
+    throw contradiction(this.#tensors.get(tensor)!, this.#config);
+  }
+
+  /** The orientations of the layers' tensors, as far as they are known. */
+  get orientations(): readonly Orientation[] {
+    const all = [...this.#roles.values()].map(({ orientation }) => orientation);
+    return [...new Set(all)].filter((orientation) => orientation !== undefined);
   }
 
   /**
@@ -170,6 +219,7 @@ function placesUnder(
       pattern: new RegExp(`^${escaped(name).replace('#', '\\d+')}$`),
     })),
   );
+  const usual = layout.orientation ?? orientation;
   const places = new Map<number, Place[]>();
   for (const { name, info } of named) {
     if (!name.startsWith(prefix)) continue;
@@ -178,7 +228,7 @@ function placesUnder(
     for (const { type, part, pattern } of patterns) {
       if (!pattern.test(rest)) continue;
       const found = places.get(Number(layer)) ?? [];
-      found.push({ info, type, part: asStored(part, (info.orientation ?? orientation) !== orientation) });
+      found.push({ info, type, part, fusion: part?.fusion, usual, certain: info.orientation ?? layout.orientation });
       places.set(Number(layer), found);
     }
   }
@@ -187,9 +237,11 @@ function placesUnder(
   return places;
 }
 
-/** A part of a tensor that lies the other way round than the family's. */
-function asStored(part: Part | undefined, turned: boolean): Part | undefined {
-  return part && turned ? { ...part, axis: part.axis === 'rows' ? 'columns' : 'rows' } : part;
+/** A part lies along the other axis where the tensor is stored the other way round than usual. */
+function asStored(place: Place, orientations: ReturnType<typeof inferOrientations>): Place {
+  const { info, part, usual } = place;
+  const turned = (orientations.get(info.name) ?? usual) !== usual;
+  return part && turned ? { ...place, part: { ...part, axis: part.axis === 'rows' ? 'columns' : 'rows' } } : place;
 }
 
 function typesOf(places: readonly Place[]): LayerType[] {

@@ -1,8 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { FAMILIES, type Family } from './families.js';
-
-type Config = Readonly<Record<string, unknown>>;
+import type { Config } from './sizes.js';
 
 /** A family, and that part of config.json which describes its layers. */
 export interface Recognised {

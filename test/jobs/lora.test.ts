@@ -42,15 +42,19 @@ async function writeAdapterFiles(
   return at(name);
 }
 
-/** GPT-2's blocks as the hub keeps them: without `transformer.`, stored [in, out]; c_proj of attention is square. */
-function tinyGpt2(dtype: FloatDType): Map<string, NewTensor> {
+/**
+ * GPT-2's blocks as the hub keeps them: without `transformer.`, stored [in, out]; c_proj of attention is square. With
+ * `linear` as nanoGPT keeps them, stored [out, in].
+ */
+function tinyGpt2(dtype: FloatDType, { linear = false } = {}): Map<string, NewTensor> {
   const tensors = new Map<string, NewTensor>();
+  const stored = (width: number, out: number) => (linear ? [out, width] : [width, out]);
   for (const layer of [0, 1]) {
     tensors.set(`h.${layer}.ln_1.weight`, weights([16], dtype, 100 + layer));
-    tensors.set(`h.${layer}.attn.c_attn.weight`, weights([16, 48], dtype, 110 + layer));
+    tensors.set(`h.${layer}.attn.c_attn.weight`, weights(stored(16, 48), dtype, 110 + layer));
     tensors.set(`h.${layer}.attn.c_proj.weight`, weights([16, 16], dtype, 120 + layer));
-    tensors.set(`h.${layer}.mlp.c_fc.weight`, weights([16, 40], dtype, 130 + layer));
-    tensors.set(`h.${layer}.mlp.c_proj.weight`, weights([40, 16], dtype, 140 + layer));
+    tensors.set(`h.${layer}.mlp.c_fc.weight`, weights(stored(16, 40), dtype, 130 + layer));
+    tensors.set(`h.${layer}.mlp.c_proj.weight`, weights(stored(40, 16), dtype, 140 + layer));
   }
   return tensors.set('wte.weight', weights([20, 16], dtype, 150));
 }
@@ -60,6 +64,8 @@ const GPT2_MODULES = {
   'transformer.h.0.attn.c_proj': [16, 16, 2],
   'transformer.h.1.attn.c_attn': [48, 16, 2],
   'transformer.h.1.attn.c_proj': [16, 16, 2],
+  'transformer.h.1.mlp.c_fc': [40, 16, 2],
+  'transformer.h.1.mlp.c_proj': [16, 40, 2],
 } as const;
 
 let llama: string;
@@ -168,6 +174,10 @@ describe('lowrank lora extract', () => {
             fan_in_fan_out: true,
           }),
         },
+        {
+          ...{ name: 'nanogpt', tensors: tinyGpt2(dtype, { linear: true }), config: { ...GPT2, n_embd: 16 }, rank: 2 },
+          adapter: await writeAdapterFiles(`nanogpt-${dtype}`, GPT2_MODULES, { r: 2, lora_alpha: 4 }),
+        },
       ];
       for (const { name, tensors, config, adapter: path, rank } of cases) {
         const folder = (step: string) => at(`${name}-${dtype}-${step}`);
@@ -192,6 +202,11 @@ describe('lowrank lora extract', () => {
         expect(report.uncovered).toEqual([]);
         const [before, after] = [await readAdapter(path), await readAdapter(folder('found'))];
         expect(new Set(after.modules.keys())).toEqual(new Set(before.modules.keys()));
+        expect(after.config.fan_in_fan_out).toBe(before.config.fan_in_fan_out ?? false);
+        for (const { name, a, b } of after.modules.values()) {
+          const wanted = before.modules.get(name)!;
+          expect([name, a.shape[1], b.shape[0]]).toEqual([name, wanted.a.shape[1], wanted.b.shape[0]]);
+        }
         for (const module of report.modules) {
           const [wanted, found] = [loraDelta(before, module.name).data, loraDelta(after, module.name).data];
           const error = distance(found, wanted) / norm(wanted);
@@ -206,6 +221,38 @@ describe('lowrank lora extract', () => {
       }
     },
   );
+
+  it('wants to be told how weights are stored that config.json contradicts', async () => {
+    for (const [name, shift] of [
+      ['base', 0],
+      ['tuned', 1],
+    ] as const) {
+      const tensors = tinyGpt2('F32', { linear: true });
+      tensors.set('h.0.mlp.c_fc.weight', weights([40, 16], 'F32', 130 + shift));
+      await writeModel(at('contradicted', name), tensors, { config: { ...GPT2, n_embd: 24 } });
+    }
+    const extract = (out: string, ...flags: string[]) =>
+      lowrank([
+        ...['lora', 'extract', at('contradicted', 'base'), at('contradicted', 'tuned'), '-o', at('contradicted', out)],
+        ...['--rank', '16', '--tensor', 'h.0.mlp.c_fc.weight', ...flags],
+      ]);
+    const refused = await extract('refused');
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('--no-fan-in-fan-out') });
+    expect(refused.stderr).toContain(
+      'h.0.mlp.c_fc.weight: shape [40, 16] has no side of 24, which config.json states as n_embd',
+    );
+    expect(existsSync(at('contradicted', 'refused'))).toBe(false);
+    for (const [flag, shapes] of [
+      ['--no-fan-in-fan-out', [16, 40]],
+      ['--fan-in-fan-out', [40, 16]],
+    ] as const) {
+      expect(await extract(flag, flag)).toMatchObject({ code: 0 });
+      const { modules, config } = await readAdapter(at('contradicted', flag));
+      const { a, b } = modules.get('transformer.h.0.mlp.c_fc')!;
+      expect([a.shape[1], b.shape[0]]).toEqual(shapes);
+      expect(config.fan_in_fan_out).toBe(flag === '--fan-in-fan-out');
+    }
+  });
 
   it('names what differs but is not in the adapter, and takes tensors by name', async () => {
     const tuned = tinyLlama();

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isTransposed, orientationOf, weightOf } from '../../../lib/edit/lora-modules.js';
+import { areTransposed, weightOf } from '../../../lib/edit/lora-modules.js';
 import { addUpdates } from '../../../lib/lora/apply.js';
 import { assemble } from '../../../lib/lora/assemble.js';
 import { difference, extractUpdate, updateError } from '../../../lib/lora/extract.js';
-import { FAMILIES } from '../../../lib/model/families.js';
+import { Model } from '../../../lib/model/model.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { FloatDType } from '../../../lib/tensor/dtype.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
@@ -152,30 +152,47 @@ describe('which weight a module means', () => {
     expect(() => weightOf(checkpoint('l.10.q.weight'), 'l.0.q')).toThrow(/no tensor/);
   });
 
-  it('is stored as its shape says, as the family does where it is square, else as the adapter says', async () => {
-    const specs = {
-      wide: { out: 6, in: 4, rank: 1 },
-      square: { out: 4, in: 4, rank: 1 },
-      wte: { out: 4, in: 9, rank: 1, embedding: true },
-    };
+  const specs = {
+    wide: { out: 6, in: 4, rank: 1 },
+    square: { out: 4, in: 4, rank: 1 },
+    wte: { out: 4, in: 9, rank: 1, embedding: true },
+  };
+  const role = (orientation: 'in x out' | 'out x in' | undefined) => ({
+    roleOf: (name: string) => (name === 'head' ? undefined : { layer: 0, types: ['fc_in' as const], orientation }),
+  });
+
+  it('is stored as its shape says, as the model does where it is square, else as the adapter says', async () => {
     const { modules } = await randomAdapter(specs, { r: 1 });
-    const of = (name: string, shape: number[], family: boolean | undefined, config: boolean) =>
-      isTransposed(info('w', shape), modules.get(name)!, family, config);
-    expect(of('wide', [6, 4], true, true)).toBe(false);
-    expect(of('wide', [4, 6], false, false)).toBe(true);
-    expect([of('square', [4, 4], true, false), of('square', [4, 4], false, true)]).toEqual([true, false]);
+    const of = (name: string, shape: number[], byModel: 'in x out' | 'out x in' | undefined, byConfig: boolean) =>
+      areTransposed([{ info: info('w', shape), module: modules.get(name)! }], role(byModel), byConfig)[0];
+    expect(of('wide', [6, 4], 'in x out', true)).toBe(false);
+    expect(of('wide', [4, 6], 'out x in', false)).toBe(true);
+    expect([of('square', [4, 4], 'in x out', false), of('square', [4, 4], 'out x in', true)]).toEqual([true, false]);
     expect([of('square', [4, 4], undefined, true), of('square', [4, 4], undefined, false)]).toEqual([true, false]);
-    expect(of('wte', [9, 4], false, false)).toBe(true);
-    expect(() => of('wte', [4, 9], true, true)).toThrow(/does not fit/);
-    expect(() => of('wide', [6, 5], true, true)).toThrow(/does not fit the adapter's update \[6, 4\]/);
+    expect(of('wte', [9, 4], 'out x in', false)).toBe(true);
+    expect(() => of('wte', [4, 9], 'in x out', true)).toThrow(/does not fit/);
+    expect(() => of('wide', [6, 5], 'in x out', true)).toThrow(/does not fit the adapter's update \[6, 4\]/);
+  });
+
+  it('is stored as the other modules are where it is square and no model tells', async () => {
+    const { modules } = await randomAdapter(specs, { r: 1 });
+    const square = { info: info('w'), module: modules.get('square')! };
+    const wide = (shape: number[], name = 'x') => ({ info: info(name, shape), module: modules.get('wide')! });
+    const of = (...others: ReturnType<typeof wide>[]) => areTransposed([square, ...others], undefined, true)[0];
+    expect([of(wide([6, 4])), of(wide([4, 6]))]).toEqual([false, true]);
+    expect(of(wide([6, 4]), wide([4, 6]))).toBe(true);
+    // What is none of the layers' matrices says nothing of them.
+    const beside = [square, wide([6, 4], 'head'), wide([4, 6])];
+    expect(areTransposed(beside, role(undefined), false)).toEqual([true, false, true]);
   });
 
   it("is turned in GPT-2's layers, but not elsewhere in GPT-2 or in Llama", () => {
-    const family = (name: string) => FAMILIES.find((candidate) => candidate.name === name);
-    expect(orientationOf(family('gpt2'), 'h.3.attn.c_proj.weight')).toBe(true);
-    expect(orientationOf(family('gpt2'), 'transformer.h.3.mlp.c_fc.weight')).toBe(true);
-    expect(orientationOf(family('gpt2'), 'lm_head.weight')).toBeUndefined();
-    expect(orientationOf(family('llama'), 'model.layers.3.self_attn.q_proj.weight')).toBe(false);
-    expect(orientationOf(undefined, 'h.3.attn.c_proj.weight')).toBeUndefined();
+    const model = (config: Record<string, unknown>, ...names: string[]) =>
+      new Model({ ...checkpoint(...names), config });
+    const gpt2 = model({ model_type: 'gpt2' }, 'h.3.attn.c_proj.weight', 'lm_head.weight');
+    expect(gpt2.orientationOf('h.3.attn.c_proj.weight')).toBe('in x out');
+    expect(gpt2.orientationOf('lm_head.weight')).toBeUndefined();
+    const llama = model({ model_type: 'llama' }, 'model.layers.3.self_attn.q_proj.weight');
+    expect(llama.orientationOf('model.layers.3.self_attn.q_proj.weight')).toBe('out x in');
   });
 });

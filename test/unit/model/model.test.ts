@@ -102,7 +102,11 @@ describe('Model', () => {
         model_type: 'gpt2',
       }),
     );
-    expect(model.roleOf('h.1.attn.c_attn.weight')).toEqual({ layer: 1, types: ['q_proj', 'k_proj', 'v_proj'] });
+    expect(model.roleOf('h.1.attn.c_attn.weight')).toEqual({
+      layer: 1,
+      types: ['q_proj', 'k_proj', 'v_proj'],
+      orientation: 'in x out',
+    });
     expect(model.roleOf('h.1.ln_1.weight')).toBeUndefined();
   });
 });
@@ -141,13 +145,18 @@ describe('fused tensors', () => {
     expect(failure(() => flat.select([0], ['v_proj'])).code).toBe('ERR_SHAPE');
   });
 
-  it('are not divided where they lie the other way round than the family has them', () => {
-    // GPT-BigCode calls its tensor as GPT-2 does, but stores [out, in]; experts of GPT-OSS are [experts, in, out].
+  it('are not divided where they are no equal parts, or experts that lie the other way round', () => {
+    // GPT-BigCode calls its tensor as GPT-2 does, but has fewer heads for k and v; GPT-OSS has [experts, in, out], interleaved.
     const bigCode = { 'transformer.h.0.attn.c_attn.weight': [36, 24] };
     const experts = { 'model.layers.0.mlp.experts.gate_up_proj': [3, 8, 12] };
     for (const select of [
       () => new Model(fakeCheckpoint(bigCode, { n_embd: 24 }), 'gpt2').select([0], ['q_proj']),
       () => new Model(fakeCheckpoint(bigCode), 'gpt2').select([0], ['q_proj']),
+      () =>
+        new Model(
+          fakeCheckpoint({ ...bigCode, 'transformer.h.0.mlp.c_fc.weight': [96, 24] }, { n_embd: 24 }),
+          'gpt2',
+        ).select([0], ['q_proj']),
       () => new Model(fakeCheckpoint(experts, { hidden_size: 8 }), 'llama').select([0], ['fc_in']),
     ]) {
       expect(failure(select).code).toBe('ERR_SHAPE');

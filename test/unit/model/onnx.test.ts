@@ -35,7 +35,7 @@ describe('a model known by its graph', () => {
       { tensor: 'onnx::MatMul_2', layer: 0, type: 'fc_in', slice: undefined },
     ]);
     expect(model.select([1], ['mlp']).map(({ tensor }) => tensor)).toEqual(['onnx::MatMul_3']);
-    expect(model.roleOf('onnx::MatMul_1')).toEqual({ layer: 0, types: ['q_proj'] });
+    expect(model.roleOf('onnx::MatMul_1')).toEqual({ layer: 0, types: ['q_proj'], orientation: 'in x out' });
   });
 
   it('slices GPT-2 as it lies: its own way, or turned', () => {

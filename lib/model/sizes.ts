@@ -1,0 +1,41 @@
+import { describe, LowRankError } from '../errors.js';
+
+/** config.json, or that part of it which describes the layers. */
+export type Config = Readonly<Record<string, unknown>>;
+
+/** A number that config.json states, and the name it has there. */
+export interface Stated {
+  readonly name: string;
+  readonly value: number;
+}
+
+/** What families call the width of the hidden state. */
+const HIDDEN = ['hidden_size', 'n_embd', 'dim', 'd_model'];
+/** What families call the width inside the feed-forward block. */
+const INNER = ['intermediate_size', 'n_inner', 'ffn_dim', 'hidden_dim'];
+
+/** @throws LowRankError as {@link stated}. */
+export function hiddenSize(config: Config): Stated | undefined {
+  return stated(config, HIDDEN);
+}
+
+/** @throws LowRankError as {@link stated}. */
+export function innerSize(config: Config): Stated | undefined {
+  return stated(config, INNER);
+}
+
+/**
+ * The first of these numbers that config.json states; null counts as silence.
+ *
+ * @throws LowRankError `ERR_CHECKPOINT_FORMAT` when it is not a whole number above 0.
+ */
+export function stated(config: Config, names: readonly string[]): Stated | undefined {
+  const name = names.find((candidate) => config[candidate] !== undefined && config[candidate] !== null);
+  if (name === undefined) return undefined;
+  const value = config[name];
+  if (Number.isSafeInteger(value) && (value as number) > 0) return { name, value: value as number };
+  throw new LowRankError(
+    'ERR_CHECKPOINT_FORMAT',
+    `config.json: ${name} is ${describe(value)}, expected a whole number above 0`,
+  );
+}
