@@ -106,6 +106,7 @@ export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } fro
 
 export { FAMILIES, type Family, type Fusion, type Layout, type Part, type Stored } from './model/families.js';
 export { Model, type Role, type Target } from './model/model.js';
+export type { Skipped } from './model/names.js';
 export type { Range, Slice } from './model/slice.js';
 export type { GroupType, LayerType, MatrixType } from './model/types.js';
 

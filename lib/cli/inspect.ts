@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { type InspectReport, inspectCheckpoint, type MatrixSpectrum } from '../edit/inspect.js';
 import { formatBytes, formatCount, formatShape } from '../format.js';
 import { FAMILIES } from '../model/families.js';
+import { GLOBS, printSkipped } from './globs.js';
 import { interruptible } from './interrupt.js';
 import { wholeNumber } from './options.js';
 import { printable } from './printable.js';
@@ -25,7 +26,8 @@ Examples:
   lowrank inspect my-model --spectrum --tensor '*.mlp.*.weight'
   lowrank inspect weights.safetensors --family llama
 
-A glob's * also matches dots. The columns of --spectrum are explained in docs/mathematics.md.`;
+${GLOBS}
+The columns of --spectrum are explained in docs/mathematics.md.`;
 
 /** `lowrank inspect`: what a checkpoint holds, and how far its matrices are from full rank. */
 export function addInspectCommand(program: Command, terminal: Terminal): void {
@@ -62,6 +64,7 @@ async function runInspect(checkpoint: string, flags: InspectFlags, terminal: Ter
   } finally {
     progress.end();
   }
+  printSkipped(report.skipped, 'matrices', terminal.err);
   if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
   else printReport(report, terminal.out);
 }

@@ -7,6 +7,7 @@ import { formatBytes, formatError, formatShape, formatShare } from '../format.js
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
 import type { WritableType } from '../tensor/dtype.js';
+import { GLOBS, printSkipped } from './globs.js';
 import { interruptible } from './interrupt.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import { ProgressLine } from './progress.js';
@@ -49,6 +50,7 @@ Examples:
 
 Types: q_proj k_proj v_proj out_proj fc_in fc_up fc_out, attn, mlp, all, and dont (a plain copy).
 Layers: 26, 20-27, 0,2,5-7 or all. rho is the share of the rank that stays: k = floor(rho min(m, n)).
+${GLOBS}
 A job that was stopped goes on where it was when the same command is given again.`;
 
 /** `lowrank laser`: edits matrices of a checkpoint and writes the result. */
@@ -107,6 +109,7 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
   const { out, restart } = flags;
   if (flags.dryRun) {
     const plan = await planCheckpoint(checkpoint, options);
+    printSkipped(plan.skipped, 'matrices', terminal.err);
     if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
     else printPlan(plan, terminal.out);
     return;
@@ -131,6 +134,7 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
   } finally {
     progress.end();
   }
+  printSkipped(report.skipped, 'matrices', terminal.err);
   if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
   else printReport(report, terminal.out);
 }

@@ -6,6 +6,7 @@ import { requireNewFolder, writeAdapter } from '../lora/peft.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
 import type { FloatDType } from '../tensor/dtype.js';
+import { GLOBS, printSkipped } from './globs.js';
 import { DTYPES, requireOne, requireOut, runJob } from './lora-job.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';
@@ -33,6 +34,7 @@ Examples:
   lowrank lora extract base tuned -o my-adapter --energy 0.9 --dtype bf16
   lowrank lora extract base tuned -o my-adapter --rank 8 --tensor '*.mlp.*'
 
+${GLOBS}
 What differs and is not in the adapter (norms, biases, embeddings) is listed at the end.`;
 
 /** `lowrank lora extract`: the adapter that leads from one checkpoint to another. */
@@ -81,6 +83,7 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
     return result;
   });
   const { adapter: _, ...report } = extracted;
+  printSkipped(report.skipped, 'weight matrices of modules', terminal.err);
   if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, out, ...report }, null, 2)]);
   else printReport(extracted, out, terminal);
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { planJob, writePlan } from '../edit/shards/plan.js';
 import { LowRankError } from '../errors.js';
 import { formatBytes } from '../format.js';
+import { printSkipped } from './globs.js';
 import { addEditOptions, CHECKPOINT, type EditFlags, planOptions } from './laser.js';
 import { wholeNumber } from './options.js';
 import { printable } from './printable.js';
@@ -42,6 +43,7 @@ async function runPlan(checkpoint: string, flags: PlanFlags, terminal: Terminal)
     throw new LowRankError('ERR_ARGUMENT', 'where to write the result is not said: give -o <path>');
   const plan = await planJob(checkpoint, out, { ...options, shards });
   await writePlan(file, plan);
+  printSkipped(plan.skipped, 'matrices', terminal.err);
   if (flags.json) {
     terminal.out.lines([JSON.stringify(plan, null, 2)]);
     return;

@@ -5,7 +5,7 @@ import { describe, LowRankError } from '../errors.js';
 import { singularValues } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
-import { tensorsNamed } from '../model/names.js';
+import { isMatrixOrBatch, matricesNamed, type Skipped, tensorsNamed } from '../model/names.js';
 import type { LayerType } from '../model/types.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
@@ -56,6 +56,8 @@ export interface InspectReport {
   readonly parameters: number;
   readonly bytes: number;
   readonly tensors: readonly InspectedTensor[];
+  /** Where spectra are computed of tensors that a glob chose: what it also matched that is no matrix. */
+  readonly skipped: readonly Skipped[];
   /** Undefined unless asked for. */
   readonly spectra: readonly MatrixSpectrum[] | undefined;
 }
@@ -64,7 +66,8 @@ export interface InspectReport {
  * Lists what a checkpoint holds and, on request, how far its matrices are from full rank.
  *
  * @throws {@link LowRankError} `ERR_NOT_FOUND` when no tensor has such a name; `ERR_NOT_FINITE` for a matrix with a NaN or
- * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read; as `open` does.
+ * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read; `ERR_SHAPE` when
+ * a glob chooses none for its spectrum; as `open` does.
  */
 export async function inspectCheckpoint(path: string, options: InspectOptions = {}): Promise<InspectReport> {
   const checkpoint = await open(path);
@@ -73,6 +76,7 @@ export async function inspectCheckpoint(path: string, options: InspectOptions = 
     const { tensors } = options;
     const chosen = tensors === undefined ? [...checkpoint.tensors.values()] : tensorsNamed(checkpoint, tensors);
     const listed = chosen.map((info) => inspected(info, model));
+    const wanted = options.spectrum ? analysed(checkpoint, listed, options, model) : undefined;
     return {
       path: await pathOfCopy(checkpoint, checkpoint.path),
       format: checkpoint.format,
@@ -83,7 +87,8 @@ export async function inspectCheckpoint(path: string, options: InspectOptions = 
       parameters: sum(listed.map(({ parameters }) => parameters)),
       bytes: sum(listed.map(({ bytes }) => bytes)),
       tensors: listed,
-      spectra: options.spectrum ? await spectra(checkpoint, analysed(listed, options, model), options) : undefined,
+      skipped: wanted?.skipped ?? [],
+      spectra: wanted && (await spectra(checkpoint, wanted.analysed, options)),
     };
   } finally {
     await checkpoint.close();
@@ -100,13 +105,20 @@ function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor 
   };
 }
 
-function analysed(listed: readonly InspectedTensor[], { tensors }: InspectOptions, model: Model | undefined) {
-  const isMatrix = ({ shape, dtype }: TensorInfo) =>
-    (shape.length === 2 || shape.length === 3) && !shape.includes(0) && isReadableType(dtype);
+/** The tensors whose spectra are computed. */
+function analysed(
+  checkpoint: Checkpoint,
+  listed: readonly InspectedTensor[],
+  { tensors }: InspectOptions,
+  model: Model | undefined,
+): { analysed: readonly InspectedTensor[]; skipped: readonly Skipped[] } {
+  const isReadable = (info: TensorInfo) => isMatrixOrBatch(info) && isReadableType(info.dtype);
   if (tensors === undefined) {
-    return listed.filter((info) => isMatrix(info) && (model === undefined || info.types.length > 0));
+    const known = listed.filter((info) => isReadable(info) && (model === undefined || info.types.length > 0));
+    return { analysed: known, skipped: [] };
   }
-  const other = listed.find((info) => !isMatrix(info));
+  const { matrices, skipped } = matricesNamed(checkpoint, tensors);
+  const other = matrices.find((info) => !isReadable(info));
   if (other !== undefined) {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
@@ -116,7 +128,8 @@ function analysed(listed: readonly InspectedTensor[], { tensors }: InspectOption
       },
     );
   }
-  return listed;
+  const names = new Set(matrices.map(({ name }) => name));
+  return { analysed: listed.filter(({ name }) => names.has(name)), skipped: skipped === undefined ? [] : [skipped] };
 }
 
 async function spectra(

@@ -8,14 +8,17 @@ import type { ComputeOptions, Method } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import type { Family } from '../model/families.js';
 import { Model } from '../model/model.js';
-import { tensorsNamed } from '../model/names.js';
+import { isMatrixOrBatch, matricesNamed, type Skipped } from '../model/names.js';
 import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './lora-modules.js';
 import { type EditProgress, Progress } from './progress.js';
 
 export interface ExtractOptions {
-  /** Only tensors with such names; by default the matrices of the layers that the model's family knows. */
+  /**
+   * Only tensors of these names; by default the matrices of the layers that the model's family knows. Of what a glob matches,
+   * only weights of modules are taken.
+   */
   readonly tensors?: readonly string[] | undefined;
   /** The model's family by name, where config.json does not tell it or is to be overruled. */
   readonly family?: string | undefined;
@@ -63,6 +66,8 @@ export interface Extracted {
   readonly modules: readonly ExtractedModule[];
   /** Chosen matrices that are the same in both checkpoints, and so get no update. */
   readonly unchanged: readonly string[];
+  /** For each glob that also matched what is not the weight of a module: what is left out. */
+  readonly skipped: readonly Skipped[];
   /** What a model with the adapter still lacks of the tuned one beside the errors of `modules`. */
   readonly uncovered: readonly UncoveredTensor[];
   readonly seconds: number;
@@ -111,7 +116,7 @@ async function extract(
   const { dtype = 'F32', method, seed, threads, signal } = options;
   for (const checkpoint of [base, tuned]) requireModuleNames(checkpoint, 'extracted from');
   const compute: ComputeOptions = { method, seed, threads, signal };
-  const chosen = choose(base, tuned, options);
+  const { chosen, skipped } = choose(base, tuned, options);
   const progress = new Progress(
     chosen.map(({ info }) => info.bytes),
     options.onProgress,
@@ -164,7 +169,7 @@ async function extract(
   const metadata = new Map([['format', 'pt']]);
   return {
     adapter: { ...assembled, others: new Map(), metadata, source: undefined },
-    ...{ modules, unchanged, uncovered, seconds: progress.seconds },
+    ...{ modules, unchanged, skipped, uncovered, seconds: progress.seconds },
   };
 }
 
@@ -194,11 +199,18 @@ interface Chosen {
 /** Layers that look vectors up, by the names that the transformers library gives them: their updates are stored otherwise. */
 const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
 
-function choose(base: Checkpoint, tuned: Checkpoint, options: ExtractOptions): Chosen[] {
+function choose(
+  base: Checkpoint,
+  tuned: Checkpoint,
+  options: ExtractOptions,
+): { chosen: Chosen[]; skipped: readonly Skipped[] } {
   const model = options.tensors === undefined ? new Model(tuned, options.family) : Model.find(tuned, options.family);
-  const infos = options.tensors === undefined ? layerMatrices(tuned, model!) : namedTensors(tuned, options.tensors);
+  const { infos, skipped } =
+    options.tensors === undefined
+      ? { infos: layerMatrices(tuned, model!), skipped: [] }
+      : namedMatrices(tuned, options.tensors);
   const prefix = missingPrefix(tuned, model?.family);
-  return infos.map((info) => {
+  const chosen = infos.map((info): Chosen => {
     const name = moduleOf(info.name);
     if (name === undefined) {
       throw new LowRankError('ERR_UNSUPPORTED', `${info.name}: PEFT adapts modules by their weight, and this is none`, {
@@ -227,6 +239,7 @@ function choose(base: Checkpoint, tuned: Checkpoint, options: ExtractOptions): C
       baseInfo: asWeight(own),
     };
   });
+  return { chosen, skipped };
 }
 
 /** @throws LowRankError `ERR_SHAPE` where a layer's shapes contradict config.json and the caller does not decide. */
@@ -239,14 +252,21 @@ function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boo
 /** The stored tensors of the layers that are matrices; experts stored in one tensor are none. */
 function layerMatrices(checkpoint: Checkpoint, model: Model): TensorInfo[] {
   const names = new Set(model.select('all', ['all']).map(({ tensor }) => tensor));
-  return [...checkpoint.tensors.values()].filter(
-    ({ name, shape }) => names.has(name) && shape.length === 2 && moduleOf(name) !== undefined,
-  );
+  return [...checkpoint.tensors.values()].filter((info) => names.has(info.name) && isWeightOfModule(info));
 }
 
-function namedTensors(checkpoint: Checkpoint, globs: readonly string[]): TensorInfo[] {
-  const names = new Set(globs.flatMap((glob) => tensorsNamed(checkpoint, glob).map(({ name }) => name)));
-  return [...checkpoint.tensors.values()].filter(({ name }) => names.has(name));
+function namedMatrices(checkpoint: Checkpoint, globs: readonly string[]): { infos: TensorInfo[]; skipped: Skipped[] } {
+  const found = globs.map((glob) => matricesNamed(checkpoint, glob, isWeightOfModule));
+  const names = new Set(found.flatMap(({ matrices }) => matrices.map(({ name }) => name)));
+  return {
+    infos: [...checkpoint.tensors.values()].filter(({ name }) => names.has(name)),
+    skipped: found.flatMap(({ skipped }) => skipped ?? []),
+  };
+}
+
+/** Experts stored in one tensor are modules of no adapter. */
+function isWeightOfModule(info: TensorInfo): boolean {
+  return info.shape.length === 2 && isMatrixOrBatch(info) && moduleOf(info.name) !== undefined;
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import type { Method } from '../lowrank/approximate.js';
 import { Model } from '../model/model.js';
-import { tensorsNamed } from '../model/names.js';
+import { matricesNamed, type Skipped } from '../model/names.js';
 import { overlap, sliceShape } from '../model/slice.js';
 import {
   FLOAT_DTYPES,
@@ -28,6 +28,8 @@ export interface EditPlan {
   readonly family: string | undefined;
   /** In the order of the tensors in the checkpoint. */
   readonly edits: readonly Edit[];
+  /** For each glob that also matched vectors and the like: what is left alone. */
+  readonly skipped: readonly Skipped[];
   readonly memory: PredictedMemory;
   /** How it will be computed; where memory is limited, chosen so that it is enough. */
   readonly settings: Settings;
@@ -63,7 +65,7 @@ export interface PlanOptions {
  * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
  * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family or a dtype
  * that is no float or, without `quant`, a quantised one; `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
- * them; `ERR_MEMORY` when `maxMemory` is not enough, with the number that is.
+ * them, called by its exact name, and for a glob that matches only such; `ERR_MEMORY` when `maxMemory` is not enough, with the number that is.
  */
 export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPlan {
   const { quant } = options;
@@ -76,8 +78,9 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
     model ??= new Model(checkpoint, options.family);
     return model;
   };
+  const skipped: Skipped[] = [];
   const edits = interventions.flatMap((intervention) =>
-    targets(checkpoint, intervention, modelOf).map((target) => edit(checkpoint, intervention, target, quant)),
+    targets(checkpoint, intervention, modelOf, skipped).map((target) => edit(checkpoint, intervention, target, quant)),
   );
   rejectMeetings(edits);
 
@@ -86,7 +89,7 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
   // Whether the format can hold the new types, it knows itself.
   checkpoint.layout(typesWritten(edits));
   const settings = chooseSettings(checkpoint, edits, options);
-  return { family: model?.family.name, edits, memory: predictMemory(checkpoint, edits, settings), settings };
+  return { family: model?.family.name, edits, skipped, memory: predictMemory(checkpoint, edits, settings), settings };
 }
 
 /** The tensors that change, and the types they are written as. */
@@ -96,16 +99,19 @@ export function typesWritten(edits: readonly Edit[]): Map<string, StoredType> {
 
 type Chosen = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type'>;
 
-function targets(checkpoint: Checkpoint, { select }: Intervention, modelOf: () => Model): readonly Chosen[] {
+/** @param skipped - is added what a glob matched in vain */
+function targets(
+  checkpoint: Checkpoint,
+  { select }: Intervention,
+  modelOf: () => Model,
+  skipped: Skipped[],
+): readonly Chosen[] {
   if (!('glob' in select)) {
     return select.types.every((type) => type === 'dont') ? [] : modelOf().select(select.layers, select.types);
   }
-  return tensorsNamed(checkpoint, select.glob).map(({ name }) => ({
-    tensor: name,
-    slice: undefined,
-    layer: undefined,
-    type: undefined,
-  }));
+  const found = matricesNamed(checkpoint, select.glob);
+  if (found.skipped !== undefined) skipped.push(found.skipped);
+  return found.matrices.map(({ name }) => ({ tensor: name, slice: undefined, layer: undefined, type: undefined }));
 }
 
 function edit(

@@ -6,6 +6,7 @@ import { open } from '../checkpoint/open.js';
 import { copyForEdit, type EditCopy, type Resumed } from '../checkpoint/write.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory/usage.js';
+import type { Skipped } from '../model/names.js';
 import { elements } from '../tensor/tensor.js';
 import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, type Settings } from './budget.js';
 import { type Edit, nameOf } from './edit.js';
@@ -30,6 +31,8 @@ export interface EditReport extends Copied {
   /** What was asked for beside the interventions; undefined what was not. */
   readonly options: Omit<PlanOptions, 'interventions'>;
   readonly edits: readonly EditedMatrix[];
+  /** For each glob that also matched vectors and the like: what was left alone. */
+  readonly skipped: readonly Skipped[];
   /** What an interrupted run of the same job had done already; undefined where there was none. */
   readonly resumed: Resumed | undefined;
   readonly memory: {
@@ -46,7 +49,7 @@ export interface EditReport extends Copied {
  * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
  * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family, a dtype
  * that is no float or, without `quant`, a quantised one; `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
- * them; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
+ * them, called by its exact name, and for a glob that matches only such; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
  */
 export async function planCheckpoint(source: string, options: PlanOptions): Promise<EditPlan> {
   const checkpoint = await open(source);
@@ -109,6 +112,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
       family: plan.family,
       options: choicesIn(options),
       edits,
+      skipped: plan.skipped,
       resumed: copy.resumed,
       memory: {
         predicted: settings === plan.settings ? plan.memory : predictMemory(checkpoint, plan.edits, settings),

@@ -3,19 +3,78 @@ import { firstMatches } from '../checkpoint/bounded-match.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 
+type Tensors = Pick<Checkpoint, 'tensors'>;
+
+/** What a glob matched that is no matrix, and so was left out. */
+export interface Skipped {
+  readonly glob: string;
+  /** How many tensors the glob matched, those left out among them. */
+  readonly matched: number;
+  /** The names of those left out. */
+  readonly tensors: readonly string[];
+}
+
+/** Numbers that a range such as `{0..31}` may stand for. No model has as many layers. */
+const MOST_IN_RANGE = 10_000;
+/** Positions and masks, which look like matrices but hold no weights. */
+const NO_WEIGHTS: readonly string[] = ['I64', 'U64', 'BOOL'];
+
 /**
  * The tensors that are called exactly so, or, if none is, those whose names a glob matches, in the checkpoint's order. Where
- * a tensor has an alias, that counts as its name too. A `*` matches any characters, dots included, in names without slashes.
+ * a tensor has an alias, that counts as its name too.
+ *
+ * - `*` matches any characters but a slash, dots included; a leading `**` and slash matches the slashes before it too
+ * - `?`, `[0-9]` and `[!0-9]` match one character
+ * - `{a,b}` and `{8..12}` are alternatives
+ * - `!(a|b)` matches anything else; a leading `!` negates the whole glob
  *
  * @throws {@link LowRankError} `ERR_NOT_FOUND` when there is none, `ERR_ARGUMENT` for a glob that cannot be read or takes
  * too long.
  */
-export function tensorsNamed({ tensors }: Pick<Checkpoint, 'tensors'>, glob: string): TensorInfo[] {
+export function tensorsNamed(checkpoint: Tensors, glob: string): TensorInfo[] {
+  return find(checkpoint, glob).tensors;
+}
+
+/**
+ * {@link tensorsNamed}, without what a glob matches by the way: vectors such as the weights of norms. A tensor that was
+ * called by its exact name is never left out, because whoever names it means it.
+ *
+ * @param isMatrix what counts as a matrix; by default also a batch of them, [batch, m, n]
+ * @throws {@link LowRankError} as {@link tensorsNamed}; `ERR_SHAPE` when a glob matches nothing but other tensors.
+ */
+export function matricesNamed(
+  checkpoint: Tensors,
+  glob: string,
+  isMatrix: (info: TensorInfo) => boolean = isMatrixOrBatch,
+): { matrices: TensorInfo[]; skipped: Skipped | undefined } {
+  const { tensors, exact } = find(checkpoint, glob);
+  const matrices = exact ? tensors : tensors.filter(isMatrix);
+  if (matrices.length === tensors.length) return { matrices, skipped: undefined };
+  const others = tensors.filter((info) => !matrices.includes(info));
+  if (matrices.length === 0) {
+    const { name, dtype, shape } = others[0]!;
+    const count = others.length === 1 ? '1 tensor' : `${others.length} tensors`;
+    throw new LowRankError(
+      'ERR_SHAPE',
+      `${describe(glob)}: matches ${count}, but no matrix: ${name} is ${dtype} ${describe(shape)}`,
+      { hint: 'List names and shapes with: lowrank inspect.' },
+    );
+  }
+  return { matrices, skipped: { glob, matched: tensors.length, tensors: others.map(({ name }) => name) } };
+}
+
+/** Whether a tensor is a matrix [m, n] or a batch of them [batch, m, n] that may hold weights. */
+export function isMatrixOrBatch({ shape, dtype }: Pick<TensorInfo, 'shape' | 'dtype'>): boolean {
+  return (shape.length === 2 || shape.length === 3) && !shape.includes(0) && !NO_WEIGHTS.includes(dtype);
+}
+
+function find({ tensors }: Tensors, glob: string): { tensors: TensorInfo[]; exact: boolean } {
   const all = [...tensors.values()];
   const names = all.flatMap(({ name, alias }) => (alias === undefined ? [name] : [name, alias]));
-  const called = new Set(names.includes(glob) ? [glob] : matched(glob, names));
+  const exact = names.includes(glob);
+  const called = new Set(exact ? [glob] : matched(glob, names));
   const found = all.filter(({ name, alias }) => called.has(name) || (alias !== undefined && called.has(alias)));
-  if (found.length > 0) return found;
+  if (found.length > 0) return { tensors: found, exact };
   throw new LowRankError('ERR_NOT_FOUND', `${describe(glob)}: no tensor has such a name`, {
     hint: 'List the names with: lowrank inspect.',
   });
@@ -28,8 +87,19 @@ function matched(glob: string, names: readonly string[]): string[] {
 
 function toRegExp(glob: string): RegExp {
   try {
-    return picomatch.makeRe(glob, { dot: true, nonegate: true });
+    return picomatch.makeRe(glob, { dot: true, posix: true, expandRange });
   } catch (cause) {
     throw new ArgumentError('tensor', `a pattern such as model.layers.3.* (${(cause as Error).message})`, glob);
   }
+}
+
+/** `{8..12}` as numbers: picomatch alone makes it the class [8-12], which does not match 10. */
+function expandRange(from: string, to: string, ...others: unknown[]): string {
+  // A step would stand before the options.
+  const isRange = others.length === 1 && (/^\d+ \d+$/.test(`${from} ${to}`) || /^[a-z] [a-z]$/i.test(`${from} ${to}`));
+  if (!isRange) throw new Error('a range goes from one number or letter to another');
+  if (!/^\d/.test(from)) return `[${[from, to].sort().join('-')}]`;
+  const [first, last] = [Number(from), Number(to)].sort((a, b) => a - b) as [number, number];
+  if (last - first >= MOST_IN_RANGE) throw new Error(`a range of more than ${MOST_IN_RANGE} numbers`);
+  return `(?:${Array.from({ length: last - first + 1 }, (_, i) => first + i).join('|')})`;
 }

@@ -112,6 +112,29 @@ describe('lowrank laser', () => {
     for (const name of changed) expect((await readTensor(at('zero'), name)).data.every((x) => x === 0)).toBe(true);
   });
 
+  it('leaves alone, and counts, what a glob matches beside matrices', async () => {
+    const glob = '*layers.1.*.weight';
+    const note = `${glob}: matched 8 tensors, skipped 1 that are not matrices\n`;
+    const skipped = [{ glob, matched: 8, tensors: ['model.layers.1.input_layernorm.weight'] }];
+    const dry = await lowrank(['laser', llama, '--tensor', `${glob}:0.5`, '--dry-run', '--json']);
+    expect(dry).toMatchObject({ code: 0, stderr: note });
+    expect(JSON.parse(dry.stdout)).toMatchObject({ skipped });
+    const run = await lowrank(['laser', llama, '--tensor', `${glob}:0.5`, '-o', at('globbed'), '--json']);
+    expect(run.stderr).toContain(note);
+    expect(JSON.parse(run.stdout)).toMatchObject({ skipped });
+    expect(await changedTensors(llama, at('globbed'))).toHaveLength(7);
+    const plan = await lowrank([
+      ...['plan', llama, '--tensor', `${glob}:0.5`, '-o', at('globbed-2'), '-f', at('globbed.json'), '--json'],
+    ]);
+    expect(plan).toMatchObject({ code: 0, stderr: note });
+    expect(JSON.parse(plan.stdout)).toMatchObject({ skipped });
+
+    const vectors = await lowrank(['laser', llama, '--tensor', '*norm*:0.5', '--dry-run']);
+    expect(vectors).toMatchObject({ code: 1, stderr: expect.stringContaining('matches 2 tensors, but no matrix') });
+    const exact = await lowrank(['laser', llama, '--tensor', `${skipped[0]!.tensors[0]}:0.5`, '--dry-run']);
+    expect(exact).toMatchObject({ code: 1, stderr: expect.stringContaining('shape [16] is neither a matrix') });
+  });
+
   it('gives the same files twice', async () => {
     const args = (out: string) => ['laser', llama, '-o', out, '--at', 'all:all:0.3'];
     expect((await lowrank(args(at('same-1')))).code).toBe(0);
@@ -276,6 +299,39 @@ describe('lowrank inspect', () => {
     expect(run).toMatchObject({ code: 0, stderr: '' });
     expect(run.stdout).toContain('family llama, layers 0 to 1, types q_proj k_proj v_proj out_proj fc_in fc_up fc_out');
     expect(run.stdout).toMatch(/model\.layers\.1\.mlp\.up_proj\.weight +fc_up +24 x 16 +F32 +384 +1\.5 kB/);
+  });
+
+  it('says how a model stores its matrices, whatever its family usually does', async () => {
+    for (const [name, shape, stored] of [
+      ['conv1d', [8, 24], 'in x out'],
+      ['linear', [24, 8], 'out x in'],
+    ] as const) {
+      const tensors = new Map([
+        ['h.0.attn.c_attn.weight', weights(shape)],
+        ['h.0.attn.c_proj.weight', weights([8, 8])],
+      ]);
+      const model = await writeModel(at(name), tensors, { config: { model_type: 'gpt2', n_embd: 8 } });
+      expect((await lowrank(['inspect', model])).stdout).toContain(`\nmatrices stored ${stored}\n`);
+      const report = JSON.parse((await lowrank(['inspect', model, '--json'])).stdout);
+      expect(report.orientations).toEqual([stored]);
+      expect(report.tensors.map(({ orientation }: { orientation: string }) => orientation)).toEqual([stored, stored]);
+      const plan = await lowrank(['laser', model, '--dry-run', '--at', '0:k_proj:0.5']);
+      expect(plan.stdout).toMatch(name === 'linear' ? /\[rows 8-15\] +8 x 8/ : /\[columns 8-15\] +8 x 8/);
+    }
+  });
+
+  it('takes the spectra of the matrices that a glob matches', async () => {
+    const run = await lowrank(['inspect', llama, '--tensor', 'model.layers.0.*', '--spectrum', '--json']);
+    const note = 'model.layers.0.*: matched 8 tensors, skipped 1 that are not matrices';
+    expect(run).toMatchObject({ code: 0, stderr: expect.stringContaining(note) });
+    const { spectra, skipped } = JSON.parse(run.stdout);
+    expect(spectra).toHaveLength(7);
+    expect(skipped[0].tensors).toEqual(['model.layers.0.input_layernorm.weight']);
+    expect(await lowrank(['inspect', llama, '--tensor', '*norm*', '--spectrum'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('no matrix'),
+    });
+    expect(await lowrank(['inspect', llama, '--tensor', '*norm*'])).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('tells the same to programs', async () => {

@@ -76,6 +76,25 @@ describe('extractLora', () => {
     });
   });
 
+  it('takes of a glob what are weights of modules, and names the rest', async () => {
+    const bias = 'model.layers.1.mlp.up_proj.bias';
+    const experts = 'model.layers.1.experts.weight';
+    const both = { [bias]: weights([24]), [experts]: weights([2, 4, 4]) };
+    const tuned = new Map([...tinyLlama(), ...Object.entries(both)]).set(MATRIX, weights([24, 16], 'F32', 99));
+    await writeModel(at('globs', 'base'), new Map([...tinyLlama(), ...Object.entries(both)]));
+    await writeModel(at('globs', 'tuned'), tuned);
+    const named = (...tensors: string[]) =>
+      extractLora(at('globs', 'base'), at('globs', 'tuned'), { rank: 2, tensors });
+    const { modules, skipped, unchanged } = await named('*layers.1.*', MATRIX);
+    expect(modules.map(({ tensor }) => tensor)).toEqual([MATRIX]);
+    expect(unchanged).toHaveLength(6);
+    const rest = [experts, 'model.layers.1.input_layernorm.weight', bias];
+    expect(skipped).toEqual([{ glob: '*layers.1.*', matched: 10, tensors: rest }]);
+    await expect(named('*norm*')).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(named('*layers.1.*', bias)).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED' });
+    await expect(named('*layers.1.*', NORM)).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+  });
+
   it('compares numbers where the types differ', async () => {
     // Small whole numbers are the same in both types; a millionth more is not.
     const whole = (dtype: 'F32' | 'F16', first: number): NewTensor => ({

@@ -14,6 +14,7 @@ import { digestOfJson, fromJson, toJson } from '../../checkpoint/journal.js';
 import { MAX_PLAN_BYTES } from '../../checkpoint/limits.js';
 import { open } from '../../checkpoint/open.js';
 import { ArgumentError, CheckpointError, describe } from '../../errors.js';
+import type { Skipped } from '../../model/names.js';
 import { byTensor, changes, type Settings } from '../budget.js';
 import type { Edit } from '../edit.js';
 import { type EditPlan, type PlanOptions, planEdits } from '../plan.js';
@@ -47,6 +48,8 @@ export interface JobPlan {
   /** How many shards are meant, where `run` is not told. */
   readonly shards: number;
   readonly tasks: readonly Task[];
+  /** For each glob that also matched vectors and the like: what is left alone. */
+  readonly skipped: readonly Skipped[];
 }
 
 export interface JobPlanOptions extends PlanOptions {
@@ -82,6 +85,7 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
       job: digestOfPlan(checkpoint, plan.edits, fixed, plan.settings),
       shards,
       tasks: tasksOf(checkpoint, plan.edits),
+      skipped: plan.skipped,
     };
   } finally {
     await checkpoint.close();

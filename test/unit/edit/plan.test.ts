@@ -92,6 +92,51 @@ describe('planEdits', () => {
     expect(names('a[01]')).toEqual(['a0']);
   });
 
+  describe('with a glob that also matches what is no matrix', () => {
+    const checkpoint = fakeCheckpoint(
+      {
+        'layer.2.ln.weight': [8],
+        'layer.2.fc.weight': [8, 6],
+        'layer.2.experts.weight': [4, 6, 8],
+        'layer.2.conv.weight': [2, 2, 3, 3],
+        'layer.2.empty.weight': [0, 4],
+        'layer.2.position_ids': [1, 8],
+        'layer.2.mask': [8, 8],
+        'layer.2.packed.qweight': [8, 8],
+      },
+      undefined,
+      { 'layer.2.position_ids': 'I64', 'layer.2.mask': 'BOOL', 'layer.2.packed.qweight': 'I32' },
+    );
+    const plan = (...specs: string[]) => planEdits(checkpoint, { interventions: specs.map((s) => parseTensorSpec(s)) });
+
+    it('edits the matrices and names the rest', () => {
+      const { edits, skipped } = plan('*layer.2.*.weight:0.5');
+      expect(edits.map(({ tensor }) => tensor)).toEqual(['layer.2.fc.weight', 'layer.2.experts.weight']);
+      const rest = ['layer.2.ln.weight', 'layer.2.conv.weight', 'layer.2.empty.weight'];
+      expect(skipped).toEqual([{ glob: '*layer.2.*.weight', matched: 5, tensors: rest }]);
+      expect(plan('*.{fc,mask,position_ids}*:0.5').skipped[0]!.tensors).toEqual([
+        'layer.2.position_ids',
+        'layer.2.mask',
+      ]);
+      expect(plan('*.fc.*:0.5').skipped).toEqual([]);
+    });
+
+    it('fails when there is no matrix among them, or it was called by its name', () => {
+      expect(() => plan('*.{ln,conv}.weight:0.5')).toThrow(
+        expect.objectContaining({
+          code: 'ERR_SHAPE',
+          message: '"*.{ln,conv}.weight": matches 2 tensors, but no matrix: layer.2.ln.weight is F32 [8]',
+        }),
+      );
+      expect(() => plan('*.fc.weight:0.5', '*.ln.weight:0.5')).toThrow(/"\*\.ln\.weight": matches 1 tensor, but/);
+      expect(() => plan('layer.2.ln.weight:0.5')).toThrow(/layer\.2\.ln\.weight: shape \[8\] is neither/);
+    });
+
+    it('does not pass over matrices that it cannot read', () => {
+      expect(() => plan('*layer.2.*:0.5')).toThrow(/packed\.qweight: dtype I32 cannot be edited/);
+    });
+  });
+
   it('takes 3D tensors as batches and refuses other shapes', () => {
     const checkpoint = fakeCheckpoint({ experts: [4, 6, 8], bias: [8], conv: [2, 2, 3, 3], empty: [0, 4] });
     const plan = (name: string) => planEdits(checkpoint, { interventions: [parseTensorSpec(`${name}:0.5`)] });
