@@ -96,11 +96,12 @@ export {
   loraDelta,
   obstacles as adapterObstacles,
 } from './lora/adapter.js';
-export { type MergedModule, mergeLoras, type WeightedLora } from './lora/combine.js';
+export { type Merged, type MergedModule, mergeLoras, type WeightedLora } from './lora/combine.js';
 export type { LoraRankChoice } from './lora/compress.js';
 export type { ExtractChoice } from './lora/extract.js';
 export { readAdapter, writeAdapter } from './lora/peft.js';
 export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } from './lora/resize.js';
+export type { Shortfall } from './lora/shortfall.js';
 
 // Models: which tensors are which matrices.
 

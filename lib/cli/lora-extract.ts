@@ -7,7 +7,7 @@ import { METHODS, type Method } from '../lowrank/approximate.js';
 import { FAMILIES } from '../model/families.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { GLOBS, printSkipped } from './globs.js';
-import { DTYPES, requireOne, requireOut, runJob } from './lora-job.js';
+import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './lora-job.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';
 import { type Column, formatTable } from './table.js';
@@ -84,6 +84,7 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
   });
   const { adapter: _, ...report } = extracted;
   printSkipped(report.skipped, 'weight matrices of modules', terminal.err);
+  warnOfShortfall(report.shortfall, 'the difference', terminal);
   if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, out, ...report }, null, 2)]);
   else printReport(extracted, out, terminal);
 }

@@ -1,5 +1,7 @@
 import type { EditProgress } from '../edit/progress.js';
 import { LowRankError } from '../errors.js';
+import { formatShare } from '../format.js';
+import { ENOUGH_ENERGY, type Shortfall } from '../lora/shortfall.js';
 import { FLOAT_DTYPES } from '../tensor/dtype.js';
 import { interruptible } from './interrupt.js';
 import { printable } from './printable.js';
@@ -31,6 +33,23 @@ export async function runJob<T>(
   } finally {
     progress.end();
   }
+}
+
+/**
+ * Warns on stderr of an adapter that keeps too little to stand for what it was made from.
+ *
+ * @param whole - what that is, such as "the difference"
+ */
+export function warnOfShortfall(shortfall: Shortfall | undefined, whole: string, { err }: Terminal): void {
+  if (shortfall === undefined) return;
+  const { module, keptEnergy, rank, sufficientRank, modules } = shortfall;
+  const enough = `${100 * ENOUGH_ENERGY} %`;
+  const others = modules === 1 ? '' : `; ${modules} modules keep less than ${enough}`;
+  const known = sufficientRank === undefined ? '' : `rank ${sufficientRank} keeps ${enough} of this module; `;
+  err.lines([
+    `${err.colors.yellow('warning:')} ${printable(module)}: rank ${rank} keeps only ${formatShare(keptEnergy)} of ${whole}${others}`,
+    `hint: ${known}--energy ${ENOUGH_ENERGY} chooses the rank of each module so that it keeps ${enough}`,
+  ]);
 }
 
 /** @throws {@link LowRankError} `ERR_ARGUMENT` without a path for the result. */

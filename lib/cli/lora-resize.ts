@@ -4,7 +4,7 @@ import type { LoraRankChoice } from '../lora/compress.js';
 import { readAdapter, requireNewFolder, writeAdapter } from '../lora/peft.js';
 import { type ResizedModule, resizeLora } from '../lora/resize.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { DTYPES, requireOne, requireOut, runJob } from './lora-job.js';
+import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './lora-job.js';
 import { decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';
 import { sparkline } from './sparkline.js';
@@ -48,14 +48,15 @@ async function runResize(path: string, flags: ResizeFlags, terminal: Terminal): 
   const choice = { rank, energy, ratio } as LoraRankChoice;
   const dtype = flags.dtype?.toUpperCase() as FloatDType | undefined;
   const started = performance.now();
-  const modules = await runJob(terminal, out, async (signal) => {
+  const { modules, shortfall } = await runJob(terminal, out, async (signal) => {
     await requireNewFolder(out);
     const resized = await resizeLora(await readAdapter(path), { ...choice, dtype, signal });
     await writeAdapter(resized.adapter, out, { signal });
-    return resized.modules;
+    return resized;
   });
   const seconds = (performance.now() - started) / 1000;
-  if (flags.json) terminal.out.lines([JSON.stringify({ source: path, out, modules, seconds }, null, 2)]);
+  warnOfShortfall(shortfall, 'the update', terminal);
+  if (flags.json) terminal.out.lines([JSON.stringify({ source: path, out, modules, shortfall, seconds }, null, 2)]);
   else printModules(modules, out, seconds, terminal);
 }
 

@@ -1,9 +1,11 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { singularValues as singularValuesOf } from '../linalg/svd.js';
 import { checkDtype, type LoraAdapter, type LoraKind } from '../lora/adapter.js';
 import { assemble } from '../lora/assemble.js';
 import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from '../lora/extract.js';
+import { findShortfall, type Shortfall } from '../lora/shortfall.js';
 import type { ComputeOptions, Method } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import type { Family } from '../model/families.js';
@@ -64,6 +66,8 @@ export interface UncoveredTensor {
 export interface Extracted {
   readonly adapter: LoraAdapter;
   readonly modules: readonly ExtractedModule[];
+  /** Where the rank is too small for the difference: the adapter keeps less than 90 % of it. Undefined where it is not. */
+  readonly shortfall: Shortfall | undefined;
   /** Chosen matrices that are the same in both checkpoints, and so get no update. */
   readonly unchanged: readonly string[];
   /** For each glob that also matched what is not the weight of a module: what is left out. */
@@ -105,6 +109,9 @@ export async function extractLora(
     await from.close();
   }
 }
+
+/** m n min(m, n) up to which all singular values are computed for a hint: some seconds. The extraction needs only a few. */
+const MOST_FOR_SPECTRUM = 2 ** 33;
 
 interface Found extends Chosen, ExtractedUpdate {}
 
@@ -165,11 +172,16 @@ async function extract(
       ...{ keptEnergy: 1 - relativeError ** 2, relativeError, certificate, singularValues },
     });
   }
+  const shortfall = await findShortfall(modules, async ({ name, shape: [m, n] }) => {
+    if (m! * n! * Math.min(m!, n!) > MOST_FOR_SPECTRUM) return undefined;
+    const change = await differenceOf(base, tuned, found.find(({ module }) => module === name)!);
+    return (await singularValuesOf(change, { threads, signal })).data;
+  });
   const uncovered = await findUncovered(base, tuned, new Set(chosen.map(({ tensor }) => tensor)), signal);
   const metadata = new Map([['format', 'pt']]);
   return {
     adapter: { ...assembled, others: new Map(), metadata, source: undefined },
-    ...{ modules, unchanged, skipped, uncovered, seconds: progress.seconds },
+    ...{ modules, shortfall, unchanged, skipped, uncovered, seconds: progress.seconds },
   };
 }
 

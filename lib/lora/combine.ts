@@ -5,6 +5,7 @@ import { checkDtype, type Factors, factorsOf, type LoraAdapter, type LoraModule,
 import { assemble, type Update } from './assemble.js';
 import { checkChoice, compress, type LoraRankChoice } from './compress.js';
 import { type LoraJobOptions, takeTurn } from './resize.js';
+import { findShortfall, type Shortfall } from './shortfall.js';
 
 export interface WeightedLora {
   readonly adapter: LoraAdapter;
@@ -21,6 +22,14 @@ export interface MergedModule {
   readonly keptEnergy: number;
 }
 
+/** An adapter that several were merged into. */
+export interface Merged {
+  readonly adapter: LoraAdapter;
+  readonly modules: readonly MergedModule[];
+  /** Where a chosen rank keeps less than 90 % of a sum's energy; undefined where it does not. */
+  readonly shortfall: Shortfall | undefined;
+}
+
 /**
  * One adapter whose updates are the weighted sum of those of several: sum_i weight_i scaling_i B_i A_i. The factors are put
  * side by side, so the sum is exact and has no cross terms B_i A_j, which adding up factors would give; its rank is the
@@ -35,13 +44,14 @@ export interface MergedModule {
 export async function mergeLoras(
   parts: readonly WeightedLora[],
   options: (LoraRankChoice | { rank?: undefined; energy?: undefined; ratio?: undefined }) & LoraJobOptions = {},
-): Promise<{ readonly adapter: LoraAdapter; readonly modules: readonly MergedModule[] }> {
+): Promise<Merged> {
   const choice = readChoice(options);
   checkDtype(options.dtype);
   checkParts(parts);
   const names = [...new Set(parts.flatMap(({ adapter }) => [...adapter.modules.keys()]))];
   const updates: Update[] = [];
   const report: MergedModule[] = [];
+  const spectra = new Map<string, Float64Array>();
   for (const name of names) {
     await takeTurn(options);
     const found = parts.flatMap(({ adapter, weight }) => {
@@ -50,7 +60,9 @@ export async function mergeLoras(
     });
     requireSameShape(found.map(({ module }) => module));
     const sum = sideBySide(found);
-    const kept = choice === undefined ? { ...sum, rank: sum.a.shape[0]!, keptEnergy: 1 } : compress(sum, 1, choice);
+    const compressed = choice === undefined ? undefined : compress(sum, 1, choice);
+    if (compressed !== undefined) spectra.set(name, compressed.singularValues);
+    const kept = compressed ?? { ...sum, rank: sum.a.shape[0]!, keptEnergy: 1 };
     const dtype = options.dtype ?? commonDtype(found.map(({ module }) => module));
     updates.push({ name, kind: found[0]!.module.kind, dtype, a: kept.a, b: kept.b });
     report.push({ name, rank: kept.rank, keptEnergy: kept.keptEnergy });
@@ -63,6 +75,7 @@ export async function mergeLoras(
   return {
     adapter: { ...assemble(config, updates), others: new Map(), metadata, source: undefined },
     modules: report,
+    shortfall: await findShortfall(report, async ({ name }) => spectra.get(name)),
   };
 }
 

@@ -3,6 +3,7 @@ import type { FloatDType } from '../tensor/dtype.js';
 import { checkDtype, factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
 import { checkChoice, compress, type LoraRankChoice } from './compress.js';
+import { findShortfall, type Shortfall } from './shortfall.js';
 
 export interface LoraJobOptions {
   /** What the factors are stored as; by default as they were. */
@@ -31,6 +32,8 @@ export interface ResizedModule {
 export interface Resized {
   readonly adapter: LoraAdapter;
   readonly modules: readonly ResizedModule[];
+  /** Where the new rank keeps less than 90 % of an update's energy; undefined where it does not. */
+  readonly shortfall: Shortfall | undefined;
 }
 
 /**
@@ -55,7 +58,8 @@ export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice &
     updates.push({ name, kind, a, b, dtype: options.dtype ?? (module.b.dtype as FloatDType) });
     report.push(resized(module, kept));
   }
-  return { adapter: { ...adapter, ...assemble(adapter.config, updates) }, modules: report };
+  const shortfall = await findShortfall(report, async ({ singularValues }) => singularValues);
+  return { adapter: { ...adapter, ...assemble(adapter.config, updates) }, modules: report, shortfall };
 }
 
 /** Lets other work of the process, and an abort, have their turn. */

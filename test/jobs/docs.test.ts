@@ -135,8 +135,11 @@ describe.each(pages.filter((page) => !LONG_JOBS.has(page)))('docs/%s', (page) =>
           `${line}${asks ? ' (skipped where test/peers is not installed)' : ''}`,
           async () => {
             expect(line).toMatch(/^lowrank /);
-            printed = (await run(page, 'sh', ['-c', line])).stdout;
+            const { stdout, stderr } = await run(page, 'sh', ['-c', line]);
+            printed = stdout;
             expect(printed).not.toBe('');
+            // What the pages show is what they advise.
+            expect(stderr).not.toContain('warning:');
           },
         );
       }

@@ -76,6 +76,32 @@ describe('extractLora', () => {
     });
   });
 
+  it('tells which module keeps too little, and the rank that would do', async () => {
+    const [first, second] = [MATRIX, 'model.layers.0.mlp.gate_proj.weight'];
+    // The difference is a diagonal: its numbers are the singular values.
+    const shifted = (tensor: string, values: readonly number[]): NewTensor => {
+      const { bytes, shape } = tinyLlama().get(tensor)!;
+      const data = toFloat32(bytes, 'F32');
+      for (const [i, value] of values.entries()) data[i * shape[1]! + i]! += value;
+      return { dtype: 'F32', shape, bytes: fromFloat32(data, 'F32') };
+    };
+    // Of 30 the first keeps 16, 25, 29, 30; of 10 the second 9, 10.
+    const changed = { [first]: shifted(first, [4, 3, 2, 1]), [second]: shifted(second, [3, 1]) };
+    const module = 'model.layers.1.mlp.up_proj';
+    const one = await extract('short-1', changed, { rank: 1 });
+    expect(one.shortfall).toMatchObject({ module, rank: 1, sufficientRank: 3, modules: 1 });
+    expect(one.shortfall!.keptEnergy).toBeCloseTo(16 / 30, 4);
+    expect((await extract('short-2', changed, { rank: 2 })).shortfall).toMatchObject({ sufficientRank: 3, modules: 1 });
+    expect((await extract('enough', changed, { rank: 3 })).shortfall).toBeUndefined();
+    // Rounding the factors is no reason to ask for more of them.
+    const rounded = await extract('rounded', changed, { energy: 0.9, dtype: 'BF16' });
+    expect(rounded.shortfall).toBeUndefined();
+    const flat = { [first]: shifted(first, [1, 1, 1, 1]), [second]: shifted(second, [1, 1, 1, 1, 1]) };
+    expect((await extract('two', flat, { rank: 1 })).shortfall).toMatchObject({
+      ...{ module: 'model.layers.0.mlp.gate_proj', sufficientRank: 5, modules: 2 },
+    });
+  });
+
   it('takes of a glob what are weights of modules, and names the rest', async () => {
     const bias = 'model.layers.1.mlp.up_proj.bias';
     const experts = 'model.layers.1.experts.weight';

@@ -222,6 +222,37 @@ describe('lowrank lora extract', () => {
     },
   );
 
+  it('warns of an adapter that keeps too little, and says what would do', async () => {
+    const tuned = tinyLlama();
+    for (const [i, module] of [Q, DOWN].entries()) {
+      const { shape } = tuned.get(`${module}.weight`)!;
+      tuned.set(`${module}.weight`, weights(shape, 'F32', 950 + i));
+    }
+    await writeModel(at('far'), tuned);
+    const extract = (out: string, ...flags: string[]) =>
+      lowrank(['lora', 'extract', llama, at('far'), '-o', at(out), ...flags]);
+    const poor = await extract('poor', '--rank', '2');
+    const [, module, share, rank] =
+      /\nwarning: (\S+): rank 2 keeps only (\d+\.\d\d) % of the difference; 2 modules .*\nhint: rank (\d+) keeps 90 %/.exec(
+        poor.stderr,
+      )!;
+    expect(poor.code).toBe(0);
+    expect(Number(share)).toBeLessThan(90);
+    expect(await extract('no-poor', '--rank', rank!, '--tensor', `${module}.weight`)).toMatchObject({
+      stderr: expect.not.stringContaining('warning'),
+    });
+    const below = String(Number(rank) - 1);
+    const json = await extract('one-less', '--rank', below, '--tensor', `${module}.weight`, '--json');
+    expect(json.stderr).toContain(`hint: rank ${rank} keeps`);
+    expect(JSON.parse(json.stdout).shortfall).toMatchObject({ module, sufficientRank: Number(rank), modules: 1 });
+
+    const resized = await lowrank(['lora', 'resize', at('no-poor'), '-o', at('cut'), '--rank', '1', '--json']);
+    expect(resized.stderr).toMatch(/warning: .* rank 1 keeps only .* of the update\nhint: rank \d+ keeps 90 %/);
+    expect(JSON.parse(resized.stdout).shortfall).toMatchObject({ module, rank: 1, modules: 1 });
+    const whole = await lowrank(['lora', 'resize', at('no-poor'), '-o', at('uncut'), '--energy', '0.9']);
+    expect(whole).toMatchObject({ code: 0, stderr: expect.not.stringContaining('warning') });
+  });
+
   it('wants to be told how weights are stored that config.json contradicts', async () => {
     for (const [name, shift] of [
       ['base', 0],

@@ -36,7 +36,7 @@ function run(...args: string[]): Promise<{ stdout: string; stderr: string }> {
 }
 
 /** Runs what follows `lowrank` on a line of shell that has no other quotes than single ones. */
-function lowrank(line: string): Promise<{ stdout: string }> {
+function lowrank(line: string): Promise<{ stdout: string; stderr: string }> {
   const words = [...line.matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) => quoted ?? word);
   return run(join(root, 'dist', 'cli', 'main.js'), ...words);
 }
@@ -56,8 +56,10 @@ describe('the README', () => {
   });
 
   it.each(commands)('%s', async (line) => {
-    const { stdout } = await lowrank(line.replace(/^npx lowrank /, ''));
+    const { stdout, stderr } = await lowrank(line.replace(/^npx lowrank /, ''));
     expect(stdout).not.toBe('');
+    // What the README shows is what it advises.
+    expect(stderr).not.toContain('warning:');
   });
 
   it.each(programs.map((code, i) => [i + 1, code] as const))('program %i runs', async (i, code) => {

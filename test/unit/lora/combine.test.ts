@@ -66,6 +66,24 @@ describe('mergeLoras', () => {
     }
   });
 
+  it('tells where a rank keeps too little, and the rank that would do', async () => {
+    const parts = [
+      { adapter: await first(), weight: 1 },
+      { adapter: await second(), weight: 1 },
+    ];
+    const { modules, shortfall } = await mergeLoras(parts, { rank: 1 });
+    const least = modules.reduce((a, b) => (b.keptEnergy < a.keptEnergy ? b : a));
+    expect(least.keptEnergy).toBeLessThan(0.9);
+    expect(shortfall).toMatchObject({ module: least.name, keptEnergy: least.keptEnergy, rank: 1 });
+    const { sufficientRank } = shortfall!;
+    const kept = async (rank: number) =>
+      (await mergeLoras(parts, { rank })).modules.find(({ name }) => name === least.name)!.keptEnergy;
+    expect(await kept(sufficientRank!)).toBeGreaterThanOrEqual(0.9);
+    expect(await kept(sufficientRank! - 1)).toBeLessThan(0.9);
+    expect((await mergeLoras(parts, { energy: 0.9 })).shortfall).toBeUndefined();
+    expect((await mergeLoras(parts)).shortfall).toBeUndefined();
+  });
+
   it('is read again as it was made, ranks that differ included', async () => {
     const { adapter } = await mergeLoras([
       { adapter: await first(), weight: 1 },
