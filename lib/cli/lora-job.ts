@@ -42,13 +42,14 @@ export async function runJob<T>(
  */
 export function warnOfShortfall(shortfall: Shortfall | undefined, whole: string, { err }: Terminal): void {
   if (shortfall === undefined) return;
+  const { yellow, dim } = err.colors;
   const { module, keptEnergy, rank, sufficientRank, modules } = shortfall;
   const enough = `${100 * ENOUGH_ENERGY} %`;
   const others = modules === 1 ? '' : `; ${modules} modules keep less than ${enough}`;
   const known = sufficientRank === undefined ? '' : `rank ${sufficientRank} keeps ${enough} of this module; `;
   err.lines([
-    `${err.colors.yellow('warning:')} ${printable(module)}: rank ${rank} keeps only ${formatShare(keptEnergy)} of ${whole}${others}`,
-    `hint: ${known}--energy ${ENOUGH_ENERGY} chooses the rank of each module so that it keeps ${enough}`,
+    `${yellow('warning:')} ${printable(module)}: rank ${rank} keeps only ${formatShare(keptEnergy)} of ${whole}${others}`,
+    `${dim('hint:')} ${known}--energy ${ENOUGH_ENERGY} chooses the rank of each module so that it keeps ${enough}`,
   ]);
 }
 

@@ -69,7 +69,7 @@ export function asWeight(info: TensorInfo): WeightInfo {
 }
 
 /** A module of an adapter, and the weight that its update is added to. */
-export interface Adapted<T extends Pick<TensorInfo, 'name' | 'shape'> = WeightInfo> {
+interface Adapted<T extends Pick<TensorInfo, 'name' | 'shape'> = WeightInfo> {
   readonly info: T;
   readonly module: LoraModule;
 }

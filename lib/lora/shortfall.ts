@@ -18,7 +18,7 @@ export interface Shortfall {
 }
 
 /** What is known of a module after its rank was cut. */
-export interface Kept {
+interface Kept {
   readonly name: string;
   readonly rank: number;
   readonly keptEnergy: number;

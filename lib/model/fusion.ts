@@ -19,16 +19,20 @@ interface Heads {
  */
 export function sliceOfPart(part: Part, tensor: string, shape: readonly number[], config: Config): Slice {
   const length = shape.at(part.axis === 'rows' ? -2 : -1);
-  if (shape.length < 2 || length === undefined) throw misfit(tensor, `shape ${describe(shape)} is no matrix`);
-  const slice: Slice = { axis: part.axis, ranges: ranges(part, tensor, length, config) };
-  // All that models fuse takes the hidden state in: another width across means that the tensor lies the other way round.
   const width = shape.at(part.axis === 'rows' ? -1 : -2);
-  const hidden = hiddenSize(config)?.value ?? (part.fusion === 'thirds' ? length / 3 : undefined);
-  if (hidden !== undefined && hidden !== width) {
-    throw misfit(tensor, `${width} ${part.axis === 'rows' ? 'columns' : 'rows'}, expected ${hidden}`);
+  if (length === undefined || width === undefined) throw misfit(tensor, `shape ${describe(shape)} is no matrix`);
+  // All that models fuse takes the hidden state in.
+  const hidden = hiddenSize(config);
+  if (hidden !== undefined && hidden.value !== width) {
+    const across = part.axis === 'rows' ? 'columns' : 'rows';
+    throw misfit(
+      tensor,
+      `${width} ${across} of ${describe(shape)}, where config.json states ${hidden.name} ${hidden.value}`,
+    );
   }
+  const slice: Slice = { axis: part.axis, ranges: ranges(part, tensor, length, config) };
   // With fewer heads for k and v the parts are not equal, even where their sum can be divided by 3.
-  if (part.fusion === 'thirds' && length !== 3 * width!) {
+  if (part.fusion === 'thirds' && length !== 3 * width) {
     throw misfit(tensor, `${length} ${part.axis}, expected 3 x ${width}`);
   }
   return slice;

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { LowRankError } from '../../../lib/errors.js';
 import { Model } from '../../../lib/model/model.js';
-import { fakeCheckpoint, repeated } from './fake.js';
+import { failure, fakeCheckpoint, repeated } from './fake.js';
 
 const gptj = () =>
   new Model(
@@ -10,16 +9,6 @@ const gptj = () =>
       { model_type: 'gptj' },
     ),
   );
-
-function failure(run: () => unknown): LowRankError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof LowRankError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 describe('Model', () => {
   it('numbers the layers as numbers, not as text', () => {

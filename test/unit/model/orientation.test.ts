@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Orientation, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
-import { LowRankError } from '../../../lib/errors.js';
 import { Model } from '../../../lib/model/model.js';
 import type { DType } from '../../../lib/tensor/dtype.js';
-import { fakeCheckpoint, repeated } from './fake.js';
+import { failure, fakeCheckpoint, repeated } from './fake.js';
 
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
@@ -24,16 +23,6 @@ const gpt2 = (shapes: Shapes, config: Record<string, unknown> = { n_embd: D }, d
 const stored = (model: Model, ...names: string[]) =>
   names.map((name) => model.roleOf(name.replace('#', '1'))!.orientation);
 const only = (shapes: Shapes, ...names: string[]) => Object.fromEntries(names.map((name) => [name, shapes[name]!]));
-
-function failure(run: () => unknown): LowRankError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof LowRankError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 describe.each(['in x out', 'out x in'] as const)('a model with the names of GPT-2, stored %s', (orientation) => {
   it.each([
@@ -119,6 +108,9 @@ describe('orientation', () => {
     expect(error.code).toBe('ERR_SHAPE');
     expect(error.message).toBe(
       'h.1.mlp.c_fc.weight: shape [64, 16] has no side of 24, which config.json states as n_embd',
+    );
+    expect(failure(() => model.select([1], ['q_proj'])).message).toBe(
+      'h.1.attn.c_attn.weight: 48 rows of [48, 16], where config.json states n_embd 24',
     );
     // Whole matrices do not depend on it.
     expect(model.select([1], ['fc_in', 'attn'])).toHaveLength(3);
