@@ -16,15 +16,12 @@
 #include "plan.h"
 #include "products.h"
 #include "random.h"
+#include "residual.h"
 
 namespace lowrank {
 namespace {
 
 constexpr double kEpsilon = 1.0 / (1 << 23);
-
-// The product is formed and compared a panel at a time: large enough for gemm's full rate, small enough to stay in
-// cache.
-constexpr int64_t kPanelElements = int64_t{1} << 19;
 
 // An error that exceeds the smallest possible by no more than this share of |w|_F is rounding, whatever the target
 // says: storing What in float32 alone costs a third of an epsilon.
@@ -33,10 +30,8 @@ constexpr double kRoundingFloor = 8 * kEpsilon;
 // w ~ sign * b a [+ w], the outcome of one route, before it is judged.
 struct Candidate {
   Route route;
-  int64_t rank;    // of the approximation
-  bool complement; // b a is what has to be taken away from w
-  Matrix b;        // m x columns, may be a column range of something wider
-  Matrix a;        // columns x n
+  int64_t rank; // of the approximation
+  Product product;
   const float* s;
   double spectralError;
   double gain; // how much more energy an approximation of the same rank could hold at most, rounding included
@@ -56,21 +51,6 @@ struct Storage {
   Buffer<float> b, a, s, u, vt;
 };
 
-// Tiles in which products are formed in float64.
-constexpr int64_t kMeasuredRows = 256;
-constexpr int64_t kMeasuredCols = 128;
-
-int64_t measuredSize(int64_t m, int64_t n, int64_t k) {
-  const int64_t rows = std::min(kMeasuredRows, m), cols = std::min(kMeasuredCols, n);
-  return rows * k + k * cols + rows * cols;
-}
-
-void widen(ConstMatrix from, double* to) {
-  for (int64_t i = 0; i < from.rows; i++) std::copy_n(from.row(i), from.cols, to + i * from.cols);
-}
-
-int64_t panelRows(int64_t m, int64_t n) { return std::clamp<int64_t>(kPanelElements / n, 1, m); }
-
 // The smallest k with sum_{i >= k} s_i^2 <= tail * energy, summed from the small end. Sums are exact, so that a share
 // that is met exactly counts as met; the margin is that of `Exact` itself.
 template <class Squares> int64_t rankForTail(int64_t count, Exact energy, Exact tail, const Squares& squares) {
@@ -84,74 +64,6 @@ template <class Squares> int64_t rankForTail(int64_t count, Exact energy, Exact 
     k--;
   }
   return k;
-}
-
-// Forms the approximation into `dense` and measures |w - What|_F^2 of what is there.
-double form(const Context& context, ConstMatrix w, const Candidate& c, float* dense) {
-  const int64_t m = w.rows, n = w.cols, height = panelRows(m, n);
-  const int parts = context.team.size();
-  const bool scratchNeeded = dense == nullptr || dense == w.data || c.complement;
-  Buffer<float> scratch(context.memory, scratchNeeded ? parts * height * n : 0);
-  Buffer<double> perRow(context.memory, m);
-  context.team.run([&](int part) {
-    for (int64_t begin = m * part / parts; begin < m * (part + 1) / parts; begin += height) {
-      if (context.control.cancelled()) return;
-      const int64_t rows = std::min(height, m * (part + 1) / parts - begin);
-      float* panel = scratchNeeded ? scratch.data() + part * height * n : dense + begin * n;
-      if (c.a.rows == 0) {
-        std::fill(panel, panel + rows * n, 0.0f);
-      } else {
-        multiplyRows(c.b.rowRange(begin, begin + rows), c.a, panel);
-      }
-      for (int64_t i = 0; i < rows; i++) {
-        const float* original = w.row(begin + i);
-        float* row = panel + i * n;
-        if (c.complement) {
-          for (int64_t j = 0; j < n; j++) row[j] = original[j] - row[j];
-        }
-        perRow[begin + i] = squaredDistance(original, row, n);
-      }
-      if (dense && scratchNeeded) std::memcpy(dense + begin * n, panel, static_cast<size_t>(rows * n) * sizeof(float));
-    }
-  });
-  context.control.check();
-  double error = 0;
-  for (int64_t i = 0; i < m; i++) error += perRow[i];
-  return error;
-}
-
-// |w - b a|_F^2 with the product in float64: rounding of its own would hide what the factors are.
-double measure(const Context& context, ConstMatrix w, ConstMatrix b, ConstMatrix a) {
-  const int64_t m = w.rows, n = w.cols, k = a.rows, height = std::min(kMeasuredRows, m);
-  const int parts = context.team.size();
-  const int64_t share = measuredSize(m, n, k);
-  Buffer<double> scratch(context.memory, parts * share), perRow(context.memory, m);
-  context.team.run([&](int part) {
-    double* left = scratch.data() + part * share;
-    double* right = left + height * k;
-    double* panel = right + k * std::min(kMeasuredCols, n);
-    for (int64_t begin = m * part / parts; begin < m * (part + 1) / parts; begin += height) {
-      if (context.control.cancelled()) return;
-      const int64_t rows = std::min(height, m * (part + 1) / parts - begin);
-      widen(b.rowRange(begin, begin + rows), left);
-      std::fill_n(perRow.data() + begin, rows, 0.0);
-      for (int64_t col = 0; col < n; col += kMeasuredCols) {
-        const int64_t cols = std::min(kMeasuredCols, n - col);
-        widen(a.colRange(col, col + cols), right);
-        if (k > 0)
-          blas::gemm(rows, cols, k, left, right, panel);
-        else
-          std::fill_n(panel, rows * cols, 0.0);
-        for (int64_t i = 0; i < rows; i++) {
-          perRow[begin + i] += squaredDistance(w.row(begin + i) + col, panel + i * cols, cols);
-        }
-      }
-    }
-  });
-  context.control.check();
-  double error = 0;
-  for (int64_t i = 0; i < m; i++) error += perRow[i];
-  return error;
 }
 
 // --- the routes: each gives a candidate, or nothing where it cannot reach the target
@@ -173,7 +85,7 @@ std::optional<Candidate> byKrylov(const Context& context, ConstMatrix w, const R
   }
   krylov.factors(b, a, s);
   const double gain = krylov.possibleGain() + rounding(survey.energy);
-  return Candidate{Route::krylov, k, false, Matrix(b, m, k), Matrix(a, k, n), s, krylov.nextSingularValue(), gain};
+  return Candidate{Route::krylov, k, {Matrix(b, m, k), Matrix(a, k, n)}, s, krylov.nextSingularValue(), gain};
 }
 
 // The k largest by the Gram matrix; or, for the complement, the r - k smallest, to be taken away.
@@ -197,9 +109,7 @@ std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Req
   if (std::is_same_v<T, float> && gram.noise() > 2 * request.target * tail) return std::nullopt;
   Candidate c{route,
               k,
-              complement,
-              Matrix(storage.b.data(), m, columns).colRange(0, used),
-              Matrix(storage.a.data(), used, n),
+              {Matrix(storage.b.data(), m, columns).colRange(0, used), Matrix(storage.a.data(), used, n), complement},
               storage.s.data(),
               chosen ? (k < r ? storage.s[k] : 0) : gram.nextSingularValue(),
               gram.noise()};
@@ -230,9 +140,7 @@ Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, S
   const double noise = 2 * kEpsilon * s[0] * s[0] * std::sqrt(static_cast<double>(k));
   return {driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd,
           k,
-          false,
-          b,
-          Matrix(storage.vt.data(), k, n),
+          {b, Matrix(storage.vt.data(), k, n)},
           s,
           k < r ? s[k] : 0.0,
           noise + rounding(survey.energy)};
@@ -317,12 +225,10 @@ Certificate ofZeroMatrix(ConstMatrix w, int64_t k, const Result& result) {
 int64_t routeBytes(Route route, int64_t m, int64_t n, const Request& request, const Result& wanted, int threads) {
   const int64_t r = std::min(m, n), k = request.rule.kind == RankRule::fixed ? request.rule.rank : r;
   const int64_t columns = route == Route::complement ? r - k : k;
-  const bool factorsAlone = wanted.wantsFactors() && wanted.dense == nullptr;
   const bool inPlace = !wanted.wantsFactors() && wanted.dense == nullptr;
-  const int64_t scratch = factorsAlone                            ? 8 * measuredSize(m, n, k)
-                          : inPlace || route == Route::complement ? 4 * panelRows(m, n) * n
-                                                                  : 0;
-  const int64_t forming = 8 * m + threads * scratch;
+  const int64_t forming = wanted.wantsFactors() && wanted.dense == nullptr
+                              ? measureBytes(m, n, k, threads)
+                              : formBytes(m, n, inPlace || route == Route::complement, threads);
   const int64_t product = 4 * (m + n + 1) * columns;
   switch (route) {
   case Route::krylov: {
@@ -365,8 +271,8 @@ Certificate inRange(const Context& context, ConstMatrix w, const Request& reques
     }
     // In place, nothing may be overwritten before the result is known to be good.
     const bool later = result.dense == w.data;
-    const double squaredError =
-        result.dense ? form(context, w, *c, later ? nullptr : result.dense) : measure(context, w, c->b, c->a);
+    const double squaredError = result.dense ? form(context, w, c->product, later ? nullptr : result.dense)
+                                             : measure(context, w, c->product.b, c->product.a);
     Certificate certificate{c->rank,
                             c->route,
                             tried | bit(c->route),
@@ -376,10 +282,10 @@ Certificate inRange(const Context& context, ConstMatrix w, const Request& reques
                             c->spectralError};
     if (route != Route::gesdd && !acceptable(certificate, request.target)) continue;
     if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w.size());
-    if (later) form(context, w, *c, result.dense);
+    if (later) form(context, w, c->product, result.dense);
     if (result.wantsFactors()) {
-      copyRows(c->b, result.b);
-      copyRows(c->a, result.a);
+      copyRows(c->product.b, result.b);
+      copyRows(c->product.a, result.a);
       if (c->s != result.s) std::copy_n(c->s, c->rank, result.s);
     }
     return certificate;

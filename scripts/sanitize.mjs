@@ -64,6 +64,9 @@ expectFault('ThreadSanitizer', driver('thread', 'together'), ['--race']);
 expectFault('valgrind', 'valgrind', [...VALGRIND, driver('none', 'core'), '--overrun'], haswell);
 
 for (const name of ['core', 'together', 'tasks']) run('address+undefined', name, driver('address', name), size);
+for (const LOWRANK_SIMD of narrowerPaths()) {
+  run('address+undefined', `core on ${LOWRANK_SIMD}`, driver('address', 'core'), size, { LOWRANK_SIMD });
+}
 for (const name of ['together', 'tasks']) run('thread', name, driver('thread', name), size);
 run('valgrind', 'core', 'valgrind', [...VALGRIND, driver('none', 'core'), '--quick'], haswell);
 if (!quick) run('valgrind', 'tasks', 'valgrind', [...VALGRIND, driver('none', 'tasks'), '--quick'], haswell);
@@ -72,6 +75,13 @@ unitTests();
 console.log(`\n${rows.length} runs in ${seconds(begun)} s, ${failures.length} with findings`);
 for (const failure of failures) console.error(`\n${failure}`);
 process.exitCode = failures.length > 0 ? 1 : 0;
+
+/** The vector instructions of this processor that would not be chosen. */
+function narrowerPaths() {
+  if (!existsSync(join(root, 'build', 'Release', 'lowrank.node'))) stop('first: npm run build:native');
+  const { simd, simdPaths } = require(join(root, 'build', 'Release', 'lowrank.node')).info();
+  return simdPaths.filter((path) => path !== simd);
+}
 
 function stop(message) {
   console.error(`sanitize: ${message}`);
@@ -151,7 +161,6 @@ function unitTests() {
   };
   const look = `require(${JSON.stringify(join(root, 'build', 'Release', 'lowrank.node'))});
     process.stdout.write(require('fs').readFileSync('/proc/self/maps', 'utf8'))`;
-  if (!existsSync(join(root, 'build', 'Release', 'lowrank.node'))) stop('first: npm run build:native');
   if (!launch(process.execPath, ['-e', look], env).stdout.includes(addon)) {
     failures.push('the tests would not load the addon with the sanitizers');
     return;

@@ -9,6 +9,7 @@
 
 #include "batch.h"
 #include "convert.h"
+#include "digest.h"
 #include "gram.h"
 #include "krylov.h"
 #include "lapack.h"
@@ -98,10 +99,15 @@ Floats scaled(int64_t m, int64_t n, float by) {
 }
 Floats huge(int64_t m, int64_t n) { return scaled(m, n, 1e30f); }
 Floats tiny(int64_t m, int64_t n) { return scaled(m, n, 1e-30f); }
+Floats graded(int64_t m, int64_t n) {
+  Floats w = gaussian(m * n, 7);
+  for (int64_t i = 0; i < m * n; i++) w[i] *= std::pow(0.2f, static_cast<float>(i / n));
+  return w;
+}
 
 const Kind kinds[] = {{"decaying", decaying}, {"normal", normalNumbers}, {"low rank", ofLowRank},
                       {"zero", zeros},        {"repeated", repeated},    {"huge", huge},
-                      {"tiny", tiny}};
+                      {"tiny", tiny},         {"graded", graded}};
 
 Certificate approximation(const Floats& w, int64_t m, int64_t n, const Request& request, bool factors, bool dense,
                           bool inPlace, int threads) {
@@ -150,7 +156,7 @@ void approximations() {
       for (const int64_t rank : ranks) {
         for (int method = 0; method < 4; method++) {
           Request request;
-          request.rule = {RankRule::fixed, rank, 0};
+          request.rule = {RankRule::fixed, rank, {}};
           request.method = static_cast<Method>(method);
           const int way = static_cast<int>((rank + method) % 4);
           approximation(w, m, n, request, way != 1, way != 0, way == 2, 1 + way % 2);
@@ -158,7 +164,7 @@ void approximations() {
       }
       for (const double tail : {0.0, 0.05, 1.0, -1.0, std::nan("")}) {
         Request request;
-        request.rule = {RankRule::byTail, 0, tail};
+        request.rule = {RankRule::byTail, 0, {tail, 0}};
         approximation(w, m, n, request, true, true, false, 2);
       }
     }
@@ -177,14 +183,14 @@ void approximations() {
   };
   for (const auto& [m, n, rank, method, kind, factors] : large) {
     Request request;
-    request.rule = {RankRule::fixed, rank, 0};
+    request.rule = {RankRule::fixed, rank, {}};
     request.method = method;
     approximation(kinds[kind].make(m, n), m, n, request, factors, !factors, false, 2);
     if (quick) continue;
     approximation(kinds[kind].make(m, n), m, n, request, !factors, true, true, 3);
   }
   Request fallen;
-  fallen.rule = {RankRule::fixed, 3, 0};
+  fallen.rule = {RankRule::fixed, 3, {}};
   fallen.method = Method::exact;
   fallen.svd.pretendGesddFails = true;
   approximation(kinds[1].make(12, 10), 12, 10, fallen, true, true, false, 1);
@@ -203,7 +209,7 @@ void refusals() {
       w[at] = bad;
       for (int method = 0; method < 4; method++) {
         Request request;
-        request.rule = {RankRule::fixed, 2, 0};
+        request.rule = {RankRule::fixed, 2, {}};
         request.method = static_cast<Method>(method);
         Ledger ledger;
         const Control control;
@@ -220,7 +226,7 @@ void refusals() {
   const Floats w = gaussian(70 * 60, 10);
   for (int method = 0; method < 4; method++) {
     Request request;
-    request.rule = {RankRule::fixed, 5, 0};
+    request.rule = {RankRule::fixed, 5, {}};
     request.method = static_cast<Method>(method);
     Floats dense(70 * 60);
     Result result{5};
@@ -269,6 +275,27 @@ void products() {
       Floats a = gaussian(k * n, 14), tau(k), work(lapack::orthonormaliseWork(k));
       lapack::orthonormaliseRows(k, n, a.data(), tau.data(), work.data());
       require(std::abs(norm(a) - std::sqrt(double(k))) <= 1e-4, "orthonormaliseRows", k, n);
+      calls++;
+    }
+  }
+}
+
+// --- digests, by test vectors of BLAKE3: bytes 0, 1, ..., 250, 0, ...
+
+void digests() {
+  const struct {
+    size_t bytes;
+    uint32_t first;
+  } vectors[] = {{0, 0x4913b9af},    {1, 0xdede3a2d},    {64, 0xd4a1ed4e},    {1023, 0x97891010},
+                 {1025, 0xae7802d0}, {3072, 0x23ff8cb9}, {31744, 0xe66069b2}, {100000, 0xed233cd9}};
+  for (const auto& [bytes, first] : vectors) {
+    for (const int threads : {1, 2, 3}) {
+      std::vector<uint8_t> data(bytes);
+      for (size_t i = 0; i < bytes; i++) data[i] = static_cast<uint8_t>(i % 251);
+      Ledger ledger;
+      Team team(threads);
+      require(blake3(data.data(), bytes, ledger, team)[0] == first, "blake3", static_cast<int64_t>(bytes), threads);
+      require(ledger.peak() <= blake3Bytes(static_cast<int64_t>(bytes)), "blake3 takes more than it says");
       calls++;
     }
   }
@@ -402,6 +429,7 @@ int main(int count, char** arguments) {
   approximations();
   refusals();
   products();
+  digests();
   conversions();
   loras();
   optimizers();

@@ -68,13 +68,13 @@ describe('the house', () => {
     expect(done.size).toBe(files.length);
   });
 
-  it('only the addon room reaches native code, only lapack.* reaches OpenBLAS', () => {
+  it('only the addon room reaches native code, only lapack.* and the choice of its kernels reach OpenBLAS', () => {
     const native = fileURLToPath(new URL('../../native', import.meta.url));
     const naming = (pattern: RegExp) =>
       readdirSync(native)
         .filter((name) => /\.(cc|h)$/.test(name) && pattern.test(readFileSync(join(native, name), 'utf8')))
         .sort();
-    expect(naming(/\bopenblas_\w+\(|\bs\w+_\(const char/)).toEqual(['lapack.cc']);
+    expect(naming(/\bopenblas_\w+\(|\bs\w+_\(const char/)).toEqual(['coretype.cc', 'lapack.cc']);
     expect(naming(/napi/i)).toEqual(['addon.cc', 'arguments.h', 'bindings.cc', 'bindings.h', 'task.h']);
     const loaders = files.filter((file) => /createRequire|\.node'/.test(readFileSync(join(lib, file), 'utf8')));
     expect(loaders.filter((file) => room(file) === 'addon')).toEqual(['addon/load.ts']);
