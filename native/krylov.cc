@@ -33,6 +33,9 @@ constexpr int64_t kBeyond = 16;
 // A Ritz value whose residual is above this share of it has not converged.
 constexpr double kUnconverged = 0.05;
 
+// Error of a singular value, as a share of the largest, up to which it counts as known.
+constexpr double kValueError = 5e-6;
+
 // Power iteration approaches |D| from below; the probes' answer is raised by this.
 constexpr double kProbeMargin = 1.15;
 
@@ -398,7 +401,20 @@ KrylovEnd Krylov::check(double target) {
   if (noise > allowed) return KrylovEnd::precision;
   const double gap = values_[k - 1] - outside;
   gain_ = gap > 0 ? noise + residuals / gap : INFINITY;
-  return gain_ <= allowed ? KrylovEnd::converged : KrylovEnd::running;
+  return gain_ <= allowed && valuesKnown(outside) ? KrylovEnd::converged : KrylovEnd::running;
+}
+
+// Whether each of the first k + 1 singular values is known to kValueError of the largest: the i-th eigenvalue of H
+// exceeds the i-th Ritz value by no more than r_i^2 / (theta_i - |D|), by the argument of the header.
+bool Krylov::valuesKnown(double outside) const {
+  const int64_t count = std::min(wanted_ + 1, known_);
+  for (int64_t i = 0; i < count; i++) {
+    const double gap = values_[i] - outside;
+    const double squared = squaredResidual(vectors_.data() + i * dimension_ + dimension_ - kBlock);
+    const double allowed = 2 * kValueError * std::sqrt(static_cast<double>(values_[0]) * values_[i]);
+    if (!(gap > 0) || squared > allowed * gap) return false;
+  }
+  return true;
 }
 
 // Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those wanted, must have left the

@@ -35,7 +35,7 @@ public:
   Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t maxDimension, uint64_t seed);
 
   // Grows the basis until the best approximation of rank k in it is proved to be within `target` (relative, in the
-  // Frobenius norm) of the best one at all.
+  // Frobenius norm) of the best one at all, and the first k + 1 singular values are known.
   KrylovEnd run(int64_t k, double target);
 
   // After `converged`: w ~ b a with b: m x k and a: k x n, as low_rank.h defines factors.
@@ -60,6 +60,7 @@ private:
   void randomise(int64_t column);
   bool promising(double target);
   KrylovEnd check(double target);
+  bool valuesKnown(double outside) const;
   template <class T> double squaredResidual(const T* lastBlock) const;
   double remainder() const;
 

@@ -67,21 +67,22 @@ export function certificate({
   return { ...rest, relativeError, discardedEnergy, keptEnergy: 1 - discardedEnergy };
 }
 
-/** Rounding of float32 factors, relative to what they stand for. */
+/** Rounding of float32 factors, relative to what they stand for; and of a denormal number. */
 const ROUNDING = 4 * 2 ** -23;
+const DENORMAL = 2 ** -149;
 
 /**
- * The certificate of the first `rank` components of factors that have certificate `c` and singular values `s`. What they
- * lack more follows from the singular values; what a better approximation could gain is no more than for all components.
+ * The certificate of the first `rank` components of factors that have certificate `c`, singular values `s` and `m` rows.
+ * What they lack more follows from the singular values; what a better approximation could gain is no more than for all components.
  */
-export function truncated(c: Certificate, rank: number, s: Float32Array): Certificate {
+export function truncated(c: Certificate, rank: number, s: Float32Array, m: number): Certificate {
   const before = c.relativeError * c.norm;
   const dropped = s.subarray(rank, c.rank).reduce((sum, value) => sum + value ** 2, 0);
   const error = Math.sqrt(before ** 2 + dropped);
   const gain = before ** 2 * (1 - 1 / (1 + c.excessBound) ** 2);
-  const rounded = ROUNDING * c.norm;
+  const rounded = ROUNDING * c.norm + DENORMAL * Math.sqrt(m * c.rank);
   // The singular values are rounded as well, each to half a unit in its last place.
-  const least = error ** 2 - gain - ROUNDING * dropped - rounded ** 2;
+  const least = error ** 2 - gain - ROUNDING * dropped - 2 * DENORMAL * Math.sqrt(m * c.rank * dropped) - rounded ** 2;
   const largest = Math.hypot(error, rounded) + ROUNDING * error;
   return certificate({
     ...c,

@@ -2,7 +2,7 @@
 // output: the certificates, after writing the numbers of the result to `output` as float32. For approximations.py.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { factorizeSync, laserSync, LowRankError } from '../../dist/index.js';
+import { factorizeSync, LowRankError, laserSync } from '../../dist/index.js';
 
 function answer({ op, shape, options, input, output, truncate }) {
   const bytes = readFileSync(input);
