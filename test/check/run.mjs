@@ -94,7 +94,7 @@ function audit() {
   if (grave.length > 0) throw new Error(grave.map(({ name, severity }) => `${name}: ${severity}`).join('\n'));
 }
 
-if (!existsSync(tools)) throw new Error('The tools are not installed: npm --prefix test/check install');
+if (!existsSync(tools)) throw new Error('The tools are not installed: npm --prefix test/check ci');
 const scratch = mkdtempSync(join(tmpdir(), 'lowrank-check-'));
 try {
   await check('knip', () => unused());

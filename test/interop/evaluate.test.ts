@@ -14,7 +14,7 @@ import { python, root, runPython, unlessNoPython } from './python.js';
 
 const peers = join(root, 'test', 'peers');
 const hasPeers = existsSync(join(peers, 'node_modules'));
-const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers install)';
+const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 const stories = join(root, '..', 'shared', 'data', 'models', 'stories260K');
 const sample = join(root, '..', 'shared', 'data', 'datasets', 'tinystories_sample.txt');
 const hasData = existsSync(stories) && existsSync(sample);

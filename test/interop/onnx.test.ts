@@ -92,7 +92,7 @@ interface OnnxRuntime {
 /** Where the engines of the evaluation tests are installed. */
 const peers = join(root, 'test', 'peers');
 const hasRuntime = existsSync(join(peers, 'node_modules', 'onnxruntime-node'));
-const unlessNoRuntime = hasRuntime ? '' : ' (skipped: no onnxruntime-node; run npm install in test/peers)';
+const unlessNoRuntime = hasRuntime ? '' : ' (skipped: no onnxruntime-node; npm --prefix test/peers ci)';
 
 const fileOf = (folder: string, name: string) =>
   join(folder, name, name.endsWith('-external') ? 'onnx/model.onnx' : 'model.onnx');

@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const example = join(root, 'examples', 'noisy-recall');
 const peers = join(root, 'test', 'peers');
 const hasPeers = existsSync(join(peers, 'node_modules'));
-const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers install)';
+const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 
 const at = temporaryFolder();
 let dataset: string;

@@ -48,9 +48,9 @@ describe('the README', () => {
   });
 
   it('begins with one command for the main job and one for the tests, and .ci/run runs both', () => {
-    expect(shell.slice(0, 2)).toEqual(['npm install && npm run demo', 'npm test']);
+    expect(shell.slice(0, 2)).toEqual(['npm ci && npm run demo', 'npm test']);
     const ci = readFileSync(join(root, '.ci', 'run'), 'utf8');
-    for (const command of [/^npm install\b/m, /^step demo npm run demo$/m, /^step test npm test\b/m]) {
+    for (const command of [/^npm ci$/m, /^step demo npm run demo$/m, /^step test npm test\b/m]) {
       expect(ci).toMatch(command);
     }
   });

@@ -162,7 +162,7 @@ describe('lowrank search', () => {
 
 const peers = join(root, 'test', 'peers', 'node_modules');
 const recall = join(root, 'examples', 'noisy-recall');
-const noPeers = existsSync(peers) ? '' : ' (skipped: npm --prefix test/peers install)';
+const noPeers = existsSync(peers) ? '' : ' (skipped: npm --prefix test/peers ci)';
 
 describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`, () => {
   it.each([
