@@ -3,10 +3,11 @@
 // Where that cannot be had, the best intervention that is known beforehand is made instead.
 // Usage: npm run demo
 
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installLocked } from './locked.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const main = join(root, 'dist', 'cli', 'main.js');
@@ -17,7 +18,6 @@ const SEARCH = [
   ...['--dataset', `${example}/validation.jsonl`, '--test', `${example}/test.jsonl`, '--cache', '0'],
 ];
 const LASER = ['laser', `${example}/model`, '-o', out, '--at', '1:fc_in:0.01'];
-const ENGINE = ['onnxruntime-node@^1.30.0', '@huggingface/tokenizers@^0.2.0'];
 
 /** A folder from which the engine's packages can be imported; undefined where they cannot be had. */
 function engineFolder() {
@@ -26,15 +26,9 @@ function engineFolder() {
   if (found !== undefined) return found;
   const folder = places.at(-1);
   console.log('fetching ONNX Runtime, 290 MB, once');
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
   try {
-    // Its install script would fetch libraries for GPUs.
-    execFileSync('npm', ['install', '--silent', '--no-save', '--ignore-scripts', ...ENGINE], {
-      cwd: folder,
-      stdio: ['ignore', 'ignore', 'inherit'],
-      shell: process.platform === 'win32',
-    });
+    // Its install script, which would fetch libraries for GPUs, is not run.
+    installLocked(join(root, 'scripts', 'tools', 'engine'), folder);
     return folder;
   } catch {
     return undefined;
@@ -42,7 +36,7 @@ function engineFolder() {
 }
 
 if (!existsSync(main)) {
-  console.error('lowrank is not built yet: npm install');
+  console.error('lowrank is not built yet: npm ci');
   process.exit(1);
 }
 // The command never writes over anything, so what the last demo wrote has to go first.

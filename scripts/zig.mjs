@@ -9,10 +9,18 @@ import { fromPyPI } from './pypi.mjs';
 
 const home = fileURLToPath(new URL('../.build/zig', import.meta.url));
 const VERSION = '0.17.1';
+const ZIG = {
+  requirement: `ziglang==${VERSION}`,
+  sha256: [
+    // Linux, x86_64 and aarch64
+    'ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54',
+    'b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e',
+  ],
+};
 
 /** @returns {string} the path of the program */
 export function findZig() {
-  return process.env.ZIG ?? fromPyPI(join(home, VERSION), `ziglang==${VERSION}`, { program: 'ziglang/zig' });
+  return process.env.ZIG ?? fromPyPI(join(home, VERSION), ZIG, { program: 'ziglang/zig' });
 }
 
 /**

@@ -3,11 +3,22 @@
 // Usage: npm run test:package
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installLocked } from '../../scripts/locked.mjs';
 import { hostTarget, prebuiltPath, target } from '../../scripts/targets.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -18,11 +29,11 @@ const binary = prebuiltPath(target(hostTarget()));
 
 /** The oldest Node of package.json, and each line since; the npm that such a Node is used with. */
 const NODES = [
-  { name: '20.17', node: '20.17.0', npm: '10' },
-  { name: '20', node: '20', npm: '10' },
-  { name: '22', node: '22', npm: '11' },
-  { name: '24', node: '24', npm: '11' },
-  { name: '26', node: '26', npm: '12' },
+  { name: '20.17', npm: '10' },
+  { name: '20', npm: '10' },
+  { name: '22', npm: '11' },
+  { name: '24', npm: '11' },
+  { name: '26', npm: '12' },
 ];
 
 class Fault extends Error {}
@@ -66,25 +77,18 @@ function test(where, name, body) {
   if (fault) console.log(`${fault instanceof Fault ? fault.message : fault.stack}`.replace(/^/gm, '        '));
 }
 
-/** The Nodes and npms to test with, from the registry, kept in .build/nodes/. */
+/** The Nodes and npms to test with, from test/package/nodes/, kept in .build/nodes/. */
 function fetchNodes() {
-  const folder = join(root, '.build', 'nodes');
-  const system = `${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
-  mkdirSync(folder, { recursive: true });
-  const packages = {};
-  for (const { name, node } of NODES) packages[`node${name}`] = `npm:node-${system}@${node}`;
-  for (const npm of new Set(NODES.map((entry) => entry.npm))) packages[`npm${npm}`] = `npm:npm@${npm}`;
-  const text = JSON.stringify({ private: true, dependencies: packages });
-  const list = join(folder, 'package.json');
-  const there = Object.keys(packages).every((name) => existsSync(join(folder, 'node_modules', name)));
-  if (!there || readFileSync(list, 'utf8') !== text) {
-    writeFileSync(list, text);
-    run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock'], { cwd: folder });
+  const system = `${process.platform}-${process.arch}`;
+  if (system !== 'linux-x64') {
+    throw new Fault(`test/package/nodes/ has Nodes for linux-x64, not for ${system}: put those into its package.json`);
   }
+  const folder = join(root, '.build', 'nodes');
+  installLocked(join(here, 'nodes'), folder);
   const modules = join(folder, 'node_modules');
   return NODES.map(({ name, npm }) => {
     const bin = join(modules, `node${name}`, 'bin');
-    const node = join(bin, process.platform === 'win32' ? 'node.exe' : 'node');
+    const node = join(bin, 'node');
     const script = (file) => join(modules, `npm${npm}`, 'bin', file);
     return { name, bin, node, npm: script('npm-cli.js'), npx: script('npx-cli.js') };
   });
@@ -244,11 +248,13 @@ function withoutBinary({ node, bin }, folder) {
     const env = { PATH: bin + delimiter + process.env.PATH };
     // OpenBLAS of this checkout, not because it could not be fetched anew but because that takes its time.
     if (existsSync(join(root, '.openblas/libopenblas.a'))) env.OPENBLAS_ROOT ??= join(root, '.openblas');
-    run(process.platform === 'win32' ? 'cmd' : 'sh', [process.platform === 'win32' ? '/c' : '-c', command], {
-      cwd: folder,
-      env,
-    });
+    const before = new Set(readdirSync(installed));
+    run('sh', ['-c', command], { cwd: folder, env });
     checked(run(node, ['import.mjs'], { cwd: folder, env: { PREBUILDS_ONLY: '' } }));
+    const left = readdirSync(installed).filter((name) => !before.has(name));
+    expect(left.join() === 'build', `the build leaves ${left}`);
+    const files = readdirSync(join(installed, 'build'), { recursive: true }).sort();
+    expect(files.join() === 'Release,Release/lowrank.node', `the build leaves in build/ ${files}`);
   });
 }
 
