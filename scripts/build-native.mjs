@@ -1,12 +1,24 @@
 // Builds the addon with CMake (through cmake-js) and puts it at <outDir>/lowrank.node, by default build/Release.
 // Usage: node scripts/build-native.mjs [outDir]
 // LOWRANK_TARGET, a name in scripts/targets.mjs, builds for that Linux with zig, stripped; so scripts/prebuilds.mjs calls it.
+// A checkout keeps what makes the next build fast: objects in .build/ and OpenBLAS in .openblas/. Where lowrank is a dependency
+// there is no next build, so only the addon stays.
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installLocked } from './locked.mjs';
 import { findOpenBlas } from './openblas.mjs';
 import { target } from './targets.mjs';
 import { crossTools } from './zig.mjs';
@@ -17,9 +29,14 @@ const wanted = process.env.LOWRANK_TARGET ? target(process.env.LOWRANK_TARGET) :
 const arch = wanted?.arch ?? process.env.PREBUILD_ARCH ?? process.arch;
 // Not build/: `node-gyp rebuild` owns that folder and empties it.
 const workDir = join(root, '.build', `cmake-${wanted?.name ?? arch}`);
+/** The published package has no sources of the TypeScript. */
+const checkout = existsSync(join(root, 'lib'));
 
 try {
   build();
+  if (!checkout) {
+    for (const name of ['.build', '.openblas']) rmSync(join(root, name), { recursive: true, force: true });
+  }
 } catch (error) {
   console.error(`lowrank: the native build failed: ${error.message}`);
   process.exitCode = 1;
@@ -69,15 +86,7 @@ function buildTools() {
     return find();
   } catch {
     console.error('fetching cmake-js and node-addon-api into .build/tools/');
-    mkdirSync(tools, { recursive: true });
-    writeFileSync(join(tools, 'package.json'), '{ "private": true }\n');
-    const args = ['install', '--no-audit', '--no-fund', '--ignore-scripts', 'cmake-js@8', 'node-addon-api@8'];
-    // npm is a .cmd file on Windows, which only a shell runs.
-    execFileSync('npm', args, {
-      cwd: tools,
-      stdio: ['ignore', 'ignore', 'inherit'],
-      shell: process.platform === 'win32',
-    });
+    installLocked(join(root, 'scripts', 'tools', 'native'), tools);
     return find();
   }
 }

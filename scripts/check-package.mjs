@@ -1,12 +1,12 @@
 // Checks what `npm pack` would publish: everything that package.json points to and that a build from source needs, nothing
-// that would make npm compile or run a script at installation, and the binaries: sound, small enough, and with a notice for
-// everything that is linked into them.
+// that would make npm compile or run a script at installation, nothing that points at what is not there, and the binaries:
+// sound, small enough, and with a notice for everything that is linked into them.
 // Usage: node scripts/check-package.mjs [--release]
 // With --release the binaries of all platforms must be there.
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { examine } from './binary.mjs';
 import { prebuiltPath, TARGETS, target } from './targets.mjs';
@@ -22,7 +22,7 @@ const LINKED = {
   GFORTRAN_: ['libgfortran and libquadmath'],
 };
 
-const { exports, bin, types, scripts, gypfile } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const { exports, bin, types, scripts, gypfile, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const packed = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
   cwd: root,
   encoding: 'utf8',
@@ -36,10 +36,13 @@ const needed = [types, ...Object.values(exports['.']), ...Object.values(bin)].ma
 needed.push('README.md', 'LICENSE', 'THIRD_PARTY_NOTICES.md', 'package.json', 'CMakeLists.txt', 'prebuilds/README.md');
 needed.push(...readdirSync(join(root, 'native')).map((name) => `native/${name}`));
 needed.push(...scriptsOf('scripts/build-native.mjs'));
+needed.push(...['package.json', 'package-lock.json'].map((name) => `scripts/tools/native/${name}`));
 const faults = needed.filter((path) => !paths.has(path)).map((path) => `${path} is missing`);
 
 // Where there is a binding.gyp, npm runs node-gyp at every installation.
-const unwanted = [...paths].filter((path) => /^(binding\.gyp|test|lib|bench|node_modules|\.)/.test(path));
+const unwanted = [...paths].filter((path) =>
+  /^(binding\.gyp|test|lib|bench\/.*(?<!\.md)$|docs\/api|node_modules|\.)/.test(path),
+);
 faults.push(...unwanted.map((path) => `${path} does not belong into the package`));
 if (gypfile !== false) faults.push('package.json: gypfile is not false');
 for (const name of ['preinstall', 'install', 'postinstall']) {
@@ -54,6 +57,9 @@ for (const name of ['node-addon-api/LICENSE.md', 'node-api-headers/LICENSE']) {
   if (!plain(notices).includes(plain(licence)))
     faults.push(`THIRD_PARTY_NOTICES.md does not have ${name} as it is now`);
 }
+for (const path of paths)
+  faults.push(...danglingIn(path).map((target) => `${path} points at ${target}, which is not there`));
+
 let binaries = 0;
 for (const name of Object.keys(TARGETS)) {
   const wanted = target(name);
@@ -88,6 +94,28 @@ function scriptsOf(path, found = new Set()) {
   for (const [, name] of readFileSync(join(root, path), 'utf8').matchAll(/from '\.\/(.*\.mjs)'/g))
     scriptsOf(`scripts/${name}`, found);
   return found;
+}
+
+/** What a file of the package points at that the package does not have. */
+function danglingIn(path) {
+  const inPackage = (target) => paths.has(target) || [...paths].some((other) => other.startsWith(`${target}/`));
+  const beside = (target) => posix.join(posix.dirname(path), decodeURI(target)).replace(/\/$/, '');
+  const targetsOf = (text, pattern) => [...text.matchAll(pattern)].map(([, target]) => target);
+  const text = () => readFileSync(join(root, path), 'utf8');
+  if (path.endsWith('.md')) {
+    // Links and images, and references defined below the text; not addresses, and not headings of the same page.
+    const links = targetsOf(text(), /(?:\]\(|^ *\[[^\]]+\]: *)(?!\w+:|#)<?([^)#\s>]+)/gm);
+    const tarballs = targetsOf(text(), /\blowrank-(\d[\w.-]*)\.tgz/g).filter((it) => it !== version);
+    return [...links.filter((link) => !inPackage(beside(link))), ...tarballs.map((it) => `lowrank-${it}.tgz`)];
+  }
+  if (!/^dist\/.*\.(js|d\.ts)$/.test(path)) return [];
+  const maps = targetsOf(text(), /^\/\/# sourceMappingURL=(\S+)/gm).filter((map) => !inPackage(beside(map)));
+  // The texts of the command line, --help and messages, name files of the package by their paths from its root.
+  const files = targetsOf(
+    text().replace(/^\s*(\*|\/[/*]).*$/gm, ''),
+    /(?<![\w./-])((?:docs|bench|examples|lib|scripts)\/[\w./-]+\.\w+)/g,
+  );
+  return [...maps, ...files.filter((file) => !inPackage(file))];
 }
 
 function plain(text) {

@@ -1,7 +1,8 @@
 // Builds the binaries that are published, prebuilds/<platform>-<arch>/lowrank[.libc].node, examines each, and tries it where
 // this system can: prebuildify calls node-gyp, binding.gyp calls scripts/build-native.mjs, that calls CMake.
 // Usage: npm run prebuilds [-- <target>...]
-// Without targets: on Linux x64 all for Linux, elsewhere the system itself. Targets are those of scripts/targets.mjs. Ends with 1 where one was not made, has a fault or fails when tried.
+// Without targets: on Linux x64 all for Linux, elsewhere the system itself. Targets are those of scripts/targets.mjs. Ends
+// with 1 where one was not made, has a fault or fails when tried.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
@@ -9,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { examine } from './binary.mjs';
 import { buildOpenBlas } from './openblas-source.mjs';
-import { hostTarget, prebuiltPath, TARGETS, target } from './targets.mjs';
+import { hostTarget, prebuiltPath, target, targetsHere } from './targets.mjs';
 import { tryBinary } from './try-binary.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -19,9 +20,7 @@ const NODE = '20.17.0';
 
 const asked = process.argv.slice(2);
 const host = hostTarget();
-const linux = Object.keys(TARGETS).filter((name) => name.startsWith('linux-'));
-const ofThisSystem = host === 'linux-x64-glibc' ? linux : [host];
-const rows = (asked.length > 0 ? asked : ofThisSystem).map((name) => make(target(name)));
+const rows = (asked.length > 0 ? asked : targetsHere()).map((name) => make(target(name)));
 print(rows);
 if (rows.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
 

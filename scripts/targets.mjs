@@ -21,6 +21,12 @@ export function hostTarget() {
   return `${base}-${process.report.getReport().header.glibcVersionRuntime ? 'glibc' : 'musl'}`;
 }
 
+/** The platforms whose binaries can be built on this system: on Linux x64 all for Linux, elsewhere the system itself. */
+export function targetsHere() {
+  const host = hostTarget();
+  return host === 'linux-x64-glibc' ? Object.keys(TARGETS).filter((name) => TARGETS[name].zig) : [host];
+}
+
 /** @returns {{ name: string, platform: string, arch: string, libc?: string, zig?: string, glibc?: string, megabytes: number }} */
 export function target(name) {
   if (!Object.hasOwn(TARGETS, name)) {
