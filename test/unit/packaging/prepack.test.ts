@@ -23,7 +23,7 @@ function put(names: readonly string[]): void {
   }
 }
 
-function prepack(env: Record<string, string> = {}): { status: number | null; stderr: string } {
+function prepack(env: NodeJS.ProcessEnv = {}): { status: number | null; stderr: string } {
   const { LOWRANK_PACK: _, npm_command: __, ...rest } = process.env;
   return spawnSync(process.execPath, [at('scripts/prepack.mjs')], { env: { ...rest, ...env }, encoding: 'utf8' });
 }
