@@ -8,6 +8,7 @@ import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -65,7 +66,7 @@ function build() {
     mkdirSync(outDir, { recursive: true });
     // A process may have the old one mapped, and another build may be writing: it is replaced, from a name of its own.
     const copy = `${result}.${process.pid}`;
-    copyFileSync(built, copy);
+    place(built, copy);
     renameSync(copy, result);
     console.error(`built ${result.slice(root.length)} (${megabytes(result)} MB, OpenBLAS from ${from})`);
   }
@@ -119,6 +120,19 @@ function forgetOther(args) {
   rmSync(workDir, { recursive: true, force: true });
   mkdirSync(workDir, { recursive: true });
   writeFileSync(note, options);
+}
+
+/** On Linux as a second name of the same file, because linkers there remove what they replace, and never write into it. */
+function place(built, path) {
+  if (process.platform === 'linux') {
+    try {
+      return linkSync(built, path);
+    } catch (error) {
+      // Another file system, or one without links.
+      if (error.syscall !== 'link') throw error;
+    }
+  }
+  return copyFileSync(built, path);
 }
 
 /** Whether the copy is already there, so that a build without changes touches nothing. */
