@@ -4,7 +4,7 @@
 // Node on them, in words separated by blanks. The rest is tried by the release workflow.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withApt } from './apt.mjs';
@@ -40,10 +40,19 @@ export function tryBinary(path, target) {
   const { addon, selfTest } = doctor(node.command);
   if (addon.path !== path) throw new Error(`the binary that was tried is ${addon.path}`);
   if (selfTest?.passed !== true) throw new Error(`the self-test fails: ${JSON.stringify(selfTest)}`);
-  const kernels = process.platform === 'linux' ? KERNELS[target.arch].split(' ') : [];
+  const [kernels, untried] = process.platform === 'linux' ? kernelsOf(target.arch) : [[], []];
   const missing = kernels.filter((name) => kernelWith(node.command, path, name).toLowerCase() !== name.toLowerCase());
   if (missing.length > 0) throw new Error(`kernels that are missing: ${missing.join(', ')}`);
-  return `${node.what}, OpenBLAS ${addon.openblas}${kernels.length > 0 ? `, ${kernels.length} kernels` : ''}`;
+  const tried = kernels.length > 0 ? [`${kernels.length} kernels`] : [];
+  return [node.what, `OpenBLAS ${addon.openblas}`, ...tried, ...untried.map((name) => `not ${name}`)].join(', ');
+}
+
+/** The kernels that can be asked for by name, and those that cannot on this processor. */
+function kernelsOf(arch) {
+  const all = KERNELS[arch].split(' ');
+  // OpenBLAS 0.3.21 does not find this one by its name, and takes the best that the processor has instead.
+  const untried = /\bavx512_bf16\b/.test(readFileSync('/proc/cpuinfo', 'utf8')) ? [] : ['Cooperlake'];
+  return [all.filter((name) => !untried.includes(name)), all.filter((name) => untried.includes(name))];
 }
 
 function doctor([program, ...args]) {
