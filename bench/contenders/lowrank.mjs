@@ -14,6 +14,6 @@ export function prepare({ batch, m, n, k, threads }, data, method) {
 
 export function versions() {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  const { openblas, kernel } = addon().info();
-  return { lowrank: version, OpenBLAS: `${openblas}, kernel ${kernel}`, node: process.versions.node };
+  const { openblas, kernel, simd } = addon().info();
+  return { lowrank: `${version}, ${simd}`, OpenBLAS: `${openblas}, kernel ${kernel}`, node: process.versions.node };
 }

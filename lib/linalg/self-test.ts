@@ -1,9 +1,15 @@
+import { callSync } from '../addon/call.js';
+import { CERTIFICATE_FIELDS, METHOD_CODE, ROUTES } from '../addon/contract.js';
+import { addon } from '../addon/load.js';
 import { matmul } from './matmul.js';
 import { singularValues } from './svd.js';
 
 /** What a short test of the native code found. */
 export interface SelfTest {
-  /** Products of whole numbers come out exactly, and known singular values to float32 precision. */
+  /**
+   * Products of whole numbers come out exactly, known singular values to float32 precision, and block Krylov, the kernel of
+   * lowrank's own, finds a known best approximation.
+   */
   readonly passed: boolean;
   /** What came out wrong; undefined when nothing did. */
   readonly fault: string | undefined;
@@ -15,7 +21,7 @@ const SIZE = 1024;
 
 /** Tries the native code in less than a second or two. */
 export async function selfTest(): Promise<SelfTest> {
-  const fault = (await productFault()) ?? (await singularValueFault());
+  const fault = (await productFault()) ?? (await singularValueFault()) ?? krylovFault();
   return { passed: fault === undefined, fault, gigaflops: await gemmRate() };
 }
 
@@ -41,6 +47,22 @@ async function singularValueFault(): Promise<string | undefined> {
   const { data: s } = await singularValues({ data: Float32Array.of(2, 0, 0, 1, 2, 3), shape: [2, 3] });
   const wrong = expected.findIndex((value, i) => !(Math.abs(s[i]! - value) < 1e-5));
   return wrong < 0 ? undefined : `singular value ${wrong}: expected ${expected[wrong]}, got ${s[wrong]}`;
+}
+
+/** Of a diagonal matrix the best approximation keeps the largest entries. */
+function krylovFault(): string | undefined {
+  const [n, rank] = [256, 3];
+  const w = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) w[i * n + i] = 1 / (1 + ((i * 5) % n));
+  const dense = new Float32Array(w.length);
+  const out = new Float64Array(CERTIFICATE_FIELDS.length);
+  const method = METHOD_CODE.krylov;
+  callSync(addon().approximate, { batch: 1, m: n, n, w, rank, method, target: 1e-6, dense, out });
+  const route = ROUTES[out[CERTIFICATE_FIELDS.indexOf('route')]!];
+  if (route !== 'krylov') return `block Krylov: handed over to ${route}`;
+  const kept = new Set([1, 1 / 2, 1 / 3].map(Math.fround));
+  const wrong = dense.findIndex((value, i) => !(Math.abs(value - (kept.has(w[i]!) ? w[i]! : 0)) < 1e-4));
+  return wrong < 0 ? undefined : `block Krylov: entry ${wrong} of the approximation is ${dense[wrong]}`;
 }
 
 /** The best of a few runs: the first ones also start threads and touch fresh memory. */

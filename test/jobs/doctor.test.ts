@@ -38,6 +38,7 @@ describe('lowrank doctor', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain(`Node.js    ${process.versions.node}\n`);
     expect(stdout).toMatch(/^memory {5}[\d.]+ GB, [\d.]+ [GM]B available/m);
+    expect(stdout).toMatch(/^kernels {4}(avx512|avx2|sse2|neon)$/m);
     expect(stdout).toMatch(/^OpenBLAS {3}\d+\.\d+\.\d+.*, kernel \w+, \d+ threads?$/m);
     expect(stdout).toMatch(/^self-test {2}passed in .+, matrix product at \d+ GFLOP\/s$/m);
     expect(stdout).toMatch(/^llama {6}not installed, node-llama-cpp is missing$/m);
