@@ -39,7 +39,7 @@ export class LowRankError extends Error {
   /** What to do about it, one sentence; the command line prints it under the message. */
   readonly hint: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.code = code;
@@ -52,8 +52,8 @@ export class ArgumentError extends LowRankError {
   /** The offending argument. */
   readonly argument: string;
 
-  constructor(argument: string, expected: string, actual: unknown, code: ErrorCode = 'ERR_ARGUMENT') {
-    super(code, `${argument}: expected ${expected}, got ${describe(actual)}`);
+  constructor(argument: string, expected: string, actual: unknown, code: ErrorCode = 'ERR_ARGUMENT', hint?: string) {
+    super(code, `${escaped(argument)}: expected ${expected}, got ${describe(actual)}`, { hint });
     this.argument = argument;
   }
 }
@@ -78,20 +78,75 @@ export class CheckpointError extends LowRankError {
   }
 }
 
-/** A value as a short phrase for an error message: never long, never throws. */
+/** No description of a value is longer, in UTF-16 units. */
+const MAX_DESCRIPTION = 400;
+/** Of a text or a name, and of the elements of an array, before they are cut off. */
+const MAX_TEXT = 60;
+const MAX_ELEMENTS = 8;
+const MAX_DEPTH = 4;
+
+/**
+ * A value as a short phrase for an error message. It never throws, whatever the value's getters and traps do, is never
+ * longer than a few hundred characters, and holds no character that a terminal would obey or that hides text.
+ */
 export function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (typeof value === 'string') return quoted(value.length > 60 ? `${value.slice(0, 57)}...` : value);
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(', ')}${value.length > 8 ? ', ...' : ''}]`;
-  if (ArrayBuffer.isView(value)) return `${value.constructor.name} of ${value.byteLength} bytes`;
-  return typeof value === 'object' ? (value.constructor?.name ?? 'an object') : `a ${typeof value}`;
+  const phrase = describeAt(value, 0);
+  return phrase.length > MAX_DESCRIPTION ? `${phrase.slice(0, MAX_DESCRIPTION - 3)}...` : phrase;
 }
 
-/** JSON's quotes, with the characters escaped that JSON leaves alone and a terminal would obey: names come from strangers. */
+function describeAt(value: unknown, depth: number): string {
+  switch (typeof value) {
+    case 'string':
+      return quoted(shortened(value));
+    case 'bigint':
+      // A bigint may have millions of digits, and putting them into words takes seconds.
+      return value === BigInt.asIntN(128, value) ? String(value) : 'a very large bigint';
+    case 'function':
+    case 'symbol':
+      return `a ${typeof value}`;
+    case 'object':
+      break;
+    default:
+      return String(value);
+  }
+  if (value === null) return 'null';
+  // Getters and proxies, revoked ones in particular, may throw at any touch.
+  try {
+    return describeObject(value, depth);
+  } catch {
+    return 'an object';
+  }
+}
+
+function describeObject(value: object, depth: number): string {
+  if (Array.isArray(value)) {
+    if (depth === MAX_DEPTH) return '[...]';
+    const { length } = value;
+    const shown = Array.from({ length: Math.min(length, MAX_ELEMENTS) }, (_, i) => describeAt(value[i], depth + 1));
+    return `[${shown.join(', ')}${length > MAX_ELEMENTS ? ', ...' : ''}]`;
+  }
+  const name: unknown = value.constructor?.name;
+  if (typeof name !== 'string' || name === '') return 'an object';
+  const printed = escaped(shortened(name));
+  return ArrayBuffer.isView(value) ? `${printed} of ${value.byteLength} bytes` : printed;
+}
+
+function shortened(text: string): string {
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text;
+}
+
+/** JSON's quotes, with the characters escaped that JSON leaves alone: names come from strangers. */
 function quoted(text: string): string {
-  return JSON.stringify(text).replace(
-    /[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  return escaped(JSON.stringify(text));
+}
+
+/** Replaces what a terminal would obey, or what hides text or turns its direction, by JSON's escapes. */
+function escaped(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) =>
+    Array.from({ length: character.length }, (_, i) => unicodeEscape(character.charCodeAt(i))).join(''),
   );
+}
+
+function unicodeEscape(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`;
 }
