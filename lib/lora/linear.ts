@@ -9,7 +9,10 @@ import { Module, type Rows, type Target } from './module.js';
 import type { Parameter } from './parameter.js';
 
 export interface LoraLinearOptions {
-  /** [dim, dimOut], frozen; used, not copied. A checkpoint that keeps weights as [out, in] needs a transpose first. */
+  /**
+   * [dim, dimOut], frozen; used, not copied, unless it is a view that is not row-major. A checkpoint that keeps weights as
+   * [out, in] needs a transpose first.
+   */
   weight: TensorLike;
   /** [dimOut], frozen. */
   bias?: TensorLike | undefined;

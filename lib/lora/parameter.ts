@@ -20,7 +20,7 @@ export class Parameter implements Tensor {
   #store: Float32Array | undefined;
   readonly #hooks = new Hooks<GradientHook>();
 
-  /** @param value - its data is used, not copied. */
+  /** @param value - its data is used, not copied, unless it is a view that is not row-major. */
   constructor(value: TensorLike) {
     const { data, shape } = asTensor(value, 'value');
     this.data = data;

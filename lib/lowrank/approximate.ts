@@ -74,6 +74,15 @@ function prepared(w: TensorLike, options: RankChoice & ComputeOptions, wanted: W
   }
   const matrices = asMatrices(w, 'w');
   const { data, batch, m, n } = matrices;
+  if (wanted === 'in place' && data.length > 0 && data.buffer !== w.data.buffer) {
+    throw new ArgumentError(
+      'inPlace',
+      'a row-major matrix to write over',
+      'a strided view',
+      'ERR_ARGUMENT',
+      'Leave inPlace out and assign the result to the view.',
+    );
+  }
   const choice = methodJob(options, m, n);
   // Where the rank is found on the way, there must be room for all; pages never written to cost nothing.
   const capacity = choice.rank ?? Math.min(m, n);

@@ -29,10 +29,10 @@ export class LowRank {
     certificates: readonly Certificate[],
     seconds = certificates.reduce((sum, c) => sum + c.seconds, 0),
   ) {
+    this.b = asTensor(b, 'b');
+    this.a = asTensor(a, 'a');
+    this.singularValues = asTensor(singularValues, 'singularValues');
     this.shape = [...b.shape.slice(0, -1), a.shape.at(-1)!];
-    this.b = b;
-    this.a = a;
-    this.singularValues = singularValues;
     this.certificates = certificates;
     this.certificate = combined(certificates, seconds);
   }

@@ -4,7 +4,7 @@ import type { Certificate } from './certificate.js';
 import { type RankChoice, rankOfFraction } from './rank.js';
 
 export interface LaserOptions extends ComputeOptions {
-  /** Writes the result over the input and returns it, saving one copy in memory. */
+  /** Writes the result over the input and returns it, saving one copy in memory. Refused for a view that is not row-major. */
   inPlace?: boolean;
 }
 

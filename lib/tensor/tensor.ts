@@ -1,4 +1,5 @@
-import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { ArgumentError } from '../errors.js';
+import { rowMajor, type Strided } from './strided.js';
 
 /** Numbers and their shape, row-major (the last index varies fastest), without strides. */
 export interface Tensor {
@@ -7,12 +8,15 @@ export interface Tensor {
 }
 
 /**
- * What functions accept as a tensor: ours (`shape`) or that of onnxruntime and transformers.js (`dims`). The data may lie
- * on a SharedArrayBuffer, and may be a view of part of a buffer.
+ * What functions accept as a tensor: ours (`shape`), that of onnxruntime and transformers.js (`dims`), and views with
+ * strides, as ndarray and stdlib make them. The data may lie on a SharedArrayBuffer, and may be a view of part of a buffer.
+ * A view whose elements are not row-major is copied first.
  */
-export type TensorLike =
-  | { readonly data: Float32Array; readonly shape: readonly number[] }
-  | { readonly data: Float32Array; readonly dims: readonly number[] };
+export type TensorLike = Strided &
+  (
+    | { readonly data: Float32Array; readonly shape: readonly number[] }
+    | { readonly data: Float32Array; readonly dims: readonly number[] }
+  );
 
 /** One matrix or a batch of equal ones: `data` is `[batch, m, n]` row-major. `batched` remembers whether it came as 3D. */
 export interface Matrices {
@@ -26,18 +30,28 @@ export interface Matrices {
 /**
  * Joins numbers and a shape, without copying.
  *
- * @throws {@link ArgumentError} `ERR_ARGUMENT` when `data` is no Float32Array, `ERR_SHAPE` when the lengths disagree.
+ * @throws {@link ArgumentError} `ERR_ARGUMENT` when `data` is no Float32Array or `shape` no array, `ERR_SHAPE` when the
+ * lengths disagree.
  */
 export function tensor(data: Float32Array, shape: readonly number[]): Tensor {
-  return checked({ data, shape: [...shape] }, 'data');
+  requireNumbers(data, 'data');
+  requireShape(shape, 'shape');
+  return { data: rowMajor(data, shape, {}, 'data'), shape: [...shape] };
 }
 
-/** Reads a {@link TensorLike} as a {@link Tensor}; `name` stands in the messages. */
+/**
+ * Reads a {@link TensorLike} as a {@link Tensor}; `name` stands in the messages. Row-major elements stay where they are,
+ * others are copied.
+ */
 export function asTensor(value: TensorLike, name = 'tensor'): Tensor {
-  if (typeof value !== 'object' || value === null) throw new ArgumentError(name, 'a tensor { data, shape }', value);
+  if (typeof value !== 'object' || value === null || !('shape' in value || 'dims' in value)) {
+    throw new ArgumentError(name, 'a tensor { data, shape }', value);
+  }
+  const { data } = value;
   const shape = 'shape' in value ? value.shape : value.dims;
-  if (!Array.isArray(shape)) throw new ArgumentError(`${name}.shape`, 'an array of dimensions', shape);
-  return checked({ data: value.data, shape: shape as readonly number[] }, name);
+  requireNumbers(data, `${name}.data`);
+  requireShape(shape, `${name}.shape`);
+  return { data: rowMajor(data, shape, value, name), shape };
 }
 
 /** Reads a 2D or 3D tensor as a batch of matrices with at least one row and one column each. */
@@ -72,27 +86,21 @@ export function elements(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
 }
 
-function checked(candidate: Tensor, name: string): Tensor {
-  const { data, shape } = candidate;
-  if (!(data instanceof Float32Array)) throw new ArgumentError(`${name}.data`, 'a Float32Array', data);
+function requireShape(shape: readonly number[], name: string): void {
+  if (!Array.isArray(shape)) throw new ArgumentError(name, 'an array of dimensions', shape);
   for (const dimension of shape) {
     if (!Number.isSafeInteger(dimension) || dimension < 0) {
-      throw new ArgumentError(`${name}.shape`, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
+      throw new ArgumentError(name, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
     }
   }
+}
+
+function requireNumbers(data: Float32Array, name: string): void {
+  if (!(data instanceof Float32Array)) throw new ArgumentError(name, 'a Float32Array', data);
   const buffer = data.buffer as unknown as { detached?: boolean; resizable?: boolean; growable?: boolean };
-  if (buffer.detached)
-    throw new ArgumentError(`${name}.data`, 'an array that was not transferred away', 'a detached one');
+  if (buffer.detached) throw new ArgumentError(name, 'an array that was not transferred away', 'a detached one');
   // A resizable buffer can lose its pages while native code reads them, on any thread.
   if (buffer.resizable || buffer.growable) {
-    throw new ArgumentError(`${name}.data`, 'an array over a buffer of fixed length', 'a resizable one');
+    throw new ArgumentError(name, 'an array over a buffer of fixed length', 'a resizable one');
   }
-  const expected = elements(shape);
-  if (data.length !== expected) {
-    throw new LowRankError(
-      'ERR_SHAPE',
-      `${name}: shape ${describe(shape)} holds ${expected} numbers, the data ${data.length}`,
-    );
-  }
-  return candidate;
 }
