@@ -1,5 +1,6 @@
 import { markAsUntransferable } from 'node:worker_threads';
 import { ArgumentError, type ErrorCode, LowRankError } from '../errors.js';
+import { abortSignal, callback, number, type OptionTypes } from '../options.js';
 import type { Job } from './contract.js';
 
 /** What every long call accepts. */
@@ -11,6 +12,8 @@ export interface CallOptions {
   /** Threads to use; by default as many as there are cores, or OPENBLAS_NUM_THREADS. */
   threads?: number | undefined;
 }
+
+export const CALL_OPTIONS: OptionTypes<CallOptions> = { signal: abortSignal, onProgress: callback, threads: number };
 
 /** The `threads` option as the addon reads it: 0 for the default. */
 export function threadCount(threads: number | undefined): number {

@@ -7,10 +7,11 @@ import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
 import { isMatrixOrBatch, matricesNamed, type Skipped, tensorsNamed } from '../model/names.js';
 import type { LayerType } from '../model/types.js';
+import { boolean, checkOptions, type OptionTypes, text, wholeNumber } from '../options.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
-import { type EditProgress, Progress } from './progress.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
 
 export interface InspectOptions {
   /** A glob: only these tensors are listed, and analysed. */
@@ -23,6 +24,11 @@ export interface InspectOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: EditProgress) => void;
 }
+
+const INSPECT_OPTIONS: OptionTypes<InspectOptions> = {
+  ...JOB_OPTIONS,
+  ...{ threads: wholeNumber(1), tensors: text, spectrum: boolean, family: text },
+};
 
 /** A tensor, and the types of which it is a matrix, or has a part. */
 export interface InspectedTensor extends TensorInfo {
@@ -69,14 +75,15 @@ export interface InspectReport {
  * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read; `ERR_SHAPE` when
  * a glob chooses none for its spectrum; as `open` does.
  */
-export async function inspectCheckpoint(path: string, options: InspectOptions = {}): Promise<InspectReport> {
+export async function inspectCheckpoint(path: string, options?: InspectOptions): Promise<InspectReport> {
+  const given = checkOptions(options, INSPECT_OPTIONS, 'inspectCheckpoint');
   const checkpoint = await open(path);
   try {
-    const model = Model.find(checkpoint, options.family);
-    const { tensors } = options;
+    const model = Model.find(checkpoint, given.family);
+    const { tensors } = given;
     const chosen = tensors === undefined ? [...checkpoint.tensors.values()] : tensorsNamed(checkpoint, tensors);
     const listed = chosen.map((info) => inspected(info, model));
-    const wanted = options.spectrum ? analysed(checkpoint, listed, options, model) : undefined;
+    const wanted = given.spectrum ? analysed(checkpoint, listed, given, model) : undefined;
     return {
       path: await pathOfCopy(checkpoint, checkpoint.path),
       format: checkpoint.format,
@@ -88,7 +95,7 @@ export async function inspectCheckpoint(path: string, options: InspectOptions = 
       bytes: sum(listed.map(({ bytes }) => bytes)),
       tensors: listed,
       skipped: wanted?.skipped ?? [],
-      spectra: wanted && (await spectra(checkpoint, wanted.analysed, options)),
+      spectra: wanted && (await spectra(checkpoint, wanted.analysed, given)),
     };
   } finally {
     await checkpoint.close();

@@ -2,19 +2,20 @@ import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { singularValues as singularValuesOf } from '../linalg/svd.js';
-import { checkDtype, type LoraAdapter, type LoraKind } from '../lora/adapter.js';
+import type { LoraAdapter, LoraKind } from '../lora/adapter.js';
 import { assemble } from '../lora/assemble.js';
 import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from '../lora/extract.js';
 import { findShortfall, type Shortfall } from '../lora/shortfall.js';
-import type { ComputeOptions, Method } from '../lowrank/approximate.js';
+import { COMPUTE_OPTIONS, type ComputeOptions, type Method } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import type { Family } from '../model/families.js';
 import { Model } from '../model/model.js';
 import { isMatrixOrBatch, matricesNamed, type Skipped } from '../model/names.js';
-import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { boolean, checkOptions, listOf, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
+import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './lora-modules.js';
-import { type EditProgress, Progress } from './progress.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
 
 export interface ExtractOptions {
   /**
@@ -39,6 +40,15 @@ export interface ExtractOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: EditProgress) => void) | undefined;
 }
+
+const EXTRACT_OPTIONS: OptionTypes<ExtractChoice & ExtractOptions> = {
+  ...{ rank: number, energy: number },
+  ...{ tensors: listOf(text), family: text, fanInFanOut: boolean, baseName: text },
+  dtype: oneOf(FLOAT_DTYPES),
+  method: COMPUTE_OPTIONS.method,
+  ...{ seed: wholeNumber(0), threads: wholeNumber(1) },
+  ...JOB_OPTIONS,
+};
 
 /** What was made of one matrix. */
 export interface ExtractedModule {
@@ -95,13 +105,13 @@ export async function extractLora(
   tuned: string,
   options: ExtractChoice & ExtractOptions,
 ): Promise<Extracted> {
-  checkChoice(options);
-  checkDtype(options.dtype);
+  const given = checkOptions(options, EXTRACT_OPTIONS, 'extractLora');
+  checkChoice(given);
   const from = await open(base);
   try {
     const to = await open(tuned);
     try {
-      return await extract(from, to, { ...options, baseName: options.baseName ?? base });
+      return await extract(from, to, { ...given, baseName: given.baseName ?? base });
     } finally {
       await to.close();
     }

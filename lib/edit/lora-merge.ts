@@ -7,9 +7,10 @@ import { ArgumentError } from '../errors.js';
 import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
 import { addUpdates, type ScaledUpdate } from '../lora/apply.js';
 import { Model } from '../model/model.js';
+import { checkedBelow, checkOptions, number, type OptionTypes, wholeNumber } from '../options.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './lora-modules.js';
-import { type EditProgress, Progress } from './progress.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
 
 /** An adapter and what its updates are multiplied by. */
 export interface ScaledLora {
@@ -23,6 +24,9 @@ export interface ApplyOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: EditProgress) => void) | undefined;
 }
+
+const SCALED_LORA: OptionTypes<ScaledLora> = { adapter: checkedBelow(), scale: number };
+const APPLY_OPTIONS: OptionTypes<ApplyOptions> = { ...JOB_OPTIONS, threads: wholeNumber(1) };
 
 /** What was done to one weight. */
 export interface AppliedWeight {
@@ -66,9 +70,10 @@ export async function applyLoras(
   source: string,
   loras: readonly ScaledLora[],
   out: string,
-  options: ApplyOptions = {},
+  options?: ApplyOptions,
 ): Promise<ApplyReport> {
-  const { signal } = options;
+  const given = checkOptions(options, APPLY_OPTIONS, 'applyLoras');
+  const { signal } = given;
   signal?.throwIfAborted();
   checkLoras(loras);
   const checkpoint = await open(source);
@@ -76,7 +81,7 @@ export async function applyLoras(
     const planned = plan(checkpoint, loras);
     const progress = new Progress(
       planned.map(({ info }) => info.bytes),
-      options.onProgress,
+      given.onProgress,
     );
     progress.phase('copy');
     const writer = await copyForEdit(checkpoint, out, signal === undefined ? {} : { signal });
@@ -87,7 +92,7 @@ export async function applyLoras(
       for (const item of planned) {
         signal?.throwIfAborted();
         progress.working(item.info.name, item.info.bytes, 0);
-        weights.push(await applyOne(checkpoint, writer, item, options));
+        weights.push(await applyOne(checkpoint, writer, item, given));
         progress.finished(item.info.name, item.info.bytes);
       }
       signal?.throwIfAborted();
@@ -113,7 +118,8 @@ interface Planned {
 
 function checkLoras(loras: readonly ScaledLora[]): void {
   if (!Array.isArray(loras) || loras.length === 0) throw new ArgumentError('loras', 'at least one adapter', loras);
-  for (const { adapter, scale = 1 } of loras as readonly ScaledLora[]) {
+  for (const lora of loras as readonly ScaledLora[]) {
+    const { adapter, scale = 1 } = checkOptions(lora, SCALED_LORA, 'an adapter of applyLoras');
     if (!Number.isFinite(scale)) throw new ArgumentError('scale', 'a finite number', scale);
     requirePlain(adapter, 'merge');
   }

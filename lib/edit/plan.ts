@@ -1,9 +1,10 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
-import type { Method } from '../lowrank/approximate.js';
+import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
 import { Model } from '../model/model.js';
 import { matricesNamed, type Skipped } from '../model/names.js';
 import { overlap, sliceShape } from '../model/slice.js';
+import { checkedBelow, listOf, number, type OptionTypes, text, wholeNumber } from '../options.js';
 import {
   FLOAT_DTYPES,
   isFloatDType,
@@ -17,7 +18,7 @@ import { chooseSettings, type PredictedMemory, predictMemory, type Settings } fr
 import { componentCount, keepsComponents } from './components.js';
 import { type Edit, nameOf } from './edit.js';
 import { thresholdIndex } from './prune.js';
-import { type Intervention, parseAt } from './spec.js';
+import { asInterventions, type Intervention } from './spec.js';
 
 export type { PredictedMemory, Settings } from './budget.js';
 export { type Edit, nameOf } from './edit.js';
@@ -59,6 +60,21 @@ export interface PlanOptions {
   readonly quant?: WritableType;
 }
 
+const QUANT_CHOICES = 'Q8_0, F16, BF16 or F32';
+
+export const PLAN_OPTIONS: OptionTypes<PlanOptions> = {
+  interventions: listOf(checkedBelow()),
+  family: text,
+  method: COMPUTE_OPTIONS.method,
+  seed: wholeNumber(0),
+  threads: wholeNumber(1),
+  maxMemory: number,
+  quant: {
+    expected: QUANT_CHOICES,
+    is: (value): value is WritableType => typeof value === 'string' && isWritableType(value),
+  },
+};
+
 /**
  * Finds the matrices that the interventions mean and what each will cost, reading none of them.
  *
@@ -70,7 +86,7 @@ export interface PlanOptions {
 export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPlan {
   const { quant } = options;
   if (quant !== undefined && !isWritableType(quant)) throw new ArgumentError('quant', QUANT_CHOICES, quant);
-  const interventions = options.interventions.map((item) => (typeof item === 'string' ? parseAt(item) : item));
+  const interventions = asInterventions(options.interventions);
   if (interventions.length === 0) throw new ArgumentError('interventions', 'at least one', interventions);
 
   let model: Model | undefined;
@@ -150,8 +166,6 @@ function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention
   }
   return dtype;
 }
-
-const QUANT_CHOICES = 'Q8_0, F16, BF16 or F32';
 
 /** Floats stay what they are. A quantised tensor cannot take new numbers as it is, and what it becomes is the user's choice. */
 function typeWritten(

@@ -1,3 +1,5 @@
+import { abortSignal, callback, type OptionTypes } from '../options.js';
+
 /** How far a job on a checkpoint is. */
 export interface EditProgress {
   /** `copy` while the untouched tensors are copied, `edit` for the tensors one after another, `commit` at the end. */
@@ -15,6 +17,12 @@ export interface EditProgress {
   /** Estimated from the bytes; undefined while there is nothing to estimate from. */
   readonly remainingSeconds: number | undefined;
 }
+
+/** The options that every job on a checkpoint takes. */
+export const JOB_OPTIONS: OptionTypes<{
+  signal?: AbortSignal;
+  onProgress?: (progress: EditProgress) => void;
+}> = { signal: abortSignal, onProgress: callback };
 
 /** Counts matrices and bytes, and tells the caller. */
 export class Progress {

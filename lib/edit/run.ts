@@ -7,11 +7,12 @@ import { copyForEdit, type EditCopy, type Resumed } from '../checkpoint/write.js
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory/usage.js';
 import type { Skipped } from '../model/names.js';
+import { boolean, checkOptions, type OptionTypes } from '../options.js';
 import { elements } from '../tensor/tensor.js';
 import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, type Settings } from './budget.js';
 import { type Edit, nameOf } from './edit.js';
-import { type EditPlan, type PlanOptions, planEdits, typesWritten } from './plan.js';
-import { type EditProgress, Progress } from './progress.js';
+import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from './plan.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
 import { storedBytes } from './storage.js';
 import { type EditedMatrix, editTensor, unchanged } from './tensor.js';
 import { packageVersion } from './version.js';
@@ -23,6 +24,12 @@ export interface EditOptions extends PlanOptions, Pick<ComputeOptions, 'signal'>
   /** Throws away what an interrupted job has left for the same output, instead of going on with it. */
   readonly restart?: boolean;
 }
+
+const EDIT_OPTIONS: OptionTypes<EditOptions> = {
+  ...PLAN_OPTIONS,
+  ...JOB_OPTIONS,
+  restart: boolean,
+};
 
 /** What was done to a checkpoint. */
 export interface EditReport extends Copied {
@@ -52,9 +59,10 @@ export interface EditReport extends Copied {
  * them, called by its exact name, and for a glob that matches only such; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
  */
 export async function planCheckpoint(source: string, options: PlanOptions): Promise<EditPlan> {
+  const given = checkOptions(options, PLAN_OPTIONS, 'planCheckpoint');
   const checkpoint = await open(source);
   try {
-    return planEdits(checkpoint, options);
+    return planEdits(checkpoint, given);
   } finally {
     await checkpoint.close();
   }
@@ -79,23 +87,24 @@ export async function planCheckpoint(source: string, options: PlanOptions): Prom
  * changed since) and `Changed` (the source changes meanwhile); the signal's reason when aborted.
  */
 export async function editCheckpoint(source: string, out: string, options: EditOptions): Promise<EditReport> {
-  const { signal, restart } = options;
+  const given = checkOptions(options, EDIT_OPTIONS, 'editCheckpoint');
+  const { signal, restart } = given;
   signal?.throwIfAborted();
   const checkpoint = await open(source);
   try {
-    const plan = planEdits(checkpoint, options);
-    const progress = new Progress(plan.edits.map(bytesOf), options.onProgress);
+    const plan = planEdits(checkpoint, given);
+    const progress = new Progress(plan.edits.map(bytesOf), given.onProgress);
     progress.phase('copy');
     const copy = await copyForEdit(checkpoint, out, {
       ...{ signal, restart, edited: typesWritten(plan.edits) },
-      job: { description: describeJob(plan.edits, options), settings: plan.settings },
+      job: { description: describeJob(plan.edits, given), settings: plan.settings },
     });
     const settings = copy.settings as Settings;
     const edits: EditedMatrix[] = [];
     // Asked before the copy appears: from then on nothing may fail any more.
     let copied: Copied;
     try {
-      await editAll(checkpoint, copy, plan.edits, settings, options, progress, edits);
+      await editAll(checkpoint, copy, plan.edits, settings, given, progress, edits);
       signal?.throwIfAborted();
       progress.phase('commit');
       copied = await describeCopy(checkpoint, out);
@@ -110,7 +119,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
       source: absolutePath(source),
       ...copied,
       family: plan.family,
-      options: choicesIn(options),
+      options: choicesIn(given),
       edits,
       skipped: plan.skipped,
       resumed: copy.resumed,

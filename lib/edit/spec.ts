@@ -1,5 +1,6 @@
 import { ArgumentError, describe } from '../errors.js';
 import { asLayerType, type LayerType } from '../model/types.js';
+import { checkOptions, number, type OptionTypes, text } from '../options.js';
 
 /** What is done to a matrix. */
 export const KINDS = ['rank-reduction', 'dropout', 'zero', 'bottom', 'band', 'random'] as const;
@@ -49,6 +50,7 @@ const MAX_LAYERS = 100_000;
  * @throws {@link ArgumentError} naming the part that is wrong.
  */
 export function parseAt(spec: string, kind: InterventionKind = 'rank-reduction'): Intervention {
+  requireSpec('at', spec, kind);
   const parts = spec.split(':');
   // Zeroing needs no share.
   if (parts.length !== 3 && !(parts.length === 2 && kind === 'zero')) {
@@ -70,6 +72,7 @@ export function parseAt(spec: string, kind: InterventionKind = 'rank-reduction')
  * @throws {@link ArgumentError} naming the part that is wrong.
  */
 export function parseTensorSpec(spec: string, kind: InterventionKind = 'rank-reduction'): Intervention {
+  requireSpec('tensor', spec, kind);
   const colon = spec.lastIndexOf(':');
   if (kind === 'zero' && spec !== '' && !DECIMAL.test(spec.slice(colon + 1))) {
     return { kind, select: { glob: spec }, amount: { rankFraction: 0 }, spec };
@@ -89,18 +92,20 @@ export interface PaperFlags {
   readonly rate: number;
 }
 
+const PAPER_FLAGS: OptionTypes<PaperFlags> = { lnum: number, lname: text, rate: number };
+
 /**
  * The intervention that the paper's own flags mean.
  *
  * @throws {@link ArgumentError} naming the flag that is wrong.
  */
-export function paperIntervention(
-  { lnum, lname, rate }: PaperFlags,
-  kind: InterventionKind = 'rank-reduction',
-): Intervention {
+export function paperIntervention(flags: PaperFlags, kind: InterventionKind = 'rank-reduction'): Intervention {
+  const { lnum, lname, rate } = checkOptions(flags, PAPER_FLAGS, 'paperIntervention');
+  asKind(kind);
   if (!Number.isSafeInteger(lnum) || lnum < -1) {
     throw new ArgumentError('lnum', 'a layer number, or -1 for all layers', lnum);
   }
+  if (lname === undefined) throw new ArgumentError('lname', 'a type, or several with commas', lname);
   if (!(rate >= 0 && rate <= 10)) throw new ArgumentError('rate', 'a number from 0 to 10', rate);
   if (kind === 'band') throw new ArgumentError('rate', 'layers:types:from-to for band', rate);
   return {
@@ -109,6 +114,41 @@ export function paperIntervention(
     amount: { rate },
     spec: `--lnum ${lnum} --lname ${lname} --rate ${rate}`,
   };
+}
+
+/**
+ * Reads a list of interventions, written as text or as objects.
+ *
+ * @throws {@link ArgumentError} naming the one that is neither, or the part of it that is wrong.
+ */
+export function asInterventions(list: readonly (Intervention | string)[]): Intervention[] {
+  if (!Array.isArray(list)) throw new ArgumentError('interventions', 'an array of interventions', list);
+  return list.map((item, i) =>
+    typeof item === 'string' ? parseAt(item) : asIntervention(item, `interventions[${i}]`),
+  );
+}
+
+function asIntervention(item: unknown, argument: string): Intervention {
+  const { kind, select, amount, spec } = (item ?? {}) as Partial<Intervention>;
+  if (isSelection(select) && isObject(amount) && typeof spec === 'string') {
+    return { kind: asKind(kind!), select, amount: amount as Amount, spec };
+  }
+  throw new ArgumentError(argument, 'layers:types:rho, or an intervention as parseAt makes it', item);
+}
+
+function isSelection(value: unknown): value is Selection {
+  if (!isObject(value)) return false;
+  const { glob, layers, types } = value;
+  return typeof glob === 'string' || ((layers === 'all' || Array.isArray(layers)) && Array.isArray(types));
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function requireSpec(argument: string, spec: unknown, kind: InterventionKind): void {
+  if (typeof spec !== 'string') throw new ArgumentError(argument, 'a string', spec);
+  asKind(kind);
 }
 
 /** @throws {@link ArgumentError} when `name` is none of {@link KINDS}. */

@@ -1,9 +1,10 @@
 import { ArgumentError } from '../errors.js';
-import type { AskOptions, Engine, Session } from './engines/engine.js';
-import type { BootstrapOptions } from './metrics/bootstrap.js';
+import { callback, checkOptions, listOf, number, type OptionTypes, oneOf, optionsOf } from '../options.js';
+import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engines/engine.js';
+import { BOOTSTRAP_OPTIONS, type BootstrapOptions } from './metrics/bootstrap.js';
 import type { Compat } from './metrics/compat.js';
 import { laserSummary } from './metrics/laser.js';
-import { type Metric, type Summary, summarise } from './metrics/summary.js';
+import { METRICS, type Metric, type Summary, summarise } from './metrics/summary.js';
 import type { Question } from './questions/question.js';
 import type { ExampleResult } from './result.js';
 
@@ -33,6 +34,16 @@ export interface EvaluateOptions extends AskOptions {
    */
   readonly onResult?: (result: ExampleResult, all: readonly ExampleResult[]) => unknown;
 }
+
+const { signal: _, ...DRAW_OPTIONS } = BOOTSTRAP_OPTIONS;
+const EVALUATE_OPTIONS: OptionTypes<EvaluateOptions> = {
+  ...ASK_OPTIONS,
+  metrics: listOf(oneOf(METRICS)),
+  limit: number,
+  bootstrap: optionsOf<Omit<BootstrapOptions, 'signal'>>(DRAW_OPTIONS),
+  onProgress: callback,
+  onResult: callback,
+};
 
 /** What a model made of a set of questions. */
 export interface Evaluation {
@@ -78,14 +89,15 @@ export class Evaluator {
   async evaluate(
     checkpoint: string | Session,
     questions: readonly Question[],
-    options: EvaluateOptions = {},
+    options?: EvaluateOptions,
   ): Promise<Evaluation> {
-    checkLimit(options.limit);
-    options.signal?.throwIfAborted();
-    if (typeof checkpoint !== 'string') return this.#ask(checkpoint, questions, options);
+    const given = checkOptions(options, EVALUATE_OPTIONS, 'evaluate');
+    checkLimit(given.limit);
+    given.signal?.throwIfAborted();
+    if (typeof checkpoint !== 'string') return this.#ask(checkpoint, questions, given);
     const session = await this.engine.open(checkpoint);
     try {
-      return await this.#ask(session, questions, options);
+      return await this.#ask(session, questions, given);
     } finally {
       await session.close();
     }

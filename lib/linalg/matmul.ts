@@ -1,7 +1,8 @@
-import { type CallOptions, callAsync, callSync, pinned, threadCount } from '../addon/call.js';
+import { CALL_OPTIONS, type CallOptions, callAsync, callSync, pinned, threadCount } from '../addon/call.js';
 import type { GemmJob } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
 import { LowRankError } from '../errors.js';
+import { boolean, checkOptions, type OptionTypes } from '../options.js';
 import { asMatrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
 
 export interface MatmulOptions extends CallOptions {
@@ -11,20 +12,23 @@ export interface MatmulOptions extends CallOptions {
   transposeB?: boolean;
 }
 
+const MATMUL_OPTIONS: OptionTypes<MatmulOptions> = { ...CALL_OPTIONS, transposeA: boolean, transposeB: boolean };
+
 /**
  * The matrix product [m, k] x [k, n] -> [m, n], or of two equally long batches, matrix by matrix.
  *
- * @throws LowRankError `ERR_SHAPE` when the inner sizes or the batches differ.
+ * @throws LowRankError `ERR_SHAPE` when the inner sizes or the batches differ, `ERR_ARGUMENT`.
  */
-export async function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}): Promise<Tensor> {
-  const { job, shape } = prepared(a, b, options);
-  await callAsync(addon().gemmAsync, { ...job, a: pinned(job.a), b: pinned(job.b) }, options);
+export async function matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Promise<Tensor> {
+  const given = checkOptions(options, MATMUL_OPTIONS, 'matmul');
+  const { job, shape } = prepared(a, b, given);
+  await callAsync(addon().gemmAsync, { ...job, a: pinned(job.a), b: pinned(job.b) }, given);
   return { data: job.c, shape };
 }
 
 /** {@link matmul}, computed before it returns. */
-export function matmulSync(a: TensorLike, b: TensorLike, options: MatmulOptions = {}): Tensor {
-  const { job, shape } = prepared(a, b, options);
+export function matmulSync(a: TensorLike, b: TensorLike, options?: MatmulOptions): Tensor {
+  const { job, shape } = prepared(a, b, checkOptions(options, MATMUL_OPTIONS, 'matmulSync'));
   callSync(addon().gemm, job);
   return { data: job.c, shape };
 }

@@ -1,7 +1,8 @@
-import { type CallOptions, callAsync, callSync, pinned, threadCount } from '../addon/call.js';
+import { CALL_OPTIONS, type CallOptions, callAsync, callSync, pinned, threadCount } from '../addon/call.js';
 import { SVD_DRIVERS, type SvdJob } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
 import { ArgumentError } from '../errors.js';
+import { checkOptions, number, type OptionTypes, oneOf } from '../options.js';
 import { asMatrices, type Matrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
 
 /** The thin SVD `w = u diag(s) vt`, r = min(m, n). For a batch every tensor has a leading batch dimension. */
@@ -21,6 +22,8 @@ export interface SvdOptions extends CallOptions {
   driver?: 'gesdd' | 'gesvd';
 }
 
+const SVD_OPTIONS: OptionTypes<SvdOptions> = { ...CALL_OPTIONS, driver: oneOf(SVD_DRIVERS) };
+
 /**
  * Exact thin singular value decomposition, in float32, by LAPACK.
  *
@@ -28,15 +31,16 @@ export interface SvdOptions extends CallOptions {
  * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity, `ERR_NO_CONVERGENCE` when neither gesdd nor gesvd
  * converges, `ERR_MEMORY` when a workspace does not fit LAPACK's 32-bit integers, `ERR_SHAPE`, `ERR_ARGUMENT`.
  */
-export async function svd(w: TensorLike, options: SvdOptions = {}): Promise<Svd> {
-  const { matrices, job } = prepared(w, options, true);
-  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, options);
+export async function svd(w: TensorLike, options?: SvdOptions): Promise<Svd> {
+  const given = checkOptions(options, SVD_OPTIONS, 'svd');
+  const { matrices, job } = prepared(w, given, true);
+  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, given);
   return result(matrices, job);
 }
 
 /** {@link svd}, computed before it returns. */
-export function svdSync(w: TensorLike, options: SvdOptions = {}): Svd {
-  const { matrices, job } = prepared(w, options, true);
+export function svdSync(w: TensorLike, options?: SvdOptions): Svd {
+  const { matrices, job } = prepared(w, checkOptions(options, SVD_OPTIONS, 'svdSync'), true);
   callSync(addon().svd, job);
   return result(matrices, job);
 }
@@ -44,15 +48,16 @@ export function svdSync(w: TensorLike, options: SvdOptions = {}): Svd {
 /**
  * The singular values alone, [r] or [batch, r], descending: several times faster than {@link svd}. Errors as there.
  */
-export async function singularValues(w: TensorLike, options: SvdOptions = {}): Promise<Tensor> {
-  const { matrices, job } = prepared(w, options, false);
-  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, options);
+export async function singularValues(w: TensorLike, options?: SvdOptions): Promise<Tensor> {
+  const given = checkOptions(options, SVD_OPTIONS, 'singularValues');
+  const { matrices, job } = prepared(w, given, false);
+  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, given);
   return values(matrices, job);
 }
 
 /** {@link singularValues}, computed before it returns. */
-export function singularValuesSync(w: TensorLike, options: SvdOptions = {}): Tensor {
-  const { matrices, job } = prepared(w, options, false);
+export function singularValuesSync(w: TensorLike, options?: SvdOptions): Tensor {
+  const { matrices, job } = prepared(w, checkOptions(options, SVD_OPTIONS, 'singularValuesSync'), false);
   callSync(addon().svd, job);
   return values(matrices, job);
 }
@@ -62,16 +67,22 @@ export interface MatrixRankOptions extends SvdOptions {
   tolerance?: number;
 }
 
+const MATRIX_RANK_OPTIONS: OptionTypes<MatrixRankOptions> = { ...SVD_OPTIONS, tolerance: number };
+
 /** The number of singular values above a tolerance: a number, or one for each matrix of a batch. Errors as {@link svd}. */
-export async function matrixRank(w: TensorLike, options: MatrixRankOptions = {}): Promise<number | number[]> {
-  const tolerance = checkedTolerance(options.tolerance);
-  return ranks(asMatrices(w, 'w'), await singularValues(w, options), tolerance);
+export async function matrixRank(w: TensorLike, options?: MatrixRankOptions): Promise<number | number[]> {
+  const { tolerance, ...rest } = checkOptions(options, MATRIX_RANK_OPTIONS, 'matrixRank');
+  requireTolerance(tolerance);
+  const matrices = asMatrices(w, 'w');
+  const s = await singularValues(w, rest);
+  return ranks(matrices, s, tolerance);
 }
 
 /** {@link matrixRank}, computed before it returns. */
-export function matrixRankSync(w: TensorLike, options: MatrixRankOptions = {}): number | number[] {
-  const tolerance = checkedTolerance(options.tolerance);
-  return ranks(asMatrices(w, 'w'), singularValuesSync(w, options), tolerance);
+export function matrixRankSync(w: TensorLike, options?: MatrixRankOptions): number | number[] {
+  const { tolerance, ...rest } = checkOptions(options, MATRIX_RANK_OPTIONS, 'matrixRankSync');
+  requireTolerance(tolerance);
+  return ranks(asMatrices(w, 'w'), singularValuesSync(w, rest), tolerance);
 }
 
 const FLOAT32_EPSILON = 2 ** -23;
@@ -83,7 +94,7 @@ export function numericalRank(s: Float32Array, m: number, n: number, tolerance?:
   return index < 0 ? s.length : index;
 }
 
-function ranks({ m, n, batch, batched }: Matrices, s: Tensor, tolerance?: number): number | number[] {
+function ranks({ m, n, batch, batched }: Omit<Matrices, 'data'>, s: Tensor, tolerance?: number): number | number[] {
   const r = Math.min(m, n);
   const all = Array.from({ length: batch }, (_, i) =>
     numericalRank(s.data.subarray(i * r, (i + 1) * r), m, n, tolerance),
@@ -91,14 +102,12 @@ function ranks({ m, n, batch, batched }: Matrices, s: Tensor, tolerance?: number
   return batched ? all : all[0]!;
 }
 
-function checkedTolerance(tolerance: number | undefined): number | undefined {
+function requireTolerance(tolerance: number | undefined): void {
   if (tolerance !== undefined && !(tolerance >= 0))
     throw new ArgumentError('tolerance', 'a number of at least 0', tolerance);
-  return tolerance;
 }
 
 function prepared(w: TensorLike, { driver = 'gesdd', threads }: SvdOptions, vectors: boolean) {
-  if (!SVD_DRIVERS.includes(driver)) throw new ArgumentError('driver', 'gesdd or gesvd', driver);
   const matrices = asMatrices(w, 'w');
   const { data, batch, m, n } = matrices;
   const r = Math.min(m, n);

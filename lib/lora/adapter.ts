@@ -1,8 +1,8 @@
 import type { NewTensor } from '../checkpoint/safetensors.js';
-import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { describe, LowRankError } from '../errors.js';
 import { matmulSync } from '../linalg/matmul.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
-import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { configObstacles } from './peft-config.js';
 
@@ -121,11 +121,6 @@ export function stored({ data, shape }: Tensor, dtype: FloatDType, name: string)
   const written = dtype === 'F16' ? toFloat32(bytes, dtype) : data;
   requireFinite(written, shape, `${name} as ${dtype}`);
   return { dtype, shape, bytes };
-}
-
-/** @throws ArgumentError for a dtype that factors cannot be stored as. */
-export function checkDtype(dtype: FloatDType | undefined): void {
-  if (dtype !== undefined && !isFloatDType(dtype)) throw new ArgumentError('dtype', 'F64, F32, F16 or BF16', dtype);
 }
 
 /** The transpose of a matrix. */

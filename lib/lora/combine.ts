@@ -1,10 +1,11 @@
 import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { checkedBelow, checkOptions, number, type OptionTypes } from '../options.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkDtype, type Factors, factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
+import { type Factors, factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
 import { checkChoice, compress, type LoraRankChoice } from './compress.js';
-import { type LoraJobOptions, takeTurn } from './resize.js';
+import { LORA_JOB_OPTIONS, type LoraJobOptions, takeTurn } from './resize.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
 
 export interface WeightedLora {
@@ -12,6 +13,8 @@ export interface WeightedLora {
   /** What its updates are multiplied by; may be negative. */
   readonly weight: number;
 }
+
+const WEIGHTED_LORA: OptionTypes<WeightedLora> = { adapter: checkedBelow(), weight: number };
 
 /** What became of one module. */
 export interface MergedModule {
@@ -43,17 +46,17 @@ export interface Merged {
  */
 export async function mergeLoras(
   parts: readonly WeightedLora[],
-  options: (LoraRankChoice | { rank?: undefined; energy?: undefined; ratio?: undefined }) & LoraJobOptions = {},
+  options?: (LoraRankChoice | { rank?: undefined; energy?: undefined; ratio?: undefined }) & LoraJobOptions,
 ): Promise<Merged> {
-  const choice = readChoice(options);
-  checkDtype(options.dtype);
+  const given = checkOptions(options, LORA_JOB_OPTIONS, 'mergeLoras');
+  const choice = readChoice(given);
   checkParts(parts);
   const names = [...new Set(parts.flatMap(({ adapter }) => [...adapter.modules.keys()]))];
   const updates: Update[] = [];
   const report: MergedModule[] = [];
   const spectra = new Map<string, Float64Array>();
   for (const name of names) {
-    await takeTurn(options);
+    await takeTurn(given);
     const found = parts.flatMap(({ adapter, weight }) => {
       const module = adapter.modules.get(name);
       return module === undefined ? [] : [{ module, weight }];
@@ -63,7 +66,7 @@ export async function mergeLoras(
     const compressed = choice === undefined ? undefined : compress(sum, 1, choice);
     if (compressed !== undefined) spectra.set(name, compressed.singularValues);
     const kept = compressed ?? { ...sum, rank: sum.a.shape[0]!, keptEnergy: 1 };
-    const dtype = options.dtype ?? commonDtype(found.map(({ module }) => module));
+    const dtype = given.dtype ?? commonDtype(found.map(({ module }) => module));
     updates.push({ name, kind: found[0]!.module.kind, dtype, a: kept.a, b: kept.b });
     report.push({ name, rank: kept.rank, keptEnergy: kept.keptEnergy });
   }
@@ -89,7 +92,8 @@ function readChoice(
 
 function checkParts(parts: readonly WeightedLora[]): void {
   if (!Array.isArray(parts) || parts.length === 0) throw new ArgumentError('parts', 'at least one adapter', parts);
-  for (const { adapter, weight } of parts) {
+  for (const part of parts) {
+    const { adapter, weight } = checkOptions(part, WEIGHTED_LORA, 'a part of mergeLoras');
     if (!Number.isFinite(weight)) throw new ArgumentError('weight', 'a finite number', weight);
     requirePlain(adapter, 'merge');
   }

@@ -1,5 +1,6 @@
 import { ArgumentError } from '../errors.js';
 import { tailOfEnergy } from '../lowrank/rank.js';
+import { number, type OptionTypes } from '../options.js';
 import type { Factors } from './adapter.js';
 import { type ProductSvd, productSvd } from './product.js';
 
@@ -11,6 +12,8 @@ export type LoraRankChoice =
   | { readonly energy: number }
   /** Keeps the singular values of at least this share of the largest one, above 0 up to 1. */
   | { readonly ratio: number };
+
+export const LORA_RANK_CHOICE: OptionTypes<LoraRankChoice> = { rank: number, energy: number, ratio: number };
 
 /** The best approximation of a product of a smaller rank. */
 export interface Compressed extends Factors {

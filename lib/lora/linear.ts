@@ -1,6 +1,7 @@
 import { callSync } from '../addon/call.js';
 import { addon } from '../addon/load.js';
-import { ArgumentError, LowRankError } from '../errors.js';
+import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { boolean, checkedBelow, checkOptions, number, type OptionTypes } from '../options.js';
 import { seedOf } from '../random.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { requireFinite } from './finite.js';
@@ -32,6 +33,10 @@ export interface MergeOptions {
    */
   keepBase?: boolean | undefined;
 }
+
+const LINEAR_OPTIONS: OptionTypes<LoraLinearOptions> = { weight: checkedBelow(), bias: checkedBelow() };
+const ADAPTER_OPTIONS: OptionTypes<AdapterOptions> = { dropout: number, seed: number };
+const MERGE_OPTIONS: OptionTypes<MergeOptions> = { keepBase: boolean };
 
 interface Adapter {
   readonly lora: Lora;
@@ -70,15 +75,16 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
   #merged: Merged | undefined;
 
   /** @throws LowRankError `ERR_SHAPE` when weight and bias do not fit together, `ERR_ARGUMENT`. */
-  constructor({ weight, bias }: LoraLinearOptions) {
+  constructor(options: LoraLinearOptions) {
     super();
+    const { weight, bias } = checkOptions(options, LINEAR_OPTIONS, 'LoraLinear');
     const { data, shape } = asTensor(weight, 'weight');
     if (shape.length !== 2 || shape.includes(0)) {
       throw new ArgumentError('weight.shape', '[dim, dimOut], both at least 1', shape, 'ERR_SHAPE');
     }
     [this.dim, this.dimOut] = shape as [number, number];
     this.#weight = data;
-    this.bias = bias && asTensor(bias, 'bias');
+    this.bias = bias === undefined ? undefined : asTensor(bias, 'bias');
     if (this.bias && (this.bias.shape.length !== 1 || this.bias.shape[0] !== this.dimOut)) {
       throw new ArgumentError('bias.shape', `[${this.dimOut}]`, this.bias.shape, 'ERR_SHAPE');
     }
@@ -110,7 +116,8 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
    * @throws LowRankError `ERR_ARGUMENT` for a name that is taken or a dropout outside [0, 1), or while merged;
    * `ERR_SHAPE` when the adapter does not fit the weight.
    */
-  addAdapter(name: string, lora: Lora, { dropout = 0, seed }: AdapterOptions = {}): void {
+  addAdapter(name: string, lora: Lora, options?: AdapterOptions): void {
+    const { dropout = 0, seed } = checkOptions(options, ADAPTER_OPTIONS, 'addAdapter');
     this.#requireUnmerged('addAdapter');
     if (typeof name !== 'string' || name === '') throw new ArgumentError('name', 'a name', name);
     if (this.#adapters.has(name)) throw new ArgumentError('name', 'one that no adapter of this layer has', name);
@@ -152,8 +159,8 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
    *
    * @throws LowRankError `ERR_ARGUMENT` when merged already, or while forward passes wait for their backward pass.
    */
-  merge(options: MergeOptions = {}): void {
-    this.#merge(options, false);
+  merge(options?: MergeOptions): void {
+    this.#merge(checkOptions(options, MERGE_OPTIONS, 'merge'), false);
   }
 
   /**
@@ -161,8 +168,8 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
    *
    * @throws LowRankError `ERR_NOT_FINITE`, and as `merge`.
    */
-  safeMerge(options: MergeOptions = {}): void {
-    this.#merge(options, true);
+  safeMerge(options?: MergeOptions): void {
+    this.#merge(checkOptions(options, MERGE_OPTIONS, 'safeMerge'), true);
   }
 
   /**
@@ -261,7 +268,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
     const adapter = this.#adapters.get(name);
     if (!adapter) {
       const names = [...this.#adapters.keys()].join(', ') || 'none';
-      throw new LowRankError('ERR_NOT_FOUND', `no adapter "${name}"; this layer has: ${names}`);
+      throw new LowRankError('ERR_NOT_FOUND', `no adapter ${describe(name)}; this layer has: ${names}`);
     }
     return adapter;
   }

@@ -1,9 +1,10 @@
 import { callSync } from '../addon/call.js';
 import { addon } from '../addon/load.js';
 import { ArgumentError } from '../errors.js';
-import type { ComputeOptions } from '../lowrank/approximate.js';
+import { COMPUTE_OPTIONS, type ComputeOptions } from '../lowrank/approximate.js';
 import { factorize, factorizeSync } from '../lowrank/factorize.js';
 import type { LowRank } from '../lowrank/factors.js';
+import { checkOptions, number, type OptionTypes, oneOf } from '../options.js';
 import { seedOf } from '../random.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { requireFinite } from './finite.js';
@@ -54,6 +55,17 @@ export interface FromWeightOptions extends ScaleOptions, ComputeOptions {
   init?: WeightInit | undefined;
 }
 
+const SCALE_OPTIONS: OptionTypes<ScaleOptions> = { alpha: number, scaling: oneOf(SCALINGS) };
+const LORA_OPTIONS: OptionTypes<LoraOptions> = {
+  ...SCALE_OPTIONS,
+  ...{ dim: number, dimOut: number, r: number, seed: number },
+  init: oneOf(INITS, `one of ${INITS.join(', ')} (${WEIGHT_INITS.join(' and ')} begin from a weight: Lora.fromWeight)`),
+};
+const FROM_WEIGHT_OPTIONS: OptionTypes<FromWeightOptions> = {
+  ...{ ...SCALE_OPTIONS, ...COMPUTE_OPTIONS },
+  ...{ r: number, init: oneOf(WEIGHT_INITS) },
+};
+
 /** A weight taken apart: `residual + A B * scale` is the weight, within the rounding of float32. */
 export interface SplitWeight {
   readonly lora: Lora;
@@ -94,15 +106,12 @@ export class Lora extends Module<Saved> {
   constructor(options: LoraOptions, factors?: Factors);
   constructor(options: LoraOptions, factors?: Factors) {
     super();
-    const { dim, dimOut, r = 8, alpha = 1, scaling = 'standard', init = 'gaussian', seed } = options ?? {};
+    const given = checkOptions(options, LORA_OPTIONS, 'Lora');
+    const { dim, dimOut, r = 8, alpha = 1, scaling = 'standard', init = 'gaussian', seed } = given;
     for (const [name, value] of Object.entries({ dim, dimOut, r })) {
       if (!Number.isSafeInteger(value) || value < 1) {
         throw new ArgumentError(name, 'a whole number of at least 1', value);
       }
-    }
-    if (!INITS.includes(init)) {
-      const expected = `one of ${INITS.join(', ')} (${WEIGHT_INITS.join(' and ')} begin from a weight: Lora.fromWeight)`;
-      throw new ArgumentError('init', expected, init);
     }
     this.dim = dim;
     this.dimOut = dimOut;
@@ -122,7 +131,8 @@ export class Lora extends Module<Saved> {
    * @param b - [r, dimOut].
    * @throws LowRankError `ERR_SHAPE` when they do not fit together.
    */
-  static fromFactors(a: TensorLike, b: TensorLike, options: ScaleOptions = {}): Lora {
+  static fromFactors(a: TensorLike, b: TensorLike, options?: ScaleOptions): Lora {
+    const { alpha, scaling } = checkOptions(options, SCALE_OPTIONS, 'Lora.fromFactors');
     const left = matrix(a, 'a');
     const right = matrix(b, 'b');
     const [dim, r] = left.shape as [number, number];
@@ -130,7 +140,7 @@ export class Lora extends Module<Saved> {
     if (rows !== r)
       throw new ArgumentError('b.shape', `[${r}, dimOut], as a has ${r} columns`, right.shape, 'ERR_SHAPE');
     return new Lora(
-      { ...options, dim, dimOut, r },
+      { dim, dimOut, r, alpha, scaling },
       { a: { ...left, data: left.data.slice() }, b: { ...right, data: right.data.slice() } },
     );
   }
@@ -144,17 +154,19 @@ export class Lora extends Module<Saved> {
    * @throws LowRankError as `factorize`; `ERR_ARGUMENT` for a rank that the weight does not have or, with `pissa`, a
    * scale that is not above 0.
    */
-  static async fromWeight(weight: TensorLike, options: FromWeightOptions = {}): Promise<SplitWeight> {
-    const w = readWeight(weight, options);
-    const { init = 'pissa', r = 8 } = options;
-    return split(w, options, init === 'pissa' ? await factorize(w, { ...compute(options), rank: r }) : undefined);
+  static async fromWeight(weight: TensorLike, options?: FromWeightOptions): Promise<SplitWeight> {
+    const given = checkOptions(options, FROM_WEIGHT_OPTIONS, 'Lora.fromWeight');
+    const w = readWeight(weight, given);
+    const { init = 'pissa', r = 8 } = given;
+    return split(w, given, init === 'pissa' ? await factorize(w, { ...compute(given), rank: r }) : undefined);
   }
 
   /** {@link Lora.fromWeight}, computed before it returns. */
-  static fromWeightSync(weight: TensorLike, options: FromWeightOptions = {}): SplitWeight {
-    const w = readWeight(weight, options);
-    const { init = 'pissa', r = 8 } = options;
-    return split(w, options, init === 'pissa' ? factorizeSync(w, { ...compute(options), rank: r }) : undefined);
+  static fromWeightSync(weight: TensorLike, options?: FromWeightOptions): SplitWeight {
+    const given = checkOptions(options, FROM_WEIGHT_OPTIONS, 'Lora.fromWeightSync');
+    const w = readWeight(weight, given);
+    const { init = 'pissa', r = 8 } = given;
+    return split(w, given, init === 'pissa' ? factorizeSync(w, { ...compute(given), rank: r }) : undefined);
   }
 
   /** A B * scale [dim, dimOut], computed anew. */
@@ -211,7 +223,6 @@ export class Lora extends Module<Saved> {
 
 function scaleOf(r: number, { alpha = 1, scaling = 'standard' }: ScaleOptions): number {
   if (!Number.isFinite(alpha)) throw new ArgumentError('alpha', 'a finite number', alpha);
-  if (!SCALINGS.includes(scaling)) throw new ArgumentError('scaling', `one of ${SCALINGS.join(', ')}`, scaling);
   return alpha / (scaling === 'rslora' ? Math.sqrt(r) : r);
 }
 
@@ -230,7 +241,6 @@ function readWeight(weight: TensorLike, options: FromWeightOptions): Tensor {
   if (!Number.isSafeInteger(r) || r < 1 || r > most) {
     throw new ArgumentError('r', `a whole number from 1 to ${most}, the smaller side of the weight`, r);
   }
-  if (!WEIGHT_INITS.includes(init)) throw new ArgumentError('init', `one of ${WEIGHT_INITS.join(', ')}`, init);
   const scale = scaleOf(r, options);
   if (init === 'pissa' && !(scale > 0)) throw new ArgumentError('alpha', 'a number above 0 for pissa', options.alpha);
   if (init === 'olora') requireFinite(w.data, 'weight');

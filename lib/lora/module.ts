@@ -1,5 +1,6 @@
 import { threadCount } from '../addon/call.js';
 import { ArgumentError, LowRankError } from '../errors.js';
+import { boolean, checkOptions, float32Array, number, type OptionTypes } from '../options.js';
 import { asTensor, elements, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { type HookHandle, Hooks } from './hooks.js';
 import type { Parameter } from './parameter.js';
@@ -18,6 +19,9 @@ export interface ForwardOptions extends PassOptions {
   /** Whether a backward pass will follow; by default as `training` says. False records nothing. */
   grad?: boolean | undefined;
 }
+
+const PASS_OPTIONS: OptionTypes<PassOptions> = { out: float32Array, add: boolean, threads: number };
+const FORWARD_OPTIONS: OptionTypes<ForwardOptions> = { ...PASS_OPTIONS, grad: boolean };
 
 /** Before a forward pass; a tensor that it returns, of the same shape, is the input from there on. */
 export type ForwardPreHook<M> =
@@ -113,9 +117,10 @@ export abstract class Module<Saved> {
    * @returns [.., dimOut].
    * @throws LowRankError `ERR_SHAPE` when the last dimension is not `dim` or `out` has another length, `ERR_ARGUMENT`.
    */
-  forward(x: TensorLike, options: ForwardOptions = {}): Tensor {
-    const { grad = this.training } = options;
-    const pass = this.pass(x, { ...options, grad });
+  forward(x: TensorLike, options?: ForwardOptions): Tensor {
+    const given = checkOptions(options, FORWARD_OPTIONS, 'forward');
+    const { grad = this.training } = given;
+    const pass = this.pass(x, { ...given, grad });
     if (grad) this.#passes.push(pass);
     return pass.output;
   }
@@ -128,14 +133,15 @@ export abstract class Module<Saved> {
    * @returns the gradient of the input, of its shape.
    * @throws LowRankError `ERR_ARGUMENT` when there is no such forward pass, `ERR_SHAPE` when the shapes differ.
    */
-  backward(gradY: TensorLike, options: PassOptions = {}): Tensor {
+  backward(gradY: TensorLike, options?: PassOptions): Tensor {
+    const given = checkOptions(options, PASS_OPTIONS, 'backward');
     const pass = this.#passes.at(-1);
     if (!pass) {
       throw new LowRankError('ERR_ARGUMENT', 'backward: there is no forward pass to go back through', {
         hint: 'Call forward first, in training mode and without grad: false; each forward pass allows one backward pass.',
       });
     }
-    return this.backwardOf(pass, gradY, options, () => void this.#passes.pop());
+    return this.backwardOf(pass, gradY, given, () => void this.#passes.pop());
   }
 
   /** Calls `hook(module, input)` before each forward pass. */

@@ -1,6 +1,7 @@
 import { callSync } from '../addon/call.js';
 import { addon } from '../addon/load.js';
 import { ArgumentError, LowRankError } from '../errors.js';
+import { boolean, checkOptions, number, type OptionTypes } from '../options.js';
 import { sumOfSquares } from './finite.js';
 import { Parameter } from './parameter.js';
 
@@ -26,6 +27,23 @@ export interface AdamWOptions {
   eps?: number | undefined;
   /** Shrinks the parameter by lr * weightDecay at each step, apart from the gradient; 0.01 by default. */
   weightDecay?: number | undefined;
+}
+
+const SGD_OPTIONS: OptionTypes<SgdOptions> = {
+  ...{ lr: number, momentum: number, dampening: number, weightDecay: number },
+  nesterov: boolean,
+};
+
+const ADAMW_OPTIONS: OptionTypes<AdamWOptions> = {
+  ...{ lr: number, eps: number, weightDecay: number },
+  betas: {
+    expected: 'two numbers of at least 0 and below 1',
+    is: (value): value is [number, number] => Array.isArray(value) && value.length === 2 && value.every(isBeta),
+  },
+};
+
+function isBeta(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value < 1;
 }
 
 /** What the optimizers share. `step` writes into the parameters' own arrays; a parameter without gradient is left alone. */
@@ -77,7 +95,13 @@ export class Sgd extends Optimizer<SgdState> {
 
   /** @throws ArgumentError naming the option that is out of range. */
   constructor(parameters: Iterable<Parameter>, options: SgdOptions) {
-    const { lr, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false } = options ?? {};
+    const {
+      lr,
+      momentum = 0,
+      dampening = 0,
+      weightDecay = 0,
+      nesterov = false,
+    } = checkOptions(options, SGD_OPTIONS, 'Sgd');
     super(parameters, lr);
     atLeast0('momentum', momentum);
     atLeast0('weightDecay', weightDecay);
@@ -115,13 +139,11 @@ export class AdamW extends Optimizer<AdamWState> {
   };
 
   /** @throws ArgumentError naming the option that is out of range. */
-  constructor(parameters: Iterable<Parameter>, options: AdamWOptions = {}) {
-    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01 } = options;
+  constructor(parameters: Iterable<Parameter>, options?: AdamWOptions) {
+    const given = checkOptions(options, ADAMW_OPTIONS, 'AdamW');
+    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01 } = given;
     super(parameters, lr);
     const [beta1, beta2] = betas;
-    for (const beta of [beta1, beta2]) {
-      if (!(beta >= 0 && beta < 1)) throw new ArgumentError('betas', 'two numbers of at least 0 and below 1', betas);
-    }
     this.#options = {
       beta1,
       beta2,
@@ -148,7 +170,7 @@ export class AdamW extends Optimizer<AdamWState> {
  * @throws LowRankError `ERR_NOT_FINITE` when a gradient holds a NaN or an infinity; all are left as they were.
  */
 export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number): number {
-  if (!(maxNorm > 0)) throw new ArgumentError('maxNorm', 'a number above 0', maxNorm);
+  if (typeof maxNorm !== 'number' || !(maxNorm > 0)) throw new ArgumentError('maxNorm', 'a number above 0', maxNorm);
   const gradients = checkedParameters(parameters).flatMap(({ grad }) => (grad ? [grad.data] : []));
   const norm = Math.sqrt(gradients.reduce((sum, x) => sum + sumOfSquares(x), 0));
   if (!Number.isFinite(norm)) {
@@ -162,6 +184,9 @@ export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number): 
 }
 
 function checkedParameters(parameters: Iterable<Parameter>): readonly Parameter[] {
+  if (typeof (parameters as Partial<Iterable<Parameter>> | null)?.[Symbol.iterator] !== 'function') {
+    throw new ArgumentError('parameters', 'a list of Parameters', parameters);
+  }
   const all = [...new Set(parameters)];
   for (const parameter of all) {
     if (!(parameter instanceof Parameter)) throw new ArgumentError('parameters', 'Parameters only', parameter);
@@ -170,6 +195,6 @@ function checkedParameters(parameters: Iterable<Parameter>): readonly Parameter[
 }
 
 function atLeast0(name: string, value: number): number {
-  if (!(value >= 0 && Number.isFinite(value))) throw new ArgumentError(name, 'a number of at least 0', value);
+  if (!(Number.isFinite(value) && value >= 0)) throw new ArgumentError(name, 'a number of at least 0', value);
   return value;
 }

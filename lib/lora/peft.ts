@@ -15,6 +15,7 @@ import { open } from '../checkpoint/open.js';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors.js';
 import { copyForEdit } from '../checkpoint/write.js';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
+import { abortSignal, checkOptions } from '../options.js';
 import { isFloatDType } from '../tensor/dtype.js';
 import type { LoraAdapter, LoraKind, LoraModule } from './adapter.js';
 import { type PeftConfig, readScalings } from './peft-config.js';
@@ -69,9 +70,9 @@ export async function readAdapter(path: string): Promise<LoraAdapter> {
 export async function writeAdapter(
   adapter: LoraAdapter,
   out: string,
-  options: { signal?: AbortSignal | undefined } = {},
+  options?: { signal?: AbortSignal | undefined },
 ): Promise<void> {
-  const { signal } = options;
+  const { signal } = checkOptions(options, { signal: abortSignal }, 'writeAdapter');
   const target = absolutePath(out);
   await requireNewFolder(target);
   const temporary = temporarySibling(target);

@@ -1,8 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
-import type { FloatDType } from '../tensor/dtype.js';
-import { checkDtype, factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
+import { abortSignal, checkOptions, type OptionTypes, oneOf } from '../options.js';
+import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
+import { factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
-import { checkChoice, compress, type LoraRankChoice } from './compress.js';
+import { checkChoice, compress, LORA_RANK_CHOICE, type LoraRankChoice } from './compress.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
 
 export interface LoraJobOptions {
@@ -11,6 +12,12 @@ export interface LoraJobOptions {
   /** Ends the job between two modules. */
   readonly signal?: AbortSignal | undefined;
 }
+
+export const LORA_JOB_OPTIONS: OptionTypes<LoraRankChoice & LoraJobOptions> = {
+  ...LORA_RANK_CHOICE,
+  dtype: oneOf(FLOAT_DTYPES),
+  signal: abortSignal,
+};
 
 /** What became of one module. */
 export interface ResizedModule {
@@ -46,16 +53,16 @@ export interface Resized {
  * `ERR_ARGUMENT`; the signal's reason when aborted.
  */
 export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice & LoraJobOptions): Promise<Resized> {
-  checkChoice(options);
-  checkDtype(options.dtype);
+  const given = checkOptions(options, LORA_JOB_OPTIONS, 'resizeLora');
+  checkChoice(given);
   requirePlain(adapter, 'resize');
   const updates: Update[] = [];
   const report: ResizedModule[] = [];
   for (const module of adapter.modules.values()) {
-    await takeTurn(options);
+    await takeTurn(given);
     const { name, kind } = module;
-    const { a, b, ...kept } = compress(factorsOf(module), module.scaling, options);
-    updates.push({ name, kind, a, b, dtype: options.dtype ?? (module.b.dtype as FloatDType) });
+    const { a, b, ...kept } = compress(factorsOf(module), module.scaling, given);
+    updates.push({ name, kind, a, b, dtype: given.dtype ?? (module.b.dtype as FloatDType) });
     report.push(resized(module, kept));
   }
   const shortfall = await findShortfall(report, async ({ singularValues }) => singularValues);

@@ -1,7 +1,16 @@
-import { type CallOptions, callAsync, callSync, pinned, pinnedInPlace, threadCount } from '../addon/call.js';
+import {
+  CALL_OPTIONS,
+  type CallOptions,
+  callAsync,
+  callSync,
+  pinned,
+  pinnedInPlace,
+  threadCount,
+} from '../addon/call.js';
 import { type ApproximateJob, CERTIFICATE_FIELDS, METHOD_CODE } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
 import { ArgumentError } from '../errors.js';
+import { number, type OptionTypes, oneOf } from '../options.js';
 import { asMatrices, type Matrices, type TensorLike } from '../tensor/tensor.js';
 import { type Certificate, combined, readCertificates } from './certificate.js';
 import { type RankChoice, rankJob } from './rank.js';
@@ -23,6 +32,14 @@ export interface ComputeOptions extends CallOptions {
   /** Native work memory that may be used, in bytes; a job that needs more is refused with `ERR_MEMORY`. */
   maxMemory?: number | undefined;
 }
+
+export const COMPUTE_OPTIONS: OptionTypes<ComputeOptions> = {
+  ...CALL_OPTIONS,
+  method: oneOf(METHODS),
+  seed: number,
+  target: number,
+  maxMemory: number,
+};
 
 /** What the addon is to produce. */
 type Wanted = 'factors' | 'dense' | 'in place';
@@ -61,7 +78,6 @@ export function methodJob(
   n: number,
 ) {
   const { method = 'auto', seed = 0, target = 1e-6 } = options;
-  if (!METHODS.includes(method)) throw new ArgumentError('method', `one of ${METHODS.join(', ')}`, method);
   if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError('seed', 'a whole number of at least 0', seed);
   if (!(target > 0)) throw new ArgumentError('target', 'a number above 0', target);
   return { ...rankJob(options, m, n), method: METHOD_CODE[method], seed, target };

@@ -1,8 +1,9 @@
 import { callSync, threadCount } from '../addon/call.js';
 import { addon } from '../addon/load.js';
+import { checkOptions, type OptionTypes, oneOf } from '../options.js';
 import { asDimensions } from '../tensor/tensor.js';
-import { type ComputeOptions, methodJob } from './approximate.js';
-import type { RankChoice } from './rank.js';
+import { COMPUTE_OPTIONS, type ComputeOptions, methodJob } from './approximate.js';
+import { RANK_CHOICE, type RankChoice } from './rank.js';
 
 /** Bytes. */
 export interface MemoryEstimate {
@@ -15,6 +16,13 @@ export interface MemoryEstimate {
   /** `native` and `output` together. The input is the caller's and not in it. */
   readonly total: number;
 }
+
+const ESTIMATE_OPTIONS: OptionTypes<Parameters<typeof estimateMemory>[1]> = {
+  ...RANK_CHOICE,
+  method: COMPUTE_OPTIONS.method,
+  threads: COMPUTE_OPTIONS.threads,
+  result: oneOf(['dense', 'in place', 'factors']),
+};
 
 /**
  * What a job will take, before it runs: every buffer of the method that would be used, LAPACK's workspaces included.
@@ -29,8 +37,9 @@ export function estimateMemory(
   options: RankChoice & Pick<ComputeOptions, 'method' | 'threads'> & { result?: 'dense' | 'in place' | 'factors' },
 ): MemoryEstimate {
   const { batch, m, n } = asDimensions(shape, 'shape');
-  const { result = 'dense', threads } = options;
-  const choice = methodJob(options, m, n);
+  const given = checkOptions(options, ESTIMATE_OPTIONS, 'estimateMemory');
+  const { result = 'dense', threads } = given;
+  const choice = methodJob(given, m, n);
   const { planned: native, worst } = callSync(addon().estimateApproximate, {
     ...choice,
     batch,

@@ -1,7 +1,16 @@
+import { checkOptions, type OptionTypes } from '../options.js';
 import { shapeOf, type TensorLike } from '../tensor/tensor.js';
-import { type Approximation, approximate, approximateSync, type ComputeOptions } from './approximate.js';
+import {
+  type Approximation,
+  approximate,
+  approximateSync,
+  COMPUTE_OPTIONS,
+  type ComputeOptions,
+} from './approximate.js';
 import { LowRank } from './factors.js';
-import type { RankChoice } from './rank.js';
+import { RANK_CHOICE, type RankChoice } from './rank.js';
+
+const FACTORIZE_OPTIONS: OptionTypes<RankChoice & ComputeOptions> = { ...RANK_CHOICE, ...COMPUTE_OPTIONS };
 
 /**
  * The best approximation of rank k as factors `W ~ B A` (Eckart and Young 1936), k (m + n) numbers instead of m n.
@@ -12,12 +21,12 @@ import type { RankChoice } from './rank.js';
  * `ERR_MEMORY` when the job needs more than `maxMemory` or than LAPACK can address, `ERR_SHAPE`, `ERR_ARGUMENT`.
  */
 export async function factorize(w: TensorLike, options: RankChoice & ComputeOptions): Promise<LowRank> {
-  return packed(await approximate(w, options, 'factors'));
+  return packed(await approximate(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorize'), 'factors'));
 }
 
 /** {@link factorize}, computed before it returns. */
 export function factorizeSync(w: TensorLike, options: RankChoice & ComputeOptions): LowRank {
-  return packed(approximateSync(w, options, 'factors'));
+  return packed(approximateSync(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorizeSync'), 'factors'));
 }
 
 /** Takes the factors out of buffers that may have room for a larger rank than the matrix has, or than any has. */

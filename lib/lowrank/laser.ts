@@ -1,12 +1,21 @@
+import { boolean, checkOptions, type OptionTypes } from '../options.js';
 import { shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
-import { type Approximation, approximate, approximateSync, type ComputeOptions } from './approximate.js';
+import {
+  type Approximation,
+  approximate,
+  approximateSync,
+  COMPUTE_OPTIONS,
+  type ComputeOptions,
+} from './approximate.js';
 import type { Certificate } from './certificate.js';
-import { type RankChoice, rankOfFraction } from './rank.js';
+import { RANK_CHOICE, type RankChoice, rankOfFraction } from './rank.js';
 
 export interface LaserOptions extends ComputeOptions {
   /** Writes the result over the input and returns it, saving one copy in memory. Refused for a view that is not row-major. */
   inPlace?: boolean;
 }
+
+const LASER_OPTIONS: OptionTypes<RankChoice & LaserOptions> = { ...RANK_CHOICE, ...COMPUTE_OPTIONS, inPlace: boolean };
 
 /** An approximation with the proof of what it is. */
 export interface Certified {
@@ -44,8 +53,10 @@ interface LaserSyncFunction {
 export const laser: LaserFunction = Object.assign(
   async (w: TensorLike, options: RankChoice & LaserOptions) => (await laser.certified(w, options)).value,
   {
-    certified: async (w: TensorLike, options: RankChoice & LaserOptions) =>
-      certified(await approximate(w, options, wanted(options))),
+    certified: async (w: TensorLike, options: RankChoice & LaserOptions) => {
+      const given = checkOptions(options, LASER_OPTIONS, 'laser');
+      return certified(await approximate(w, given, wanted(given)));
+    },
   },
 );
 
@@ -57,8 +68,10 @@ export const laser: LaserFunction = Object.assign(
 export const laserSync: LaserSyncFunction = Object.assign(
   (w: TensorLike, options: RankChoice & LaserOptions) => laserSync.certified(w, options).value,
   {
-    certified: (w: TensorLike, options: RankChoice & LaserOptions) =>
-      certified(approximateSync(w, options, wanted(options))),
+    certified: (w: TensorLike, options: RankChoice & LaserOptions) => {
+      const given = checkOptions(options, LASER_OPTIONS, 'laserSync');
+      return certified(approximateSync(w, given, wanted(given)));
+    },
   },
 );
 
@@ -70,11 +83,11 @@ export class Laser {
   readonly rankFraction: number;
   readonly #options: ComputeOptions;
 
-  /** @throws ArgumentError when `rankFraction` is outside [0, 1]. */
-  constructor(rankFraction: number, options: ComputeOptions = {}) {
+  /** @throws ArgumentError when `rankFraction` is outside [0, 1], or for an option that is none. */
+  constructor(rankFraction: number, options?: ComputeOptions) {
     rankOfFraction(rankFraction, 1);
     this.rankFraction = rankFraction;
-    this.#options = options;
+    this.#options = checkOptions(options, COMPUTE_OPTIONS, 'Laser');
   }
 
   /** {@link laser} of a matrix or a batch. */
@@ -89,7 +102,7 @@ export class Laser {
 }
 
 function wanted(options: LaserOptions): 'dense' | 'in place' {
-  return options?.inPlace ? 'in place' : 'dense';
+  return options.inPlace ? 'in place' : 'dense';
 }
 
 function certified({ matrices, job, certificate, certificates }: Approximation): Certified {

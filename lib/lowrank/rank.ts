@@ -1,4 +1,5 @@
 import { ArgumentError } from '../errors.js';
+import { number, type OptionTypes } from '../options.js';
 
 /** How the rank k of an approximation is chosen: exactly one of the four. */
 export type RankChoice =
@@ -11,7 +12,13 @@ export type RankChoice =
   /** The smallest k with a relative error |W - W_k|_F / |W|_F of at most this; at least 0. */
   | { readonly tolerance: number };
 
-const CHOICES = ['rank', 'rankFraction', 'energy', 'tolerance'] as const;
+export const RANK_CHOICE: OptionTypes<RankChoice> = {
+  rank: number,
+  rankFraction: number,
+  energy: number,
+  tolerance: number,
+};
+const CHOICES = Object.keys(RANK_CHOICE);
 
 /**
  * floor(rho * n), computed on the decimal that `rho` was written as: 0.29 of 100 is 29, though 0.29 * 100 is
@@ -20,7 +27,9 @@ const CHOICES = ['rank', 'rankFraction', 'energy', 'tolerance'] as const;
  * @throws ArgumentError when `rho` is outside [0, 1].
  */
 export function rankOfFraction(rho: number, n: number): number {
-  if (!(rho >= 0 && rho <= 1)) throw new ArgumentError('rankFraction', 'a number from 0 to 1', rho);
+  if (typeof rho !== 'number' || !(rho >= 0 && rho <= 1)) {
+    throw new ArgumentError('rankFraction', 'a number from 0 to 1', rho);
+  }
   const [numerator, denominator] = decimal(rho);
   return Number((numerator * BigInt(n)) / denominator);
 }
@@ -58,7 +67,8 @@ function share(numerator: bigint, denominator: bigint): Tail {
  * @throws ArgumentError when `rate` is outside [0, 10].
  */
 export function rankOfRate(rate: number, n: number): number {
-  if (!(rate >= 0 && rate <= 10)) throw new ArgumentError('rate', 'a number from 0 to 10', rate);
+  if (typeof rate !== 'number' || !(rate >= 0 && rate <= 10))
+    throw new ArgumentError('rate', 'a number from 0 to 10', rate);
   return Math.trunc(n * ((10 - rate) * 0.1));
 }
 
@@ -82,7 +92,7 @@ export function breakEvenRank(m: number, n: number): number {
 
 /** Reads a choice for m x n matrices, as the addon takes it. */
 export function rankJob(choice: RankChoice, m: number, n: number): { rank?: number } & Partial<Tail> {
-  const given = CHOICES.filter((name) => (choice as Record<string, unknown>)?.[name] !== undefined);
+  const given = CHOICES.filter((name) => (choice as Record<string, unknown>)[name] !== undefined);
   if (given.length !== 1) {
     throw new ArgumentError('options', `exactly one of ${CHOICES.join(', ')}`, given.length === 0 ? 'none' : given);
   }

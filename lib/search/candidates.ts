@@ -1,10 +1,11 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { keptComponents } from '../edit/components.js';
 import { type Edit, nameOf, type PlanOptions, planEdits } from '../edit/plan.js';
-import { type Intervention, type InterventionKind, parseAt } from '../edit/spec.js';
+import { type Intervention, type InterventionKind, KINDS, parseAt } from '../edit/spec.js';
 import { ArgumentError, describe } from '../errors.js';
 import { Model } from '../model/model.js';
 import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType } from '../model/types.js';
+import { either, listOf, number, type OptionType, type OptionTypes, oneOf } from '../options.js';
 import type { Candidate } from './trial.js';
 
 /** Which interventions compete. */
@@ -20,6 +21,18 @@ export interface GridOptions {
   /** For the kind `band`: shares at which bands begin and end; five equal ones unless given. */
   readonly bands?: readonly (readonly [from: number, to: number])[];
 }
+
+const BAND: OptionType<readonly [from: number, to: number]> = {
+  expected: 'two shares [from, to]',
+  is: (value): value is [number, number] => Array.isArray(value) && value.length === 2 && value.every(number.is),
+};
+export const GRID_OPTIONS: OptionTypes<GridOptions> = {
+  layers: either(oneOf<'all'>(['all']), listOf(number)),
+  types: listOf(oneOf([...MATRIX_TYPES, ...(Object.keys(GROUPS) as GroupType[])])),
+  rhos: listOf(number),
+  kinds: listOf(oneOf(KINDS)),
+  bands: listOf(BAND),
+};
 
 /** LASER's rates 9.95, 9.9, 9.5, 9, 8, 6, 4, 2, 1 as shares that are kept: the largest reduction first. */
 const RHOS = [0.005, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9];

@@ -3,15 +3,16 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { pathOfCopy } from '../checkpoint/source.js';
 import type { Edit } from '../edit/plan.js';
-import { LowRankError } from '../errors.js';
+import { ArgumentError, LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
 import { overlap } from '../model/slice.js';
+import { checkOptions } from '../options.js';
 import { type PlannedCandidate, planGrid } from './candidates.js';
 import { convertQuantised } from './convert.js';
 import { SearchOutput } from './output.js';
 import { ProgressTeller } from './progress.js';
 import { compareScores } from './score.js';
-import { headerOf, type SearchOptions } from './settings.js';
+import { headerOf, SEARCH_OPTIONS, type SearchOptions } from './settings.js';
 import { countsOf, summarise } from './summary.js';
 import { testLine } from './test-line.js';
 import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './trial.js';
@@ -35,21 +36,30 @@ import { checkLimits, Trials } from './trials.js';
  * for a family or a stored type that is not known; the signal's reason when it aborts.
  */
 export async function search(source: string, options: SearchOptions): Promise<SearchSummary> {
-  options.signal?.throwIfAborted();
-  checkLimits(options);
+  const given = checkOptions(options, SEARCH_OPTIONS, 'search');
+  requireGiven(given);
+  given.signal?.throwIfAborted();
+  checkLimits(given);
   const checkpoint = await open(source);
   try {
-    checkEngine(checkpoint, options.engine);
-    const { family, planned } = planGrid(checkpoint, options);
-    const header = await headerOf(source, checkpoint, family, planned, options);
-    const output = await SearchOutput.open(options.out, header, checkpoint);
+    checkEngine(checkpoint, given.engine);
+    const { family, planned } = planGrid(checkpoint, given);
+    const header = await headerOf(source, checkpoint, family, planned, given);
+    const output = await SearchOutput.open(given.out, header, checkpoint);
     try {
-      return await searchInto(output, checkpoint, planned, header, options);
+      return await searchInto(output, checkpoint, planned, header, given);
     } finally {
       await output.close();
     }
   } finally {
     await checkpoint.close();
+  }
+}
+
+function requireGiven(options: Partial<SearchOptions>): void {
+  const needed = { engine: 'an engine', validation: '{ questions }', out: 'a folder' };
+  for (const [name, expected] of Object.entries(needed)) {
+    if (options[name as keyof typeof needed] === undefined) throw new ArgumentError(name, expected, undefined);
   }
 }
 

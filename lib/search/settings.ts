@@ -2,13 +2,27 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { digestOfJson } from '../checkpoint/journal.js';
 import { identify } from '../checkpoint/source.js';
+import { PLAN_OPTIONS } from '../edit/plan.js';
 import { packageVersion } from '../edit/version.js';
 import { ArgumentError, LowRankError } from '../errors.js';
-import type { Engine } from '../evaluate/engines/engine.js';
+import { ASK_OPTIONS, type Engine } from '../evaluate/engines/engine.js';
 import type { Compat } from '../evaluate/metrics/compat.js';
 import { type Question, repeatedIds } from '../evaluate/questions/question.js';
+import {
+  boolean,
+  callback,
+  checkedBelow,
+  either,
+  listOf,
+  number,
+  type OptionType,
+  type OptionTypes,
+  oneOf,
+  optionsOf,
+  text,
+} from '../options.js';
 import type { WritableType } from '../tensor/dtype.js';
-import type { GridOptions, PlannedCandidate } from './candidates.js';
+import { GRID_OPTIONS, type GridOptions, type PlannedCandidate } from './candidates.js';
 import type { SearchProgress } from './progress.js';
 import type { EarlyStoppingOptions } from './race.js';
 import { objectiveOf } from './score.js';
@@ -62,6 +76,37 @@ export interface SearchOptions extends GridOptions {
   /** The command that was typed, for the report. */
   readonly command?: readonly string[];
 }
+
+/** A whole QuestionSet is one too, so other fields are no mistake. */
+const PART: OptionType<QuestionPart> = {
+  expected: '{ questions, path }, as loadQuestions gives',
+  is: (value): value is QuestionPart => {
+    const { questions, path } = (value ?? {}) as Partial<QuestionPart>;
+    return Array.isArray(questions) && (path === undefined || text.is(path));
+  },
+};
+
+export const SEARCH_OPTIONS: OptionTypes<SearchOptions> = {
+  ...GRID_OPTIONS,
+  generate: ASK_OPTIONS.generate,
+  compat: ASK_OPTIONS.compat,
+  signal: ASK_OPTIONS.signal,
+  engine: checkedBelow(),
+  engineOptions: checkedBelow(),
+  validation: PART,
+  test: PART,
+  out: text,
+  compose: oneOf(['greedy', 'none']),
+  family: PLAN_OPTIONS.family,
+  quant: PLAN_OPTIONS.quant,
+  seed: PLAN_OPTIONS.seed,
+  threads: PLAN_OPTIONS.threads,
+  earlyStopping: either(boolean, optionsOf<EarlyStoppingOptions>({ error: number, first: number })),
+  budget: optionsOf<NonNullable<SearchOptions['budget']>>({ trials: number, seconds: number }),
+  cache: optionsOf<NonNullable<SearchOptions['cache']>>({ bytes: number, folder: text }),
+  onProgress: callback,
+  command: listOf(text),
+};
 
 /** What early stopping the options mean; undefined where it is off. */
 export function earlyStoppingOf({ earlyStopping, engine, validation }: SearchOptions) {

@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
  */
 const FLOORS = [
   ['errors.ts'],
+  ['options.ts'],
   ['random.ts'],
   ['format.ts'],
   ['addon'],

@@ -4,11 +4,12 @@ import { digestOf } from '../../checkpoint/journal.js';
 import { copyForEdit, type Resumed } from '../../checkpoint/write.js';
 import { CheckpointError } from '../../errors.js';
 import type { ComputeOptions } from '../../lowrank/approximate.js';
+import { boolean, checkOptions, type OptionTypes, text } from '../../options.js';
 import { elements } from '../../tensor/tensor.js';
 import { byTensor, changes } from '../budget.js';
 import { nameOf } from '../edit.js';
 import { typesWritten } from '../plan.js';
-import { type EditProgress, Progress } from '../progress.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../storage.js';
 import { type EditedMatrix, unchanged } from '../tensor.js';
 import { openPlan, readPlan, tasksOfShard } from './plan.js';
@@ -23,6 +24,11 @@ export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
   readonly restart?: boolean;
   readonly onProgress?: (progress: EditProgress) => void;
 }
+
+const MERGE_OPTIONS: OptionTypes<MergeOptions> = {
+  ...{ out: text, source: text, restart: boolean },
+  ...JOB_OPTIONS,
+};
 
 /** What was put together. */
 export interface MergeReport extends Copied {
@@ -43,16 +49,17 @@ export interface MergeReport extends Copied {
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming tasks and shards that are to be run;
  * as {@link editCheckpoint}.
  */
-export async function mergeShards(plan: string, options: MergeOptions = {}): Promise<MergeReport> {
-  const { signal, restart } = options;
+export async function mergeShards(plan: string, options?: MergeOptions): Promise<MergeReport> {
+  const given = checkOptions(options, MERGE_OPTIONS, 'mergeShards');
+  const { signal, restart } = given;
   signal?.throwIfAborted();
   const job = await readPlan(plan);
-  const out = options.out ?? job.out;
-  const { checkpoint, edits, groups } = await openPlan(job, options.source);
+  const out = given.out ?? job.out;
+  const { checkpoint, edits, groups } = await openPlan(job, given.source);
   try {
     const results = Results.beside(plan);
     const sizes = edits.edits.map(({ shape, dtype }) => storedBytes(elements(shape), dtype));
-    const progress = new Progress(sizes, options.onProgress);
+    const progress = new Progress(sizes, given.onProgress);
     const kernels = new Set<string>();
     const missing: number[] = [];
     for (const [task, group] of groups.entries()) {
@@ -105,7 +112,7 @@ export async function mergeShards(plan: string, options: MergeOptions = {}): Pro
       throw error;
     }
     return {
-      source: absolutePath(options.source ?? job.source),
+      source: absolutePath(given.source ?? job.source),
       ...copied,
       family: edits.family,
       edits: done,

@@ -15,11 +15,12 @@ import { MAX_PLAN_BYTES } from '../../checkpoint/limits.js';
 import { open } from '../../checkpoint/open.js';
 import { ArgumentError, CheckpointError, describe } from '../../errors.js';
 import type { Skipped } from '../../model/names.js';
+import { checkOptions, number, type OptionTypes } from '../../options.js';
 import { byTensor, changes, type Settings } from '../budget.js';
 import type { Edit } from '../edit.js';
-import { type EditPlan, type PlanOptions, planEdits } from '../plan.js';
+import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits } from '../plan.js';
 import { describeJob } from '../run.js';
-import { parseAt } from '../spec.js';
+import { asInterventions } from '../spec.js';
 import { balance, costOf } from './balance.js';
 
 /** One tensor to be edited: it depends on no other. */
@@ -57,6 +58,8 @@ export interface JobPlanOptions extends PlanOptions {
   readonly shards?: number;
 }
 
+const JOB_PLAN_OPTIONS: OptionTypes<JobPlanOptions> = { ...PLAN_OPTIONS, shards: number };
+
 /**
  * Plans a job for many machines: a list of independent tasks with their costs. The threads are written into the plan, so
  * that every machine rounds alike.
@@ -64,11 +67,11 @@ export interface JobPlanOptions extends PlanOptions {
  * @throws as `planCheckpoint`.
  */
 export async function planJob(source: string, out: string, options: JobPlanOptions): Promise<JobPlan> {
-  const { shards = 1, ...own } = options;
+  const { shards = 1, ...own } = checkOptions(options, JOB_PLAN_OPTIONS, 'planJob');
   if (!Number.isSafeInteger(shards) || shards < 1) {
     throw new ArgumentError('shards', 'a whole number of at least 1', shards);
   }
-  const interventions = own.interventions.map((item) => (typeof item === 'string' ? parseAt(item) : item));
+  const interventions = asInterventions(own.interventions);
   const { threads: all } = addon().info();
   const fixed = { ...own, interventions, threads: own.threads ?? all };
   const path = absolutePath(source);

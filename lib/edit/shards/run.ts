@@ -2,10 +2,11 @@ import { kernels } from '../../addon/load.js';
 import { digestOf } from '../../checkpoint/journal.js';
 import { ArgumentError } from '../../errors.js';
 import type { ComputeOptions } from '../../lowrank/approximate.js';
+import { checkOptions, number, type OptionTypes, text } from '../../options.js';
 import { elements } from '../../tensor/tensor.js';
 import { numbersToHold } from '../budget.js';
 import { type Edit, nameOf } from '../edit.js';
-import { type EditProgress, Progress } from '../progress.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { computeOptions } from '../run.js';
 import { storedBytes } from '../storage.js';
 import { editTensor } from '../tensor.js';
@@ -21,6 +22,11 @@ export interface ShardOptions extends Pick<ComputeOptions, 'signal'> {
   readonly source?: string;
   readonly onProgress?: (progress: EditProgress) => void;
 }
+
+const SHARD_OPTIONS: OptionTypes<ShardOptions> = {
+  ...{ shard: number, shards: number, source: text },
+  ...JOB_OPTIONS,
+};
 
 /** What a shard did. */
 export interface ShardReport {
@@ -46,21 +52,22 @@ export interface ShardReport {
  * @throws {@link ArgumentError} for a shard that there is not; as {@link editCheckpoint}.
  */
 export async function runShard(plan: string, options: ShardOptions): Promise<ShardReport> {
-  const { signal, shard } = options;
+  const given = checkOptions(options, SHARD_OPTIONS, 'runShard');
+  const { signal, shard } = given;
   const job = await readPlan(plan);
-  const { shards = job.shards } = options;
+  const { shards = job.shards } = given;
   if (!Number.isSafeInteger(shards) || shards < 1) {
     throw new ArgumentError('shards', 'a whole number of at least 1', shards);
   }
   if (!Number.isSafeInteger(shard) || shard < 1 || shard > shards) {
     throw new ArgumentError('shard', `a whole number from 1 to ${shards}`, shard);
   }
-  const { checkpoint, edits, groups } = await openPlan(job, options.source);
+  const { checkpoint, edits, groups } = await openPlan(job, given.source);
   try {
     const results = Results.beside(plan);
     const own = tasksOfShard(job, shard, shards);
     const ownEdits = own.flatMap((task) => groups[task]!);
-    const progress = new Progress(ownEdits.map(bytesOf), options.onProgress);
+    const progress = new Progress(ownEdits.map(bytesOf), given.onProgress);
     const work = new Float32Array(numbersToHold(ownEdits));
     const kernel = kernels();
     const tasks: ShardReport['tasks'][number][] = [];

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import { checkOptions, either, listOf, type OptionTypes, text, wholeNumber } from '../../options.js';
 import type { Compat } from '../metrics/compat.js';
 import type { Question } from '../questions/question.js';
 import type { ExampleResult, LikelyToken } from '../result.js';
-import type { AskOptions, Engine, Session } from './engine.js';
+import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engine.js';
 import { type Findings, judge } from './judge.js';
 
 export interface CommandOptions {
@@ -19,6 +20,11 @@ export interface CommandOptions {
   /** Handed on as LOWRANK_THREADS and OMP_NUM_THREADS. */
   readonly threads?: number;
 }
+
+const COMMAND_OPTIONS: OptionTypes<CommandOptions> = {
+  command: either(text, listOf(text)),
+  threads: wholeNumber(1),
+};
 
 /** The last lines of a program's errors that are told. */
 const TOLD_ERRORS = 2000;
@@ -35,11 +41,12 @@ const TOLD_ERRORS = 2000;
  * object without `id`, whose numbers are reported as they are. Or both. Other lines are passed over. It must end with 0.
  */
 export function commandEngine(options: CommandOptions): Engine {
-  const words = typeof options.command === 'string' ? splitCommand(options.command) : options.command;
-  if (words.length === 0) throw new ArgumentError('command', 'a program', options.command);
+  const { command, threads } = checkOptions(options, COMMAND_OPTIONS, 'commandEngine');
+  const words = typeof command === 'string' ? splitCommand(command) : command;
+  if (words === undefined || words.length === 0) throw new ArgumentError('command', 'a program', command);
   return {
     name: 'command',
-    open: async (checkpoint) => new CommandSession(resolve(checkpoint), words, options.threads),
+    open: async (checkpoint) => new CommandSession(resolve(checkpoint), words, threads),
     close: async () => undefined,
   };
 }
@@ -60,14 +67,15 @@ class CommandSession implements Session {
     return this.#reported;
   }
 
-  async *ask(questions: readonly Question[], options: AskOptions = {}): AsyncGenerator<ExampleResult, void, undefined> {
+  async *ask(questions: readonly Question[], options?: AskOptions): AsyncGenerator<ExampleResult, void, undefined> {
+    const given = checkOptions(options, ASK_OPTIONS, 'ask');
     this.#reported = undefined;
-    options.signal?.throwIfAborted();
+    given.signal?.throwIfAborted();
     const folder = await mkdtemp(join(tmpdir(), 'lowrank-questions-'));
     try {
       const file = join(folder, 'questions.jsonl');
       await writeFile(file, questions.map((question) => `${JSON.stringify(question)}\n`).join(''));
-      yield* this.#run(file, questions, options);
+      yield* this.#run(file, questions, given);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

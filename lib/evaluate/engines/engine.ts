@@ -1,4 +1,5 @@
-import type { Compat } from '../metrics/compat.js';
+import { abortSignal, type OptionTypes, oneOf, text, wholeNumber } from '../../options.js';
+import { COMPATS, type Compat } from '../metrics/compat.js';
 import type { Question } from '../questions/question.js';
 import type { ExampleResult } from '../result.js';
 
@@ -28,6 +29,20 @@ export interface AskOptions {
   readonly compat?: Compat;
   readonly signal?: AbortSignal;
 }
+
+export const ASK_OPTIONS: OptionTypes<AskOptions> = {
+  generate: wholeNumber(0),
+  top: wholeNumber(0),
+  compat: oneOf(COMPATS),
+  signal: abortSignal,
+};
+
+/** The options of the engines that run models in this process. */
+export const RUNTIME_OPTIONS: OptionTypes<{ threads?: number; contextLength?: number; peers?: string }> = {
+  threads: wholeNumber(1),
+  contextLength: wholeNumber(1),
+  peers: text,
+};
 
 /** One model, ready to be asked. */
 export interface Session {

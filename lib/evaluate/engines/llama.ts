@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { LowRankError } from '../../errors.js';
-import type { Engine, ScoreRequest, Scores, TokenModel } from './engine.js';
+import { checkOptions } from '../../options.js';
+import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type TokenModel } from './engine.js';
 import { findModel } from './find-model.js';
 import { importPeer } from './peers.js';
 import { PreparedQuestions } from './prepare.js';
@@ -65,12 +66,13 @@ const UNCUT = { temperature: 1, topK: 0, topP: 1, minP: 0 };
  * values too), without flash attention, so that results differ from a reference by rounding only. Work runs on threads of
  * llama.cpp; the event loop stays free.
  */
-export function llamaEngine(options: LlamaOptions = {}): Engine {
+export function llamaEngine(options?: LlamaOptions): Engine {
+  const given: LlamaOptions = checkOptions(options, RUNTIME_OPTIONS, 'llamaEngine');
   const prepared = new PreparedQuestions();
   const open = new Set<LlamaTokens>();
   let llama: Promise<Llama> | undefined;
   const start = async () => {
-    const { getLlama } = await importPeer<LlamaModule>('node-llama-cpp', options.peers);
+    const { getLlama } = await importPeer<LlamaModule>('node-llama-cpp', given.peers);
     // 0 lets every context have the threads that it asks for.
     return getLlama({ gpu: false, build: 'never', maxThreads: 0, logLevel: 'error', progressLogs: false });
   };
@@ -79,7 +81,7 @@ export function llamaEngine(options: LlamaOptions = {}): Engine {
     runs: 'gguf',
     async open(checkpoint) {
       llama ??= start();
-      const model = await LlamaTokens.load(await llama, await findModel(checkpoint, 'gguf'), options);
+      const model = await LlamaTokens.load(await llama, await findModel(checkpoint, 'gguf'), given);
       open.add(model);
       model.onClose = () => open.delete(model);
       return new TokenSession(checkpoint, model, prepared);

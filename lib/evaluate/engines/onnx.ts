@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { open } from '../../checkpoint/open.js';
 import { LowRankError } from '../../errors.js';
-import type { Engine, ScoreRequest, Scores, TokenModel } from './engine.js';
+import { checkOptions } from '../../options.js';
+import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type TokenModel } from './engine.js';
 import { findModel } from './find-model.js';
 import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
 import { findPeer } from './peers.js';
@@ -32,14 +33,15 @@ const DEFAULT_CONTEXT = 4096;
  * A checkpoint is a folder with `model.onnx`, or as transformers.js has it (`onnx/model.onnx`, `tokenizer.json`,
  * `config.json`), or an .onnx file with the others beside or above it.
  */
-export function onnxEngine(options: OnnxOptions = {}): Engine {
+export function onnxEngine(options?: OnnxOptions): Engine {
+  const given: OnnxOptions = checkOptions(options, RUNTIME_OPTIONS, 'onnxEngine');
   const prepared = new PreparedQuestions();
   const open = new Set<OnnxTokens>();
   return {
     name: 'onnx',
     runs: 'onnx',
     async open(checkpoint) {
-      const model = await OnnxTokens.load(checkpoint, options);
+      const model = await OnnxTokens.load(checkpoint, given);
       open.add(model);
       model.onClose = () => open.delete(model);
       return new TokenSession(checkpoint, model, prepared);

@@ -1,6 +1,14 @@
+import { checkOptions } from '../../options.js';
 import type { Question } from '../questions/question.js';
 import type { ExampleResult, LikelyToken } from '../result.js';
-import type { AskOptions, ScoreRequest, Scores, Session, TokenModel } from './engine.js';
+import {
+  ASK_OPTIONS,
+  type AskOptions,
+  type ScoreRequest,
+  type Scores,
+  type Session,
+  type TokenModel,
+} from './engine.js';
 import { type Findings, judge } from './judge.js';
 import type { Prepared, PreparedQuestions, Spot } from './prepare.js';
 
@@ -22,10 +30,8 @@ export class TokenSession implements Session {
     this.#prepared = prepared;
   }
 
-  async *ask(
-    questions: readonly Question[],
-    { generate = 0, top = 10, compat, signal }: AskOptions = {},
-  ): AsyncGenerator<ExampleResult, void, undefined> {
+  async *ask(questions: readonly Question[], options?: AskOptions): AsyncGenerator<ExampleResult, void, undefined> {
+    const { generate = 0, top = 10, compat, signal } = checkOptions(options, ASK_OPTIONS, 'ask');
     for (let begin = 0; begin < questions.length; begin += AT_ONCE) {
       signal?.throwIfAborted();
       const part = questions.slice(begin, begin + AT_ONCE);

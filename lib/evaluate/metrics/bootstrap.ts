@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { abortSignal, type OptionType, type OptionTypes, wholeNumber } from '../../options.js';
 import { uniform } from '../../random.js';
 
 export interface BootstrapOptions {
@@ -10,6 +11,17 @@ export interface BootstrapOptions {
   readonly level?: number;
   readonly signal?: AbortSignal;
 }
+
+const SHARE: OptionType<number> = {
+  expected: 'a share above 0 and below 1',
+  is: (value): value is number => typeof value === 'number' && value > 0 && value < 1,
+};
+export const BOOTSTRAP_OPTIONS: OptionTypes<BootstrapOptions> = {
+  seed: wholeNumber(0),
+  resamples: wholeNumber(1),
+  level: SHARE,
+  signal: abortSignal,
+};
 
 /** Between two of these the event loop gets its turn. */
 const DRAWS_AT_ONCE = 1_000_000;

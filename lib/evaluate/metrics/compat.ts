@@ -8,3 +8,4 @@
  * 4. Top-k compares the texts of tokens, without case and white space, not the tokens.
  */
 export type Compat = 'laser';
+export const COMPATS: readonly Compat[] = ['laser'];

@@ -1,7 +1,8 @@
 import { ArgumentError } from '../../errors.js';
+import { checkOptions, listOf, type OptionTypes, oneOf } from '../../options.js';
 import { repeatedIds } from '../questions/question.js';
 import type { ExampleResult } from '../result.js';
-import { type BootstrapOptions, bootstrap, interval } from './bootstrap.js';
+import { BOOTSTRAP_OPTIONS, type BootstrapOptions, bootstrap, interval } from './bootstrap.js';
 
 export const METRICS = [
   'accuracy',
@@ -141,23 +142,27 @@ export function measure(results: readonly ExampleResult[], metric: Metric): numb
   return Number.isNaN(value) ? undefined : value;
 }
 
+const SUMMARY_OPTIONS: OptionTypes<BootstrapOptions & { readonly metrics?: readonly Metric[] }> = {
+  ...BOOTSTRAP_OPTIONS,
+  metrics: listOf(oneOf(METRICS)),
+};
+
 /**
  * The metrics of some results with bootstrap intervals: all of them unless `metrics` are given; those about which the results
  * say nothing are left out.
  */
 export async function summarise(
   results: readonly ExampleResult[],
-  options: BootstrapOptions & { readonly metrics?: readonly Metric[] } = {},
+  options?: BootstrapOptions & { readonly metrics?: readonly Metric[] },
 ): Promise<Summary> {
-  const columns = (options.metrics ?? METRICS)
-    .map((metric) => new Column(checked(metric), results))
-    .filter((column) => column.examples > 0);
-  const draws = await bootstrap(results.length, (drawn) => columns.map((column) => column.value(drawn)), options);
+  const { metrics = METRICS, ...draw } = checkOptions(options, SUMMARY_OPTIONS, 'summariseResults');
+  const columns = metrics.map((metric) => new Column(metric, results)).filter((column) => column.examples > 0);
+  const draws = await bootstrap(results.length, (drawn) => columns.map((column) => column.value(drawn)), draw);
   return Object.fromEntries(
     columns.map((column, i) => {
       const { low, high } = interval(
         draws.map((values) => values[i]!),
-        options.level,
+        draw.level,
       );
       return [column.metric, { value: column.value(), low, high, examples: column.examples }];
     }),
@@ -187,8 +192,9 @@ export async function compare(
   before: readonly ExampleResult[],
   after: readonly ExampleResult[],
   metric: Metric,
-  options: BootstrapOptions = {},
+  options?: BootstrapOptions,
 ): Promise<Comparison> {
+  const given = checkOptions(options, BOOTSTRAP_OPTIONS, 'compareResults');
   checked(metric);
   const byId = new Map(after.map((result) => [result.id, result]));
   // Results of several sets put together would be paired as chance has it.
@@ -209,12 +215,12 @@ export async function compare(
         pairs.map((pair) => pair[side]!),
       ),
   ) as [Column, Column];
-  const draws = await bootstrap(pairs.length, (drawn) => b.value(drawn) - a.value(drawn), options);
+  const draws = await bootstrap(pairs.length, (drawn) => b.value(drawn) - a.value(drawn), given);
   const sign = LESS_IS_BETTER.has(metric) ? -1 : 1;
   return {
     metric,
     difference: b.value() - a.value(),
-    ...interval(draws, options.level),
+    ...interval(draws, given.level),
     pairs: pairs.length,
     better: draws.filter((draw) => sign * draw > 0).length / Math.max(1, draws.length),
   };

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
-import { DATASET_FORMATS, type DatasetFormat, type PromptStyle, type QuestionSet } from './question.js';
+import { callback, checkOptions, number, type OptionTypes, oneOf, text } from '../../options.js';
+import { DATASET_FORMATS, type DatasetFormat, PROMPT_STYLES, type PromptStyle, type QuestionSet } from './question.js';
 import { detectFormat, READERS, type ReadOptions } from './readers.js';
 
 export interface LoadOptions {
@@ -18,6 +19,13 @@ export interface LoadOptions {
   readonly pieceLength?: number;
 }
 
+const LOAD_OPTIONS: OptionTypes<LoadOptions> = {
+  format: { expected: text.expected, is: (value): value is DatasetFormat => text.is(value) },
+  style: oneOf(PROMPT_STYLES),
+  countTokens: callback,
+  pieceLength: number,
+};
+
 /**
  * Reads a set of questions from a local file: BIG-bench tasks, TruthfulQA, FEVER, HotpotQA, CounterFact, Bias in Bios,
  * Wikidata questions, lines of JSON `{ prompt, answer }` or `{ prompt, choices, label }`, plain text. Prompts and selections
@@ -25,8 +33,9 @@ export interface LoadOptions {
  *
  * @throws {@link LowRankError} `ERR_DATASET` when the file cannot be read or breaks its form, saying where.
  */
-export async function loadQuestions(path: string, options: LoadOptions = {}): Promise<QuestionSet> {
-  const { style = 'causal', countTokens, pieceLength = 2000 } = options;
+export async function loadQuestions(path: string, options?: LoadOptions): Promise<QuestionSet> {
+  const given = checkOptions(options, LOAD_OPTIONS, 'loadQuestions');
+  const { style = 'causal', countTokens, pieceLength = 2000 } = given;
   if (!(Number.isInteger(pieceLength) && pieceLength > 0)) {
     throw new ArgumentError('pieceLength', 'a whole number of at least 1', pieceLength);
   }
@@ -45,14 +54,14 @@ export async function loadQuestions(path: string, options: LoadOptions = {}): Pr
   } catch (cause) {
     return fail('is not valid UTF-8', undefined, cause);
   }
-  const format = options.format ?? detectFormat(text, basename(path));
+  const format = given.format ?? detectFormat(text, basename(path));
   if (format === undefined) {
     return fail('what questions these are cannot be told', `Give the format: ${DATASET_FORMATS.join(', ')}.`);
   }
-  const reader = READERS[format];
-  if (reader === undefined) {
+  if (!Object.hasOwn(READERS, format)) {
     return fail(`unknown format ${describe(format)}`, `Known are ${DATASET_FORMATS.join(', ')}.`);
   }
+  const reader = READERS[format];
   const readOptions: ReadOptions = { style, countTokens, pieceLength };
   const questions = reader.read(text, readOptions, fail).map((draft, id) => ({ id, ...draft }));
   if (questions.length === 0) fail('holds no question');

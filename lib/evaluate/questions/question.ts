@@ -37,6 +37,7 @@ export type DatasetFormat = (typeof DATASET_FORMATS)[number];
 
 /** For whom prompts are worded: models that continue a text (GPT-J, Llama), or that fill in a `<mask>` (RoBERTa). */
 export type PromptStyle = 'causal' | 'masked';
+export const PROMPT_STYLES: readonly PromptStyle[] = ['causal', 'masked'];
 
 /** Questions of one file. */
 export interface QuestionSet {

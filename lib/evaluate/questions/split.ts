@@ -1,4 +1,5 @@
 import { ArgumentError } from '../../errors.js';
+import { checkOptions, number, type OptionTypes, wholeNumber } from '../../options.js';
 import { shuffled } from '../../random.js';
 import type { Question } from './question.js';
 
@@ -15,6 +16,8 @@ export interface SplitOptions {
   readonly validation?: number;
 }
 
+const SPLIT_OPTIONS: OptionTypes<SplitOptions> = { seed: wholeNumber(0), validation: number };
+
 /**
  * A part of a set: `validation` is the first fifth (rounded down), `test` the rest. The same options always give the same
  * parts, and they never share a question.
@@ -24,8 +27,9 @@ export interface SplitOptions {
 export function splitQuestions(
   questions: readonly Question[],
   split: Split,
-  { seed, validation = VALIDATION_SHARE }: SplitOptions = {},
+  options?: SplitOptions,
 ): readonly Question[] {
+  const { seed, validation = VALIDATION_SHARE } = checkOptions(options, SPLIT_OPTIONS, 'splitQuestions');
   if (!SPLITS.includes(split)) throw new ArgumentError('split', SPLITS.join(', '), split);
   if (!(validation >= 0 && validation <= 1)) throw new ArgumentError('validation', 'a share from 0 to 1', validation);
   const list = seed === undefined ? questions : shuffled(questions, seed);

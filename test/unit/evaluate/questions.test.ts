@@ -25,8 +25,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** The questions of a file with this content. */
-async function read(content: string, options: LoadOptions & { name?: string } = {}) {
-  const path = join(folder, options.name ?? 'questions.jsonl');
+async function read(content: string, { name = 'questions.jsonl', ...options }: LoadOptions & { name?: string } = {}) {
+  const path = join(folder, name);
   await writeFile(path, content);
   return loadQuestions(path, options);
 }

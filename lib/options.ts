@@ -1,0 +1,186 @@
+/** One check for the options of every public function: their names, and the types of their values. */
+
+import { ArgumentError } from './errors.js';
+
+/** What the value of an option must be. Ranges are checked by the function that takes it, where not said otherwise. */
+export interface OptionType<T> {
+  /** For messages, as in "expected a number". */
+  readonly expected: string;
+  readonly is: (value: unknown) => value is T;
+  /** The options inside of an option that is an object. */
+  readonly inner?: AnyOptionTypes;
+}
+
+type KeyOf<T> = T extends unknown ? keyof T : never;
+type ValueOf<T, K> = T extends unknown ? (K extends keyof T ? T[K] : never) : never;
+
+/** The type of every option of `T`: of a union, those of all its members. The compiler refuses a list that lacks one. */
+export type OptionTypes<T> = { readonly [K in KeyOf<T>]: OptionType<NonNullable<ValueOf<T, K>>> };
+type AnyOptionTypes = Readonly<Record<string, OptionType<unknown>>>;
+
+/**
+ * Checks the options of a function, and returns those that were given, each read once. An option that is undefined counts
+ * as not given.
+ *
+ * @param given - as it came from the caller, of whom nothing is known.
+ * @param taker - the name of the function or class, for messages.
+ * @throws ArgumentError for what is no object, for a name that the function does not know, and for a value of another
+ * type, `null` and NaN among them.
+ */
+export function checkOptions<T extends object>(given: T | undefined, types: OptionTypes<T>, taker: string): T {
+  if (given === undefined) return {} as T;
+  return checked(given, types as AnyOptionTypes, taker, '') as T;
+}
+
+function checked(given: unknown, types: AnyOptionTypes, taker: string, path: string): object {
+  if (!isObject(given)) throw new ArgumentError(path.slice(0, -1) || 'options', 'an object', given);
+  for (const name of Object.keys(given)) {
+    if (!Object.hasOwn(types, name) && given[name] !== undefined) throw unknownOption(name, given, types, taker, path);
+  }
+  const known: Record<string, unknown> = {};
+  for (const [name, type] of Object.entries(types)) {
+    const value = given[name];
+    if (value === undefined) continue;
+    if (!type.is(value)) throw new ArgumentError(path + name, type.expected, value);
+    const inside = type.inner !== undefined && isObject(value);
+    known[name] = inside ? checked(value, type.inner, taker, `${path}${name}.`) : value;
+  }
+  return known;
+}
+
+function unknownOption(
+  name: string,
+  given: Record<string, unknown>,
+  types: AnyOptionTypes,
+  taker: string,
+  path: string,
+): ArgumentError {
+  const names = Object.keys(types);
+  const similar = mostSimilar(name, names);
+  const meant = similar === undefined ? '' : ` (did you mean \`${path}${similar}\`?)`;
+  const all = names.map((known) => path + known).join(', ');
+  return new ArgumentError(
+    path + name,
+    `an option of ${taker}${meant}`,
+    given[name],
+    'ERR_ARGUMENT',
+    `The options of ${taker} are: ${all}.`,
+  );
+}
+
+/** The most changes of a letter that a misspelt name is taken for another. */
+const MOST_CHANGES = 3;
+/** The share of its letters that must be right. */
+const LEAST_SIMILARITY = 0.5;
+
+function mostSimilar(name: string, names: readonly string[]): string | undefined {
+  // Long names are no misspelling, and comparing them takes their length squared.
+  if (name.length > 64) return undefined;
+  const plain = (text: string) => text.replace(/[-_ ]/g, '').toLowerCase();
+  const ranked = names
+    .map((known) => ({ known, changes: editDistance(plain(name), plain(known)) }))
+    .filter(({ known, changes }) => {
+      const length = Math.max(known.length, name.length);
+      return changes <= MOST_CHANGES && (length - changes) / length >= LEAST_SIMILARITY;
+    })
+    .sort((a, b) => a.changes - b.changes);
+  return ranked[0]?.known;
+}
+
+/** The fewest insertions, deletions, replacements and swaps of neighbours that make one text of the other (Damerau 1964). */
+function editDistance(a: string, b: string): number {
+  let [before, above]: [number[], number[]] = [[], Array.from({ length: b.length + 1 }, (_, j) => j)];
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      let least = Math.min(replaced, above[j]! + 1, row[j - 1]! + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, before[j - 2]! + 1);
+      row.push(least);
+    }
+    [before, above] = [above, row];
+  }
+  return above[b.length]!;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export const boolean: OptionType<boolean> = {
+  expected: 'true or false',
+  is: (value): value is boolean => typeof value === 'boolean',
+};
+
+export const text: OptionType<string> = {
+  expected: 'a string',
+  is: (value): value is string => typeof value === 'string',
+};
+
+export const number: OptionType<number> = {
+  expected: 'a number',
+  is: (value): value is number => typeof value === 'number' && !Number.isNaN(value),
+};
+
+export function wholeNumber(least: number): OptionType<number> {
+  return {
+    expected: `a whole number of at least ${least}`,
+    is: (value): value is number => Number.isSafeInteger(value) && (value as number) >= least,
+  };
+}
+
+/** Any function can be called with more arguments than it has, and no result of it is used unseen. */
+export const callback: OptionType<(...args: unknown[]) => never> = {
+  expected: 'a function',
+  is: (value): value is (...args: unknown[]) => never => typeof value === 'function',
+};
+
+/** Of any realm or library: what counts is that it can be listened to. */
+export const abortSignal: OptionType<AbortSignal> = {
+  expected: 'an AbortSignal',
+  is: (value): value is AbortSignal =>
+    value instanceof AbortSignal ||
+    (isObject(value) &&
+      typeof value.aborted === 'boolean' &&
+      typeof value.addEventListener === 'function' &&
+      typeof value.throwIfAborted === 'function'),
+};
+
+export const float32Array: OptionType<Float32Array> = {
+  expected: 'a Float32Array',
+  is: (value): value is Float32Array => value instanceof Float32Array,
+};
+
+/** @param expected - in words, where the names alone do not say enough. */
+export function oneOf<T extends string>(
+  names: readonly T[],
+  expected = names.length === 1 ? `"${names[0]}"` : `one of ${names.join(', ')}`,
+): OptionType<T> {
+  return { expected, is: (value): value is T => (names as readonly unknown[]).includes(value) };
+}
+
+export function listOf<T>(type: OptionType<T>): OptionType<readonly T[]> {
+  return {
+    expected: `an array, each element ${type.expected}`,
+    is: (value): value is readonly T[] => Array.isArray(value) && value.every((item) => type.is(item)),
+  };
+}
+
+export function either<A, B>(a: OptionType<A>, b: OptionType<B>): OptionType<A | B> {
+  const inner = a.inner ?? b.inner;
+  return {
+    expected: `${a.expected} or ${b.expected}`,
+    is: (value): value is A | B => a.is(value) || b.is(value),
+    ...(inner && { inner }),
+  };
+}
+
+/** An object with options of its own. */
+export function optionsOf<T extends object>(types: OptionTypes<T>): OptionType<T> {
+  return { expected: 'an object', is: (value): value is T & object => isObject(value), inner: types as AnyOptionTypes };
+}
+
+/** A value that the function itself looks at more closely than its type says. */
+export function checkedBelow<T>(): OptionType<T> {
+  return { expected: 'a value', is: (value): value is T => value !== undefined };
+}
