@@ -3,7 +3,7 @@ import type { Stats } from 'node:fs';
 import { constants } from 'node:fs';
 import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { CheckpointError, LowRankError } from '../errors.js';
+import { ArgumentError, CheckpointError, LowRankError } from '../errors.js';
 
 /** Bytes of one call to the operating system, which takes less than 2 GiB at a time. */
 const CHUNK_BYTES = 256 * 1024 * 1024;
@@ -160,14 +160,20 @@ export async function readSmallFile(file: string, limit: number): Promise<Uint8A
 /**
  * A path from the root on. A relative one needs the working folder, which somebody may have removed.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; {@link ArgumentError} for what is no path.
  */
 export function absolutePath(path: string): string {
+  requirePath(path);
   try {
     return resolve(path);
   } catch (cause) {
     throw ioError(path, 'is relative to the working folder, which cannot be looked up', cause);
   }
+}
+
+/** @throws {@link ArgumentError} for what is no path. */
+export function requirePath(path: unknown): asserts path is string {
+  if (typeof path !== 'string' || path === '') throw new ArgumentError('path', 'a path', path);
 }
 
 /** What a path leads to, links followed. @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`. */

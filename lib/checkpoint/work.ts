@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { lstat, mkdir, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
-import { ioError } from './files.js';
+import { ioError, requirePath } from './files.js';
 import { readJournal } from './journal.js';
 import { type Lock, lockFolder } from './lock.js';
 
@@ -93,6 +93,7 @@ export interface UnfinishedWork {
 
 /** What an interrupted job has left for `out`; undefined when there is nothing to go on with. */
 export async function unfinishedWork(out: string): Promise<UnfinishedWork | undefined> {
+  requirePath(out);
   const folder = workFolder(out);
   const [head, ...lines] = (await readJournal(journalIn(folder))) as Partial<TensorLine>[];
   if (head === undefined) return undefined;

@@ -75,7 +75,11 @@ export interface Evaluation {
 export class Evaluator {
   readonly engine: Engine;
 
+  /** @throws {@link ArgumentError} for what is no engine. */
   constructor(engine: Engine) {
+    if (typeof (engine as Partial<Engine> | null | undefined)?.open !== 'function') {
+      throw new ArgumentError('engine', 'an engine, such as llamaEngine() gives', engine);
+    }
     this.engine = engine;
   }
 

@@ -1,5 +1,5 @@
 import type { NewTensor } from '../checkpoint/safetensors.js';
-import { describe, LowRankError } from '../errors.js';
+import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { matmulSync } from '../linalg/matmul.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
@@ -92,12 +92,25 @@ export function loraDelta(adapter: LoraAdapter, name: string): Tensor {
 /**
  * What an adapter holds or says that makes it more than updates `scaling * B A`, each in a few words; none for a plain one.
  */
-export function obstacles({ config, others }: Pick<LoraAdapter, 'config' | 'others'>): string[] {
+export function obstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>): string[] {
+  const { config, others } = (adapter ?? {}) as Partial<LoraAdapter>;
+  if (typeof config !== 'object' || config === null || !(others instanceof Map)) throw noAdapter(adapter);
   return [...configObstacles(config), ...[...others.keys()].map((name) => `the tensor ${describe(name)}`)];
+}
+
+/** @throws ArgumentError for what is no adapter. */
+export function requireAdapter(adapter: LoraAdapter): void {
+  obstacles(adapter);
+  if (!(adapter.modules instanceof Map)) throw noAdapter(adapter);
+}
+
+function noAdapter(value: unknown): ArgumentError {
+  return new ArgumentError('adapter', 'an adapter that readAdapter or another function of this package gave', value);
 }
 
 /** @throws LowRankError `ERR_UNSUPPORTED` naming what stands against it, when an adapter is not plain. */
 export function requirePlain(adapter: LoraAdapter, action: string): void {
+  requireAdapter(adapter);
   const found = obstacles(adapter);
   if (found.length === 0) return;
   const named = `${found.slice(0, 3).join(', ')}${found.length > 3 ? ` and ${found.length - 3} more` : ''}`;

@@ -17,7 +17,7 @@ import { copyForEdit } from '../checkpoint/write.js';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { abortSignal, checkOptions } from '../options.js';
 import { isFloatDType } from '../tensor/dtype.js';
-import type { LoraAdapter, LoraKind, LoraModule } from './adapter.js';
+import { type LoraAdapter, type LoraKind, type LoraModule, requireAdapter } from './adapter.js';
 import { type PeftConfig, readScalings } from './peft-config.js';
 
 const CONFIG = 'adapter_config.json';
@@ -73,6 +73,7 @@ export async function writeAdapter(
   options?: { signal?: AbortSignal | undefined },
 ): Promise<void> {
   const { signal } = checkOptions(options, { signal: abortSignal }, 'writeAdapter');
+  requireAdapter(adapter);
   const target = absolutePath(out);
   await requireNewFolder(target);
   const temporary = temporarySibling(target);

@@ -22,19 +22,14 @@ export class LowRank {
   /** What is known of the approximation as a whole. */
   readonly certificate: Certificate;
 
-  constructor(
-    b: Tensor,
-    a: Tensor,
-    singularValues: Tensor,
-    certificates: readonly Certificate[],
-    seconds = certificates.reduce((sum, c) => sum + c.seconds, 0),
-  ) {
+  constructor(b: Tensor, a: Tensor, singularValues: Tensor, certificates: readonly Certificate[], seconds?: number) {
+    if (!Array.isArray(certificates)) throw new ArgumentError('certificates', 'an array', certificates);
     this.b = asTensor(b, 'b');
     this.a = asTensor(a, 'a');
     this.singularValues = asTensor(singularValues, 'singularValues');
     this.shape = [...b.shape.slice(0, -1), a.shape.at(-1)!];
     this.certificates = certificates;
-    this.certificate = combined(certificates, seconds);
+    this.certificate = combined(certificates, seconds ?? certificates.reduce((sum, c) => sum + c.seconds, 0));
   }
 
   /** k, of a batch the largest. */

@@ -30,6 +30,7 @@ export function rankOfFraction(rho: number, n: number): number {
   if (typeof rho !== 'number' || !(rho >= 0 && rho <= 1)) {
     throw new ArgumentError('rankFraction', 'a number from 0 to 1', rho);
   }
+  requireSize('n', n);
   const [numerator, denominator] = decimal(rho);
   return Number((numerator * BigInt(n)) / denominator);
 }
@@ -69,6 +70,7 @@ function share(numerator: bigint, denominator: bigint): Tail {
 export function rankOfRate(rate: number, n: number): number {
   if (typeof rate !== 'number' || !(rate >= 0 && rate <= 10))
     throw new ArgumentError('rate', 'a number from 0 to 10', rate);
+  requireSize('n', n);
   return Math.trunc(n * ((10 - rate) * 0.1));
 }
 
@@ -87,7 +89,15 @@ function tailOfTolerance(tolerance: number): Tail {
 
 /** The rank at which factors hold as many numbers as the matrix: above it, factors are larger. mn / (m + n). */
 export function breakEvenRank(m: number, n: number): number {
+  requireSize('m', m);
+  requireSize('n', n);
+  if (m + n === 0) return 0;
   return Math.floor((m * n) / (m + n));
+}
+
+/** @throws ArgumentError for what is no number of rows or columns. */
+export function requireSize(name: string, size: number): void {
+  if (!Number.isSafeInteger(size) || size < 0) throw new ArgumentError(name, 'a whole number of at least 0', size);
 }
 
 /** Reads a choice for m x n matrices, as the addon takes it. */

@@ -1,5 +1,6 @@
+import { ArgumentError } from '../errors.js';
 import { numericalRank } from '../linalg/svd.js';
-import { breakEvenRank } from './rank.js';
+import { breakEvenRank, requireSize } from './rank.js';
 
 /** What the singular values of an m x n matrix say about how far it can be reduced. */
 export interface Spectrum {
@@ -20,8 +21,17 @@ export interface Spectrum {
   readonly breakEvenRank: number;
 }
 
-/** @param s - all min(m, n) singular values, descending. */
+/**
+ * @param s - all min(m, n) singular values, descending.
+ * @throws ArgumentError `ERR_SHAPE` for another number of them, `ERR_ARGUMENT`.
+ */
 export function analyseSpectrum(s: Float32Array, m: number, n: number): Spectrum {
+  requireSize('m', m);
+  requireSize('n', n);
+  if (!(s instanceof Float32Array)) throw new ArgumentError('s', 'a Float32Array', s);
+  if (s.length !== Math.min(m, n)) {
+    throw new ArgumentError('s', `${Math.min(m, n)} singular values, min(m, n)`, `${s.length}`, 'ERR_SHAPE');
+  }
   return {
     rank: numericalRank(s, m, n),
     effectiveRank: effectiveRank(s),

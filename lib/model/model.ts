@@ -1,5 +1,5 @@
 import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
-import { LowRankError } from '../errors.js';
+import { ArgumentError, LowRankError } from '../errors.js';
 import type { Family, Layout, Part } from './families.js';
 import { sliceOfPart } from './fusion.js';
 import { contradiction, inferOrientations, type LayerMatrix } from './orientation.js';
@@ -50,6 +50,7 @@ export class Model {
    * @throws {@link LowRankError} as the constructor, for a `family` that was named.
    */
   static find(checkpoint: Pick<Checkpoint, 'tensors' | 'config' | 'path'>, family?: string): Model | undefined {
+    requireCheckpoint(checkpoint);
     if (family === undefined && recognise(checkpoint.config) === undefined) return undefined;
     try {
       return new Model(checkpoint, family);
@@ -65,6 +66,7 @@ export class Model {
    * `ERR_NOT_FOUND` when no tensor is named as the family names its own.
    */
   constructor(checkpoint: Pick<Checkpoint, 'tensors' | 'config' | 'path'>, family?: string) {
+    requireCheckpoint(checkpoint);
     const recognised = requireFamily(checkpoint, family);
     this.family = recognised.family;
     this.#config = recognised.config;
@@ -258,4 +260,9 @@ function isGroup(type: LayerType): type is GroupType {
 
 function escaped(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
+
+function requireCheckpoint(checkpoint: Partial<Checkpoint> | null | undefined): void {
+  if (checkpoint?.tensors instanceof Map) return;
+  throw new ArgumentError('checkpoint', 'a checkpoint that openCheckpoint gave', checkpoint);
 }

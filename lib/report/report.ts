@@ -7,6 +7,7 @@ import {
   readAt,
   readSmallFile,
   renameTo,
+  requirePath,
   temporarySibling,
 } from '../checkpoint/files.js';
 import { MAX_JOURNAL_BYTES } from '../checkpoint/limits.js';
@@ -29,6 +30,8 @@ const REPORT_FILE = 'report.html';
  * what is neither a log nor a report of an edit, and kind `OutputExists` when `out` is there and is no report.
  */
 export async function writeReport(from: string, out?: string): Promise<string> {
+  requirePath(from);
+  if (out !== undefined) requirePath(out);
   const html = await reportOf(from);
   const path = resolve(out ?? join((await isFolder(from)) ? from : dirname(from), REPORT_FILE));
   await put(path, html);

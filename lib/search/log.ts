@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ioError, openFile, readAt, writeThrough } from '../checkpoint/files.js';
+import { ioError, openFile, readAt, requirePath, writeThrough } from '../checkpoint/files.js';
 import { CheckpointError } from '../errors.js';
 import type { SearchHeader, SearchLine } from './trial.js';
 
@@ -55,6 +55,7 @@ export class SearchLog {
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when it cannot be read; `ERR_OUTPUT`, kind `NotALog`, when it is none.
  */
 export async function readSearchLog(path: string): Promise<readonly [SearchHeader, ...SearchLine[]]> {
+  requirePath(path);
   let isFolder: boolean;
   try {
     isFolder = (await stat(path)).isDirectory();

@@ -91,7 +91,10 @@ export const SEARCH_OPTIONS: OptionTypes<SearchOptions> = {
   generate: ASK_OPTIONS.generate,
   compat: ASK_OPTIONS.compat,
   signal: ASK_OPTIONS.signal,
-  engine: checkedBelow(),
+  engine: {
+    expected: 'an engine, such as llamaEngine() gives',
+    is: (value): value is Engine => typeof (value as Partial<Engine> | null)?.open === 'function',
+  },
   engineOptions: checkedBelow(),
   validation: PART,
   test: PART,

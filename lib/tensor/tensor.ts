@@ -62,9 +62,7 @@ export function asMatrices(value: TensorLike, name = 'matrix'): Matrices {
 
 /** Reads a shape as that of a batch of matrices with at least one row and one column each. */
 export function asDimensions(shape: readonly number[], name = 'shape'): Omit<Matrices, 'data'> {
-  if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) {
-    throw new ArgumentError(name, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
-  }
+  requireShape(shape, name);
   if (shape.length !== 2 && shape.length !== 3) {
     throw new ArgumentError(name, 'two dimensions, or three for a batch', shape, 'ERR_SHAPE');
   }

@@ -8,6 +8,7 @@ import {
   readSmallFile,
   refuseExisting,
   renameTo,
+  requirePath,
   temporarySibling,
 } from '../../checkpoint/files.js';
 import { digestOfJson, fromJson, toJson } from '../../checkpoint/journal.js';
@@ -102,6 +103,8 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
  * `ERR_CHECKPOINT_IO`.
  */
 export async function writePlan(file: string, plan: JobPlan): Promise<void> {
+  requirePath(file);
+  if (!isJobPlan(plan)) throw new ArgumentError('plan', 'a plan that planJob made', plan);
   const replaces = await isPlan(file);
   if (!replaces) await refuseExisting(file);
   const temporary = temporarySibling(file);
@@ -127,31 +130,36 @@ async function isPlan(file: string): Promise<boolean> {
 
 /** @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`. */
 export async function readPlan(file: string): Promise<JobPlan> {
+  requirePath(file);
   const text = Buffer.from(await readSmallFile(file, MAX_PLAN_BYTES)).toString('utf8');
   const invalid = (message: string, cause?: unknown) =>
     new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidPlan', file, message, {
       hint: 'Make it with: lowrank plan.',
       cause,
     });
-  let plan: JobPlan;
+  let plan: unknown;
   try {
-    plan = fromJson(text) as JobPlan;
+    plan = fromJson(text);
   } catch (cause) {
     throw invalid(`is no valid JSON: ${describe((cause as Error).message)}`, cause);
   }
-  const sound =
-    typeof plan === 'object' &&
-    plan !== null &&
+  if (!isJobPlan(plan)) throw invalid('is no plan of this version of lowrank');
+  return plan;
+}
+
+function isJobPlan(value: unknown): value is JobPlan {
+  if (typeof value !== 'object' || value === null) return false;
+  const plan = value as Partial<JobPlan>;
+  return (
     plan.lowrank === 1 &&
     [plan.source, plan.out, plan.job, plan.kernel].every((item) => typeof item === 'string') &&
     Number.isSafeInteger(plan.shards) &&
-    plan.shards >= 1 &&
+    plan.shards! >= 1 &&
     typeof plan.settings === 'object' &&
     Array.isArray(plan.options?.interventions) &&
     Array.isArray(plan.tasks) &&
-    plan.tasks.every(({ tensor, cost }) => typeof tensor === 'string' && Number.isFinite(cost) && cost >= 0);
-  if (!sound) throw invalid('is no plan of this version of lowrank');
-  return plan;
+    plan.tasks.every((task) => typeof task?.tensor === 'string' && Number.isFinite(task.cost) && task.cost >= 0)
+  );
 }
 
 /** What `run` does: the tasks of one shard, by their numbers in the plan. */

@@ -1,11 +1,12 @@
 import type { ExampleResult } from '../result.js';
-import { measure } from './summary.js';
+import { measure, requireResults } from './summary.js';
 
 /**
  * The dictionary that LASER's `DatasetMetrics.agg_to_dict` gives (study_utils/metric_utils.py), under its keys: shares in
  * percent, `avg f1 score` null where nothing was generated, 0 of 0 as 0.
  */
 export function laserSummary(results: readonly ExampleResult[]): Record<string, number | null> {
+  requireResults(results, 'results');
   const measured = results.filter(({ answerLogProb }) => answerLogProb !== undefined);
   const tokens = measured.reduce((sum, { answerTokens = 0 }) => sum + answerTokens, 0);
   const logProb = measured.reduce((sum, { answerLogProb = 0 }) => sum + answerLogProb, 0);

@@ -156,6 +156,7 @@ export async function summarise(
   options?: BootstrapOptions & { readonly metrics?: readonly Metric[] },
 ): Promise<Summary> {
   const { metrics = METRICS, ...draw } = checkOptions(options, SUMMARY_OPTIONS, 'summariseResults');
+  requireResults(results, 'results');
   const columns = metrics.map((metric) => new Column(metric, results)).filter((column) => column.examples > 0);
   const draws = await bootstrap(results.length, (drawn) => columns.map((column) => column.value(drawn)), draw);
   return Object.fromEntries(
@@ -167,6 +168,12 @@ export async function summarise(
       return [column.metric, { value: column.value(), low, high, examples: column.examples }];
     }),
   );
+}
+
+/** @throws {@link ArgumentError} for what is no list of results. */
+export function requireResults(results: readonly ExampleResult[], name: string): void {
+  if (Array.isArray(results) && results.every((result) => typeof result === 'object' && result !== null)) return;
+  throw new ArgumentError(name, 'an array of results, as evaluate gives', results);
 }
 
 /** How much better one model does than another on the same questions. */
@@ -196,6 +203,8 @@ export async function compare(
 ): Promise<Comparison> {
   const given = checkOptions(options, BOOTSTRAP_OPTIONS, 'compareResults');
   checked(metric);
+  requireResults(before, 'before');
+  requireResults(after, 'after');
   const byId = new Map(after.map((result) => [result.id, result]));
   // Results of several sets put together would be paired as chance has it.
   for (const [name, results] of Object.entries({ before, after })) {

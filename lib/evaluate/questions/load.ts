@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { requirePath } from '../../checkpoint/files.js';
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
 import { callback, checkOptions, number, type OptionTypes, oneOf, text } from '../../options.js';
 import { DATASET_FORMATS, type DatasetFormat, PROMPT_STYLES, type PromptStyle, type QuestionSet } from './question.js';
@@ -39,6 +40,7 @@ export async function loadQuestions(path: string, options?: LoadOptions): Promis
   if (!(Number.isInteger(pieceLength) && pieceLength > 0)) {
     throw new ArgumentError('pieceLength', 'a whole number of at least 1', pieceLength);
   }
+  requirePath(path);
   const fail = (message: string, hint?: string, cause?: unknown): never => {
     throw new LowRankError('ERR_DATASET', `${path}: ${message}`, { hint, cause });
   };

@@ -30,6 +30,7 @@ export function splitQuestions(
   options?: SplitOptions,
 ): readonly Question[] {
   const { seed, validation = VALIDATION_SHARE } = checkOptions(options, SPLIT_OPTIONS, 'splitQuestions');
+  if (!Array.isArray(questions)) throw new ArgumentError('questions', 'an array of questions', questions);
   if (!SPLITS.includes(split)) throw new ArgumentError('split', SPLITS.join(', '), split);
   if (!(validation >= 0 && validation <= 1)) throw new ArgumentError('validation', 'a share from 0 to 1', validation);
   const list = seed === undefined ? questions : shuffled(questions, seed);
