@@ -90,10 +90,28 @@ function tell(error: unknown, args: readonly string[], program: Command, termina
   const { message, hint, code, exit } = understand(error, helpFor(args, program));
   if (args.includes('--json')) terminal.out.lines([JSON.stringify({ error: { code, message, hint } }, null, 2)]);
   const { red, dim } = terminal.err.colors;
-  terminal.err.lines([`${red('error:')} ${printable(message)}`]);
+  const [first, ...more] = linesOf(error, message).map(printable);
+  terminal.err.lines([`${red('error:')} ${first}`, ...more]);
   if (hint !== undefined) terminal.err.lines([`${dim('hint:')} ${printable(hint)}`]);
   if (process.env.LOWRANK_DEBUG && error instanceof Error) terminal.err.lines([describeStack(error)]);
   return exit;
+}
+
+/**
+ * The lines of a message. A line end in a name out of a file is no line end of ours, and stays in its line, where it is
+ * printed as its code: so no name can look like a line of this program.
+ */
+function linesOf(error: unknown, message: string): string[] {
+  // commander puts what was perhaps meant on a line of its own, behind what the user typed.
+  const suggestion = error instanceof CommanderError ? /\n(?=\(Did you mean [^\n]+\?\)$)/.exec(message) : null;
+  if (suggestion !== null) return [message.slice(0, suggestion.index), message.slice(suggestion.index + 1)];
+  // A program that evaluates has written its own lines; indented, they are told from ours.
+  const [first = '', ...more] = isEngineFault(error) ? message.split(/\r?\n/) : [message];
+  return [first, ...more.map((line) => `  ${line}`)];
+}
+
+function isEngineFault(error: unknown): boolean {
+  return error instanceof LowRankError && error.code === 'ERR_ENGINE';
 }
 
 interface Failure {
