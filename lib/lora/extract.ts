@@ -66,10 +66,10 @@ export async function updateError(
   difference: Tensor,
   module: LoraModule,
   transposed: boolean,
-  options: ComputeOptions,
+  { signal, threads }: ComputeOptions,
 ): Promise<number> {
   const { left, right } = storedFactors(module, transposed);
-  const product = await matmul(left, right, options);
+  const product = await matmul(left, right, { signal, threads });
   if (product.data.length !== difference.data.length) {
     throw new LowRankError('ERR_SHAPE', `${module.name}: the update does not have the shape of the difference`);
   }
