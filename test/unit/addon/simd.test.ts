@@ -18,7 +18,7 @@ const certificates = [[n, n], [n - 3, n], [n, n - 3]].map(([m, k]) => {
   return laserSync.certified(w, { rank: 7, method: 'krylov', threads: 1 }).certificate;
 });
 const lora = new Lora({ dim: 37, dimOut: 29, r: 3 });
-const optimizer = new AdamW(lora.parameters(), { learningRate: 0.1 });
+const optimizer = new AdamW(lora.parameters(), { lr: 0.1 });
 lora.A.data.set(Float32Array.from(lora.A.data, (_, i) => Math.sin(i)));
 lora.forward({ data: Float32Array.from({ length: 37 }, (_, i) => i / 37), shape: [1, 37] });
 lora.backward({ data: Float32Array.from({ length: 29 }, (_, i) => 1 - i / 29), shape: [1, 29] });
