@@ -78,16 +78,17 @@ export class CheckpointError extends LowRankError {
   }
 }
 
-/** No description of a value is longer, in UTF-16 units. */
+/** The longest description of a value, in UTF-16 units. */
 const MAX_DESCRIPTION = 400;
-/** Of a text or a name, and of the elements of an array, before they are cut off. */
+/** Where strings and names, arrays, and nested arrays are cut off. */
 const MAX_TEXT = 60;
 const MAX_ELEMENTS = 8;
 const MAX_DEPTH = 4;
 
 /**
- * A value as a short phrase for an error message. It never throws, whatever the value's getters and traps do, is never
- * longer than a few hundred characters, and holds no character that a terminal would obey or that hides text.
+ * Describes a value in a short phrase for an error message. Never throws, whatever the value's
+ * getters and proxy traps do. The phrase has at most 400 characters, none of which a terminal would
+ * obey and none of which hides text.
  */
 export function describe(value: unknown): string {
   const phrase = describeAt(value, 0);
@@ -99,7 +100,7 @@ function describeAt(value: unknown, depth: number): string {
     case 'string':
       return quoted(shortened(value));
     case 'bigint':
-      // A bigint may have millions of digits, and putting them into words takes seconds.
+      // Converting a bigint with millions of digits takes seconds.
       return value === BigInt.asIntN(128, value) ? String(value) : 'a very large bigint';
     case 'function':
     case 'symbol':
@@ -110,7 +111,7 @@ function describeAt(value: unknown, depth: number): string {
       return String(value);
   }
   if (value === null) return 'null';
-  // Getters and proxies, revoked ones in particular, may throw at any touch.
+  // Getters and proxies, revoked ones in particular, may throw at any access.
   try {
     return describeObject(value, depth);
   } catch {
@@ -135,12 +136,12 @@ function shortened(text: string): string {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text;
 }
 
-/** JSON's quotes, with the characters escaped that JSON leaves alone: names come from strangers. */
+/** Quotes as JSON does, and escapes what JSON leaves alone: names come from untrusted files. */
 function quoted(text: string): string {
   return escaped(JSON.stringify(text));
 }
 
-/** Replaces what a terminal would obey, or what hides text or turns its direction, by JSON's escapes. */
+/** Escapes characters that a terminal would obey, that hide text or that change its direction. */
 function escaped(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) =>
     Array.from({ length: character.length }, (_, i) => unicodeEscape(character.charCodeAt(i))).join(''),

@@ -2,7 +2,7 @@
 
 import { ArgumentError } from './errors.js';
 
-/** What the value of an option must be. Ranges are checked by the function that takes it, where not said otherwise. */
+/** What the value of an option must be. Unless stated here, its range is checked where it is used. */
 export interface OptionType<T> {
   /** For messages, as in "expected a number". */
   readonly expected: string;
@@ -14,18 +14,18 @@ export interface OptionType<T> {
 type KeyOf<T> = T extends unknown ? keyof T : never;
 type ValueOf<T, K> = T extends unknown ? (K extends keyof T ? T[K] : never) : never;
 
-/** The type of every option of `T`: of a union, those of all its members. The compiler refuses a list that lacks one. */
+/** The type of every option in `T`, or in any member of a union. A list that lacks one does not compile. */
 export type OptionTypes<T> = { readonly [K in KeyOf<T>]: OptionType<NonNullable<ValueOf<T, K>>> };
 type AnyOptionTypes = Readonly<Record<string, OptionType<unknown>>>;
 
 /**
- * Checks the options of a function, and returns those that were given, each read once. An option that is undefined counts
- * as not given.
+ * Checks a function's options and returns a copy of those that were given. Each is read once, so
+ * what was checked is what is used. An option that is undefined counts as not given.
  *
- * @param given - as it came from the caller, of whom nothing is known.
+ * @param given - straight from the caller, so it may be anything.
  * @param taker - the name of the function or class, for messages.
- * @throws ArgumentError for what is no object, for a name that the function does not know, and for a value of another
- * type, `null` and NaN among them.
+ * @throws ArgumentError if `given` is not an object, has a name that `types` lacks, or has a value
+ * of the wrong type, including null and NaN.
  */
 export function checkOptions<T extends object>(given: T | undefined, types: OptionTypes<T>, taker: string): T {
   if (given === undefined) return {} as T;
@@ -68,13 +68,13 @@ function unknownOption(
   );
 }
 
-/** The most changes of a letter that a misspelt name is taken for another. */
+/** The most letters that may be wrong in a name that is taken for a misspelt one. */
 const MOST_CHANGES = 3;
-/** The share of its letters that must be right. */
+/** The smallest share of its letters that must be right. */
 const LEAST_SIMILARITY = 0.5;
 
 function mostSimilar(name: string, names: readonly string[]): string | undefined {
-  // Long names are no misspelling, and comparing them takes their length squared.
+  // A long name is not a misspelling, and comparing it takes time quadratic in its length.
   if (name.length > 64) return undefined;
   const plain = (text: string) => text.replace(/[-_ ]/g, '').toLowerCase();
   const ranked = names
@@ -87,7 +87,7 @@ function mostSimilar(name: string, names: readonly string[]): string | undefined
   return ranked[0]?.known;
 }
 
-/** The fewest insertions, deletions, replacements and swaps of neighbours that make one text of the other (Damerau 1964). */
+/** The fewest insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (Damerau 1964). */
 function editDistance(a: string, b: string): number {
   let [before, above]: [number[], number[]] = [[], Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i++) {
@@ -129,13 +129,13 @@ export function wholeNumber(least: number): OptionType<number> {
   };
 }
 
-/** Any function can be called with more arguments than it has, and no result of it is used unseen. */
+/** Typed so that it fits any callback: the parameters and the result cannot be checked before a call. */
 export const callback: OptionType<(...args: unknown[]) => never> = {
   expected: 'a function',
   is: (value): value is (...args: unknown[]) => never => typeof value === 'function',
 };
 
-/** Of any realm or library: what counts is that it can be listened to. */
+/** Accepts signals of other realms and polyfills, which are not instances of this realm's AbortSignal. */
 export const abortSignal: OptionType<AbortSignal> = {
   expected: 'an AbortSignal',
   is: (value): value is AbortSignal =>
@@ -151,7 +151,7 @@ export const float32Array: OptionType<Float32Array> = {
   is: (value): value is Float32Array => value instanceof Float32Array,
 };
 
-/** @param expected - in words, where the names alone do not say enough. */
+/** @param expected - for messages, where a list of the names does not say enough. */
 export function oneOf<T extends string>(
   names: readonly T[],
   expected = names.length === 1 ? `"${names[0]}"` : `one of ${names.join(', ')}`,
@@ -180,7 +180,7 @@ export function optionsOf<T extends object>(types: OptionTypes<T>): OptionType<T
   return { expected: 'an object', is: (value): value is T & object => isObject(value), inner: types as AnyOptionTypes };
 }
 
-/** A value that the function itself looks at more closely than its type says. */
+/** For values that the function checks itself. */
 export function checkedBelow<T>(): OptionType<T> {
   return { expected: 'a value', is: (value): value is T => value !== undefined };
 }

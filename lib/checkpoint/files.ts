@@ -160,7 +160,7 @@ export async function readSmallFile(file: string, limit: number): Promise<Uint8A
 /**
  * A path from the root on. A relative one needs the working folder, which somebody may have removed.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; {@link ArgumentError} for what is no path.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; {@link ArgumentError} if `path` is not a path.
  */
 export function absolutePath(path: string): string {
   requirePath(path);
@@ -171,7 +171,7 @@ export function absolutePath(path: string): string {
   }
 }
 
-/** @throws {@link ArgumentError} for what is no path. */
+/** @throws {@link ArgumentError} unless `path` is a non-empty string. */
 export function requirePath(path: unknown): asserts path is string {
   if (typeof path !== 'string' || path === '') throw new ArgumentError('path', 'a path', path);
 }

@@ -98,14 +98,14 @@ function tell(error: unknown, args: readonly string[], program: Command, termina
 }
 
 /**
- * The lines of a message. A line end in a name out of a file is no line end of ours, and stays in its line, where it is
- * printed as its code: so no name can look like a line of this program.
+ * Splits a message into lines where its author meant to. A line end in a file's name or in what was
+ * typed stays inside its line and is printed as its code, so that it cannot imitate our output.
  */
 function linesOf(error: unknown, message: string): string[] {
-  // commander puts what was perhaps meant on a line of its own, behind what the user typed.
+  // commander puts its suggestion on a line of its own, after what the user typed.
   const suggestion = error instanceof CommanderError ? /\n(?=\(Did you mean [^\n]+\?\)$)/.exec(message) : null;
   if (suggestion !== null) return [message.slice(0, suggestion.index), message.slice(suggestion.index + 1)];
-  // A program that evaluates has written its own lines; indented, they are told from ours.
+  // Lines that an evaluation program wrote are indented, to tell them from ours.
   const [first = '', ...more] = isEngineFault(error) ? message.split(/\r?\n/) : [message];
   return [first, ...more.map((line) => `  ${line}`)];
 }

@@ -75,7 +75,7 @@ export interface Evaluation {
 export class Evaluator {
   readonly engine: Engine;
 
-  /** @throws {@link ArgumentError} for what is no engine. */
+  /** @throws {@link ArgumentError} if `engine` is not an engine. */
   constructor(engine: Engine) {
     if (typeof (engine as Partial<Engine> | null | undefined)?.open !== 'function') {
       throw new ArgumentError('engine', 'an engine, such as llamaEngine() gives', engine);

@@ -98,7 +98,7 @@ export function obstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>): stri
   return [...configObstacles(config), ...[...others.keys()].map((name) => `the tensor ${describe(name)}`)];
 }
 
-/** @throws ArgumentError for what is no adapter. */
+/** @throws ArgumentError if `adapter` is not an adapter. */
 export function requireAdapter(adapter: LoraAdapter): void {
   obstacles(adapter);
   if (!(adapter.modules instanceof Map)) throw noAdapter(adapter);

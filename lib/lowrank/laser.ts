@@ -83,7 +83,7 @@ export class Laser {
   readonly rankFraction: number;
   readonly #options: ComputeOptions;
 
-  /** @throws ArgumentError when `rankFraction` is outside [0, 1], or for an option that is none. */
+  /** @throws ArgumentError when `rankFraction` is outside [0, 1], or an option is wrong. */
   constructor(rankFraction: number, options?: ComputeOptions) {
     rankOfFraction(rankFraction, 1);
     this.rankFraction = rankFraction;

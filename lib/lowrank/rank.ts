@@ -95,7 +95,7 @@ export function breakEvenRank(m: number, n: number): number {
   return Math.floor((m * n) / (m + n));
 }
 
-/** @throws ArgumentError for what is no number of rows or columns. */
+/** @throws ArgumentError unless `size` is a whole number of at least 0. */
 export function requireSize(name: string, size: number): void {
   if (!Number.isSafeInteger(size) || size < 0) throw new ArgumentError(name, 'a whole number of at least 0', size);
 }

@@ -23,7 +23,7 @@ export interface Spectrum {
 
 /**
  * @param s - all min(m, n) singular values, descending.
- * @throws ArgumentError `ERR_SHAPE` for another number of them, `ERR_ARGUMENT`.
+ * @throws ArgumentError `ERR_SHAPE` if `s` has another length, `ERR_ARGUMENT` for other types.
  */
 export function analyseSpectrum(s: Float32Array, m: number, n: number): Spectrum {
   requireSize('m', m);

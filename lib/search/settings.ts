@@ -77,7 +77,7 @@ export interface SearchOptions extends GridOptions {
   readonly command?: readonly string[];
 }
 
-/** A whole QuestionSet is one too, so other fields are no mistake. */
+/** A QuestionSet is accepted as it is, so other fields are not refused. */
 const PART: OptionType<QuestionPart> = {
   expected: '{ questions, path }, as loadQuestions gives',
   is: (value): value is QuestionPart => {

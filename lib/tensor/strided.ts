@@ -21,12 +21,13 @@ interface Ordered {
 }
 
 /**
- * The elements of an array in row-major order: a view of the same memory where they lie so already, else a compact copy.
+ * Returns the elements of an array in row-major order: a view of the same memory if they already lie
+ * that way, else a compact copy.
  *
  * @param shape - whole numbers of at least 0.
  * @param name - the array's, for messages.
- * @throws LowRankError `ERR_SHAPE` when the layout does not fit the shape, or reaches outside of the data; `ERR_MEMORY`
- * when the copy is too large.
+ * @throws LowRankError `ERR_SHAPE` if the layout does not fit the shape or reaches outside the data;
+ * `ERR_MEMORY` if the copy cannot be allocated.
  */
 export function rowMajor(
   data: Float32Array,
@@ -72,7 +73,7 @@ function stridesOf(layout: Strided & Ordered, shape: readonly number[], name: st
   if (!strides.every((stride): stride is number => Number.isSafeInteger(stride))) {
     throw new ArgumentError(argument, 'whole numbers', strides, 'ERR_SHAPE');
   }
-  // TensorFlow.js leaves out the last one, which is 1; stdlib gives a number without dimensions one stride.
+  // TensorFlow.js omits the last stride, which is 1. stdlib gives a zero-dimensional array one stride.
   if (field === 'strides' && strides.length === shape.length - 1) return [...strides, 1];
   if (shape.length === 0 && strides.length === 1) return [];
   if (strides.length === shape.length) return strides;
@@ -112,7 +113,7 @@ function requireInside(
   );
 }
 
-/** Strides of 0 stand for any number of elements in little memory. */
+/** With strides of 0, a small array may stand for more elements than memory can hold. */
 function allocate(count: number, name: string): Float32Array {
   try {
     return new Float32Array(count);
@@ -121,7 +122,7 @@ function allocate(count: number, name: string): Float32Array {
   }
 }
 
-/** Columns that are copied together, so that a transposed matrix is not read from memory anew for each number. */
+/** Columns copied together, so that a transposed matrix is read from cache instead of memory. */
 const TILE = 64;
 
 function gather(

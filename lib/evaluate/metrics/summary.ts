@@ -170,7 +170,7 @@ export async function summarise(
   );
 }
 
-/** @throws {@link ArgumentError} for what is no list of results. */
+/** @throws {@link ArgumentError} unless `results` is an array of objects. */
 export function requireResults(results: readonly ExampleResult[], name: string): void {
   if (Array.isArray(results) && results.every((result) => typeof result === 'object' && result !== null)) return;
   throw new ArgumentError(name, 'an array of results, as evaluate gives', results);
