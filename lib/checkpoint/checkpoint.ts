@@ -24,6 +24,21 @@ export interface TensorInfo {
   readonly alias?: string;
   /** Which way round the file keeps it, where the file tells; undefined where only the model's family knows. */
   readonly orientation?: Orientation;
+  /**
+   * Who uses it, where the file tells and there are several: modules, or operators that tell no module. An edit changes
+   * the weight for all of them.
+   */
+  readonly users?: readonly string[];
+}
+
+/** Tensors of a file that can be neither read nor edited here, so that they are not listed. */
+export interface UnlistedTensors {
+  /** Where they are, to complete "3 matrices lie ...". */
+  readonly where: string;
+  readonly tensors: number;
+  readonly bytes: number;
+  /** What to do to have them listed. */
+  readonly hint: string;
 }
 
 /** Where a tensor lies in a file. */
@@ -63,6 +78,8 @@ export interface Checkpoint {
   readonly main: string;
   /** In the order of the files. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Left out where all tensors of the file are in `tensors`. */
+  readonly unlisted?: readonly UnlistedTensors[];
   /** `config.json` beside the weights, or what the metadata of GGUF say in its words; undefined without either. */
   readonly config: Readonly<Record<string, unknown>> | undefined;
   /** Reads one tensor's bytes as they lie in the file. Throws `ERR_NOT_FOUND` or `ERR_CHECKPOINT_IO`. */

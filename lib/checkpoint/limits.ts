@@ -87,6 +87,9 @@ export const MAX_PROTOBUF_TEXT_BYTES = 4096;
 /** Graphs inside each other (the branches of If, the bodies of Loop) in an ONNX file. Real ones have 1 or 2 below the top. */
 export const MAX_GRAPH_DEPTH = 16;
 
+/** Messages inside each other in an ONNX file: the limit of every protobuf parser. */
+export const MAX_MESSAGE_DEPTH = 100;
+
 /** Nodes of an ONNX file, those of inner graphs included. Models of language and of images have under 20,000. */
 export const MAX_GRAPH_NODES = 100_000;
 

@@ -1,7 +1,8 @@
 import { describe } from '../../errors.js';
-import { MAX_DIMENSIONS, MAX_GRAPH_DEPTH, MAX_GRAPH_NODES, MAX_INITIALIZERS, MAX_NODE_VALUES } from '../limits.js';
+import { MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_INITIALIZERS, MAX_NODE_VALUES } from '../limits.js';
 import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
-import { type Initializer, readTensorProto } from './tensor-proto.js';
+import { type Constant, readTensorProto } from './tensor-proto.js';
+import { type Sources, Usages } from './usage.js';
 
 /** What is read of a NodeProto. */
 export interface GraphNode {
@@ -31,72 +32,128 @@ export async function findGraph(proto: ProtobufFile): Promise<Span> {
   });
 }
 
+/** The tensors that a graph holds, and what its nodes do with them. */
+export interface Graph {
+  /** By name: the initialisers of the graph, then those of graphs inside it and the matrices of `Constant` nodes. */
+  readonly tensors: ReadonlyMap<string, Constant>;
+  readonly usages: Usages;
+}
+
+/** A tensor under the name that the nodes of its own graph know it by. */
+interface Found {
+  readonly name: string;
+  /** For each graph around it but the model's own: the node that holds it, by its first output, and the attribute. */
+  readonly path: readonly string[];
+  readonly tensor: Constant;
+}
+
+/** A graph inside a node. */
+interface InnerGraph {
+  readonly attribute: string;
+  readonly span: Span;
+}
+
 /**
- * The constant tensors of a graph, without those of graphs inside it, by name.
+ * Reads a graph and the graphs inside it, whose structure has been checked.
  *
- * @throws {@link CheckpointError} kinds `DuplicateTensor`, `TooManyTensors`, and those of {@link readTensorProto}.
+ * @throws {@link CheckpointError} kinds `DuplicateTensor`, `TooManyTensors`, `TooManyNodes`, and those of
+ * {@link readTensorProto}.
  */
-export async function readInitializers(proto: ProtobufFile, graph: Span): Promise<Map<string, Initializer>> {
-  const initializers = new Map<string, Initializer>();
+export async function readGraph(proto: ProtobufFile, graph: Span): Promise<Graph> {
+  const found: Found[] = [];
+  const usages = new Usages();
+  let nodes = 0;
+  const add = (name: string, path: readonly string[], tensor: Constant) => {
+    if (found.push({ name, path, tensor }) > MAX_INITIALIZERS) {
+      throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers and constants`);
+    }
+  };
+  const onNode = async (field: Field, path: readonly string[]) => {
+    if (++nodes > MAX_GRAPH_NODES) throw proto.fault('TooManyNodes', `has more than ${MAX_GRAPH_NODES} nodes`);
+    const { node, graphs, value } = await readNode(proto, field);
+    const [output] = node.outputs;
+    if (value !== undefined && output !== undefined && node.opType === 'Constant') {
+      const tensor = await readTensorProto(proto, value);
+      // Vectors and scalars are shapes, axes and the like, by the thousand.
+      if (tensor.dims.length >= 2) {
+        add(output, path, tensor);
+        usages.define(output, tensor);
+      }
+    }
+    usages.visit(node);
+    const results: Sources[][] = [];
+    for (const { attribute, span } of graphs) {
+      results.push(await walk(span, [...path, output ?? node.opType, attribute]));
+    }
+    if (node.opType === 'If') usages.join(node, results);
+  };
+  /** @returns where the outputs of the graph come from */
+  const walk = async (span: Span, path: readonly string[]): Promise<Sources[]> => {
+    const { initializers, outputs } = await readEnds(proto, span);
+    usages.enter(initializers);
+    for (const [name, tensor] of initializers) add(name, path, tensor);
+    await proto.message(span, (field) => (field.number === 1 ? onNode(field, path) : undefined));
+    return usages.leave(outputs);
+  };
+  await walk(graph, []);
+  return { tensors: byUniqueName(proto, found), usages };
+}
+
+/** Two branches may call their own tensors alike: then the path to each goes before the name. */
+function byUniqueName(proto: ProtobufFile, found: readonly Found[]): Map<string, Constant> {
+  const count = new Map<string, number>();
+  for (const { name } of found) count.set(name, (count.get(name) ?? 0) + 1);
+  const tensors = new Map<string, Constant>();
+  for (const { name, path, tensor } of found) {
+    const unique = count.get(name) === 1 ? name : [...path, name].join('.');
+    if (tensors.has(unique)) throw proto.fault('DuplicateTensor', `has two tensors called ${describe(unique)}`);
+    tensors.set(unique, tensor);
+  }
+  return tensors;
+}
+
+/** What a graph begins and ends with: its constant tensors by name, without those of graphs inside it, and its outputs. */
+async function readEnds(proto: ProtobufFile, graph: Span) {
+  const initializers = new Map<string, Constant>();
+  const outputs: string[] = [];
   await proto.message(graph, (field) => {
+    if (field.number === 12 && field.type === BYTES) {
+      let name = '';
+      return proto
+        .message(field, (part) => {
+          if (part.number === 1) name = proto.text(part, 'the name of an output');
+          return undefined;
+        })
+        .then(() => {
+          outputs.push(name);
+        });
+    }
     if (field.number !== 5) return undefined;
     if (field.type !== BYTES) throw proto.fault('InvalidProtobuf', 'has an initializer that is no message');
-    return readTensorProto(proto, field).then((initializer) => {
-      if (initializers.has(initializer.name)) {
-        throw proto.fault('DuplicateTensor', `has two initializers called ${describe(initializer.name)}`);
+    return readTensorProto(proto, field).then((tensor) => {
+      const { name } = tensor;
+      if (name === '') throw proto.fault('InvalidTensor', `the initializer at byte ${field.begin} has no name`);
+      if (initializers.has(name)) {
+        throw proto.fault('DuplicateTensor', `has two initializers called ${describe(name)}`);
       }
-      if (initializers.set(initializer.name, initializer).size > MAX_INITIALIZERS) {
+      if (initializers.set(name, tensor).size > MAX_INITIALIZERS) {
         throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers`);
       }
     });
   });
-  return initializers;
-}
-
-/**
- * Shows every node of a graph to `visit`, in their order, which is the one in which they are computed. The nodes of a graph
- * inside a node come right after that node.
- *
- * @returns whether some tensor among the nodes, which is no initialiser of the graph itself, has its data in another file
- * @throws {@link CheckpointError} kinds `GraphTooDeep`, `TooManyNodes`, and those of {@link ProtobufFile}.
- */
-export async function visitNodes(proto: ProtobufFile, graph: Span, visit: (node: GraphNode) => void): Promise<boolean> {
-  let nodes = 0;
-  let hasExternal = false;
-  const onTensor = (tensor: Field) =>
-    proto.message(tensor, ({ number, value }) => {
-      if (number === 14 && value === 1) hasExternal = true;
-      return undefined;
-    });
-  const walk = async (span: Span, depth: number): Promise<void> => {
-    if (depth > MAX_GRAPH_DEPTH) {
-      throw proto.fault('GraphTooDeep', `has more than ${MAX_GRAPH_DEPTH} graphs inside each other`);
-    }
-    await proto.message(span, (field) => {
-      if (field.number === 1) return onNode(field, depth);
-      return field.number === 5 && field.type === BYTES && depth > 0 ? onTensor(field) : undefined;
-    });
-  };
-  const onNode = async (field: Field, depth: number) => {
-    if (++nodes > MAX_GRAPH_NODES) throw proto.fault('TooManyNodes', `has more than ${MAX_GRAPH_NODES} nodes`);
-    const { node, graphs } = await readNode(proto, field, onTensor);
-    visit(node);
-    for (const inner of graphs) await walk(inner, depth + 1);
-  };
-  await walk(graph, 0);
-  return hasExternal;
+  return { initializers, outputs };
 }
 
 async function readNode(
   proto: ProtobufFile,
   span: Field,
-  onTensor: (tensor: Field) => Promise<void>,
-): Promise<{ node: GraphNode; graphs: Span[] }> {
+): Promise<{ node: GraphNode; graphs: readonly InnerGraph[]; value: Span | undefined }> {
   if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the node at byte ${span.begin} is no message`);
-  const [inputs, outputs, graphs]: [string[], string[], Span[]] = [[], [], []];
+  const [inputs, outputs, graphs]: [string[], string[], InnerGraph[]] = [[], [], []];
   const attributes = new Map<string, readonly number[]>();
   let name = '';
   let opType = '';
+  let value: Span | undefined;
   await proto.message(span, (field) => {
     switch (field.number) {
       case 1:
@@ -112,30 +169,30 @@ async function readNode(
         opType = proto.text(field, 'the op_type of a node');
         break;
       case 5:
-        return readAttribute(proto, field, attributes, graphs, onTensor);
+        return readAttribute(proto, field).then((attribute) => {
+          if (attribute.numbers.length > 0) attributes.set(attribute.name, attribute.numbers);
+          for (const graph of attribute.graphs) graphs.push({ attribute: attribute.name, span: graph });
+          if (attribute.name === 'value') value = attribute.tensor;
+        });
     }
     if (inputs.length > MAX_NODE_VALUES || outputs.length > MAX_NODE_VALUES) {
       throw proto.fault('TooManyNodes', `the node at byte ${span.begin} has over ${MAX_NODE_VALUES} inputs or outputs`);
     }
     return undefined;
   });
-  return { node: { name, opType, inputs, outputs, attributes }, graphs };
+  return { node: { name, opType, inputs, outputs, attributes }, graphs, value };
 }
 
-async function readAttribute(
-  proto: ProtobufFile,
-  span: Field,
-  attributes: Map<string, readonly number[]>,
-  graphs: Span[],
-  onTensor: (tensor: Field) => Promise<void>,
-): Promise<void> {
+async function readAttribute(proto: ProtobufFile, span: Field) {
   if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the attribute at byte ${span.begin} is no message`);
   let name = '';
+  let tensor: Span | undefined;
+  const graphs: Span[] = [];
   const numbers: number[] = [];
   await proto.message(span, (field) => {
     const { number, type, begin } = field;
     if (number === 1) name = proto.text(field, 'the name of an attribute');
-    if ((number === 5 || number === 10) && type === BYTES) return onTensor(field);
+    if (number === 5 && type === BYTES) tensor = field;
     if (number === 6 || number === 11) {
       if (type !== BYTES) throw proto.fault('InvalidProtobuf', `the graph at byte ${begin} is no message`);
       graphs.push(field);
@@ -146,5 +203,5 @@ async function readAttribute(
     }
     return undefined;
   });
-  if (numbers.length > 0) attributes.set(name, numbers);
+  return { name, tensor, graphs, numbers };
 }

@@ -1,28 +1,31 @@
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../../errors.js';
 import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
+import type { Checkpoint, FileLayout, TensorInfo, UnlistedTensors } from '../checkpoint.js';
 import { readConfig } from '../config.js';
 import { exists, type OpenFile, openFile, readAt } from '../files.js';
 import { inPlaceLayout } from '../layout.js';
 import { type DataFile, ExternalFiles } from './external-data.js';
-import { findGraph, readInitializers, visitNodes } from './graph.js';
+import { findGraph, readGraph } from './graph.js';
 import { ProtobufFile } from './protobuf.js';
-import { decodeVarints, type Initializer } from './tensor-proto.js';
-import { type Usage, Usages } from './usage.js';
+import { checkStructure } from './structure.js';
+import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js';
+import { Unlisted } from './unlisted.js';
+import type { Usage, Usages } from './usage.js';
 
-/** An initialiser with its file, and what the graph does with it. */
-interface Constant {
+/** A tensor with its file, and what the graph does with it. */
+interface Entry {
   readonly info: TensorInfo;
-  readonly initializer: Initializer;
+  readonly constant: Constant;
   /** Undefined for data in the model's file. */
   readonly external: DataFile | undefined;
   readonly usage: Usage | undefined;
 }
 
 /**
- * Opens an ONNX model: its graph's initialisers, wherever their data are. Initialisers of graphs inside nodes, sparse ones,
- * the values of `Constant` nodes and functions are not listed; they are copied with the file as they are.
+ * Opens an ONNX model, wherever its data are: the initialisers of its graph and of the graphs inside it, and the matrices
+ * of `Constant` nodes. Those in functions, sparse ones and attributes of other operators are counted, not listed; they are
+ * copied with the file as they are.
  *
  * A model with external data is a folder: what is opened is then the one that it lies in. `config.json` is read from
  * the model's folder, or, where that is called `onnx`, from the one around it: so optimum and transformers.js lay them out.
@@ -31,28 +34,34 @@ interface Constant {
  * @param file the model
  * @throws {@link CheckpointError} kinds `NotOnnx`, `InvalidProtobuf`, `Truncated`, `InvalidTensor`, `InvalidShape`,
  * `InvalidDataLength`, `UnknownElementType`, `DuplicateTensor`, `InvalidName`, `NameTooLong`, `InvalidExternalData`,
- * `UnsafeFileName`, `MissingShard`, and those of the limits (`TooMany...`, `GraphTooDeep`); `ERR_CHECKPOINT_IO`.
+ * `UnsafeFileName`, `MissingShard`, and those of the limits (`TooMany...`, `...TooDeep`); `ERR_CHECKPOINT_IO`.
  */
 export async function openOnnx(path: string, file: string): Promise<Checkpoint> {
   const model = await openFile(file);
   try {
     const proto = new ProtobufFile(model.handle, file, model.size);
-    const graph = await findGraph(proto);
-    const initializers = await readInitializers(proto, graph);
-    const usages = new Usages(initializers);
-    const nodesHaveExternal = await visitNodes(proto, graph, (node) => usages.visit(node));
-
+    const span = await findGraph(proto);
     const externalFiles = new ExternalFiles(file);
-    const hasExternal = nodesHaveExternal || [...initializers.values()].some(({ data }) => data.kind === 'external');
+    const placeOf = async (name: string, { data, bytes }: Constant) =>
+      data.kind === 'external' ? externalFiles.place(name, data.entries, bytes) : undefined;
+    const unlisted = new Unlisted();
+    let hasExternal = false;
+    await checkStructure(proto, async (tensor, names) => {
+      const constant = await readTensorProto(proto, tensor);
+      unlisted.add(constant, names);
+      if ((await placeOf(constant.name, constant)) !== undefined) hasExternal = true;
+    });
+    const { tensors, usages } = await readGraph(proto, span);
+
     const root = path !== file ? path : hasExternal ? dirname(file) : file;
     const prefix = root === file ? '' : relative(root, dirname(file)).split(sep).filter(Boolean);
     const named = (name: string) => [...prefix, name].join('/');
-    const aliases = aliasesOf(initializers, usages);
-    const constants = new Map<string, Constant>();
-    for (const [name, initializer] of initializers) {
-      const { data, dims, bytes, type } = initializer;
-      const place = data.kind === 'external' ? await externalFiles.place(name, data.entries, bytes) : undefined;
-      const usage = usages.of(name);
+    const aliases = aliasesOf(tensors, usages);
+    const entries = new Map<string, Entry>();
+    for (const [name, constant] of tensors) {
+      const { data, dims, bytes, type } = constant;
+      const place = await placeOf(name, constant);
+      const usage = usages.of(constant);
       const alias = aliases.get(name);
       const info: TensorInfo = {
         name,
@@ -64,9 +73,11 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
         ...(alias === undefined ? {} : { alias }),
         ...(usage?.orientation === undefined ? {} : { orientation: usage.orientation }),
       };
-      constants.set(name, { info, initializer, external: place?.file, usage });
+      entries.set(name, { info, constant, external: place?.file, usage });
+      unlisted.remove(constant);
     }
-    return new OnnxCheckpoint(root, file, named(basename(file)), model, await configOf(file), constants);
+    const config = await configOf(file);
+    return new OnnxCheckpoint(root, file, named(basename(file)), model, config, withUsers(entries), unlisted.groups());
   } catch (cause) {
     await model.handle.close();
     throw cause;
@@ -84,14 +95,15 @@ class OnnxCheckpoint implements Checkpoint {
     private readonly fileName: string,
     private readonly model: OpenFile,
     readonly config: Readonly<Record<string, unknown>> | undefined,
-    private readonly constants: ReadonlyMap<string, Constant>,
+    private readonly entries: ReadonlyMap<string, Entry>,
+    readonly unlisted: readonly UnlistedTensors[],
   ) {
-    this.tensors = new Map([...constants].map(([name, { info }]) => [name, info]));
+    this.tensors = new Map([...entries].map(([name, { info }]) => [name, info]));
   }
 
   async read(name: string): Promise<Uint8Array> {
-    const { initializer, external, info } = this.#constant(name);
-    const { data } = initializer;
+    const { constant, external, info } = this.#entry(name);
+    const { data } = constant;
     switch (data.kind) {
       case 'inline':
         return readAt(this.model.handle, this.main, data.offset, info.bytes);
@@ -115,15 +127,15 @@ class OnnxCheckpoint implements Checkpoint {
     return this.model.handle.close();
   }
 
-  #constant(name: string): Constant {
-    const constant = this.constants.get(name);
-    if (constant !== undefined) return constant;
+  #entry(name: string): Entry {
+    const entry = this.entries.get(name);
+    if (entry !== undefined) return entry;
     throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`, {
       hint: `It has ${this.tensors.size} tensors; \`lowrank inspect\` lists them.`,
     });
   }
 
-  async #readVarints(name: string, { span, count, itemBytes }: Extract<Initializer['data'], { kind: 'varints' }>) {
+  async #readVarints(name: string, { span, count, itemBytes }: Extract<Constant['data'], { kind: 'varints' }>) {
     const bytes = await readAt(this.model.handle, this.main, span.begin, span.end - span.begin);
     const numbers = decodeVarints(bytes, count, itemBytes);
     if (numbers !== undefined) return numbers;
@@ -133,8 +145,8 @@ class OnnxCheckpoint implements Checkpoint {
 
   /** An initialiser's bytes can be exchanged only where nothing else in the model depends on them. */
   #checkEditable(name: string, edited: ReadonlyMap<string, StoredType>): void {
-    const { initializer, usage, info } = this.#constant(name);
-    const { data } = initializer;
+    const { constant, usage, info } = this.#entry(name);
+    const { data } = constant;
     if (data.kind === 'varints') {
       throw this.#refusal(name, `${info.dtype} in a list of varints, whose length depends on the numbers`, RESAVE);
     }
@@ -143,32 +155,24 @@ class OnnxCheckpoint implements Checkpoint {
       const message = `it says how ${usage.quantizes} unpacks a quantised weight, and is none itself`;
       throw this.#refusal(name, message, 'Start from a model that is not quantised.');
     }
-    if (usage !== undefined && usage.places > 1) this.#refuseShared(name, usage.users, usage.places);
     this.#checkSharedBytes(name, edited);
   }
 
-  /** Tensors may lie on the same bytes of an external file. */
+  /** Tensors may lie on the same bytes of an external file, but only as the same numbers. */
   #checkSharedBytes(name: string, edited: ReadonlyMap<string, StoredType>): void {
-    const { info, external, usage } = this.#constant(name);
+    const { info, external } = this.#entry(name);
     if (external === undefined || info.bytes === 0) return;
-    const users = new Set(usage?.users);
-    for (const other of this.constants.values()) {
+    for (const other of this.entries.values()) {
       const { info: theirs } = other;
       if (other.external?.path !== external.path || theirs.name === name || theirs.bytes === 0) continue;
       if (theirs.offset >= info.offset + info.bytes || info.offset >= theirs.offset + theirs.bytes) continue;
-      const same = theirs.file === info.file && theirs.offset === info.offset && theirs.bytes === info.bytes;
-      if (!same || theirs.dtype !== info.dtype || edited.has(theirs.name)) {
-        throw this.#refusal(name, `it shares bytes of ${info.file} with ${describe(theirs.name)}`, UNTIE);
+      const what = `${info.file} with ${describe(theirs.name)}`;
+      const isSame = theirs.offset === info.offset && theirs.bytes === info.bytes && theirs.dtype === info.dtype;
+      if (!isSame) throw this.#refusal(name, `it shares bytes of ${what}`, UNTIE);
+      if (edited.has(theirs.name)) {
+        throw this.#refusal(name, `it is the same bytes of ${what}, which is edited too`, 'Choose one: both change.');
       }
-      for (const user of other.usage?.users ?? []) users.add(user);
-      if (users.size > 1) this.#refuseShared(name, [...users], users.size);
     }
-  }
-
-  #refuseShared(name: string, users: readonly string[], places: number): never {
-    const listed = users.slice(0, 4).map(describe).join(', ');
-    const message = `${places} places use it, and an edit would change all of them: ${listed}${places > 4 ? ', ...' : ''}`;
-    throw this.#refusal(name, message, UNTIE);
   }
 
   #refusal(name: string, why: string, hint: string): LowRankError {
@@ -196,17 +200,37 @@ async function configOf(file: string): Promise<Readonly<Record<string, unknown>>
   return readConfig(join(dirname(folder), 'config.json'));
 }
 
+/** Says who uses each tensor where there are several: different ones, or users of another tensor of the same bytes. */
+function withUsers(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Entry> {
+  const byBytes = new Map<string, Set<string>>();
+  const usersOf = ({ info, external, usage }: Entry): ReadonlySet<string> => {
+    if (external === undefined || info.bytes === 0) return usage?.users ?? new Set();
+    const place = `${info.offset} ${info.bytes} ${external.path}`;
+    const users = byBytes.get(place) ?? new Set();
+    byBytes.set(place, users);
+    for (const user of usage?.users ?? []) users.add(user);
+    return users;
+  };
+  for (const entry of entries.values()) usersOf(entry);
+  return new Map(
+    [...entries].map(([name, entry]) => {
+      const users = usersOf(entry);
+      return [name, users.size > 1 ? { ...entry, info: { ...entry.info, users: [...users] } } : entry];
+    }),
+  );
+}
+
 /**
  * The names that weights have in the model that was exported: that of the only module which multiplies by the weight, and
  * `weight`. Left out where the initialiser's own name says the same, or where two would get one name.
  */
-function aliasesOf(initializers: ReadonlyMap<string, Initializer>, usages: Usages): Map<string, string> {
+function aliasesOf(tensors: ReadonlyMap<string, Constant>, usages: Usages): Map<string, string> {
   const owners = new Map<string, string | undefined>();
-  for (const [name, { dims }] of initializers) {
-    const module = usages.of(name)?.module;
-    if (module === undefined || dims.length < 2 || endsAlike(name, module)) continue;
+  for (const [name, constant] of tensors) {
+    const module = usages.of(constant)?.module;
+    if (module === undefined || constant.dims.length < 2 || endsAlike(name, module)) continue;
     const alias = `${module}.weight`;
-    owners.set(alias, owners.has(alias) || initializers.has(alias) ? undefined : name);
+    owners.set(alias, owners.has(alias) || tensors.has(alias) ? undefined : name);
   }
   const aliases = new Map<string, string>();
   for (const [alias, name] of owners) if (name !== undefined) aliases.set(name, alias);

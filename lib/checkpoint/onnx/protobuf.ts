@@ -32,6 +32,12 @@ const LONGEST_VARINT = 10;
 const WINDOW_BYTES = 64 * 1024;
 /** Tags hold field numbers of up to 29 bits. */
 const MAX_TAG = 2 ** 32 - 1;
+/** What has a length is shorter than this. */
+const MAX_LENGTH = 2 ** 31 - 1;
+/** Bytes of a tag, and of a length, whatever zeros their number begins with. */
+const LONGEST_SHORT_VARINT = 5;
+const MAX_NAMES_IN_PATH = 8;
+const CUT_SHORT = { hint: 'The file is probably cut short: download or copy it again.' };
 
 /**
  * Walks the wire format of protocol buffers in a file, forwards, without loading what nobody asks for: the bytes of a
@@ -43,6 +49,8 @@ export class ProtobufFile {
   #window: Uint8Array = new Uint8Array();
   #windowStart = 0;
   #fields = 0;
+  /** The names of the fields that lead to the message being walked, for messages. */
+  readonly path: string[] = [];
 
   constructor(
     private readonly handle: FileHandle,
@@ -55,7 +63,7 @@ export class ProtobufFile {
    * Calls `visit` with each field of the message that fills a span, in order. Where `visit` returns a promise, it is
    * waited for. While it runs, and until it first waits, `text` and `integers` can be had of its field.
    *
-   * @throws {@link CheckpointError} kinds `InvalidProtobuf`, `Truncated`, `TooManyFields`.
+   * @throws {@link CheckpointError} kinds `InvalidProtobuf`, `Truncated`.
    */
   async message({ begin, end }: Span, visit: (field: Field) => Promise<void> | undefined): Promise<void> {
     for (let at = begin; at < end; ) {
@@ -67,6 +75,41 @@ export class ProtobufFile {
       if (pending !== undefined) await pending;
       at = field.end;
     }
+  }
+
+  /**
+   * The field that begins at a byte, of a message that ends at another; a promise where the file has to be read first. Use
+   * it for one walk through the whole file: it counts the fields.
+   *
+   * @throws {@link CheckpointError} kinds `InvalidProtobuf`, `Truncated`, `TooManyFields`.
+   */
+  fieldAt(at: number, end: number): Field | Promise<Field> {
+    if (++this.#fields > MAX_PROTOBUF_FIELDS) {
+      throw this.fault('TooManyFields', `has more than ${MAX_PROTOBUF_FIELDS} protobuf fields outside of its data`);
+    }
+    if (this.#holds(at, Math.min(at + LONGEST_START, end))) return this.#field(at, end);
+    return this.#load(at).then(() => this.#field(at, end));
+  }
+
+  /**
+   * Checks that varints fill a span, however long it is.
+   *
+   * @throws {@link CheckpointError} kinds `InvalidProtobuf`, `Truncated`.
+   */
+  async checkVarints({ begin, end }: Span): Promise<void> {
+    let length = 0;
+    for (let at = begin; at < end; ) {
+      if (!this.#holds(at, at + 1)) await this.#load(at);
+      const bytes = this.#window;
+      const start = at - this.#windowStart;
+      const stop = Math.min(end - this.#windowStart, bytes.length);
+      for (let i = start; i < stop; i++) {
+        if (++length > LONGEST_VARINT) throw this.#tooLong(this.#windowStart + i - LONGEST_VARINT);
+        if (bytes[i]! < 0x80) length = 0;
+      }
+      at = this.#windowStart + stop;
+    }
+    if (length > 0) throw this.#unended(end - length);
   }
 
   /**
@@ -107,7 +150,8 @@ export class ProtobufFile {
 
   /** A fault of the format in this file. */
   fault(kind: string, message: string, options: { hint?: string } = {}): CheckpointError {
-    return new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, this.file, message, options);
+    const where = this.path.length === 0 ? '' : ` (in ${this.path.slice(-MAX_NAMES_IN_PATH).join('.')})`;
+    return new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, this.file, message + where, options);
   }
 
   #short({ begin, end }: Field): Uint8Array | undefined {
@@ -125,13 +169,12 @@ export class ProtobufFile {
   }
 
   #field(at: number, end: number): Field {
-    if (++this.#fields > MAX_PROTOBUF_FIELDS) {
-      throw this.fault('TooManyFields', `has more than ${MAX_PROTOBUF_FIELDS} protobuf fields outside of its data`);
-    }
     const [tag, begin] = this.#varint(at, end);
     const number = Math.floor(tag / 8);
     const type = tag % 8;
-    if (tag > MAX_TAG || number === 0) throw this.fault('InvalidProtobuf', `no field can begin as byte ${at} says`);
+    if (tag > MAX_TAG || number === 0 || begin - at > LONGEST_SHORT_VARINT) {
+      throw this.fault('InvalidProtobuf', `no field can begin as byte ${at} says`);
+    }
     switch (type) {
       case VARINT: {
         const [value, after] = this.#varint(begin, end);
@@ -143,7 +186,13 @@ export class ProtobufFile {
         return { number, type, value: 0, begin, end: this.#within(begin, 4, end) };
       case BYTES: {
         const [length, start] = this.#varint(begin, end);
-        return { number, type, value: 0, begin: start, end: this.#within(start, length, end) };
+        const after = this.#within(start, length, end);
+        if (length > MAX_LENGTH || start - begin > LONGEST_SHORT_VARINT) {
+          throw this.fault('InvalidProtobuf', `the length at byte ${begin} is beyond what protobuf allows`, {
+            hint: 'A part of a model has less than 2 GiB: save larger weights as external data.',
+          });
+        }
+        return { number, type, value: 0, begin: start, end: after };
       }
       default:
         throw this.fault(
@@ -156,7 +205,7 @@ export class ProtobufFile {
   #within(begin: number, length: number, end: number): number {
     if (length <= end - begin) return begin + length;
     const message = `the field at byte ${begin} is said to take ${describe(length)} bytes, there are ${end - begin}`;
-    throw this.fault('Truncated', message, { hint: 'The file is probably cut short: download or copy it again.' });
+    throw this.fault('Truncated', message, CUT_SHORT);
   }
 
   /** Seven bits a byte, the lowest first. Numbers of 2^53 and more come out as some number of at least 2^53. */
@@ -174,11 +223,14 @@ export class ProtobufFile {
       if (i === LONGEST_VARINT - 1 && byte > 1) break;
       return [value, at + i + 1];
     }
-    if (length < LONGEST_VARINT) {
-      throw this.fault('Truncated', `the number at byte ${at} does not end`, {
-        hint: 'The file is probably cut short: download or copy it again.',
-      });
-    }
-    throw this.fault('InvalidProtobuf', `the number at byte ${at} has more than 64 bits`);
+    throw length < LONGEST_VARINT ? this.#unended(at) : this.#tooLong(at);
+  }
+
+  #unended(at: number): CheckpointError {
+    return this.fault('Truncated', `the number at byte ${at} does not end`, CUT_SHORT);
+  }
+
+  #tooLong(at: number): CheckpointError {
+    return this.fault('InvalidProtobuf', `the number at byte ${at} has more than 64 bits`);
   }
 }

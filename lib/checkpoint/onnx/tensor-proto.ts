@@ -14,8 +14,9 @@ type Data =
   /** Well formed, but nothing that can be read here; `why` completes "its data are". */
   | { readonly kind: 'unreadable'; readonly why: string };
 
-/** A constant tensor of a graph, without its numbers. */
-export interface Initializer {
+/** A constant tensor of a model, without its numbers. */
+export interface Constant {
+  /** Empty for one that a node or its attribute names. */
   readonly name: string;
   readonly type: ElementType;
   readonly dims: readonly number[];
@@ -66,9 +67,9 @@ interface Found {
  * @throws {@link CheckpointError} kinds `InvalidTensor`, `UnknownElementType`, `InvalidShape`, `InvalidDataLength`,
  * `InvalidExternalData`, and those of {@link ProtobufFile}.
  */
-export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<Initializer> {
+export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<Constant> {
   const found: Found = { dims: [], lists: new Map(), entries: new Map() };
-  const at = () => (found.name === undefined ? `the tensor at byte ${span.begin}` : describe(found.name));
+  const at = () => nameOf(found, span);
   const once = (value: unknown, what: string) => {
     if (value !== undefined) throw proto.fault('InvalidTensor', `${at()} has ${what} twice`);
   };
@@ -105,14 +106,11 @@ export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<
     }
     return undefined;
   });
-  return asInitializer(proto, found, span);
+  return asConstant(proto, found, span);
 }
 
-function asInitializer(proto: ProtobufFile, { name, dims, dataType, ...found }: Found, span: Span): Initializer {
-  if (name === undefined || name === '') {
-    throw proto.fault('InvalidTensor', `the tensor at byte ${span.begin} has no name`);
-  }
-  const at = describe(name);
+function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }: Found, span: Span): Constant {
+  const at = nameOf({ name }, span);
   if (name.includes('\0')) throw proto.fault('InvalidName', `the name ${at} contains a NUL`);
   const type = ELEMENT_TYPES.get(dataType ?? 0);
   if (type === undefined) {
@@ -177,6 +175,10 @@ function asInitializer(proto: ProtobufFile, { name, dims, dataType, ...found }: 
   if (isSixBit) return { ...common, data: { kind: 'unreadable', why: `6 bit numbers in ${list}` } };
   const itemBytes = Math.max(1, type.bits / 8) as 1 | 2 | 4 | 8;
   return { ...common, data: { kind: 'varints', span: pieces.first, count, itemBytes } };
+}
+
+function nameOf({ name }: Pick<Found, 'name'>, { begin }: Span): string {
+  return name ? describe(name) : `the tensor at byte ${begin}`;
 }
 
 function addDims(proto: ProtobufFile, field: Field, dims: number[], at: string): void {

@@ -1,13 +1,12 @@
 import type { Orientation } from '../checkpoint.js';
 import type { GraphNode } from './graph.js';
+import type { Constant } from './tensor-proto.js';
 
-/** What the nodes of a graph do with an initialiser. */
+/** What the nodes of a graph do with a constant. */
 export interface Usage {
-  /** How many different places use it: modules, and nodes that tell no module. */
-  readonly places: number;
-  /** The first of them. */
-  readonly users: readonly string[];
-  /** The path, with dots, of the only module that multiplies by it: `model.layers.0.self_attn.q_proj`. */
+  /** The different places that use it: modules, and nodes that tell no module. */
+  readonly users: ReadonlySet<string>;
+  /** The path, with dots, of the only module that multiplies by it, once or often: `model.layers.0.self_attn.q_proj`. */
   readonly module: string | undefined;
   /** How it lies, where all that multiply by it agree. */
   readonly orientation: Orientation | undefined;
@@ -46,74 +45,119 @@ const MULTIPLICATIONS: ReadonlyMap<string, readonly WeightInput[]> = new Map([
 /** Operators whose further inputs say how the numbers of another one are packed. */
 const QUANTIZED = /^(?:(?:Q|Deq)uantizeLinear|QLinear\w*|QGemm|MatMul(?:Integer\w*|NBits|Bnb4)|DynamicQuantizeMatMul)$/;
 
-/** So many users are named in messages. */
-const MAX_USERS = 4;
+/** So many constants a value is followed back to. An If gives it two; more are counted as uses of the If. */
+const MAX_SOURCES = 16;
 
-/** A value that is an initialiser, apart from its type and from being turned. */
+/** A value that is a constant, apart from its type and from being turned. */
 interface Source {
-  readonly initializer: string;
+  readonly constant: Constant;
   readonly turned: boolean;
 }
 
+/** The constants that a value can be: the branches of an If give it one each. */
+export type Sources = readonly Source[];
+
+/** The values of a graph that are constants, by name. */
+type Scope = Map<string, Sources>;
+
 interface Record {
-  readonly places: Set<string>;
+  readonly users: Set<string>;
   readonly modules: Set<string | undefined>;
   readonly orientations: Set<Orientation | undefined>;
   quantizes: string | undefined;
 }
 
 /**
- * Learns from a graph's nodes, shown in their order, where each initialiser is used. It is followed through `Identity`,
- * `Cast`, `DequantizeLinear` and a `Transpose` of the last two dimensions; whatever else is done to it counts as a use.
+ * Learns from a graph's nodes, shown in their order, where each constant is used. It is followed through `Identity`,
+ * `Cast`, `DequantizeLinear`, a `Transpose` of the last two dimensions and out of the branches of an `If`; whatever else is
+ * done to it counts as a use. The nodes of a graph inside a node come right after that node, between `enter` and `leave`.
  */
 export class Usages {
-  readonly #records = new Map<string, Record>();
-  readonly #derived = new Map<string, Source>();
+  readonly #records = new Map<Constant, Record>();
+  /** The graphs that are being visited, the innermost last. Its nodes see the values of all. */
+  readonly #scopes: Scope[] = [];
   #nodes = 0;
 
-  constructor(private readonly initializers: ReadonlyMap<string, { readonly dims: readonly number[] }>) {}
+  enter(initializers: ReadonlyMap<string, Constant>): void {
+    this.#scopes.push(
+      new Map([...initializers].map(([name, constant]) => [name, [{ constant, turned: false }]] as const)),
+    );
+  }
+
+  /** @returns where the outputs of the graph that ends come from, each empty where from no constant */
+  leave(outputs: readonly string[]): Sources[] {
+    const sources = outputs.map((output) => this.#sourcesOf(output));
+    this.#scopes.pop();
+    return sources;
+  }
+
+  /** Makes a value of the graph a constant. */
+  define(output: string, constant: Constant): void {
+    this.#scopes.at(-1)!.set(output, [{ constant, turned: false }]);
+  }
+
+  /** Makes the outputs of an If what its branches return. */
+  join(node: GraphNode, branches: readonly (readonly Sources[])[]): void {
+    for (const [index, output] of node.outputs.entries()) {
+      const sources: Source[] = [];
+      for (const source of branches.flatMap((results) => results[index] ?? [])) {
+        const { constant, turned } = source;
+        if (sources.some((known) => known.constant === constant && known.turned === turned)) continue;
+        if (sources.length < MAX_SOURCES) sources.push(source);
+        else this.#use(source, node, undefined);
+      }
+      if (sources.length > 0) this.#scopes.at(-1)!.set(output, sources);
+    }
+  }
 
   visit(node: GraphNode): void {
     this.#nodes++;
     for (const [index, input] of node.inputs.entries()) {
-      const source = this.initializers.has(input) ? { initializer: input, turned: false } : this.#derived.get(input);
-      if (source === undefined) continue;
-      const dimensions = this.initializers.get(source.initializer)!.dims.length;
-      const passed = index === 0 ? passes(node, dimensions) : undefined;
-      if (passed !== undefined && node.outputs[0] !== undefined) {
-        this.#derived.set(node.outputs[0], { ...source, turned: source.turned !== passed.turns });
-      } else {
-        this.#use(source, node, index);
-      }
+      for (const source of this.#sourcesOf(input)) this.#follow(source, node, index);
     }
   }
 
   /** Undefined for one that no node uses. */
-  of(initializer: string): Usage | undefined {
-    const record = this.#records.get(initializer);
+  of(constant: Constant): Usage | undefined {
+    const record = this.#records.get(constant);
     if (record === undefined) return undefined;
-    return {
-      places: record.places.size,
-      users: [...record.places].slice(0, MAX_USERS),
-      module: only(record.modules),
-      orientation: only(record.orientations),
-      quantizes: record.quantizes,
-    };
+    const { users, modules, orientations, quantizes } = record;
+    return { users, module: commonModule(modules), orientation: only(orientations), quantizes };
   }
 
-  #use({ initializer, turned }: Source, node: GraphNode, index: number): void {
-    let record = this.#records.get(initializer);
+  #sourcesOf(value: string): Sources {
+    for (let depth = this.#scopes.length - 1; depth >= 0; depth--) {
+      const sources = this.#scopes[depth]!.get(value);
+      if (sources !== undefined) return sources;
+    }
+    return [];
+  }
+
+  #follow(source: Source, node: GraphNode, index: number): void {
+    const passed = index === 0 ? passes(node, source.constant.dims.length) : undefined;
+    const [output] = node.outputs;
+    if (passed === undefined || output === undefined) {
+      this.#use(source, node, index);
+      return;
+    }
+    const scope = this.#scopes.at(-1)!;
+    scope.set(output, [...(scope.get(output) ?? []), { ...source, turned: source.turned !== passed.turns }]);
+  }
+
+  #use({ constant, turned }: Source, node: GraphNode, index: number | undefined): void {
+    let record = this.#records.get(constant);
     if (record === undefined) {
-      record = { places: new Set(), modules: new Set(), orientations: new Set(), quantizes: undefined };
-      this.#records.set(initializer, record);
+      record = { users: new Set(), modules: new Set(), orientations: new Set(), quantizes: undefined };
+      this.#records.set(constant, record);
     }
     const weight = MULTIPLICATIONS.get(node.opType)?.find(({ input }) => input === index);
     const module = weight === undefined ? undefined : moduleOf(node.name);
     // Two uses by one module, such as in both branches of an If, are one place.
-    record.places.add(module ?? (node.name || node.outputs[0] || `${node.opType} (node ${this.#nodes})`));
+    record.users.add(module ?? (node.name || node.outputs[0] || `${node.opType} (node ${this.#nodes})`));
     record.modules.add(module);
     record.orientations.add(weight && turnedIf(turned !== isSet(node, weight.turn), weight.orientation));
-    if (weight === undefined && index > 0 && QUANTIZED.test(node.opType)) record.quantizes ??= node.opType;
+    if (weight === undefined && index !== undefined && index > 0 && QUANTIZED.test(node.opType))
+      record.quantizes ??= node.opType;
   }
 }
 
@@ -135,6 +179,18 @@ function passes({ opType, attributes }: GraphNode, dimensions: number): { turns:
 function moduleOf(node: string): string | undefined {
   const [, path] = /^\/(.+)\/[^/]*(?:MatMul|Gemm)[^/]*$/.exec(node) ?? [];
   return path?.split('/').join('.');
+}
+
+/**
+ * The module that all uses are of. Exporters count the calls of a module at the end of its path: one that is called three
+ * times is `layer`, `layer_1` and `layer_2`.
+ */
+function commonModule(modules: ReadonlySet<string | undefined>): string | undefined {
+  const [first, ...others] = modules;
+  if (first === undefined) return undefined;
+  const isCall = (other: string | undefined) =>
+    other?.startsWith(`${first}_`) === true && /^\d+$/.test(other.slice(first.length + 1));
+  return others.every(isCall) ? first : undefined;
 }
 
 function isSet({ attributes }: GraphNode, name: string | undefined): boolean {

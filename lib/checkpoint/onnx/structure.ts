@@ -1,0 +1,69 @@
+import { MAX_GRAPH_DEPTH, MAX_MESSAGE_DEPTH } from '../limits.js';
+import { BYTES, type Field, type ProtobufFile, type Span } from './protobuf.js';
+import { type FieldType, MESSAGE_TYPES, type MessageType } from './schema.js';
+
+/** A message that is being walked. */
+interface Frame {
+  readonly type: MessageType;
+  readonly span: Span;
+}
+
+/**
+ * Walks every message of a model, the ones that nothing here reads too, as a protobuf parser does: a model that
+ * `onnx.load` cannot parse must not open here. As there, a field that is unknown, or of another wire type than the schema
+ * gives it, is passed over. Groups, which ONNX does not use, are refused.
+ *
+ * @param onTensor called with each TensorProto of the model, once all inside it has been checked, and with the names of the
+ * fields that lead to it
+ * @throws CheckpointError kinds `InvalidProtobuf`, `Truncated`, `InvalidDataLength` (a packed list of another length),
+ * `GraphTooDeep`, `MessageTooDeep`, `TooManyFields`, and what `onTensor` throws.
+ */
+export async function checkStructure(
+  proto: ProtobufFile,
+  onTensor: (tensor: Span, path: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const outer: Frame[] = [];
+  let graphs = 0;
+  let frame: Frame = { type: MESSAGE_TYPES.get('ModelProto')!, span: { begin: 0, end: proto.size } };
+  for (let at = 0; ; ) {
+    if (at === frame.span.end) {
+      if (frame.type.name === 'TensorProto') await onTensor(frame.span, proto.path);
+      if (frame.type.name === 'GraphProto') graphs--;
+      const parent = outer.pop();
+      if (parent === undefined) return;
+      proto.path.pop();
+      frame = parent;
+      continue;
+    }
+    const next = proto.fieldAt(at, frame.span.end);
+    const field = next instanceof Promise ? await next : next;
+    at = field.end;
+    const known = frame.type.fields[field.number];
+    if (known === undefined || field.type !== BYTES) continue;
+    const type = MESSAGE_TYPES.get(known.kind);
+    if (type === undefined) {
+      const checking = checkPacked(proto, field, known);
+      if (checking !== undefined) await checking;
+      continue;
+    }
+    // The first one inside the model's graph has depth 1.
+    if (type.name === 'GraphProto' && graphs++ > MAX_GRAPH_DEPTH) {
+      throw proto.fault('GraphTooDeep', `has more than ${MAX_GRAPH_DEPTH} graphs inside each other`);
+    }
+    if (outer.push(frame) > MAX_MESSAGE_DEPTH) {
+      throw proto.fault('MessageTooDeep', `has more than ${MAX_MESSAGE_DEPTH} messages inside each other`);
+    }
+    proto.path.push(known.name);
+    frame = { type, span: field };
+    at = field.begin;
+  }
+}
+
+/** Repeated numbers may stand in one list, of as many as fill it. */
+function checkPacked(proto: ProtobufFile, { begin, end }: Field, { name, kind }: FieldType): Promise<void> | undefined {
+  if (kind === 'varints') return proto.checkVarints({ begin, end });
+  const item = kind === 'fixed32s' ? 4 : kind === 'fixed64s' ? 8 : 1;
+  if ((end - begin) % item === 0) return undefined;
+  const message = `${name} at byte ${begin} has ${end - begin} bytes, which is no whole number of ${item}-byte items`;
+  throw proto.fault('InvalidDataLength', message);
+}

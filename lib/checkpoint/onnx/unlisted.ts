@@ -1,0 +1,60 @@
+import type { UnlistedTensors } from '../checkpoint.js';
+import type { Constant } from './tensor-proto.js';
+
+/** Where a tensor stands, by the fields that lead to it. */
+type Where = 'graph' | 'functions' | 'training_info' | 'sparse';
+
+const WORDS: Readonly<Record<Where, Pick<UnlistedTensors, 'where' | 'hint'>>> = {
+  graph: {
+    where: 'in attributes of operators other than Constant',
+    hint: 'They are copied as they are. Export the model with its weights as initialisers to edit them.',
+  },
+  functions: {
+    where: 'in functions of the model',
+    hint: 'Inline the functions to edit them: in Python, onnx.inliner.inline_local_functions(model).',
+  },
+  training_info: {
+    where: 'in graphs for training',
+    hint: 'They are copied as they are, and play no part in inference.',
+  },
+  sparse: {
+    where: 'in sparse tensors',
+    hint: 'Export the model with dense initialisers to edit them.',
+  },
+};
+
+/** Counts the matrices of a model that are not among its listed tensors: those of the whole file, less the listed ones. */
+export class Unlisted {
+  readonly #counts = new Map<Where, { tensors: number; bytes: number }>();
+
+  /** @param path the names of the fields that lead to the tensor */
+  add(tensor: Constant, path: readonly string[]): void {
+    const where = whereIs(path);
+    if (where === 'sparse' ? path.at(-1) === 'values' : isMatrix(tensor)) this.#count(where, 1, tensor.bytes);
+  }
+
+  /** Takes away one of the graph that is listed. */
+  remove(tensor: Constant): void {
+    if (isMatrix(tensor)) this.#count('graph', -1, -tensor.bytes);
+  }
+
+  groups(): UnlistedTensors[] {
+    return [...this.#counts]
+      .filter(([, { tensors }]) => tensors > 0)
+      .map(([where, count]) => ({ ...WORDS[where], ...count }));
+  }
+
+  #count(where: Where, tensors: number, bytes: number): void {
+    const count = this.#counts.get(where) ?? { tensors: 0, bytes: 0 };
+    this.#counts.set(where, { tensors: count.tensors + tensors, bytes: count.bytes + bytes });
+  }
+}
+
+function whereIs(path: readonly string[]): Where {
+  if (path[0] === 'functions' || path[0] === 'training_info') return path[0];
+  return path.at(-2)?.startsWith('sparse_') ? 'sparse' : 'graph';
+}
+
+function isMatrix({ dims }: Constant): boolean {
+  return dims.length >= 2 && !dims.includes(0);
+}
