@@ -1,5 +1,11 @@
 import { type Command, Option } from 'commander';
-import { type InspectReport, inspectCheckpoint, type MatrixSpectrum } from '../edit/inspect.js';
+import {
+  describeUnlisted,
+  type InspectedTensor,
+  type InspectReport,
+  inspectCheckpoint,
+  type MatrixSpectrum,
+} from '../edit/inspect.js';
 import { formatBytes, formatCount, formatShape } from '../format.js';
 import { FAMILIES } from '../model/families.js';
 import { GLOBS, printSkipped } from './globs.js';
@@ -69,18 +75,27 @@ async function runInspect(checkpoint: string, flags: InspectFlags, terminal: Ter
   else printReport(report, terminal.out);
 }
 
-const TENSOR_COLUMNS: readonly Column[] = [
-  { title: 'tensor' },
-  { title: 'type' },
-  { title: 'shape' },
-  { title: 'dtype' },
-  { title: 'parameters', align: 'right' },
-  { title: 'size', align: 'right' },
+interface TensorColumn extends Column {
+  readonly cell: (tensor: InspectedTensor) => string;
+}
+
+const TENSOR_COLUMNS: readonly TensorColumn[] = [
+  { title: 'tensor', cell: ({ name, alias }) => alias ?? name },
+  { title: 'type', cell: ({ types }) => types.join(',') },
+  { title: 'shape', cell: ({ shape }) => formatShape(shape) },
+  { title: 'dtype', cell: ({ dtype }) => dtype },
+  { title: 'parameters', align: 'right', cell: ({ parameters }) => formatCount(parameters) },
+  { title: 'size', align: 'right', cell: ({ bytes }) => formatBytes(bytes) },
+];
+/** Only where a tensor has something to say there. */
+const MORE_COLUMNS: readonly TensorColumn[] = [
+  { title: 'uses', align: 'right', cell: ({ users }) => String(users?.length ?? '') },
+  { title: 'name in the file', cell: ({ name, alias }) => (alias === undefined ? '' : name) },
 ];
 
 function printReport(report: InspectReport, output: Output): void {
   const { bold } = output.colors;
-  const { path, format, family, layers, types, orientations, parameters, bytes, tensors, spectra } = report;
+  const { path, format, family, layers, types, orientations, parameters, bytes, tensors, unlisted, spectra } = report;
   output.lines([
     printable(path),
     `${format}, ${tensors.length} ${tensors.length === 1 ? 'tensor' : 'tensors'}, ${formatCount(parameters)} parameters, ${formatBytes(bytes)}`,
@@ -88,21 +103,18 @@ function printReport(report: InspectReport, output: Output): void {
       ? 'family unknown: choose tensors by name, or the family with --family'
       : `family ${family}, layers 0 to ${layers! - 1}, types ${types.join(' ')}`,
     ...(orientations.length > 0 ? [`matrices stored ${orientations.join(' and ')}`] : []),
+    ...unlisted.map((group) => `${describeUnlisted(group)} not listed: ${group.hint}`),
     '',
   ]);
   if (spectra !== undefined) {
-    output.lines(formatTable(SPECTRUM_COLUMNS, spectra.map(spectrumRow), output.columns, bold));
+    const names = new Map(tensors.map(({ name, alias }) => [name, alias ?? name]));
+    const rows = spectra.map((spectrum) => spectrumRow(spectrum, names.get(spectrum.tensor)!));
+    output.lines(formatTable(SPECTRUM_COLUMNS, rows, output.columns, bold));
     return;
   }
-  const rows = tensors.map((tensor) => [
-    tensor.name,
-    tensor.types.join(','),
-    formatShape(tensor.shape),
-    tensor.dtype,
-    formatCount(tensor.parameters),
-    formatBytes(tensor.bytes),
-  ]);
-  output.lines(formatTable(TENSOR_COLUMNS, rows, output.columns, bold));
+  const columns = [...TENSOR_COLUMNS, ...MORE_COLUMNS.filter(({ cell }) => tensors.some((tensor) => cell(tensor)))];
+  const rows = tensors.map((tensor) => columns.map(({ cell }) => cell(tensor)));
+  output.lines(formatTable(columns, rows, output.columns, bold));
 }
 
 const SPECTRUM_COLUMNS: readonly Column[] = [
@@ -118,8 +130,8 @@ const SPECTRUM_COLUMNS: readonly Column[] = [
   { title: 'singular values' },
 ];
 
-function spectrumRow(spectrum: MatrixSpectrum): string[] {
-  const { tensor, matrix, shape } = spectrum;
+function spectrumRow(spectrum: MatrixSpectrum, tensor: string): string[] {
+  const { matrix, shape } = spectrum;
   return [
     matrix === undefined ? tensor : `${tensor} [${matrix}]`,
     formatShape(shape),

@@ -31,6 +31,7 @@ export interface EditFlags {
   readonly threads?: number;
   readonly memory?: number;
   readonly quant?: WritableType;
+  readonly shared?: boolean;
   readonly family?: string;
 }
 
@@ -67,6 +68,9 @@ export function addLaserCommand(program: Command, terminal: Terminal): void {
     .action((checkpoint: string, flags: LaserFlags) => runLaser(checkpoint, flags, terminal));
 }
 
+/** What `--shared` does, of every command that edits. */
+export const SHARED = 'edit also an ONNX weight that several places use, for all of them';
+
 export const CHECKPOINT = 'a folder or a file of safetensors, GGUF or ONNX; never modified';
 
 /** The options that say what is edited and how, of every command that edits. */
@@ -91,6 +95,7 @@ export function addEditOptions(command: Command): Command {
         'F32',
       ]),
     )
+    .option('--shared', SHARED)
     .addOption(
       new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
         FAMILIES.map(({ name }) => name),
@@ -100,8 +105,8 @@ export function addEditOptions(command: Command): Command {
 
 /** What the flags say, as the library takes it. */
 export function planOptions(flags: EditFlags): PlanOptions {
-  const { family, method, seed, threads, quant, memory: maxMemory } = flags;
-  return { interventions: readInterventions(flags), family, method, seed, threads, quant, maxMemory };
+  const { family, method, seed, threads, quant, shared, memory: maxMemory } = flags;
+  return { interventions: readInterventions(flags), family, method, seed, threads, quant, shared, maxMemory };
 }
 
 async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Terminal): Promise<void> {
@@ -187,7 +192,7 @@ function printPlan({ edits, family, memory }: EditPlan, output: Output): void {
     edit.identity ? 'none (all is kept)' : edit.intervention.kind,
     formatRank(edit),
   ]);
-  if (rows.length > 0) output.lines(formatTable(PLAN_COLUMNS, rows, output.columns, bold));
+  if (rows.length > 0) output.lines(formatTable(...withUses(PLAN_COLUMNS, rows, edits), output.columns, bold));
   output.lines([
     `${edits.length} ${edits.length === 1 ? 'matrix' : 'matrices'}, nothing written`,
     `memory predicted ${formatBytes(memory.total)} (buffers ${formatBytes(memory.buffers)}, native ${formatBytes(memory.native)})`,
@@ -216,7 +221,7 @@ function printReport(report: EditReport, output: Output): void {
     methodOf(edit),
     edit.seconds.toFixed(2),
   ]);
-  if (rows.length > 0) output.lines(formatTable(REPORT_COLUMNS, rows, output.columns, bold));
+  if (rows.length > 0) output.lines(formatTable(...withUses(REPORT_COLUMNS, rows, edits), output.columns, bold));
   if (resumed !== undefined) {
     const { tensors, bytes } = resumed;
     output.lines([
@@ -227,6 +232,17 @@ function printReport(report: EditReport, output: Output): void {
     `memory predicted ${formatBytes(memory.predicted.total)}, measured ${formatBytes(memory.measured.peakRss)} (native ${formatBytes(memory.measured.nativePeak)})`,
     ...describeWritten(report, report.seconds, output),
   ]);
+}
+
+/** A table of edits with a column more where a weight is used by several places. */
+function withUses(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  edits: readonly { readonly uses?: number }[],
+): [columns: readonly Column[], rows: readonly (readonly string[])[]] {
+  if (edits.every(({ uses }) => uses === undefined)) return [columns, rows];
+  const uses: Column = { title: 'uses', align: 'right' };
+  return [[...columns, uses], rows.map((row, i) => [...row, String(edits[i]!.uses ?? '')])];
 }
 
 /** `Q4_K as Q8_0` where the type changes. */

@@ -16,6 +16,7 @@ import { nameOfCandidate, type SearchSummary } from '../search/trial.js';
 import type { WritableType } from '../tensor/dtype.js';
 import { chooseEngine } from './eval.js';
 import { Interrupted, interruptible } from './interrupt.js';
+import { SHARED } from './laser.js';
 import { wholeNumber } from './options.js';
 import { printable } from './printable.js';
 import { formatLoss, formatScore, nameOfTrial, SearchTable } from './search-progress.js';
@@ -44,6 +45,7 @@ interface SearchFlags {
   readonly cacheDir?: string;
   readonly family?: string;
   readonly quant?: WritableType;
+  readonly shared?: boolean;
   readonly limit?: number;
   readonly generate?: number;
   readonly compat?: 'laser';
@@ -105,6 +107,7 @@ export function addSearchCommand(program: Command, terminal: Terminal): void {
     .addOption(
       new Option('--quant <type>', 'what quantised tensors of the grid become, before all trials').choices(QUANT),
     )
+    .option('--shared', SHARED)
     .option('--limit <n>', 'at most so many questions of validation, and of test', wholeNumber(1))
     .option('--generate <n>', 'tokens to generate and look for the answer in', wholeNumber(0))
     .addOption(new Option('--compat <code>', "compute metrics as LASER's own code").choices(['laser']))
@@ -151,6 +154,7 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
             compat,
             signal,
             quant: flags.quant,
+            shared: flags.shared,
           },
           out: flags.out,
           engineOptions: { command: flags.command, context },

@@ -23,6 +23,8 @@ export interface Edit {
   readonly rank: number | undefined;
   /** Where the pruning threshold stands (see `thresholdIndex`); undefined where nothing is pruned. */
   readonly threshold: number | undefined;
+  /** How many places of the model use the tensor, where several do: the edit changes the weight of all of them. */
+  readonly uses?: number;
   /** True where all is kept, so that the tensor's bytes stay as they are. */
   readonly identity: boolean;
 }

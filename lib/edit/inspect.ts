@@ -1,7 +1,8 @@
-import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { pathOfCopy } from '../checkpoint/source.js';
 import { describe, LowRankError } from '../errors.js';
+import { formatBytes } from '../format.js';
 import { singularValues } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
@@ -64,6 +65,8 @@ export interface InspectReport {
   readonly tensors: readonly InspectedTensor[];
   /** Where spectra are computed of tensors that a glob chose: what it also matched that is no matrix. */
   readonly skipped: readonly Skipped[];
+  /** Matrices of the file that are not among its tensors, since they can be neither read nor edited; by where they are. */
+  readonly unlisted: readonly UnlistedTensors[];
   /** Undefined unless asked for. */
   readonly spectra: readonly MatrixSpectrum[] | undefined;
 }
@@ -72,13 +75,15 @@ export interface InspectReport {
  * Lists what a checkpoint holds and, on request, how far its matrices are from full rank.
  *
  * @throws {@link LowRankError} `ERR_NOT_FOUND` when no tensor has such a name; `ERR_NOT_FINITE` for a matrix with a NaN or
- * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read; `ERR_SHAPE` when
- * a glob chooses none for its spectrum; as `open` does.
+ * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read, or when all
+ * matrices of a model lie where none can be listed; `ERR_SHAPE` when a glob chooses none for its spectrum; as `open` does.
  */
 export async function inspectCheckpoint(path: string, options?: InspectOptions): Promise<InspectReport> {
   const given = checkOptions(options, INSPECT_OPTIONS, 'inspectCheckpoint');
   const checkpoint = await open(path);
   try {
+    const { unlisted = [] } = checkpoint;
+    if (checkpoint.tensors.size === 0 && unlisted.length > 0) throw nothingListed(checkpoint.path, unlisted);
     const model = Model.find(checkpoint, given.family);
     const { tensors } = given;
     const chosen = tensors === undefined ? [...checkpoint.tensors.values()] : tensorsNamed(checkpoint, tensors);
@@ -94,12 +99,23 @@ export async function inspectCheckpoint(path: string, options?: InspectOptions):
       parameters: sum(listed.map(({ parameters }) => parameters)),
       bytes: sum(listed.map(({ bytes }) => bytes)),
       tensors: listed,
+      unlisted,
       skipped: wanted?.skipped ?? [],
       spectra: wanted && (await spectra(checkpoint, wanted.analysed, given)),
     };
   } finally {
     await checkpoint.close();
   }
+}
+
+/** `3 matrices (4.5 MB) in functions of the model` */
+export function describeUnlisted({ where, tensors, bytes }: UnlistedTensors): string {
+  return `${tensors} ${tensors === 1 ? 'matrix' : 'matrices'} (${formatBytes(bytes)}) ${where}`;
+}
+
+function nothingListed(path: string, unlisted: readonly UnlistedTensors[]): LowRankError {
+  const message = `${path}: has no tensor that can be listed or edited, only ${unlisted.map(describeUnlisted).join(' and ')}`;
+  return new LowRankError('ERR_UNSUPPORTED', message, { hint: unlisted[0]!.hint });
 }
 
 function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor {

@@ -3,6 +3,7 @@ import { describe, LowRankError } from '../errors.js';
 import type { LoraModule } from '../lora/adapter.js';
 import type { Model } from '../model/model.js';
 import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { hintForType } from './not-editable.js';
 
 /** A matrix whose numbers float32 holds. */
 export interface WeightInfo extends TensorInfo {
@@ -60,9 +61,7 @@ export function asWeight(info: TensorInfo): WeightInfo {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
       `${info.name}: dtype ${info.dtype}, only F32, F16 and BF16 are supported`,
-      {
-        hint: 'Start from a checkpoint that is not quantised.',
-      },
+      { hint: hintForType(info.dtype) },
     );
   }
   return { ...info, dtype: info.dtype };

@@ -17,6 +17,7 @@ import {
 import { chooseSettings, type PredictedMemory, predictMemory, type Settings } from './budget.js';
 import { componentCount, keepsComponents } from './components.js';
 import { type Edit, nameOf } from './edit.js';
+import { hintForType } from './not-editable.js';
 import { thresholdIndex } from './prune.js';
 import { asInterventions, type Intervention } from './spec.js';
 
@@ -58,6 +59,11 @@ export interface PlanOptions {
   readonly maxMemory?: number;
   /** What edited tensors become that are stored in a quantised type. Without it, editing them is refused. */
   readonly quant?: WritableType;
+  /**
+   * Also edits a weight that several places of an ONNX graph use, for all of them: one layer that is applied many times, or
+   * tied embeddings. Without it, such an edit is refused.
+   */
+  readonly shared?: boolean;
 }
 
 const QUANT_CHOICES = 'Q8_0, F16, BF16 or F32';
@@ -79,12 +85,14 @@ export const PLAN_OPTIONS: OptionTypes<PlanOptions> = {
  * Finds the matrices that the interventions mean and what each will cost, reading none of them.
  *
  * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
- * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family or a dtype
- * that is no float or, without `quant`, a quantised one; `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
- * them, called by its exact name, and for a glob that matches only such; `ERR_MEMORY` when `maxMemory` is not enough, with the number that is.
+ * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family, a dtype
+ * that is no float or, without `quant`, a quantised one, and, without `shared`, a weight that several places use;
+ * `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them, called by its exact name, and for a glob that
+ * matches only such; `ERR_MEMORY` when `maxMemory` is not enough, with the number that is.
  */
 export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPlan {
-  const { quant } = options;
+  const { quant, shared } = options;
+  if (shared !== undefined && typeof shared !== 'boolean') throw new ArgumentError('shared', 'true or false', shared);
   if (quant !== undefined && !isWritableType(quant)) throw new ArgumentError('quant', QUANT_CHOICES, quant);
   const interventions = asInterventions(options.interventions);
   if (interventions.length === 0) throw new ArgumentError('interventions', 'at least one', interventions);
@@ -99,6 +107,9 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
     targets(checkpoint, intervention, modelOf, skipped).map((target) => edit(checkpoint, intervention, target, quant)),
   );
   rejectMeetings(edits);
+  for (const planned of edits) {
+    if (!planned.identity) checkUses(checkpoint.tensors.get(planned.tensor)!, planned, options);
+  }
 
   const position = new Map([...checkpoint.tensors.keys()].map((name, index) => [name, index]));
   edits.sort((a, b) => position.get(a.tensor)! - position.get(b.tensor)! || start(a) - start(b));
@@ -145,7 +156,32 @@ function edit(
   const threshold = kind === 'dropout' ? thresholdIndex(amount, m * n) : undefined;
   const identity = rank === Math.min(m, n) || (kind === 'dropout' && threshold === undefined);
   const writtenAs = identity ? dtype : typeWritten(info, dtype, intervention, quant);
-  return { ...chosen, shape, dtype, writtenAs, intervention, rank, threshold, identity };
+  const uses = info.users === undefined ? {} : { uses: info.users.length };
+  return { ...chosen, shape, dtype, writtenAs, intervention, rank, threshold, ...uses, identity };
+}
+
+/** So many users of a tensor are named in messages. */
+const MAX_USERS = 4;
+
+/** A weight that several places use changes for all of them: that must be meant, and mean the same for each. */
+function checkUses({ name, users, orientation }: TensorInfo, edit: Edit, { shared }: PlanOptions): void {
+  if (users === undefined) return;
+  if (!shared) {
+    const listed = users.slice(0, MAX_USERS).map(describe).join(', ');
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${name}: ${users.length} places use it, and an edit would change all of them: ${listed}${users.length > MAX_USERS ? ', ...' : ''}`,
+      {
+        hint: 'Edit it for all of them with --shared (shared: true), or export the model with a weight for each use.',
+      },
+    );
+  }
+  if (edit.slice === undefined || orientation !== undefined) return;
+  throw new LowRankError(
+    'ERR_UNSUPPORTED',
+    `${nameOf(edit)}: ${users.length} places use the tensor, not all the same way round, so that a part of it is not the same for all`,
+    { hint: 'Edit the whole tensor, by its name with --tensor.' },
+  );
 }
 
 function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention): ReadableType {
@@ -161,7 +197,7 @@ function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention
     throw new LowRankError(
       'ERR_UNSUPPORTED',
       `${name}: dtype ${dtype} cannot be edited, only ${FLOAT_DTYPES.join(', ')} (chosen by ${describe(spec)})`,
-      { hint: 'Start from a checkpoint that is not quantised.' },
+      { hint: hintForType(dtype) },
     );
   }
   return dtype;

@@ -55,8 +55,9 @@ export interface EditReport extends Copied {
  *
  * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
  * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family, a dtype
- * that is no float or, without `quant`, a quantised one; `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
- * them, called by its exact name, and for a glob that matches only such; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
+ * that is no float or, without `quant`, a quantised one, and, without `shared`, a weight that several places use;
+ * `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them, called by its exact name, and for a glob that
+ * matches only such; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
  */
 export async function planCheckpoint(source: string, options: PlanOptions): Promise<EditPlan> {
   const given = checkOptions(options, PLAN_OPTIONS, 'planCheckpoint');
@@ -134,8 +135,8 @@ export async function editCheckpoint(source: string, out: string, options: EditO
   }
 }
 
-function choicesIn({ family, method, seed, threads, maxMemory, quant }: PlanOptions): EditReport['options'] {
-  return { family, method, seed, threads, maxMemory, quant };
+function choicesIn({ family, method, seed, threads, maxMemory, quant, shared }: PlanOptions): EditReport['options'] {
+  return { family, method, seed, threads, maxMemory, quant, shared };
 }
 
 /**

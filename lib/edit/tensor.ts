@@ -42,6 +42,8 @@ export interface EditedMatrix {
   readonly certificate: Certificate | undefined;
   /** One for each matrix of a batch; undefined for a single matrix. */
   readonly certificates: readonly Certificate[] | undefined;
+  /** How many places of the model use the tensor; left out where the file does not tell, or one does. */
+  readonly uses?: number;
   readonly seconds: number;
 }
 
@@ -193,7 +195,7 @@ function describeEdit(
   seconds: number,
 ): EditedMatrix {
   requireFinite(edit, as, change);
-  const { tensor, slice, layer, type, shape, dtype, rank, intervention } = edit;
+  const { tensor, slice, layer, type, shape, dtype, rank, intervention, uses } = edit;
   const [m, n] = shape.slice(-2) as [number, number];
   return {
     tensor,
@@ -211,6 +213,7 @@ function describeEdit(
     relativeError: change.relativeError,
     certificate: certified?.certificate,
     certificates: shape.length === 3 ? certified?.certificates : undefined,
+    ...(uses === undefined ? {} : { uses }),
     seconds,
   };
 }

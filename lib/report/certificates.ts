@@ -6,6 +6,7 @@ import { type Content, nameOf } from './html.js';
 import { number, shape, small } from './numbers.js';
 import { note } from './page.js';
 import { table } from './table.js';
+import { usesColumn } from './uses.js';
 
 interface CertifiedMatrix {
   readonly candidate: Candidate;
@@ -35,6 +36,7 @@ export function certificates({ interventions }: Findings): Content {
         { title: 'relative error', holds: 'numbers', cell: ({ matrix }) => number(matrix.relativeError, small) },
         { title: 'smallest possible', holds: 'numbers', cell: ({ matrix }) => number(matrix.smallestError, small) },
         { title: 'excess', holds: 'numbers', cell: ({ matrix }) => number(excessOf(matrix), small) },
+        ...usesColumn(rows, ({ matrix }) => matrix.uses),
       ],
       rows,
     ),

@@ -100,6 +100,7 @@ const MATRIX = object({
   relativeError: aNumber,
   keptEnergy: aNumber,
   smallestError: optional(aNumber),
+  uses: optional(aNumber),
 });
 const QUESTIONS = object({ path: aString, digest: aString, count: aNumber, shared: optional(aNumber) });
 const COMPARISON = object({
@@ -123,6 +124,7 @@ const LINES: Readonly<Record<SearchLine['line'], Check>> = {
       candidates: list(CANDIDATE),
       compose: aString,
       quant: optional(aString),
+      shared: optional(aBoolean),
       seed: aNumber,
       earlyStopping: optional(numbers('error', 'first')),
       generate: optional(aNumber),
@@ -172,13 +174,13 @@ const EDIT_REPORT = object({
   family: optional(aString),
   options: object({
     ...{ family: optional(aString), method: optional(aString), seed: optional(aNumber), threads: optional(aNumber) },
-    ...{ maxMemory: optional(aNumber), quant: optional(aString) },
+    ...{ maxMemory: optional(aNumber), quant: optional(aString), shared: optional(aBoolean) },
   }),
   edits: list(
     object({
       ...{ tensor: aString, slice: optional(SLICE), layer: optional(aNumber), shape: SHAPE, dtype: aString },
       ...{ writtenAs: aString, intervention: KIND, spec: aString, rank: optional(aNumber), keptEnergy: aNumber },
-      ...{ relativeError: aNumber, seconds: aNumber },
+      ...{ relativeError: aNumber, seconds: aNumber, uses: optional(aNumber) },
       certificate: optional(
         object({
           ...{ rank: aNumber, method: aString, relativeError: aNumber, excessBound: orInfinite },

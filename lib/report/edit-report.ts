@@ -7,6 +7,7 @@ import { many, number, shape, small } from './numbers.js';
 import { command, note, page, paragraph } from './page.js';
 import { shellWords } from './shell.js';
 import { facts, table } from './table.js';
+import { usesColumn } from './uses.js';
 
 /** What was done to a checkpoint as one page of HTML: the report of `editCheckpoint`, or of `lowrank laser --json`. */
 export function editReport(report: EditReport): string {
@@ -80,6 +81,7 @@ function matrices(edits: readonly EditedMatrix[]) {
       { title: 'energy kept', holds: 'numbers', cell: ({ keptEnergy }) => number(keptEnergy, formatShare) },
       { title: 'relative error', holds: 'numbers', cell: ({ relativeError }) => number(relativeError, small) },
       { title: 'time', holds: 'numbers', cell: (edit) => number(edit.seconds, formatSeconds) },
+      ...usesColumn(edits, ({ uses }) => uses),
     ],
     edits,
   );
@@ -132,11 +134,12 @@ function editCommand({ source, out, edits, options }: EditReport): string[] | un
   // The paper's flags are said as they are, and only once.
   const isPaper = (spec: string) => told.get(spec) === '--at' && spec.startsWith('--lnum ');
   if ([...told.keys()].filter(isPaper).length > 1) return undefined;
-  const { family, method, seed, threads, maxMemory, quant } = options;
+  const { family, method, seed, threads, maxMemory, quant, shared } = options;
   const flags = { family, method: method === 'auto' ? undefined : method, seed, threads, memory: maxMemory, quant };
   return shellWords([
     ...['lowrank', 'laser', source, '-o', out],
     ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
+    ...(shared ? ['--shared'] : []),
     ...[...told].flatMap(([spec, flag]) => (isPaper(spec) ? spec.split(' ') : [flag, spec])),
     ...Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)])),
   ]);

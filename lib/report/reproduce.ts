@@ -78,6 +78,7 @@ function editCommand({ header: { settings, command: typed }, interventions }: Fi
     ...['lowrank', 'laser', settings.source.path, '-o', 'edited'],
     ...(typed === undefined || typed.some(isFamily) ? ['--family', settings.family] : []),
     ...(settings.quant === undefined ? [] : ['--quant', settings.quant]),
+    ...(settings.shared ? ['--shared'] : []),
     ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
     ...(kind === 'random' ? ['--seed', String(settings.seed)] : []),
     ...interventions.flatMap(({ candidate }) => ['--at', candidate.spec]),

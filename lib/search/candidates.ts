@@ -59,8 +59,11 @@ export interface PlannedCandidate {
  *
  * @throws as `planEdits`; {@link ArgumentError} for an empty or impossible grid.
  */
-export function planGrid(checkpoint: Checkpoint, options: GridOptions & Pick<PlanOptions, 'family' | 'quant'>) {
-  const { family, quant } = options;
+export function planGrid(
+  checkpoint: Checkpoint,
+  options: GridOptions & Pick<PlanOptions, 'family' | 'quant' | 'shared'>,
+) {
+  const { family, quant, shared } = options;
   const model = new Model(checkpoint, family);
   const layers = layersOf(model, options.layers);
   const types = options.types ?? mlpTypes(model);
@@ -73,7 +76,7 @@ export function planGrid(checkpoint: Checkpoint, options: GridOptions & Pick<Pla
   for (const layer of [...layers].sort((a, b) => b - a)) {
     for (const type of types) {
       for (const candidate of kinds.flatMap((kind) => ofKind(kind, layer, type, rhos, bands))) {
-        const { edits } = planEdits(checkpoint, { interventions: [interventionOf(candidate)], family, quant });
+        const { edits } = planEdits(checkpoint, { interventions: [interventionOf(candidate)], family, quant, shared });
         const effect = effectOf(candidate, edits);
         if (edits.every(({ identity }) => identity) || seen.has(effect)) continue;
         seen.add(effect);

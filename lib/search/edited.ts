@@ -34,8 +34,8 @@ export async function applyEdits(
 ): Promise<TrialMatrix[]> {
   const done: TrialMatrix[] = [];
   for (const edit of edits) {
-    const { tensor, slice, shape, dtype, rank, identity, intervention } = edit;
-    const about = { tensor, slice, shape, rank };
+    const { tensor, slice, shape, dtype, rank, uses, identity, intervention } = edit;
+    const about = { tensor, slice, shape, rank, ...(uses === undefined ? {} : { uses }) };
     if (identity) {
       done.push({ ...about, relativeError: 0, keptEnergy: 1, smallestError: rank === undefined ? undefined : 0 });
       continue;

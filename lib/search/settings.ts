@@ -55,6 +55,8 @@ export interface SearchOptions extends GridOptions {
    * and candidates differ by the interventions alone. Without it, such tensors are refused.
    */
   readonly quant?: WritableType;
+  /** Also tries weights that several places of an ONNX graph use, edited for all of them. Without it, they are refused. */
+  readonly shared?: boolean;
   /** Of the orders of questions, random choices and bootstrap draws; 0 unless given. */
   readonly seed?: number;
   /**
@@ -151,6 +153,7 @@ export async function headerOf(
     candidates: planned.map(({ candidate }) => candidate),
     compose,
     quant: options.quant,
+    shared: options.shared,
     seed,
     earlyStopping: earlyStoppingOf(options),
     generate,

@@ -53,6 +53,8 @@ export interface SearchSettings {
   readonly compose: 'greedy' | 'none';
   /** What quantised tensors of the grid were turned into before the first trial; undefined where there are none. */
   readonly quant?: WritableType | undefined;
+  /** Whether weights that several places use were edited for all of them. */
+  readonly shared?: boolean | undefined;
   readonly seed: number;
   /** The probability with which early stopping may drop any candidate that it should not; undefined where it is off. */
   readonly earlyStopping: { readonly error: number; readonly first: number } | undefined;
@@ -122,6 +124,8 @@ export interface TrialMatrix {
    * 1936); undefined unless the first components were kept.
    */
   readonly smallestError: number | undefined;
+  /** How many places of the model use the tensor; left out where the file does not tell, or one does. */
+  readonly uses?: number;
 }
 
 /** How a trial ended. */
