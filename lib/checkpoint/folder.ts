@@ -7,6 +7,7 @@ import { parseSplitName, splitName } from './gguf/split-name.js';
 import { JsonReader } from './json.js';
 import { MAX_INDEX_BYTES, MAX_SHARDS } from './limits.js';
 import { onnxModels } from './onnx/find.js';
+import { otherWeights } from './other-formats.js';
 
 const WEIGHTS = 'model.safetensors';
 const INDEX_ENDING = '.safetensors.index.json';
@@ -38,11 +39,7 @@ export async function findWeights(folder: string): Promise<Weights> {
   const choices = [indexes, safetensors, firstsOfGguf(names), await onnxModels(folder, names)].find(
     (found) => found.length > 0,
   );
-  if (choices === undefined) {
-    throw new CheckpointError('ERR_CHECKPOINT_IO', 'NoWeights', folder, 'has no .safetensors, .gguf or .onnx file', {
-      hint: 'Give a folder with model.safetensors, or a .safetensors, .gguf or .onnx file.',
-    });
-  }
+  if (choices === undefined) throw noWeights(folder, names);
   if (choices.length > 1) {
     const message = `has several weights (${choices.slice(0, 5).map(describe).join(', ')}) and none is called ${WEIGHTS}`;
     throw new CheckpointError('ERR_CHECKPOINT_IO', 'AmbiguousWeights', folder, message, {
@@ -51,6 +48,19 @@ export async function findWeights(folder: string): Promise<Weights> {
   }
   if (choices === indexes) return readIndex(join(folder, indexes[0]!));
   return { folder, files: choices, index: undefined };
+}
+
+function noWeights(folder: string, names: readonly string[]): CheckpointError {
+  const other = otherWeights(names);
+  const listed = other?.names.slice(0, 3).map(describe).join(', ');
+  const but = other && `, but ${listed}${other.names.length > 3 ? ', ...' : ''}, whose format is not read here`;
+  return new CheckpointError(
+    'ERR_CHECKPOINT_IO',
+    'NoWeights',
+    folder,
+    `has no .safetensors, .gguf or .onnx file${but ?? ''}`,
+    { hint: other?.hint ?? 'Give a folder with model.safetensors, or a .safetensors, .gguf or .onnx file.' },
+  );
 }
 
 /**
@@ -94,8 +104,10 @@ function firstsOfGguf(sortedNames: readonly string[]): string[] {
  * @throws {@link CheckpointError} kinds `InvalidIndex`, `UnsafeFileName`, `TooManyShards`, `FileTooLarge`.
  */
 export async function readIndex(file: string): Promise<Weights> {
+  // Any JSON file is taken for an index.
+  const hint = file.endsWith(INDEX_ENDING) ? undefined : 'Give the folder of the model, or a file of its weights.';
   const invalid = (message: string): never => {
-    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidIndex', file, message);
+    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidIndex', file, message, { hint });
   };
   const bytes = await readSmallFile(file, MAX_INDEX_BYTES);
   if (!isUtf8(bytes)) invalid('is not valid UTF-8');

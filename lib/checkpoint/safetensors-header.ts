@@ -66,9 +66,14 @@ export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, file: s
   }
   const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES) {
-    throw fault('HeaderTooLarge', file, `a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`, {
-      hint: 'Check that it is a safetensors file at all.',
-    });
+    const begins = Buffer.from(prefix)
+      .toString('hex')
+      .replace(/..(?!$)/g, '$& ');
+    const message =
+      length > fileBytes
+        ? `does not begin as a safetensors file does, with the length of a header, but with the bytes ${begins}`
+        : `a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`;
+    throw fault('HeaderTooLarge', file, message, { hint: 'Check that it is a safetensors file at all.' });
   }
   if (PREFIX_BYTES + Number(length) > fileBytes) {
     throw fault('InvalidHeaderLength', file, `a header of ${length} bytes in a file of ${fileBytes}`, CUT_SHORT);

@@ -1,65 +1,68 @@
-import { CheckpointError, LowRankError } from '../errors.js';
+import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { openFile, readAt } from './files.js';
 import { mayBeOnnx } from './onnx/sniff.js';
+import { isText, otherFormat } from './other-formats.js';
 
 /** What a weight file can be; `index` is the list of a safetensors checkpoint's shards. */
 export type Content = 'safetensors' | 'index' | 'gguf' | 'onnx';
 
+/** Enough of the beginning to tell text from numbers, and to reach the mark of a tar archive. */
+const START_BYTES = 512;
+/** The table of contents of a zip archive, or the last part of it. */
+const END_BYTES = 64 * 1024;
+/** How much of a text is quoted. */
+const QUOTED = 30;
+
 /**
  * Says what a file is by its first bytes. What is nothing known is taken for safetensors, whose reader then tells the fault.
  *
- * @throws {@link CheckpointError} kind `GitLfsPointer`; {@link LowRankError} `ERR_UNSUPPORTED` for what is known to be
- * something else.
+ * @throws {@link CheckpointError} kinds `GitLfsPointer`, `TextFile`; {@link LowRankError} `ERR_UNSUPPORTED` for what is
+ * known to be something else.
  */
 export async function sniff(file: string): Promise<Content> {
   const { handle, size } = await openFile(file);
-  let start: Buffer;
   try {
-    start = Buffer.from(await readAt(handle, file, 0, Math.min(size, 64)));
+    const start = Buffer.from(await readAt(handle, file, 0, Math.min(size, START_BYTES)));
+    const text = start.toString('latin1');
+    // As a length of a safetensors header these letters would be beyond its limit.
+    if (text.startsWith('GGUF')) return 'gguf';
+    // A header's length of at most 100 million leaves the upper half of its 8 bytes zero; no text has zeros there.
+    const isLength = start.length >= 8 && start.readUInt32LE(4) === 0;
+    if (isLength && text[8] === '{') return 'safetensors';
+    if (!isLength && text.trimStart().startsWith('{')) return 'index';
+    if (!isLength && mayBeOnnx(start)) return 'onnx';
+    const length = Math.min(size, END_BYTES);
+    const readEnd = async () => Buffer.from(await readAt(handle, file, size - length, length)).toString('latin1');
+    const other = otherFormat(file, text, text.startsWith('PK') ? await readEnd() : '');
+    if (other !== undefined) {
+      throw new LowRankError('ERR_UNSUPPORTED', `${file}: is ${other.what}`, { hint: other.hint });
+    }
+    if (isText(start, size <= START_BYTES)) throw textFault(file, start);
+    return 'safetensors';
   } finally {
     await handle.close();
   }
-  const text = start.toString('latin1');
-  // As a length of a safetensors header these letters would be beyond its limit.
-  if (text.startsWith('GGUF')) return 'gguf';
-  // A header's length of at most 100 million leaves the upper half of its 8 bytes zero; no text has zeros there.
-  if (start.length >= 8 && start.readUInt32LE(4) === 0) return 'safetensors';
-  if (text.trimStart().startsWith('{')) return 'index';
-  if (mayBeOnnx(start)) return 'onnx';
-  if (text.startsWith('version https://git-lfs')) {
-    throw new CheckpointError(
-      'ERR_CHECKPOINT_FORMAT',
-      'GitLfsPointer',
-      file,
-      'is a pointer of Git LFS, not the weights',
-      {
-        hint: 'Run `git lfs pull` in the folder.',
-      },
-    );
-  }
-  const other = OTHER_FORMATS.find(({ magic }) => magic.test(text));
-  if (other !== undefined) throw new LowRankError('ERR_UNSUPPORTED', `${file}: is ${other.what}`, { hint: other.hint });
-  return 'safetensors';
 }
 
-const OTHER_FORMATS = [
-  {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the first bytes of such files.
-    magic: /^(PK\x03\x04|\x80[\x02-\x05])/,
-    what: 'a zip or pickle file, as PyTorch saves it',
-    hint: 'Save it as safetensors: in Python, save_pretrained(folder, safe_serialization=True).',
-  },
-  {
-    magic: /^.{4}ORTM/s,
-    what: "a model in onnxruntime's own format (.ort)",
-    hint: 'Give the .onnx file that it was made from.',
-  },
-  { magic: /^.{4}TFL3/s, what: 'a TensorFlow Lite model', hint: 'Convert it to ONNX.' },
-  {
-    // A message's first field: a schema's version, then a message (SavedModel, Core ML), or a node with its name (GraphDef).
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the first bytes of such files.
-    magic: /^(?:\x08[\x01-\x7f]\x12|\x0a[\x00-\xff]{1,3}\x0a[\x01-\x7f][\w./-]+\x12)/,
-    what: 'a protobuf file, but no ONNX model',
-    hint: 'TensorFlow and Core ML write such files. Convert the model to ONNX.',
-  },
-];
+function textFault(file: string, start: Buffer): CheckpointError {
+  const fault = (kind: string, message: string, hint: string) =>
+    new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, file, message, { hint });
+  const text = start
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .trimStart();
+  if (text.startsWith('version https://git-lfs')) {
+    return fault('GitLfsPointer', 'is a pointer of Git LFS, not the weights', 'Run `git lfs pull` in the folder.');
+  }
+  if (/^<(?:!doctype html|html|\?xml)/i.test(text)) {
+    const hint =
+      'A server probably sent a message in place of the file: download it again, signed in where that is needed.';
+    return fault('TextFile', 'is a web page, not the weights', hint);
+  }
+  const begins = describe(text.slice(0, QUOTED));
+  return fault(
+    'TextFile',
+    `is a text file, which begins with ${begins}, and no checkpoint`,
+    'Give a .safetensors, .gguf or .onnx file, or the folder of a model.',
+  );
+}

@@ -13,6 +13,7 @@ import {
 import { MAX_CONFIG_BYTES } from '../checkpoint/limits.js';
 import { open } from '../checkpoint/open.js';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors.js';
+import { sniff } from '../checkpoint/sniff.js';
 import { copyForEdit } from '../checkpoint/write.js';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { abortSignal, checkOptions } from '../options.js';
@@ -47,6 +48,7 @@ export async function readAdapter(path: string): Promise<LoraAdapter> {
       hint: 'Load it with PEFT and save it with save_pretrained, which writes safetensors.',
     });
   }
+  await sniff(file);
   const weights = await SafetensorsFile.open(file);
   try {
     const tensors = new Map<string, NewTensor>();

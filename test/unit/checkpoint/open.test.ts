@@ -133,15 +133,11 @@ describe('open', () => {
   it('names the files of other programs', async () => {
     const folder = await folderWith({
       zip: Buffer.from('PK\x03\x04\x14\0\x08\x08'),
-      pickle: Buffer.from('\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.', 'latin1'),
       lfs: 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
-      text: 'This is no checkpoint at all.',
     });
     expect(await failure(open(join(folder, 'zip')))).toMatchObject({ code: 'ERR_UNSUPPORTED' });
-    expect(await failure(open(join(folder, 'pickle')))).toMatchObject({ code: 'ERR_UNSUPPORTED' });
     const lfs = await failure(open(join(folder, 'lfs')));
     expect(lfs).toMatchObject({ kind: 'GitLfsPointer', hint: expect.stringContaining('git lfs pull') });
-    expect(await kind(open(join(folder, 'text')))).toBe('HeaderTooLarge');
   });
 
   describe('an index', () => {
