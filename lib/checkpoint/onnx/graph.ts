@@ -1,7 +1,7 @@
 import { describe } from '../../errors.js';
-import { MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_INITIALIZERS, MAX_NODE_VALUES } from '../limits.js';
+import { MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_NODE_VALUES } from '../limits.js';
 import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
-import { type Constant, readTensorProto } from './tensor-proto.js';
+import type { Constant } from './tensor-proto.js';
 import { type Sources, Usages } from './usage.js';
 
 /** What is read of a NodeProto. */
@@ -56,29 +56,25 @@ interface InnerGraph {
 /**
  * Reads a graph and the graphs inside it, whose structure has been checked.
  *
- * @throws {@link CheckpointError} kinds `DuplicateTensor`, `TooManyTensors`, `TooManyNodes`, and those of
- * {@link readTensorProto}.
+ * @param constants the initialisers and constant matrices of the file, by their first byte
+ * @throws {@link CheckpointError} kinds `DuplicateTensor`, `InvalidTensor`, `TooManyNodes`, and those of {@link ProtobufFile}.
  */
-export async function readGraph(proto: ProtobufFile, graph: Span): Promise<Graph> {
+export async function readGraph(
+  proto: ProtobufFile,
+  graph: Span,
+  constants: ReadonlyMap<number, Constant>,
+): Promise<Graph> {
   const found: Found[] = [];
   const usages = new Usages();
   let nodes = 0;
-  const add = (name: string, path: readonly string[], tensor: Constant) => {
-    if (found.push({ name, path, tensor }) > MAX_INITIALIZERS) {
-      throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers and constants`);
-    }
-  };
   const onNode = async (field: Field, path: readonly string[]) => {
     if (++nodes > MAX_GRAPH_NODES) throw proto.fault('TooManyNodes', `has more than ${MAX_GRAPH_NODES} nodes`);
     const { node, graphs, value } = await readNode(proto, field);
     const [output] = node.outputs;
-    if (value !== undefined && output !== undefined && node.opType === 'Constant') {
-      const tensor = await readTensorProto(proto, value);
-      // Vectors and scalars are shapes, axes and the like, by the thousand.
-      if (tensor.dims.length >= 2) {
-        add(output, path, tensor);
-        usages.define(output, tensor);
-      }
+    const tensor = value && constants.get(value.begin);
+    if (tensor !== undefined && output && node.opType === 'Constant') {
+      found.push({ name: output, path, tensor });
+      usages.define(output, tensor);
     }
     usages.visit(node);
     const results: Sources[][] = [];
@@ -89,9 +85,9 @@ export async function readGraph(proto: ProtobufFile, graph: Span): Promise<Graph
   };
   /** @returns where the outputs of the graph come from */
   const walk = async (span: Span, path: readonly string[]): Promise<Sources[]> => {
-    const { initializers, outputs } = await readEnds(proto, span);
+    const { initializers, outputs } = await readEnds(proto, span, constants);
     usages.enter(initializers);
-    for (const [name, tensor] of initializers) add(name, path, tensor);
+    for (const [name, tensor] of initializers) found.push({ name, path, tensor });
     await proto.message(span, (field) => (field.number === 1 ? onNode(field, path) : undefined));
     return usages.leave(outputs);
   };
@@ -113,7 +109,7 @@ function byUniqueName(proto: ProtobufFile, found: readonly Found[]): Map<string,
 }
 
 /** What a graph begins and ends with: its constant tensors by name, without those of graphs inside it, and its outputs. */
-async function readEnds(proto: ProtobufFile, graph: Span) {
+async function readEnds(proto: ProtobufFile, graph: Span, constants: ReadonlyMap<number, Constant>) {
   const initializers = new Map<string, Constant>();
   const outputs: string[] = [];
   await proto.message(graph, (field) => {
@@ -129,17 +125,13 @@ async function readEnds(proto: ProtobufFile, graph: Span) {
         });
     }
     if (field.number !== 5) return undefined;
-    if (field.type !== BYTES) throw proto.fault('InvalidProtobuf', 'has an initializer that is no message');
-    return readTensorProto(proto, field).then((tensor) => {
-      const { name } = tensor;
-      if (name === '') throw proto.fault('InvalidTensor', `the initializer at byte ${field.begin} has no name`);
-      if (initializers.has(name)) {
-        throw proto.fault('DuplicateTensor', `has two initializers called ${describe(name)}`);
-      }
-      if (initializers.set(name, tensor).size > MAX_INITIALIZERS) {
-        throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers`);
-      }
-    });
+    const tensor = constants.get(field.begin);
+    if (tensor === undefined) throw proto.fault('InvalidProtobuf', 'has an initializer that is no message');
+    const { name } = tensor;
+    if (name === '') throw proto.fault('InvalidTensor', `the initializer at byte ${field.begin} has no name`);
+    if (initializers.has(name)) throw proto.fault('DuplicateTensor', `has two initializers called ${describe(name)}`);
+    initializers.set(name, tensor);
+    return undefined;
   });
   return { initializers, outputs };
 }

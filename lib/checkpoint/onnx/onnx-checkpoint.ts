@@ -5,6 +5,7 @@ import type { Checkpoint, FileLayout, TensorInfo, UnlistedTensors } from '../che
 import { readConfig } from '../config.js';
 import { exists, type OpenFile, openFile, readAt } from '../files.js';
 import { inPlaceLayout } from '../layout.js';
+import { MAX_INITIALIZERS } from '../limits.js';
 import { type DataFile, ExternalFiles } from './external-data.js';
 import { findGraph, readGraph } from './graph.js';
 import { ProtobufFile } from './protobuf.js';
@@ -45,13 +46,19 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
     const placeOf = async (name: string, { data, bytes }: Constant) =>
       data.kind === 'external' ? externalFiles.place(name, data.entries, bytes) : undefined;
     const unlisted = new Unlisted();
+    const constants = new Map<number, Constant>();
     let hasExternal = false;
     await checkStructure(proto, async (tensor, names) => {
       const constant = await readTensorProto(proto, tensor);
       unlisted.add(constant, names);
       if ((await placeOf(constant.name, constant)) !== undefined) hasExternal = true;
+      // Other vectors and scalars are shapes, axes and the like, by the thousand.
+      if (constant.dims.length < 2 && names.at(-1) !== 'initializer') return;
+      if (constants.set(tensor.begin, constant).size > MAX_INITIALIZERS) {
+        throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers and constant matrices`);
+      }
     });
-    const { tensors, usages } = await readGraph(proto, span);
+    const { tensors, usages } = await readGraph(proto, span, constants);
 
     const root = path !== file ? path : hasExternal ? dirname(file) : file;
     const prefix = root === file ? '' : relative(root, dirname(file)).split(sep).filter(Boolean);

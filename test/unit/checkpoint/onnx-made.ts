@@ -67,6 +67,8 @@ export interface NodeParts {
   readonly graphs?: readonly Uint8Array[];
   /** TensorProtos. */
   readonly tensors?: readonly Uint8Array[];
+  /** The TensorProto of a Constant. */
+  readonly value?: Uint8Array;
 }
 
 /** A NodeProto. */
@@ -78,6 +80,7 @@ export function nodeProto({
   ints = {},
   graphs = [],
   tensors = [],
+  value,
 }: NodeParts): Buffer {
   const attribute = (...parts: Uint8Array[]) => field(5, Buffer.concat(parts));
   return Buffer.concat([
@@ -90,6 +93,7 @@ export function nodeProto({
         ? attribute(field(1, key), field(3, value), field(20, 2))
         : attribute(field(1, key), ...value.map((item) => field(8, item)), field(20, 7)),
     ),
+    ...(value === undefined ? [] : [attribute(field(1, 'value'), field(5, value), field(20, 4))]),
     ...tensors.map((tensor, index) => attribute(field(1, `value_${index}`), field(5, tensor), field(20, 4))),
     ...graphs.map((graph, index) => attribute(field(1, `branch_${index}`), field(6, graph), field(20, 5))),
   ]);

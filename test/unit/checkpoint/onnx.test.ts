@@ -42,6 +42,15 @@ async function openedTensor(tensor: Uint8Array) {
   return { checkpoint, info, bytes: () => checkpoint.read(info.name) };
 }
 
+/** What editing a tensor comes to: the edits planned, or the refusal. */
+async function edited(checkpoint: Checkpoint, glob: string, shared?: boolean, rho = 0.5) {
+  try {
+    return planEdits(checkpoint, { interventions: [parseTensorSpec(`${glob}:${rho}`)], shared }).edits;
+  } catch (error) {
+    return error;
+  }
+}
+
 const matmul = (name: string, weight: string, ints?: NodeParts['ints'], op = 'MatMul'): NodeParts => ({
   op,
   name,
@@ -129,7 +138,7 @@ describe('an ONNX file', () => {
   });
 
   it('counts the varints of a list when it is read', async () => {
-    for (const packed of [Buffer.from([1, 1, 1, 1]), Buffer.from([1, 0x81, 0x81])]) {
+    for (const packed of [Buffer.from([1, 1, 1, 1]), Buffer.from([1, 0x81, 0x81, 1])]) {
       const { bytes } = await openedTensor(tensorProto({ name: 'w', dims: [3], type: 6, more: field(5, packed) }));
       expect(await kind(bytes())).toBe('InvalidDataLength');
     }
@@ -333,16 +342,78 @@ describe('external data', () => {
     expect(() => edit('over')).toThrow(/shares bytes of data.bin with "half"/);
     // Nothing uses the other one, so that only one place changes.
     expect(edit('w')).toHaveLength(2);
-    expect(() => edit('w', 'same')).toThrow(/shares bytes of data.bin with "same"/);
+    expect(() => edit('w', 'same')).toThrow(/same bytes of data.bin with "same"/);
   });
 
   it('refuses shared bytes that two places use', async () => {
     const folder = await temporaryFolder();
-    const at = (name: string) => external({ location: 'data.bin', length: '24' }, name, [6]);
+    const at = (name: string) => external({ location: 'data.bin', length: '24' }, name, [2, 3]);
     const nodes = [matmul('/a/MatMul', 'a'), matmul('/b/MatMul', 'b')].map(nodeProto);
     await fill(folder, { 'model.onnx': modelProto(graphProto(nodes, [at('a'), at('b')])), 'data.bin': data });
     const checkpoint = await open(folder);
-    expect(() => checkpoint.layout(new Map([['a', 'F32']]))).toThrow(/2 places use it.*"a", "b"/);
+    expect(await edited(checkpoint, 'a')).toMatchObject({
+      message: expect.stringMatching(/2 places use it.*"a", "b"/),
+    });
+    expect(await edited(checkpoint, 'a', true)).toMatchObject([{ tensor: 'a', uses: 2 }]);
+    expect(await edited(checkpoint, '*', true)).toMatchObject({ hint: expect.stringContaining('both change') });
+  });
+});
+
+/** A Constant node that gives a matrix. */
+const constantNode = (output: string, dims: readonly number[] = [2, 3]): NodeParts => ({
+  op: 'Constant',
+  inputs: [],
+  outputs: [output],
+  value: tensorProto({ name: '', dims, raw: floats(...Array(dims.reduce((a, b) => a * b, 1)).fill(1)) }),
+});
+
+describe('constants', () => {
+  it('of nodes are listed where they are matrices, read and edited in their places', async () => {
+    const nodes = [constantNode('w'), constantNode('axes', [3]), matmul('/m/fc/MatMul', 'w')];
+    const checkpoint = await opened(nodes, [counted('v', 2, 2)]);
+    expect([...checkpoint.tensors.keys()].sort()).toEqual(['v', 'w']);
+    const info = checkpoint.tensors.get('w')!;
+    expect(info).toMatchObject({ dtype: 'F32', shape: [2, 3], alias: 'm.fc.weight', orientation: 'in x out' });
+    expect(Buffer.from(await checkpoint.read('w'))).toEqual(floats(1, 1, 1, 1, 1, 1));
+    expect(checkpoint.layout(new Map([['w', 'F32']]))).toEqual([
+      { file: 'a.onnx', parts: undefined, places: new Map([['w', { offset: info.offset, bytes: 24 }]]) },
+    ]);
+    expect(checkpoint.unlisted).toEqual([]);
+  });
+
+  it('of branches and bodies are listed, by the path to them where two have one name', async () => {
+    const branch = (initializer: string) =>
+      graphProto([nodeProto(constantNode('w')), nodeProto(matmul('/m/fc/MatMul', 'w'))], [counted(initializer, 2, 2)]);
+    const nodes = [
+      { op: 'If', inputs: ['c'], outputs: ['first'], graphs: [branch('a'), branch('b')] },
+      { op: 'Loop', inputs: ['n', 'c'], outputs: ['second'], graphs: [branch('k')] },
+    ];
+    const { tensors } = await opened(nodes, []);
+    expect([...tensors.keys()]).toEqual([
+      ...['a', 'first.branch_0.w', 'b', 'first.branch_1.w', 'k', 'second.branch_0.w'],
+    ]);
+    expect(tensors.get('first.branch_1.w')).toMatchObject({ orientation: 'in x out' });
+    expect(tensors.get('first.branch_1.w')?.users).toBeUndefined();
+  });
+
+  it('are counted where they are not listed, with what to do', async () => {
+    const inner = field(25, field(7, nodeProto(constantNode('w', [4, 4]))));
+    const training = field(20, field(1, graphProto([nodeProto(constantNode('w'))], [counted('v', 1, 1)])));
+    const sparse = field(15, field(1, tensorProto({ name: 's', dims: [2], raw: floats(1, 2) })));
+    const other = nodeProto({ op: 'Scale', inputs: [], tensors: [counted('', 3, 3)] });
+    const folder = await temporaryFolder();
+    const graph = Buffer.concat([graphProto([other], [counted('listed', 1, 1)]), sparse]);
+    await fill(folder, { 'a.onnx': Buffer.concat([modelProto(graph), inner, training]) });
+    const { tensors, unlisted } = await open(join(folder, 'a.onnx'));
+    expect([...tensors.keys()]).toEqual(['listed']);
+    const found = unlisted!.map(({ where, tensors: count, bytes }) => [where, count, bytes]).sort();
+    expect(found).toEqual([
+      ['in attributes of operators other than Constant', 1, 36],
+      ['in functions of the model', 1, 64],
+      ['in graphs for training', 2, 28],
+      ['in sparse tensors', 1, 8],
+    ]);
+    expect(unlisted!.every(({ hint }) => hint !== '')).toBe(true);
   });
 });
 
@@ -392,6 +463,17 @@ describe('the place of a weight in the model', () => {
     expect(await aliasAndOrientation([branches])).toEqual(['m.fc.weight', 'in x out']);
   });
 
+  it('is that of the node which multiplies by what an If returns', async () => {
+    const branch = (name: string) =>
+      Buffer.concat([graphProto([nodeProto(constantNode(name))], []), field(12, field(1, name))]);
+    const branches: NodeParts = { op: 'If', inputs: ['c'], outputs: ['v'], graphs: [branch('a'), branch('b')] };
+    const { tensors } = await opened([branches, matmul('/m/fc/MatMul', 'v')], []);
+    expect([...tensors.values()]).toMatchObject([
+      { name: 'a', orientation: 'in x out' },
+      { name: 'b', orientation: 'in x out' },
+    ]);
+  });
+
   it('gives no second name to an initialiser that kept its own', async () => {
     const own = 'model.h.0.fc.weight';
     expect(await aliasAndOrientation([matmul('/model/h.0/fc/MatMul', own)], own)).toEqual([undefined, 'in x out']);
@@ -407,19 +489,51 @@ describe('the place of a weight in the model', () => {
   });
 
   it('is refused for an edit where several places use it', async () => {
-    const edit = async (nodes: readonly NodeParts[]) =>
-      (await opened(nodes, [counted(w, 2, 3)])).layout(new Map([[w, 'F32']]));
+    const edit = async (nodes: readonly NodeParts[], shared?: boolean) =>
+      edited(await opened(nodes, [counted(w, 2, 3)]), w, shared);
     const tied = [matmul('/lm_head/MatMul', w), { op: 'Gather', name: '/embed/Gather', inputs: [w, 'ids'] }];
-    const error = await failure(edit(tied));
-    expect(error.code).toBe('ERR_UNSUPPORTED');
-    expect(error.message).toContain(
-      '2 places use it, and an edit would change all of them: "lm_head", "/embed/Gather"',
-    );
-    expect(await failure(edit([matmul('', w), { ...matmul('', w), outputs: ['z'] }]))).toMatchObject({
+    expect(await edit(tied)).toMatchObject({
       code: 'ERR_UNSUPPORTED',
+      message: `${w}: 2 places use it, and an edit would change all of them: "lm_head", "/embed/Gather"`,
+      hint: expect.stringContaining('--shared'),
     });
-    // The same module twice is one place.
-    expect(await edit([matmul('/fc/MatMul', w), matmul('/fc/MatMul', w)])).toHaveLength(1);
+    expect(await edit(tied, true)).toMatchObject([{ tensor: w, uses: 2 }]);
+    const unnamed = [matmul('', w), { ...matmul('', w), outputs: ['z'] }];
+    expect(await edit(unnamed)).toMatchObject({ code: 'ERR_UNSUPPORTED' });
+    // The same module twice is one place, and what keeps all changes nothing.
+    expect(await edit([matmul('/fc/MatMul', w), matmul('/fc/MatMul', w)])).toMatchObject([{ tensor: w }]);
+    expect(await edited(await opened(tied, [counted(w, 2, 3)]), w, false, 1)).toMatchObject([{ identity: true }]);
+  });
+
+  it('is that of a module which is applied often, and its uses are counted', async () => {
+    const path = '/albert/layers.0/ffn';
+    const calls = [path, ...Array.from({ length: 7 }, (_, i) => `${path}_${i + 1}`)];
+    const checkpoint = await opened(
+      calls.map((call) => matmul(`${call}/MatMul`, w)),
+      [counted(w, 2, 3)],
+    );
+    const info = checkpoint.tensors.get(w)!;
+    expect(info).toMatchObject({ alias: 'albert.layers.0.ffn.weight', orientation: 'in x out' });
+    expect(info.users).toHaveLength(8);
+    // Other modules of alike names are others.
+    const twins = [matmul('/fc_1/MatMul', w), matmul('/fc_2/MatMul', w)];
+    expect((await opened(twins, [counted(w, 2, 3)])).tensors.get(w)?.alias).toBeUndefined();
+  });
+
+  it('is refused for an edit of a part where its uses lie different ways round', async () => {
+    const alias = '/model/layers.0/self_attn/qkv_proj';
+    const ways = [matmul(`${alias}/MatMul`, w), matmul(`${alias}_1/Gemm`, w, { transB: 1 }, 'Gemm')];
+    const folder = await temporaryFolder();
+    await fill(folder, {
+      'model.onnx': modelProto(graphProto(ways.map(nodeProto), [counted(w, 48, 16)])),
+      'config.json': JSON.stringify({
+        ...{ model_type: 'phi3', hidden_size: 16, num_attention_heads: 2, num_key_value_heads: 2 },
+      }),
+    });
+    const checkpoint = await open(folder);
+    const plan = async (at: string) => planEdits(checkpoint, { interventions: [at], shared: true });
+    expect(await failure(plan('0:q_proj:0.5'))).toMatchObject({ message: expect.stringMatching(/way round/) });
+    expect((await plan('0:attn:0.5')).edits).toMatchObject([{ tensor: w, uses: 2 }]);
   });
 
   it('is refused for an edit where it says how others are packed', async () => {
