@@ -38,6 +38,7 @@ export type {
   Orientation,
   Place,
   TensorInfo,
+  UnlistedTensors,
 } from './checkpoint/checkpoint.js';
 export { open as openCheckpoint } from './checkpoint/open.js';
 export type { NewTensor } from './checkpoint/safetensors.js';

@@ -103,7 +103,7 @@ function printReport(report: InspectReport, output: Output): void {
       ? 'family unknown: choose tensors by name, or the family with --family'
       : `family ${family}, layers 0 to ${layers! - 1}, types ${types.join(' ')}`,
     ...(orientations.length > 0 ? [`matrices stored ${orientations.join(' and ')}`] : []),
-    ...unlisted.map((group) => `${describeUnlisted(group)} not listed: ${group.hint}`),
+    ...unlisted.map((group) => `not listed: ${describeUnlisted(group)}. ${group.hint}`),
     '',
   ]);
   if (spectra !== undefined) {

@@ -14,6 +14,7 @@ import { search } from '../../../lib/search/search.js';
 import type { SearchOptions } from '../../../lib/search/settings.js';
 import type { Trial } from '../../../lib/search/trial.js';
 import { changedTensors, filesIn, readTensor, temporaryFolder } from '../../jobs/support.js';
+import { floats, graphProto, modelProto, nodeProto, tensorProto } from '../checkpoint/onnx-made.js';
 import { D, FC_IN, FC_OUT, LinearEngine, linearQuestions, logOdds, writeLinearModel } from './linear-model.js';
 
 const inFolder = temporaryFolder();
@@ -79,6 +80,40 @@ describe('search', () => {
     expect(await digests(model)).toEqual(sourceBefore);
     expect((await readdir(out)).sort()).toEqual(['model', 'summary.json', 'trials.jsonl']);
     expect(JSON.parse(await readFile(join(out, 'summary.json'), 'utf8')).winner).toBe(summary.winner);
+  });
+
+  it('tries weights that several places of a graph use only where that is wanted, and says so', async () => {
+    const folder = inFolder('graph');
+    const names = [0, 1].flatMap((layer) => [FC_IN(layer), FC_OUT(layer)]);
+    const initializers = await Promise.all(
+      names.map(async (name) => {
+        const { data, shape } = await readTensor(model, name);
+        return tensorProto({ name, dims: shape, raw: floats(...data) });
+      }),
+    );
+    const nodes = [...names, FC_IN(1)].map((name, i) =>
+      nodeProto({ op: 'Gemm', name: `use${i}`, inputs: ['x', name], outputs: [`y${i}`], ints: { transB: 1 } }),
+    );
+    await mkdir(folder);
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ model_type: 'llama' }));
+    await writeFile(join(folder, 'model.onnx'), modelProto(graphProto(nodes, initializers)));
+    const options = { engine: new LinearEngine(), validation, test: test!, cache: { bytes: 0 } };
+    await expect(search(folder, { ...options, out: inFolder('refused') })).rejects.toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      hint: expect.stringContaining('--shared'),
+    });
+
+    const out = inFolder('shared');
+    const summary = await search(folder, { ...options, out, shared: true });
+    expect(summary.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.1']);
+    const lines = await readSearchLog(out);
+    expect(lines[0]).toMatchObject({ settings: { shared: true } });
+    const trials = lines.filter((line) => line.line === 'trial');
+    expect(byName(trials, '1:fc_in:0.1').matrices[0]).toMatchObject({ tensor: FC_IN(1), uses: 2 });
+    expect(byName(trials, '0:fc_in:0.1').matrices[0]).not.toHaveProperty('uses');
+    const page = searchReport(lines);
+    expect(page).toContain('<span>--shared</span>');
+    expect(page).toContain('>uses<');
   });
 
   it('chooses the same with and without early stopping, which asks a fraction of the questions', async () => {
