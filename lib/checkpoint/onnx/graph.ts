@@ -1,18 +1,9 @@
 import { describe } from '../../errors.js';
-import { MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_NODE_VALUES } from '../limits.js';
+import { MAX_GRAPH_NODES } from '../limits.js';
+import { readNode } from './node.js';
 import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
 import type { Constant } from './tensor-proto.js';
 import { type Sources, Usages } from './usage.js';
-
-/** What is read of a NodeProto. */
-export interface GraphNode {
-  readonly name: string;
-  readonly opType: string;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  /** Whole-number attributes, and lists of a few of them. */
-  readonly attributes: ReadonlyMap<string, readonly number[]>;
-}
 
 /** Where in the file the model's graph is. */
 export async function findGraph(proto: ProtobufFile): Promise<Span> {
@@ -45,12 +36,6 @@ interface Found {
   /** For each graph around it but the model's own: the node that holds it, by its first output, and the attribute. */
   readonly path: readonly string[];
   readonly tensor: Constant;
-}
-
-/** A graph inside a node. */
-interface InnerGraph {
-  readonly attribute: string;
-  readonly span: Span;
 }
 
 /**
@@ -134,66 +119,4 @@ async function readEnds(proto: ProtobufFile, graph: Span, constants: ReadonlyMap
     return undefined;
   });
   return { initializers, outputs };
-}
-
-async function readNode(
-  proto: ProtobufFile,
-  span: Field,
-): Promise<{ node: GraphNode; graphs: readonly InnerGraph[]; value: Span | undefined }> {
-  if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the node at byte ${span.begin} is no message`);
-  const [inputs, outputs, graphs]: [string[], string[], InnerGraph[]] = [[], [], []];
-  const attributes = new Map<string, readonly number[]>();
-  let name = '';
-  let opType = '';
-  let value: Span | undefined;
-  await proto.message(span, (field) => {
-    switch (field.number) {
-      case 1:
-        inputs.push(proto.text(field, 'an input of a node'));
-        break;
-      case 2:
-        outputs.push(proto.text(field, 'an output of a node'));
-        break;
-      case 3:
-        name = proto.text(field, 'the name of a node');
-        break;
-      case 4:
-        opType = proto.text(field, 'the op_type of a node');
-        break;
-      case 5:
-        return readAttribute(proto, field).then((attribute) => {
-          if (attribute.numbers.length > 0) attributes.set(attribute.name, attribute.numbers);
-          for (const graph of attribute.graphs) graphs.push({ attribute: attribute.name, span: graph });
-          if (attribute.name === 'value') value = attribute.tensor;
-        });
-    }
-    if (inputs.length > MAX_NODE_VALUES || outputs.length > MAX_NODE_VALUES) {
-      throw proto.fault('TooManyNodes', `the node at byte ${span.begin} has over ${MAX_NODE_VALUES} inputs or outputs`);
-    }
-    return undefined;
-  });
-  return { node: { name, opType, inputs, outputs, attributes }, graphs, value };
-}
-
-async function readAttribute(proto: ProtobufFile, span: Field) {
-  if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the attribute at byte ${span.begin} is no message`);
-  let name = '';
-  let tensor: Span | undefined;
-  const graphs: Span[] = [];
-  const numbers: number[] = [];
-  await proto.message(span, (field) => {
-    const { number, type, begin } = field;
-    if (number === 1) name = proto.text(field, 'the name of an attribute');
-    if (number === 5 && type === BYTES) tensor = field;
-    if (number === 6 || number === 11) {
-      if (type !== BYTES) throw proto.fault('InvalidProtobuf', `the graph at byte ${begin} is no message`);
-      graphs.push(field);
-    }
-    // Longer lists are data of other operators; those that matter here have a number for each dimension.
-    if ((number === 3 || number === 8) && numbers.length < MAX_DIMENSIONS) {
-      numbers.push(...(proto.integers(field, 'an attribute') ?? []));
-    }
-    return undefined;
-  });
-  return { name, tensor, graphs, numbers };
 }

@@ -49,6 +49,8 @@ export class ProtobufFile {
   #window: Uint8Array = new Uint8Array();
   #windowStart = 0;
   #fields = 0;
+  /** The first byte behind the number that was read last. */
+  #after = 0;
   /** The names of the fields that lead to the message being walked, for messages. */
   readonly path: string[] = [];
 
@@ -141,9 +143,8 @@ export class ProtobufFile {
     if (this.#short(field) === undefined) return undefined;
     const numbers: number[] = [];
     for (let at = field.begin; at < field.end; ) {
-      const [value, next] = this.#varint(at, field.end);
-      numbers.push(value);
-      at = next;
+      numbers.push(this.#varint(at, field.end));
+      at = this.#after;
     }
     return numbers;
   }
@@ -169,7 +170,8 @@ export class ProtobufFile {
   }
 
   #field(at: number, end: number): Field {
-    const [tag, begin] = this.#varint(at, end);
+    const tag = this.#varint(at, end);
+    const begin = this.#after;
     const number = Math.floor(tag / 8);
     const type = tag % 8;
     if (tag > MAX_TAG || number === 0 || begin - at > LONGEST_SHORT_VARINT) {
@@ -177,15 +179,16 @@ export class ProtobufFile {
     }
     switch (type) {
       case VARINT: {
-        const [value, after] = this.#varint(begin, end);
-        return { number, type, value, begin, end: after };
+        const value = this.#varint(begin, end);
+        return { number, type, value, begin, end: this.#after };
       }
       case FIXED64:
         return { number, type, value: 0, begin, end: this.#within(begin, 8, end) };
       case FIXED32:
         return { number, type, value: 0, begin, end: this.#within(begin, 4, end) };
       case BYTES: {
-        const [length, start] = this.#varint(begin, end);
+        const length = this.#varint(begin, end);
+        const start = this.#after;
         const after = this.#within(start, length, end);
         if (length > MAX_LENGTH || start - begin > LONGEST_SHORT_VARINT) {
           throw this.fault('InvalidProtobuf', `the length at byte ${begin} is beyond what protobuf allows`, {
@@ -208,10 +211,17 @@ export class ProtobufFile {
     throw this.fault('Truncated', message, CUT_SHORT);
   }
 
-  /** Seven bits a byte, the lowest first. Numbers of 2^53 and more come out as some number of at least 2^53. */
-  #varint(at: number, end: number): [value: number, next: number] {
+  /**
+   * Seven bits a byte, the lowest first. Numbers of 2^53 and more come out as some number of at least 2^53. Where it ends,
+   * `#after` says: a pair would have to be made for each of millions.
+   */
+  #varint(at: number, end: number): number {
     const bytes = this.#window;
     const start = at - this.#windowStart;
+    if (at < end && bytes[start]! < 0x80) {
+      this.#after = at + 1;
+      return bytes[start]!;
+    }
     const length = Math.min(end - at, LONGEST_VARINT);
     let value = 0;
     let weight = 1;
@@ -221,7 +231,8 @@ export class ProtobufFile {
       weight *= 128;
       if (byte >= 0x80) continue;
       if (i === LONGEST_VARINT - 1 && byte > 1) break;
-      return [value, at + i + 1];
+      this.#after = at + i + 1;
+      return value;
     }
     throw length < LONGEST_VARINT ? this.#unended(at) : this.#tooLong(at);
   }

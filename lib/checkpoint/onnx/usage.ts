@@ -1,5 +1,5 @@
 import type { Orientation } from '../checkpoint.js';
-import type { GraphNode } from './graph.js';
+import type { GraphNode } from './node.js';
 import type { Constant } from './tensor-proto.js';
 
 /** What the nodes of a graph do with a constant. */

@@ -225,5 +225,5 @@ it('a graph of 100,000 nodes opens in time', async () => {
   await writeFile(file, modelProto(graphProto(nodes, [counted('w', 2, 2)])));
   const started = performance.now();
   await (await openOnnx(file, file)).close();
-  expect(performance.now() - started).toBeLessThan(SLOWNESS * 3000);
+  expect(performance.now() - started).toBeLessThan(SLOWNESS * 10_000);
 });
