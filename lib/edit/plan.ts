@@ -4,7 +4,7 @@ import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
 import { Model } from '../model/model.js';
 import { matricesNamed, type Skipped } from '../model/names.js';
 import { overlap, sliceShape } from '../model/slice.js';
-import { checkedBelow, listOf, number, type OptionTypes, text, wholeNumber } from '../options.js';
+import { boolean, checkedBelow, listOf, number, type OptionTypes, text, wholeNumber } from '../options.js';
 import {
   FLOAT_DTYPES,
   isFloatDType,
@@ -79,6 +79,7 @@ export const PLAN_OPTIONS: OptionTypes<PlanOptions> = {
     expected: QUANT_CHOICES,
     is: (value): value is WritableType => typeof value === 'string' && isWritableType(value),
   },
+  shared: boolean,
 };
 
 /**

@@ -103,6 +103,7 @@ export const SEARCH_OPTIONS: OptionTypes<SearchOptions> = {
   out: text,
   compose: oneOf(['greedy', 'none']),
   family: PLAN_OPTIONS.family,
+  shared: PLAN_OPTIONS.shared,
   quant: PLAN_OPTIONS.quant,
   seed: PLAN_OPTIONS.seed,
   threads: PLAN_OPTIONS.threads,
