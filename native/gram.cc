@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "failure.h"
+#include "gain.h"
 #include "lapack.h"
 #include "products.h"
 
@@ -98,13 +99,16 @@ template <class T> double Gram<T>::sumOfSquares(int64_t count) const {
 }
 
 template <class T> double Gram<T>::noise() const {
-  // In float32 the eigenproblem decides; in float64 also the sums of products that the Gram matrix consists of.
-  if (std::is_same_v<T, float>) {
-    const double largest = smallest_ ? trace_ : static_cast<double>(values_[0]);
-    return 4 * std::numeric_limits<T>::epsilon() * largest * std::sqrt(static_cast<double>(k_));
-  }
   const auto terms = static_cast<double>(std::max(w_.rows, w_.cols));
   return 4 * std::numeric_limits<T>::epsilon() * trace_ * std::sqrt(terms);
+}
+
+template <class T> double Gram<T>::gain() const {
+  const double error =
+      std::numeric_limits<T>::epsilon() * values_[0] * (4 + std::sqrt(static_cast<double>(order_)) / 4);
+  double sum = 0;
+  for (int64_t i = 0; i < k_ && k_ < order_; i++) sum += gainAcross(error, values_[i] - std::max(values_[k_], T{0}));
+  return sum;
 }
 
 template <class T> int64_t Gram<T>::bytes(int64_t m, int64_t n, int64_t k, bool smallest) {

@@ -1,6 +1,6 @@
 // The exact singular subspaces from the Gram matrix w'w (or ww'): one product, then a partial symmetric eigenproblem of
 // the smaller order. Squaring the matrix squares its condition: eigenvalues come out to rounding of the largest one.
-// noise() says what that can amount to, so that the caller can tell whether float32 is enough or float64 is needed.
+// gain() says what that can amount to, so that the caller can tell whether float32 is enough or float64 is needed.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,8 @@ public:
   const T* squaredValues() const { return values_.data(); }
   // How much rounding may have changed a sum of eigenvalues, at its statistical size (Higham and Mary 2019).
   double noise() const;
+  // How much more energy the best k vectors could hold than these, of the largest, because of rounding.
+  double gain() const;
 
   // Native bytes at the peak, the factors included.
   static int64_t bytes(int64_t m, int64_t n, int64_t k, bool smallest);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "band.h"
+#include "gain.h"
 #include "lapack.h"
 #include "products.h"
 #include "random.h"
@@ -50,6 +51,9 @@ constexpr double kLost = 1e-4;
 
 // Squared length below which a column counts as zero, whatever the scale.
 constexpr double kTiny = 1e-36;
+
+// Spectral norm of the rounding errors of T, in units of the largest eigenvalue, at its statistical size.
+constexpr double kRounding = 4;
 
 // As many singular values as the block is wide, within this share of each other, count as one value repeated.
 constexpr double kRepeated = 1e-5;
@@ -376,32 +380,34 @@ KrylovEnd Krylov::check(double target) {
     return KrylovEnd::precision;
   }
 
-  const double rounding = kEpsilon * values_[0];
-  double residuals = 0, outside = remainder();
+  const double rounding = kRounding * kEpsilon * values_[0];
+  double outside = remainder();
   for (int64_t i = 0; i < known_; i++) {
-    const double squared = squaredResidual(vectors_.data() + i * d + d - kBlock);
-    if (i < k) residuals += squared;
-    if (std::sqrt(squared) > kUnconverged * values_[i] + rounding) {
+    if (residual(i) > kUnconverged * values_[i] + rounding) {
       outside = std::max(outside, static_cast<double>(values_[i]));
       if (i < k) break;
     }
   }
-  if (k >= kBlock) {
-    for (int64_t i = 0; i + kBlock <= k; i++) {
-      const double high = values_[i], low = values_[i + kBlock - 1];
-      if (low > 16 * rounding && high - low < kRepeated * high) return KrylovEnd::multiple;
-    }
+  for (int64_t i = 0; i + kBlock <= k; i++) {
+    const double high = values_[i], low = values_[i + kBlock - 1];
+    if (low > 16 * rounding && high - low < kRepeated * high) return KrylovEnd::multiple;
   }
   double kept = 0;
   for (int64_t i = 0; i < k; i++) kept += std::max(values_[i], 0.0f);
-  const double tail = std::max(energy_ - kept, 0.0);
-  // Rounding errors of k computed eigenvalues, at their statistical size (Higham and Mary 2019).
-  const double noise = 2 * rounding * std::sqrt(static_cast<double>(k));
-  const double allowed = 2 * target * tail;
-  if (noise > allowed) return KrylovEnd::precision;
-  const double gap = values_[k - 1] - outside;
-  gain_ = gap > 0 ? noise + residuals / gap : INFINITY;
-  return gain_ <= allowed && valuesKnown(outside) ? KrylovEnd::converged : KrylovEnd::running;
+  const double allowed = 2 * target * std::max(energy_ - kept, 0.0);
+  // All that was not kept: the other Ritz values, with what couples the first of them to the rest, and the rest.
+  double following = k < known_ ? values_[k] : 0;
+  if (k < known_) following += std::min(residual(k), residual(k) * residual(k) / std::abs(following - outside));
+  const double nu = std::max(following, outside);
+  double rounded = 0;
+  gain_ = 0;
+  for (int64_t i = 0; i < k; i++) {
+    rounded += gainAcross(rounding, values_[i] - following);
+    gain_ += gainAcross(rounding + residual(i), values_[i] - nu);
+  }
+  if (rounded > allowed) return KrylovEnd::precision;
+  return values_[k - 1] > outside && gain_ <= allowed && valuesKnown(outside) ? KrylovEnd::converged
+                                                                              : KrylovEnd::running;
 }
 
 // Whether each of the first k + 1 singular values is known to kValueError of the largest: the i-th eigenvalue of H
@@ -410,9 +416,8 @@ bool Krylov::valuesKnown(double outside) const {
   const int64_t count = std::min(wanted_ + 1, known_);
   for (int64_t i = 0; i < count; i++) {
     const double gap = values_[i] - outside;
-    const double squared = squaredResidual(vectors_.data() + i * dimension_ + dimension_ - kBlock);
     const double allowed = 2 * kValueError * std::sqrt(static_cast<double>(values_[0]) * values_[i]);
-    if (!(gap > 0) || squared > allowed * gap) return false;
+    if (!(gap > 0) || residual(i) * residual(i) > allowed * gap) return false;
   }
   return true;
 }
@@ -439,6 +444,10 @@ template <class T> double Krylov::squaredResidual(const T* lastBlock) const {
     squared += sum * sum;
   }
   return squared;
+}
+
+double Krylov::residual(int64_t i) const {
+  return std::sqrt(squaredResidual(vectors_.data() + i * dimension_ + dimension_ - kBlock));
 }
 
 KrylovEnd Krylov::run(int64_t k, double target) {

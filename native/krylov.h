@@ -62,6 +62,7 @@ private:
   KrylovEnd check(double target);
   bool valuesKnown(double outside) const;
   template <class T> double squaredResidual(const T* lastBlock) const;
+  double residual(int64_t i) const;
   double remainder() const;
 
   const Context& context_;

@@ -9,6 +9,7 @@
 
 #include "digest.h"
 #include "failure.h"
+#include "gain.h"
 #include "gram.h"
 #include "krylov.h"
 #include "lapack.h"
@@ -39,12 +40,6 @@ struct Candidate {
 };
 
 uint32_t bit(Route route) { return 1u << static_cast<int>(route); }
-
-// What the rounding of factors, of their product and of the result adds to a squared error, at most.
-double rounding(double energy) {
-  constexpr double kShare = 4 * kEpsilon;
-  return kShare * kShare * energy;
-}
 
 // What a route computes in, kept alive until the candidate has been used.
 struct Storage {
@@ -84,8 +79,8 @@ std::optional<Candidate> byKrylov(const Context& context, ConstMatrix w, const R
     b = storage.b.data(), a = storage.a.data(), s = storage.s.data();
   }
   krylov.factors(b, a, s);
-  const double gain = krylov.possibleGain() + rounding(survey.energy);
-  return Candidate{Route::krylov, k, {Matrix(b, m, k), Matrix(a, k, n)}, s, krylov.nextSingularValue(), gain};
+  return Candidate{Route::krylov,        k, {Matrix(b, m, k), Matrix(a, k, n)}, s, krylov.nextSingularValue(),
+                   krylov.possibleGain()};
 }
 
 // The k largest by the Gram matrix; or, for the complement, the r - k smallest, to be taken away.
@@ -106,23 +101,22 @@ std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Req
                            : request.rule.rank;
   const int64_t used = complement ? columns : k;
   const double kept = gram.sumOfSquares(used), tail = complement ? kept : survey.energy - kept;
-  if (std::is_same_v<T, float> && gram.noise() > 2 * request.target * tail) return std::nullopt;
+  if (std::is_same_v<T, float> && gram.gain() > 2 * request.target * tail) return std::nullopt;
   Candidate c{route,
               k,
               {Matrix(storage.b.data(), m, columns).colRange(0, used), Matrix(storage.a.data(), used, n), complement},
               storage.s.data(),
               chosen ? (k < r ? storage.s[k] : 0) : gram.nextSingularValue(),
-              gram.noise()};
+              gram.gain()};
   // The eigenvalues of float64 are better known than the energy of rounded factors; those of float32 are not.
   if (std::is_same_v<T, double>) {
+    c.gain = gram.noise();
     c.tail = tail;
-  } else {
-    c.gain += rounding(survey.energy);
   }
   return c;
 }
 
-Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, Survey survey, Storage& storage) {
+Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, Storage& storage) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
   storage.u = Buffer<float>(context.memory, m * r);
   storage.s = Buffer<float>(context.memory, r);
@@ -137,13 +131,16 @@ Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, S
                         : rankForTail(r, exactSquares(w, context.team), request.rule.tail, square);
   const Matrix b = Matrix(storage.u.data(), m, r).colRange(0, k);
   scaleColumns(b, s);
-  const double noise = 2 * kEpsilon * s[0] * s[0] * std::sqrt(static_cast<double>(k));
+  // LAPACK's singular vectors are those of a matrix within this of w.
+  const double error = kEpsilon * s[0] * (2 + std::sqrt(static_cast<double>(r)) / 8);
+  double gain = 0;
+  for (int64_t i = 0; i < k && k < r; i++) gain += gainAcross(2 * s[i] * error, square(i) - square(k));
   return {driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd,
           k,
           {b, Matrix(storage.vt.data(), k, n)},
           s,
           k < r ? s[k] : 0.0,
-          noise + rounding(survey.energy)};
+          gain};
 }
 
 std::optional<Candidate> along(Route route, const Context& context, ConstMatrix w, const Request& request,
@@ -157,7 +154,7 @@ std::optional<Candidate> along(Route route, const Context& context, ConstMatrix 
   case Route::complement:
     return byGram<double>(context, w, request, survey, route, storage);
   default:
-    return bySvd(context, w, request, survey, storage);
+    return bySvd(context, w, request, storage);
   }
 }
 
@@ -171,9 +168,12 @@ double slackOf(double error, double norm, int64_t entries) {
 }
 
 // The smallest error of any approximation of the rank, from below: its square is at least this.
-double leastSquared(const Candidate& c, double squaredError) {
-  if (c.rank == 0) return squaredError;
-  return std::max(std::min(squaredError, c.tail) - c.gain, 0.0);
+double leastSquared(const Candidate& c, double error, double norm, int64_t entries) {
+  if (c.rank == 0) return error * error;
+  // Where the spectrum does not tell, rounding may have lowered the error that was measured.
+  const double rounded = std::isfinite(c.tail) ? 0 : slackOf(error, norm, entries);
+  const double measured = std::max(error - rounded, 0.0);
+  return std::max(std::min(measured * measured, c.tail) - c.gain, 0.0);
 }
 
 bool acceptable(const Certificate& c, double target) {
@@ -273,13 +273,9 @@ Certificate inRange(const Context& context, ConstMatrix w, const Request& reques
     const bool later = result.dense == w.data;
     const double squaredError = result.dense ? form(context, w, c->product, later ? nullptr : result.dense)
                                              : measure(context, w, c->product.b, c->product.a);
-    Certificate certificate{c->rank,
-                            c->route,
-                            tried | bit(c->route),
-                            std::sqrt(seen.energy),
-                            std::sqrt(squaredError),
-                            std::sqrt(leastSquared(*c, squaredError)),
-                            c->spectralError};
+    Certificate certificate{
+        c->rank, c->route, tried | bit(c->route), std::sqrt(seen.energy), std::sqrt(squaredError), 0, c->spectralError};
+    certificate.leastError = std::sqrt(leastSquared(*c, certificate.error, certificate.norm, w.size()));
     if (route != Route::gesdd && !acceptable(certificate, request.target)) continue;
     if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w.size());
     if (later) form(context, w, c->product, result.dense);

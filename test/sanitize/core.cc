@@ -286,8 +286,8 @@ void digests() {
   const struct {
     size_t bytes;
     uint32_t first;
-  } vectors[] = {{0, 0x4913b9af},    {1, 0xdede3a2d},    {64, 0xd4a1ed4e},    {1023, 0x97891010},
-                 {1025, 0xae7802d0}, {3072, 0x23ff8cb9}, {31744, 0xe66069b2}, {100000, 0xed233cd9}};
+  } vectors[] = {{0, 0xb94913af},    {1, 0xdfde3a2d},    {64, 0x4171ed4e},    {1023, 0x70891010},
+                 {1025, 0xae7802d0}, {3072, 0xffb08cb9}, {31744, 0x0e96b662}, {100000, 0xee233cd9}};
   for (const auto& [bytes, first] : vectors) {
     for (const int threads : {1, 2, 3}) {
       std::vector<uint8_t> data(bytes);
