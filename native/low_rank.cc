@@ -133,7 +133,7 @@ Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, S
   scaleColumns(b, s);
   // LAPACK's singular vectors are those of a matrix within this of w.
   const double error = kEpsilon * s[0] * (2 + std::sqrt(static_cast<double>(r)) / 8);
-  double gain = 0;
+  double gain = 4 * error * error * static_cast<double>(r);
   for (int64_t i = 0; i < k && k < r; i++) gain += gainAcross(2 * s[i] * error, square(i) - square(k));
   return {driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd,
           k,
@@ -171,9 +171,10 @@ double slackOf(double error, double norm, int64_t entries) {
 double leastSquared(const Candidate& c, double error, double norm, int64_t entries) {
   if (c.rank == 0) return error * error;
   // Where the spectrum does not tell, rounding may have lowered the error that was measured.
-  const double rounded = std::isfinite(c.tail) ? 0 : slackOf(error, norm, entries);
-  const double measured = std::max(error - rounded, 0.0);
-  return std::max(std::min(measured * measured, c.tail) - c.gain, 0.0);
+  // Where the spectrum does not tell, rounding may have made the error larger than the smallest, and hidden that.
+  if (std::isfinite(c.tail)) return std::max(std::min(error * error, c.tail) - c.gain, 0.0);
+  const double measured = std::max(error - slackOf(error, norm, entries), 0.0), rounded = 4 * kEpsilon * norm;
+  return std::max(measured * measured - rounded * rounded - c.gain, 0.0);
 }
 
 bool acceptable(const Certificate& c, double target) {
