@@ -160,20 +160,20 @@ std::optional<Candidate> along(Route route, const Context& context, ConstMatrix 
 
 // --- judging
 
-// What rounding a product of factors to float32 adds to an error: across it at random, except that of a few entries the
-// roundings may agree.
-double slackOf(double error, double norm, int64_t entries) {
-  const double rounded = 2 * kEpsilon * norm;
-  return std::hypot(error, rounded) - error + rounded * std::min(1.0, 4 / std::sqrt(static_cast<double>(entries)));
+// What rounding a product of factors to float32 adds to an error: across it at random, and along it as far as roundings
+// agree. Of a structured matrix, whose entries repeat, no more than one in a row or column is independent.
+double slackOf(double error, double norm, ConstMatrix w) {
+  const double rounded = 2 * kEpsilon * norm, independent = static_cast<double>(w.rows + w.cols);
+  return std::hypot(error, rounded) - error + rounded * std::min(1.0, 4 / std::sqrt(independent));
 }
 
 // The smallest error of any approximation of the rank, from below: its square is at least this.
-double leastSquared(const Candidate& c, double error, double norm, int64_t entries) {
+double leastSquared(const Candidate& c, double error, double norm, ConstMatrix w) {
   if (c.rank == 0) return error * error;
   // Where the spectrum does not tell, rounding may have lowered the error that was measured.
   // Where the spectrum does not tell, rounding may have made the error larger than the smallest, and hidden that.
   if (std::isfinite(c.tail)) return std::max(std::min(error * error, c.tail) - c.gain, 0.0);
-  const double measured = std::max(error - slackOf(error, norm, entries), 0.0), rounded = 4 * kEpsilon * norm;
+  const double measured = std::max(error - slackOf(error, norm, w), 0.0), rounded = 4 * kEpsilon * norm;
   return std::max(measured * measured - rounded * rounded - c.gain, 0.0);
 }
 
@@ -276,9 +276,9 @@ Certificate inRange(const Context& context, ConstMatrix w, const Request& reques
                                              : measure(context, w, c->product.b, c->product.a);
     Certificate certificate{
         c->rank, c->route, tried | bit(c->route), std::sqrt(seen.energy), std::sqrt(squaredError), 0, c->spectralError};
-    certificate.leastError = std::sqrt(leastSquared(*c, certificate.error, certificate.norm, w.size()));
+    certificate.leastError = std::sqrt(leastSquared(*c, certificate.error, certificate.norm, w));
     if (route != Route::gesdd && !acceptable(certificate, request.target)) continue;
-    if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w.size());
+    if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w);
     if (later) form(context, w, c->product, result.dense);
     if (result.wantsFactors()) {
       copyRows(c->product.b, result.b);
