@@ -78,9 +78,11 @@ template <class T> void Gram<T>::factors(float* b, float* a, float* s) const {
   if (tall_) {
     gemm(team, false, true, m, k_, n, 1, w_.data, w_.stride, vectors_.data(), n, b, k_);
     std::copy(vectors_.data(), vectors_.data() + k_ * n, a);
+    if (std::is_same_v<T, float>) columnLengths(ConstMatrix(b, m, k_), s);
     return;
   }
   gemm(team, false, false, k_, n, m, 1, vectors_.data(), m, w_.data, w_.stride, a, n);
+  if (std::is_same_v<T, float>) rowLengths(ConstMatrix(a, k_, n), s);
   for (int64_t i = 0; i < k_; i++) {
     for (int64_t j = 0; j < m; j++) b[j * k_ + i] = vectors_[i * m + j];
   }
@@ -89,6 +91,10 @@ template <class T> void Gram<T>::factors(float* b, float* a, float* s) const {
 
 template <class T> double Gram<T>::nextSingularValue() const {
   const int64_t index = smallest_ ? k_ - 1 : k_;
+  // An eigenvalue in float32 is known to rounding of the largest, so its root to far less.
+  if (std::is_same_v<T, float> && index < known_) {
+    return imageLength(context_, w_, !tall_, vectors_.data() + index * order_);
+  }
   return index >= 0 && index < known_ ? std::sqrt(std::max<double>(values_[index], 0)) : 0;
 }
 
@@ -118,7 +124,7 @@ template <class T> int64_t Gram<T>::bytes(int64_t m, int64_t n, int64_t k, bool 
   const int64_t solving = size * eigen.work + 4 * eigen.integers + (size == 8 ? size * known * order : 0);
   const int64_t widening = size == 8 ? size * order * std::min(kPanel, std::max(m, n)) : 0;
   const int64_t turning = m < n ? moveSingularValuesBytes(k) : 0;
-  return held + std::max(gram + std::max(solving, widening), 4 * (m + n + 1) * k + turning);
+  return held + std::max(gram + std::max(solving, widening), 4 * ((m + n + 1) * k + std::max(m, n)) + turning);
 }
 
 template class Gram<float>;

@@ -124,7 +124,7 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
                        (partSize(shorter, capacity) + packedSize(shorter) + panelRows(shorter) * kSkinny) * threads +
                        capacity * kSkinny + capacity * capacity;
   const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
-  return 4 * (held + checking) + (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
+  return 4 * (held + checking + longer) + (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
          BandMatrix::bytes(capacity, kBlock);
 }
 
@@ -471,7 +471,9 @@ KrylovEnd Krylov::run(int64_t k, double target) {
 }
 
 double Krylov::nextSingularValue() const {
-  return known_ > wanted_ ? std::sqrt(std::max(values_[wanted_], 0.0f)) / scale_ : std::sqrt(remainder()) / scale_;
+  if (known_ <= wanted_) return std::sqrt(remainder()) / scale_;
+  const ConstMatrix images(images_.data(), longer_, dimension_, capacity_);
+  return imageLength(context_, images, false, vectors_.data() + wanted_ * dimension_) / scale_;
 }
 
 void Krylov::factors(float* b, float* a, float* s) const {
@@ -486,8 +488,9 @@ void Krylov::factors(float* b, float* a, float* s) const {
     gemm(team, false, true, shorter_, k, d, 1, basis_.data(), capacity_, vectors_.data(), d, b, k);
     gemm(team, false, true, k, longer_, d, alpha, vectors_.data(), d, images_.data(), capacity_, a, longer_);
   }
-  for (int64_t i = 0; i < k; i++) s[i] = std::sqrt(std::max(values_[i], 0.0f)) * alpha;
-  if (!tall_) moveSingularValues(context_, w_, Matrix(b, shorter_, k), Matrix(a, k, longer_), s);
+  if (tall_) return columnLengths(ConstMatrix(b, longer_, k), s);
+  rowLengths(ConstMatrix(a, k, longer_), s);
+  moveSingularValues(context_, w_, Matrix(b, shorter_, k), Matrix(a, k, longer_), s);
 }
 
 } // namespace lowrank

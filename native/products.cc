@@ -1,6 +1,8 @@
 #include "products.h"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "lapack.h"
 #include "norms.h"
@@ -41,6 +43,36 @@ void scaleColumns(Matrix u, const float* s) {
   for (int64_t i = 0; i < u.rows; i++) {
     for (int64_t j = 0; j < u.cols; j++) u.row(i)[j] *= s[j];
   }
+}
+
+namespace {
+
+// Of nearly equal lengths rounding may have put the larger one second.
+void makeDescending(float* s, int64_t count) {
+  for (int64_t i = 1; i < count; i++) s[i] = std::min(s[i], s[i - 1]);
+}
+
+} // namespace
+
+void columnLengths(ConstMatrix b, float* s) {
+  std::vector<double> sums(static_cast<size_t>(b.cols));
+  for (int64_t i = 0; i < b.rows; i++) {
+    for (int64_t j = 0; j < b.cols; j++) sums[static_cast<size_t>(j)] += static_cast<double>(b.row(i)[j]) * b.row(i)[j];
+  }
+  for (int64_t j = 0; j < b.cols; j++) s[j] = static_cast<float>(std::sqrt(sums[static_cast<size_t>(j)]));
+  makeDescending(s, b.cols);
+}
+
+void rowLengths(ConstMatrix a, float* s) {
+  for (int64_t i = 0; i < a.rows; i++) s[i] = static_cast<float>(std::sqrt(squares(a.row(i), a.cols)));
+  makeDescending(s, a.rows);
+}
+
+double imageLength(const Context& context, ConstMatrix a, bool transpose, const float* x) {
+  const int64_t length = transpose ? a.cols : a.rows;
+  const Buffer<float> image(context.memory, length);
+  blas::gemv(transpose, a.rows, a.cols, 1, a.data, a.stride, x, 0, image.data());
+  return std::sqrt(squares(image.data(), length));
 }
 
 void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix a, const float* s) {
