@@ -105,8 +105,9 @@ template <class T> double Gram<T>::sumOfSquares(int64_t count) const {
 }
 
 template <class T> double Gram<T>::noise() const {
+  // The roundings of equal terms agree, so sums of a constant matrix have the largest error there can be.
   const auto terms = static_cast<double>(std::max(w_.rows, w_.cols));
-  return 4 * std::numeric_limits<T>::epsilon() * trace_ * std::sqrt(terms);
+  return std::numeric_limits<T>::epsilon() * trace_ * (4 * std::sqrt(terms) + terms);
 }
 
 template <class T> double Gram<T>::gain() const {

@@ -25,7 +25,7 @@ public:
   double sumOfSquares(int64_t count) const;
   // The k squared singular values, in the order of the factors.
   const T* squaredValues() const { return values_.data(); }
-  // How much rounding may have changed a sum of eigenvalues, at its statistical size (Higham and Mary 2019).
+  // How much rounding may have changed a sum of eigenvalues.
   double noise() const;
   // How much more energy the best k vectors could hold than these, of the largest, because of rounding.
   double gain() const;
