@@ -129,15 +129,15 @@ Candidate bySvd(const Context& context, ConstMatrix w, const Request& request, S
   const int64_t k = request.rule.kind == RankRule::fixed
                         ? request.rule.rank
                         : rankForTail(r, exactSquares(w, context.team), request.rule.tail, square);
-  const Matrix b = Matrix(storage.u.data(), m, r).colRange(0, k);
+  const Matrix u(storage.u.data(), m, r), vt(storage.vt.data(), r, n), b = u.colRange(0, k);
+  const double error = backwardError(context, w, u, s, vt);
   scaleColumns(b, s);
-  // LAPACK's singular vectors are those of a matrix within this of w.
-  const double error = kEpsilon * s[0] * (2 + std::sqrt(static_cast<double>(r)) / 8);
-  double gain = 4 * error * error * static_cast<double>(r);
+  // The singular vectors are those of a matrix within `error` of w, of which the k best hold the most.
+  double gain = error * error;
   for (int64_t i = 0; i < k && k < r; i++) gain += gainAcross(2 * s[i] * error, square(i) - square(k));
   return {driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd,
           k,
-          {b, Matrix(storage.vt.data(), k, n)},
+          {b, Matrix(vt.data, k, n)},
           s,
           k < r ? s[k] : 0.0,
           gain};
@@ -160,6 +160,10 @@ std::optional<Candidate> along(Route route, const Context& context, ConstMatrix 
 
 // --- judging
 
+// Of the terms of a sum in float32 no more are added one after the other than this allows for, even where all their
+// roundings agree, as those of equal terms do: 384 in gemm, half a unit in the last place each, half of the time.
+constexpr double kAgreeing = 64 * kEpsilon;
+
 // What rounding a product of factors to float32 adds to an error: across it at random, and along it as far as roundings
 // agree. Of a structured matrix, whose entries repeat, no more than one in a row or column is independent.
 double slackOf(double error, double norm, ConstMatrix w) {
@@ -173,7 +177,7 @@ double leastSquared(const Candidate& c, double error, double norm, ConstMatrix w
   // Where the spectrum does not tell, rounding may have lowered the error that was measured.
   // Where the spectrum does not tell, rounding may have made the error larger than the smallest, and hidden that.
   if (std::isfinite(c.tail)) return std::max(std::min(error * error, c.tail) - c.gain, 0.0);
-  const double measured = std::max(error - slackOf(error, norm, w), 0.0), rounded = 4 * kEpsilon * norm;
+  const double measured = std::max(error - slackOf(error, norm, w), 0.0), rounded = kAgreeing * norm;
   return std::max(measured * measured - rounded * rounded - c.gain, 0.0);
 }
 
@@ -243,7 +247,7 @@ int64_t routeBytes(Route route, int64_t m, int64_t n, const Request& request, co
   case Route::complement:
     return std::max(Gram<double>::bytes(m, n, columns, route == Route::complement), product + forming);
   default:
-    return 4 * (m * r + r + r * n) + std::max(thinSvdBytes(m, n, true), forming);
+    return 4 * (m * r + r + r * n) + std::max({thinSvdBytes(m, n, true), forming, backwardErrorBytes(m, n, threads)});
   }
 }
 

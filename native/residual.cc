@@ -1,11 +1,13 @@
 #include "residual.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "lapack.h"
 #include "norms.h"
 #include "products.h"
+#include "random.h"
 
 namespace lowrank {
 namespace {
@@ -17,6 +19,9 @@ constexpr int64_t kPanelElements = int64_t{1} << 19;
 // Tiles of the product in float64.
 constexpr int64_t kTileRows = 256;
 constexpr int64_t kTileCols = 128;
+
+// Rows that are widened at a time for products with a few vectors.
+constexpr int64_t kProbeRows = 64;
 
 int64_t panelRows(int64_t m, int64_t n) { return std::clamp<int64_t>(kPanelElements / n, 1, m); }
 
@@ -45,6 +50,26 @@ template <class Panel> double sumOverPanels(const Context& context, int64_t m, i
   double sum = 0;
   for (int64_t i = 0; i < m; i++) sum += perRow[i];
   return sum;
+}
+
+// Random vectors of the estimate, and the factor that raises it: of 8 the mean of squares is below a quarter of what it
+// stands for once in 10^4 times.
+constexpr int64_t kProbes = 8;
+constexpr double kRaised = 2;
+
+// y = a x in float64, x: a.cols x kProbes.
+void wideProduct(const Context& context, ConstMatrix a, const double* x, double* y) {
+  const int64_t height = std::min(kProbeRows, a.rows), parts = context.team.size();
+  const Buffer<double> panels(context.memory, parts * height * a.cols);
+  context.team.run([&](int part) {
+    double* panel = panels.data() + part * height * a.cols;
+    const int64_t end = a.rows * (part + 1) / parts;
+    for (int64_t begin = a.rows * part / parts; begin < end; begin += height) {
+      const int64_t rows = std::min(height, end - begin);
+      widen(a.rowRange(begin, begin + rows), panel);
+      blas::gemm(rows, kProbes, a.cols, panel, x, y + begin * kProbes);
+    }
+  });
 }
 
 } // namespace
@@ -98,6 +123,24 @@ double measure(const Context& context, ConstMatrix w, ConstMatrix b, ConstMatrix
       }
     }
   });
+}
+
+double backwardError(const Context& context, ConstMatrix w, ConstMatrix u, const float* s, ConstMatrix vt) {
+  const int64_t m = w.rows, n = w.cols, r = vt.rows;
+  const Buffer<double> x(context.memory, n * kProbes), y(context.memory, m * kProbes), z(context.memory, r * kProbes),
+      other(context.memory, m * kProbes);
+  for (int64_t i = 0; i < x.size(); i++) x[i] = randomNormal(0, static_cast<uint64_t>(i));
+  wideProduct(context, w, x.data(), y.data());
+  wideProduct(context, vt, x.data(), z.data());
+  for (int64_t i = 0; i < z.size(); i++) z[i] *= s[i / kProbes];
+  wideProduct(context, u, z.data(), other.data());
+  double sum = 0;
+  for (int64_t i = 0; i < y.size(); i++) sum += (y[i] - other[i]) * (y[i] - other[i]);
+  return kRaised * std::sqrt(sum / kProbes);
+}
+
+int64_t backwardErrorBytes(int64_t m, int64_t n, int threads) {
+  return 8 * ((2 * m + n + std::min(m, n)) * kProbes + threads * kProbeRows * n);
 }
 
 int64_t measureBytes(int64_t m, int64_t n, int64_t k, int threads) { return 8 * (m + threads * tileSize(m, n, k)); }

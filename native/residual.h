@@ -25,4 +25,9 @@ int64_t formBytes(int64_t m, int64_t n, bool scratch, int threads);
 double measure(const Context& context, ConstMatrix w, ConstMatrix b, ConstMatrix a);
 int64_t measureBytes(int64_t m, int64_t n, int64_t k, int threads);
 
+// |w - u diag(s) vt|_F, estimated by a few random vectors in float64, and raised: the backward error of a
+// decomposition.
+double backwardError(const Context& context, ConstMatrix w, ConstMatrix u, const float* s, ConstMatrix vt);
+int64_t backwardErrorBytes(int64_t m, int64_t n, int threads);
+
 } // namespace lowrank

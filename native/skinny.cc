@@ -1,5 +1,7 @@
 #include "skinny.h"
 
+#include <algorithm>
+
 #include "simd.h"
 
 namespace lowrank {
@@ -45,11 +47,20 @@ inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const floa
   }
 }
 
+// A sum of more terms than this is put together from parts: of equal terms all roundings go the same way, and the error
+// grows with their number.
+constexpr int64_t kTerms = 256;
+
 template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void rows(int64_t k, Strided a, const float* b, float* c, Update update) {
   constexpr int64_t kColumns = Lanes * Lane<Bytes>::width;
   static_assert(kSkinny % kColumns == 0);
-  for (int64_t j = 0; j < kSkinny; j += kColumns) tile<Bytes, Rows, Lanes>(k, a, b + j, c + j, update);
+  for (int64_t l = 0; l < k || l == 0; l += kTerms) {
+    const Update part = l > 0 && update == Update::assign ? Update::add : update;
+    for (int64_t j = 0; j < kSkinny; j += kColumns) {
+      tile<Bytes, Rows, Lanes>(std::min(kTerms, k - l), a.from(0, l), b + l * kSkinny + j, c + j, part);
+    }
+  }
 }
 
 template <int Bytes, int Rows, int Lanes>
