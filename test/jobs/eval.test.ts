@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { cp, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ExampleResult } from '../../lib/index.js';
 import { lowrank, temporaryFolder } from './support.js';
 
@@ -141,7 +141,49 @@ describe('lowrank eval with a program', () => {
     expect(run.stderr).toContain('interrupted, nothing was written');
     expect(existsSync(out)).toBe(false);
   });
+
+  // [signals sent one after another, how the process ends]
+  it.skipIf(process.platform === 'win32').each([
+    [['SIGINT'], { code: 130, signal: null }],
+    [['SIGINT', 'SIGINT'], { code: null, signal: 'SIGINT' }],
+    [['SIGTERM'], { code: null, signal: 'SIGTERM' }],
+    [['SIGHUP'], { code: null, signal: 'SIGHUP' }],
+  ] as const)('leaves nothing that a stubborn program started after %s', async (signals, end) => {
+    const pids = at(`pids-${signals.join('-')}`);
+    const stubborn = at(`stubborn-${signals.join('-')}.cjs`);
+    const child = "process.on('SIGTERM', () => {}); process.on('SIGHUP', () => {}); setTimeout(() => {}, 60_000);";
+    await writeFile(
+      stubborn,
+      `${child}
+       const { pid } = require('node:child_process').spawn(process.execPath, ['-e', ${JSON.stringify(child)}], { stdio: 'inherit' });
+       require('node:fs').writeFileSync(${JSON.stringify(pids)}, process.pid + ' ' + pid);
+       for (let id = 0; id < 10; id++) console.log(JSON.stringify({ id, correct: true }));`,
+    );
+    const begin = performance.now();
+    let sent = 0;
+    const started = (soFar: string) => soFar.includes('10/10') && (sent === 0 || soFar.includes('once more'));
+    const run = await lowrank(['eval', 'any', '--dataset', dataset, '--command', `${process.execPath} ${stubborn}`], {
+      onStderr: (soFar, kill) => {
+        if (sent < signals.length && started(soFar)) kill(signals[sent++]!);
+      },
+    });
+    expect(run, run.stderr).toMatchObject(end);
+    expect(performance.now() - begin).toBeLessThan(20_000);
+    for (const pid of (await readFile(pids, 'utf8')).split(' ')) {
+      await vi.waitFor(() => expect(isRunning(Number(pid))).toBe(false));
+    }
+  });
 });
+
+/** A process that has ended and that nobody has buried runs no longer. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return process.platform !== 'linux' || !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
+  }
+}
 
 describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
   const evaluate = (model: string, ...flags: string[]) =>

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -10,6 +9,7 @@ import type { Question } from '../questions/question.js';
 import type { ExampleResult, LikelyToken } from '../result.js';
 import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engine.js';
 import { type Findings, judge } from './judge.js';
+import { type Ending, Program } from './program.js';
 
 export interface CommandOptions {
   /**
@@ -39,6 +39,9 @@ const TOLD_ERRORS = 2000;
  * `{ "id": 0, ... }` with any of `choiceLogProbs`, `answerLogProb`, `answerTokens`, `generation`, `top`
  * (`[{ "text", "logProb" }]`), `rank`, `correct`, `prediction`; what is missing and can be told from the rest is. Or one
  * object without `id`, whose numbers are reported as they are. Or both. Other lines are passed over. It must end with 0.
+ *
+ * The program runs in a process group of its own. An abort, or leaving the answers early, sends SIGTERM to the group, and
+ * SIGKILL two seconds later to whatever is left of it. When this process exits, the group is killed.
  */
 export function commandEngine(options: CommandOptions): Engine {
   const { command, threads } = checkOptions(options, COMMAND_OPTIONS, 'commandEngine');
@@ -92,30 +95,27 @@ class CommandSession implements Session {
     );
     const threads =
       this.#threads === undefined ? {} : { LOWRANK_THREADS: `${this.#threads}`, OMP_NUM_THREADS: `${this.#threads}` };
-    const child = spawn(program!, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...process.env,
-        ...threads,
-        LOWRANK_CHECKPOINT: this.checkpoint,
-        LOWRANK_QUESTIONS: file,
-        LOWRANK_GENERATE: String(generate),
-      },
+    signal?.throwIfAborted();
+    const running = this.#start(program!, args, {
+      ...process.env,
+      ...threads,
+      LOWRANK_CHECKPOINT: this.checkpoint,
+      LOWRANK_QUESTIONS: file,
+      LOWRANK_GENERATE: String(generate),
     });
     let errors = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    running.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-TOLD_ERRORS);
     });
-    const ended = new Promise<{ code: number | null; failure?: Error }>((resolveEnd) => {
-      child.on('error', (failure) => resolveEnd({ code: null, failure }));
-      child.on('close', (code) => resolveEnd({ code }));
-    });
-    const stop = () => child.kill();
+    // Also while nobody asks for the next answer.
+    const stop = () => void running.stop();
     signal?.addEventListener('abort', stop);
     const waiting = new Map(questions.map((question) => [question.id, question]));
     try {
       const whole: string[] = [];
-      for await (const line of createInterface({ input: child.stdout, crlfDelay: Number.POSITIVE_INFINITY })) {
+      // Closed by an abort, since something that the program started may hold its output open.
+      const lines = createInterface({ input: running.stdout, crlfDelay: Number.POSITIVE_INFINITY, signal });
+      for await (const line of lines) {
         signal?.throwIfAborted();
         const row = parseRow(line);
         if (row === undefined) {
@@ -125,13 +125,15 @@ class CommandSession implements Session {
         if (row.id === undefined) this.#report(row);
         else yield this.#understand(row, waiting, compat);
       }
+      signal?.throwIfAborted();
       // A single object may be printed over several lines.
       const printed = parseRow(whole.join('\n'));
       if (printed !== undefined && printed.id === undefined) this.#report(printed);
-      const { code, failure } = await ended;
+      const ending = await running.ended;
       signal?.throwIfAborted();
+      const { code, failure } = ending;
       if (failure !== undefined || code !== 0) {
-        const why = failure?.message ?? `ended with ${code}`;
+        const why = describeEnding(ending);
         throw this.#failure(`${why}${errors.trim() === '' ? '' : `\n${errors.trim()}`}`, failure);
       }
       if (waiting.size > 0 && (this.#reported === undefined || waiting.size < questions.length)) {
@@ -139,10 +141,7 @@ class CommandSession implements Session {
       }
     } finally {
       signal?.removeEventListener('abort', stop);
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill();
-        await ended;
-      }
+      await running.stop();
     }
   }
 
@@ -150,6 +149,14 @@ class CommandSession implements Session {
   async reload(): Promise<void> {}
 
   async close(): Promise<void> {}
+
+  #start(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Program {
+    try {
+      return new Program(program, args, env);
+    } catch (cause) {
+      throw this.#failure(`cannot be started: ${(cause as Error).message}`, cause as Error);
+    }
+  }
 
   #report(row: Row): void {
     const numbers = Object.entries(row).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
@@ -188,6 +195,10 @@ class CommandSession implements Session {
   #failure(message: string, cause?: Error): LowRankError {
     return new LowRankError('ERR_ENGINE', `${this.#words[0]}: ${message}`, { cause });
   }
+}
+
+function describeEnding({ code, signal, failure }: Ending): string {
+  return failure?.message ?? (signal === null ? `ended with ${code}` : `was ended by ${signal}`);
 }
 
 type Row = Record<string, unknown>;

@@ -1,7 +1,8 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { commandEngine, splitCommand } from '../../../lib/evaluate/engines/command.js';
 import { llamaEngine } from '../../../lib/evaluate/engines/llama.js';
 import { onnxEngine } from '../../../lib/evaluate/engines/onnx.js';
@@ -83,15 +84,84 @@ describe('the engine command', () => {
     await expect(absent.evaluate('x', questions)).rejects.toMatchObject({ code: 'ERR_ENGINE' });
   });
 
-  it('ends the program when it is aborted', async () => {
-    const controller = new AbortController();
-    const started = performance.now();
-    const evaluation = run(`say({ id: 4, correct: true }); setTimeout(() => {}, 60_000);`, {
-      signal: controller.signal,
-      onResult: () => controller.abort(new Error('enough')),
+  describe('when it is aborted', () => {
+    // Ignores SIGTERM, and so do the two that it starts, of which one holds both pipes open.
+    const stubborn = (pids: string) => `
+      import { spawn } from 'node:child_process';
+      import { writeFileSync } from 'node:fs';
+      process.on('SIGTERM', () => {});
+      const child = spawn(process.execPath, ['-e', 'process.on("SIGTERM", () => {}); setTimeout(() => {}, 60_000); console.log("up")'],
+        { stdio: ['ignore', 'pipe', 'inherit'] });
+      child.stdout.once('data', () => {
+        const other = spawn(process.execPath, ['-e', 'process.on("SIGTERM", () => {}); setTimeout(() => {}, 60_000)'],
+          { stdio: 'inherit' });
+        writeFileSync(${JSON.stringify(pids)}, JSON.stringify([process.pid, child.pid, other.pid]));
+        say({ id: 4, correct: true });
+      });
+      setTimeout(() => {}, 60_000);`;
+    const lives = (pid: number) => {
+      try {
+        process.kill(pid, 0);
+        return process.platform !== 'linux' || !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+      } catch {
+        return false;
+      }
+    };
+
+    it('ends a program that ignores SIGTERM, and all that it started, and does not wait for their output', async () => {
+      const controller = new AbortController();
+      let aborted = 0;
+      const pids = join(folder, 'pids');
+      const evaluation = run(stubborn(pids), {
+        signal: controller.signal,
+        onResult: () => {
+          aborted = performance.now();
+          controller.abort(new Error('enough'));
+        },
+      });
+      await expect(evaluation).rejects.toThrow('enough');
+      expect(performance.now() - aborted).toBeLessThan(5000);
+      const group = JSON.parse(readFileSync(pids, 'utf8')) as number[];
+      expect(group).toHaveLength(3);
+      await vi.waitFor(() => expect(group.filter(lives)).toEqual([]));
     });
-    await expect(evaluation).rejects.toThrow('enough');
-    expect(performance.now() - started).toBeLessThan(30_000);
+
+    it('lets a program clean up, and takes no longer than it does', async () => {
+      const controller = new AbortController();
+      let aborted = 0;
+      const file = join(folder, 'cleaned-up');
+      const evaluation = run(
+        `import { writeFileSync } from 'node:fs';
+         process.on('SIGTERM', () => { writeFileSync(${JSON.stringify(file)}, ''); process.exit(0); });
+         setTimeout(() => {}, 60_000);
+         say({ id: 4, correct: true });`,
+        {
+          signal: controller.signal,
+          onResult: () => {
+            aborted = performance.now();
+            controller.abort(new Error('enough'));
+          },
+        },
+      );
+      await expect(evaluation).rejects.toThrow('enough');
+      expect(existsSync(file)).toBe(true);
+      expect(performance.now() - aborted).toBeLessThan(1500);
+    });
+
+    it('starts nothing when it was aborted before, at any step', async () => {
+      const file = join(folder, 'started');
+      const source = `import { writeFileSync } from 'node:fs'; writeFileSync(${JSON.stringify(file)}, '');`;
+      const reason = new Error('enough');
+      await expect(run(source, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+      // While the questions are written.
+      const controller = new AbortController();
+      const session = await commandEngine({ command: [process.execPath, join(folder, 'program.mjs')] }).open('x');
+      const answers = session.ask(questions, { signal: controller.signal });
+      const first = answers.next();
+      controller.abort(reason);
+      await expect(first).rejects.toBe(reason);
+      expect(existsSync(file)).toBe(false);
+    });
   });
 
   it('divides commands as a shell does, without its powers', () => {
