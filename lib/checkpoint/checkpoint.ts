@@ -92,13 +92,3 @@ export interface Checkpoint {
   /** Closes the files. */
   close(): Promise<void>;
 }
-
-/** Writes a copy of a checkpoint in which some tensors have other bytes of the same length. */
-export interface CheckpointWriter {
-  /** Replaces one tensor's bytes. Throws `ERR_SHAPE` when the length differs. */
-  write(name: string, bytes: Uint8Array): Promise<void>;
-  /** Makes the copy appear at its path, whole. */
-  commit(): Promise<void>;
-  /** Removes all that was written. Harmless after `commit`. */
-  discard(): Promise<void>;
-}

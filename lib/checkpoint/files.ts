@@ -225,12 +225,13 @@ export async function publishFile(temporary: string, out: string): Promise<void>
     await renameTo(temporary, out);
     return;
   }
+  // Before the other name goes, or a loss of power could take both.
+  await syncFolder(dirname(out));
   try {
     await rm(temporary, { force: true });
   } catch (cause) {
     throw ioError(temporary, 'cannot be removed', cause);
   }
-  await syncFolder(dirname(out));
 }
 
 /** Renames, and makes sure that the renaming survives a loss of power. */

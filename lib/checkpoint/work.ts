@@ -58,11 +58,14 @@ export class Work {
     }
   }
 
-  /** Removes the copy and the journal. The journal goes first: without it nothing vouches for the copy. */
+  /**
+   * Removes the copy and the journal. The journal goes last: as long as anything is left, it tells the same job that the
+   * output which is there is its own. It can do no harm to a copy that is half removed, since all it says is verified.
+   */
   async clear(): Promise<void> {
     try {
-      await rm(this.journal, { force: true });
       await rm(this.copy, { recursive: true, force: true });
+      await rm(this.journal, { force: true });
     } catch (cause) {
       throw ioError(this.folder, 'cannot be removed', cause);
     }

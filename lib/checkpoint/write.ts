@@ -4,7 +4,7 @@ import { chmod, copyFile, type FileHandle, lstat, mkdir, open, readdir, realpath
 import { basename, dirname, extname, join } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import type { StoredType } from '../tensor/dtype.js';
-import type { Checkpoint, CheckpointWriter, FileLayout, FilePart, Place } from './checkpoint.js';
+import type { Checkpoint, FileLayout, FilePart, Place } from './checkpoint.js';
 import {
   absolutePath,
   copyRange,
@@ -54,7 +54,7 @@ export interface CopyOptions {
 
 /**
  * Copies a checkpoint to `out`, so that tensors can be replaced in the copy. The copy is made in the folder
- * `.<name>.lowrank` beside `out` and appears there, whole, by {@link CheckpointWriter.commit}; the source is never written to.
+ * `.<name>.lowrank` beside `out` and appears there, whole, by {@link EditCopy.commit}; the source is never written to.
  * Where the file system can share blocks (Btrfs, XFS, APFS) the copy costs no space until it is changed.
  *
  * A folder becomes a folder, with all its other files (configuration, tokenizer, folders inside) except `.git`, `.cache`
@@ -104,7 +104,7 @@ export interface Resumed {
 }
 
 /** A copy of a checkpoint in the making. */
-export class EditCopy implements CheckpointWriter {
+export class EditCopy {
   private state: 'open' | 'committed' | 'discarded' | 'kept' = 'open';
   private journal: Journal | undefined;
   private readonly handles = new Map<string, FileHandle>();

@@ -13,6 +13,7 @@ interface MergeFlags {
   readonly out?: string;
   readonly scale?: readonly number[];
   readonly threads?: number;
+  readonly restart?: boolean;
   readonly json?: boolean;
 }
 
@@ -38,6 +39,7 @@ export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
       (text, earlier: readonly number[] | undefined) => [...(earlier ?? []), decimal(text)],
     )
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--restart', 'throw away what a killed job has left for this output')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, adapters: readonly string[], flags: MergeFlags) =>
@@ -52,7 +54,7 @@ async function runMerge(
   terminal: Terminal,
 ): Promise<void> {
   const out = requireOut(flags.out);
-  const { threads, scale: scales = [1] } = flags;
+  const { threads, restart, scale: scales = [1] } = flags;
   if (scales.length !== 1 && scales.length !== paths.length) {
     throw new LowRankError('ERR_ARGUMENT', `--scale is given ${scales.length} times for ${paths.length} adapters`, {
       hint: 'Give it once for all, or once for each.',
@@ -63,7 +65,7 @@ async function runMerge(
     for (const [i, path] of paths.entries()) {
       loras.push({ adapter: await readAdapter(path), scale: scales[i] ?? scales[0]! });
     }
-    return applyLoras(checkpoint, loras, out, { threads, signal, onProgress });
+    return applyLoras(checkpoint, loras, out, { threads, restart, signal, onProgress });
   });
   if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
   else printReport(report, terminal);

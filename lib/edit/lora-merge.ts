@@ -1,16 +1,18 @@
-import type { Checkpoint, CheckpointWriter } from '../checkpoint/checkpoint.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
+import { digestOf } from '../checkpoint/journal.js';
 import { open } from '../checkpoint/open.js';
-import { copyForEdit } from '../checkpoint/write.js';
+import { copyForEdit, type EditCopy, type Job } from '../checkpoint/write.js';
 import { ArgumentError } from '../errors.js';
 import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
 import { addUpdates, type ScaledUpdate } from '../lora/apply.js';
 import { Model } from '../model/model.js';
-import { checkedBelow, checkOptions, number, type OptionTypes, wholeNumber } from '../options.js';
+import { boolean, checkedBelow, checkOptions, number, type OptionTypes, wholeNumber } from '../options.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './lora-modules.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
+import { describeArithmetic } from './version.js';
 
 /** An adapter and what its updates are multiplied by. */
 export interface ScaledLora {
@@ -21,12 +23,14 @@ export interface ScaledLora {
 
 export interface ApplyOptions {
   readonly threads?: number | undefined;
+  /** Throws away what a killed job has left for the same output, instead of going on with it. */
+  readonly restart?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: EditProgress) => void) | undefined;
 }
 
 const SCALED_LORA: OptionTypes<ScaledLora> = { adapter: checkedBelow(), scale: number };
-const APPLY_OPTIONS: OptionTypes<ApplyOptions> = { ...JOB_OPTIONS, threads: wholeNumber(1) };
+const APPLY_OPTIONS: OptionTypes<ApplyOptions> = { ...JOB_OPTIONS, threads: wholeNumber(1), restart: boolean };
 
 /** What was done to one weight. */
 export interface AppliedWeight {
@@ -58,7 +62,8 @@ export interface ApplyReport extends Copied {
  * the weight's dtype at the end. One weight is held at a time; the source is never modified, and tensors without an update
  * keep their bytes.
  *
- * All modules are looked up before anything is written.
+ * All modules are looked up before anything is written. After a failure nothing is left; after the death of the process the
+ * same call goes on where it was, as `editCheckpoint` does.
  *
  * @param source - a folder or a file of safetensors, F32, F16 or BF16
  * @param out - must not exist
@@ -73,7 +78,7 @@ export async function applyLoras(
   options?: ApplyOptions,
 ): Promise<ApplyReport> {
   const given = checkOptions(options, APPLY_OPTIONS, 'applyLoras');
-  const { signal } = given;
+  const { signal, restart, threads } = given;
   signal?.throwIfAborted();
   checkLoras(loras);
   const checkpoint = await open(source);
@@ -84,16 +89,26 @@ export async function applyLoras(
       given.onProgress,
     );
     progress.phase('copy');
-    const writer = await copyForEdit(checkpoint, out, signal === undefined ? {} : { signal });
+    const writer = await copyForEdit(checkpoint, out, {
+      ...{ signal, restart, edited: new Map(planned.map(({ info }) => [info.name, info.dtype])) },
+      job: await describeJob(loras, threads),
+    });
     const weights: AppliedWeight[] = [];
     // Asked before the copy appears: from then on nothing may fail any more.
     let copied: Copied;
     try {
       for (const item of planned) {
         signal?.throwIfAborted();
-        progress.working(item.info.name, item.info.bytes, 0);
+        const { name, bytes } = item.info;
+        const known = writer.finished(name)?.note as AppliedWeight | undefined;
+        if (known !== undefined) {
+          weights.push(known);
+          progress.resumed(name, bytes);
+          continue;
+        }
+        progress.working(name, bytes, 0);
         weights.push(await applyOne(checkpoint, writer, item, given));
-        progress.finished(item.info.name, item.info.bytes);
+        progress.finished(name, bytes);
       }
       signal?.throwIfAborted();
       progress.phase('commit');
@@ -108,6 +123,21 @@ export async function applyLoras(
   } finally {
     await checkpoint.close();
   }
+}
+
+/** All that decides the bytes of the result, apart from the checkpoint. */
+async function describeJob(loras: readonly ScaledLora[], threads: number | undefined): Promise<Job> {
+  const applied = [];
+  for (const { adapter, scale = 1 } of loras) {
+    const modules = [];
+    for (const { name, kind, a, b, scaling } of adapter.modules.values()) {
+      const factors = [];
+      for (const { dtype, shape, bytes } of [a, b]) factors.push({ dtype, shape, sha256: await digestOf(bytes) });
+      modules.push({ name, kind, scaling, factors });
+    }
+    applied.push({ scale, transposed: adapter.config.fan_in_fan_out === true, modules });
+  }
+  return { description: { ...describeArithmetic(threads), applied } };
 }
 
 interface Planned {
@@ -147,15 +177,14 @@ function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
 
 async function applyOne(
   checkpoint: Checkpoint,
-  writer: CheckpointWriter,
+  writer: EditCopy,
   { info, module, updates }: Planned,
   { threads, signal }: ApplyOptions,
 ): Promise<AppliedWeight> {
   const started = performance.now();
   const bytes = await checkpoint.read(info.name);
   const { relativeChange } = await addUpdates(bytes, info, updates, { threads, signal });
-  await writer.write(info.name, bytes);
-  return {
+  const weight: AppliedWeight = {
     tensor: info.name,
     module,
     shape: info.shape,
@@ -166,4 +195,6 @@ async function applyOne(
     relativeChange,
     seconds: (performance.now() - started) / 1000,
   };
+  await writer.write(info.name, bytes, weight);
+  return weight;
 }

@@ -1,4 +1,3 @@
-import { addon, kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
@@ -15,7 +14,7 @@ import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten 
 import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
 import { storedBytes } from './storage.js';
 import { type EditedMatrix, editTensor, unchanged } from './tensor.js';
-import { packageVersion } from './version.js';
+import { describeArithmetic } from './version.js';
 
 export type { EditedMatrix } from './tensor.js';
 
@@ -139,22 +138,10 @@ function choicesIn({ family, method, seed, threads, maxMemory, quant, shared }: 
   return { family, method, seed, threads, maxMemory, quant, shared };
 }
 
-/**
- * All that decides the bytes of a job's result, apart from the source.
- */
+/** All that decides the bytes of a job's result, apart from the source. */
 export function describeJob(edits: readonly Edit[], options: PlanOptions): unknown {
   const { method = 'auto', seed = 0, maxMemory } = options;
-  const { threads, openblas } = addon().info();
-  return {
-    lowrank: packageVersion(),
-    openblas,
-    kernel: kernels(),
-    threads: options.threads ?? threads,
-    method,
-    seed,
-    maxMemory,
-    edits,
-  };
+  return { ...describeArithmetic(options.threads), method, seed, maxMemory, edits };
 }
 
 /** Edits one tensor after another; `done` is filled in the order of `edits`. */

@@ -87,11 +87,11 @@ async function searchInto(
     await output.writeJson('summary.json', summary);
     return summary;
   };
-  if (last?.line === 'test') return finish(last);
-
   // What a killed run left.
   const temporary = [output.candidate, output.converted];
   for (const folder of temporary) await rm(folder, { recursive: true, force: true });
+  if (last?.line === 'test') return finish(last);
+
   let converted: Checkpoint | undefined;
   let trials: Trials | undefined;
   try {

@@ -1,0 +1,20 @@
+// Preloaded into a job (node --import): kills the process before the n-th step that it takes once its output has appeared
+// at KILL_OUT. The steps are the calls that change a folder.
+import fs from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+
+let left = Number(process.env.KILL_BEFORE_STEP);
+let published = false;
+for (const name of ['link', 'rename', 'rm', 'rmdir', 'unlink']) {
+  const real = fs[name];
+  fs[name] = async (...args) => {
+    if (published && left-- === 0) {
+      process.kill(process.pid, 'SIGKILL');
+      await new Promise(() => {});
+    }
+    const result = await real(...args);
+    if (args[1] === process.env.KILL_OUT && (name === 'link' || name === 'rename')) published = true;
+    return result;
+  };
+}
+syncBuiltinESMExports();
