@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
+import { parseJson, toJson } from './document.js';
 import { ioError, openFile, readAt, writeThrough } from './files.js';
 import { MAX_JOURNAL_BYTES } from './limits.js';
 
@@ -23,7 +24,7 @@ export class Journal {
   /**
    * Opens a journal for appending, makes it if it is not there, and reads its sound lines; what follows them is cut off.
    *
-   * @throws CheckpointError `ERR_CHECKPOINT_IO`.
+   * @throws CheckpointError `ERR_CHECKPOINT_IO`; kind `InvalidJournal` for a sound line that is no JSON of ours.
    */
   static async open(file: string): Promise<{ journal: Journal; entries: unknown[] }> {
     let handle: FileHandle | undefined;
@@ -32,7 +33,7 @@ export class Journal {
       const status = await handle.stat();
       if (!status.isFile()) throw new CheckpointError('ERR_CHECKPOINT_IO', 'NotAFile', file, 'expected a regular file');
       checkSize(file, status.size);
-      const { entries, end } = parse(await readAt(handle, file, 0, status.size));
+      const { entries, end } = parse(await readAt(handle, file, 0, status.size), file);
       if (end < status.size) await handle.truncate(end);
       return { journal: new Journal(file, handle, end), entries };
     } catch (cause) {
@@ -64,7 +65,7 @@ export async function readJournal(file: string): Promise<unknown[]> {
   }
   try {
     checkSize(file, opened.size);
-    return parse(await readAt(opened.handle, file, 0, opened.size)).entries;
+    return parse(await readAt(opened.handle, file, 0, opened.size), file).entries;
   } finally {
     await opened.handle.close();
   }
@@ -99,7 +100,7 @@ function format(entry: unknown): Buffer {
   return Buffer.from(`${mark(Buffer.from(text))} ${text}\n`);
 }
 
-function parse(bytes: Uint8Array): { entries: unknown[]; end: number } {
+function parse(bytes: Uint8Array, file: string): { entries: unknown[]; end: number } {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const entries: unknown[] = [];
   let end = 0;
@@ -108,28 +109,18 @@ function parse(bytes: Uint8Array): { entries: unknown[]; end: number } {
     if (stop < 0) return { entries, end };
     const text = buffer.subarray(end + MARK + 1, stop);
     if (buffer.toString('latin1', end, end + MARK + 1) !== `${mark(text)} `) return { entries, end };
-    entries.push(fromJson(text.toString('utf8')));
+    entries.push(parseJson(text, (message) => invalidJournal(file, `line ${entries.length + 1}: ${message}`)));
     end = stop + 1;
   }
 }
 
+/** A line whose digest is right, and yet no line of ours: no accident made it. */
+export function invalidJournal(file: string, message: string): never {
+  throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidJournal', file, message, {
+    hint: 'Begin anew: remove its folder, or use --restart (restart: true) where the command has it.',
+  });
+}
+
 function mark(text: Uint8Array): string {
   return createHash('sha256').update(text).digest('hex').slice(0, MARK);
-}
-
-/** JSON has no infinity, and a certificate may. */
-export function toJson(value: unknown): string {
-  return JSON.stringify(value, (_, item) =>
-    typeof item === 'number' && !Number.isFinite(item) ? { $number: String(item) } : item,
-  );
-}
-
-/** The reverse of {@link toJson}. Throws SyntaxError. */
-export function fromJson(text: string): unknown {
-  return JSON.parse(text, revive);
-}
-
-function revive(_: string, item: unknown): unknown {
-  if (typeof item !== 'object' || item === null || !('$number' in item)) return item;
-  return Number(item.$number);
 }

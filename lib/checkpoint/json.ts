@@ -1,3 +1,4 @@
+import { describe } from '../errors.js';
 import { MAX_JSON_DEPTH } from './limits.js';
 
 const QUOTE = 0x22;
@@ -107,8 +108,33 @@ export class JsonReader {
   /** Reads `null` if it comes next, and says whether it did. */
   null(): boolean {
     if (this.#next() !== 0x6e) return false;
-    this.#word('null');
-    return true;
+    return this.#word('null', true);
+  }
+
+  /**
+   * Reads any value. Equal keys in an object are a fault, and so is `__proto__`, which would not be a key like others.
+   */
+  value(): unknown {
+    const byte = this.#next();
+    if (byte === OPEN_OBJECT) {
+      const members: Record<string, unknown> = {};
+      this.object((key) => {
+        if (Object.hasOwn(members, key)) this.fault(`the key ${describe(key)} stands there twice`);
+        if (key === '__proto__') this.fault('the key "__proto__"');
+        members[key] = this.value();
+      });
+      return members;
+    }
+    if (byte === OPEN_ARRAY) {
+      const items: unknown[] = [];
+      this.array(() => items.push(this.value()));
+      return items;
+    }
+    if (byte === QUOTE) return this.string();
+    if (byte === 0x74) return this.#word('true', true);
+    if (byte === 0x66) return this.#word('false', false);
+    if (byte === 0x6e) return this.#word('null', null);
+    return this.#number();
   }
 
   /** Reads any value and forgets it. */
@@ -117,9 +143,9 @@ export class JsonReader {
     if (byte === OPEN_OBJECT) this.object(() => this.skip());
     else if (byte === OPEN_ARRAY) this.array(() => this.skip());
     else if (byte === QUOTE) this.string();
-    else if (byte === 0x74) this.#word('true');
-    else if (byte === 0x66) this.#word('false');
-    else if (byte === 0x6e) this.#word('null');
+    else if (byte === 0x74) this.#word('true', true);
+    else if (byte === 0x66) this.#word('false', false);
+    else if (byte === 0x6e) this.#word('null', null);
     else this.#number();
   }
 
@@ -163,12 +189,13 @@ export class JsonReader {
     return false;
   }
 
-  #word(word: string): void {
+  #word<T>(word: string, meaning: T): T {
     if (this.#bytes.toString('latin1', this.#at, this.#at + word.length) !== word) this.fault(`expected ${word}`);
     this.#at += word.length;
+    return meaning;
   }
 
-  #number(): void {
+  #number(): number {
     const start = this.#at;
     if (this.#bytes[this.#at] === MINUS) this.#at++;
     const leading = this.#at;
@@ -182,8 +209,8 @@ export class JsonReader {
       if (sign === MINUS || sign === 0x2b) this.#at++;
       this.#digits('expected digits in the exponent');
     }
-    if (Math.abs(Number(this.#bytes.toString('latin1', start, this.#at))) > MAX_NUMBER)
-      this.fault('a number too large');
+    const value = Number(this.#bytes.toString('latin1', start, this.#at));
+    return Math.abs(value) > MAX_NUMBER ? this.fault('a number too large') : value;
   }
 
   /** Passes at least one digit, and says how many. */

@@ -102,6 +102,18 @@ export const MAX_INITIALIZERS = 50_000;
 /** Entries that describe where an ONNX tensor's external data lie. The format knows four keys. */
 export const MAX_EXTERNAL_ENTRIES = 64;
 
+/** Threads of a job. No machine has as many cores. */
+export const MAX_THREADS = 65_536;
+
+/** Shards of a plan. The largest arrays of schedulers have a few ten thousand tasks. */
+export const MAX_PLAN_SHARDS = 100_000;
+
+/** Bytes of the lock of a folder: a few hundred. */
+export const MAX_LOCK_BYTES = 64 * 1024;
+
+/** Bytes of a search's log: mostly singular values, some kilobytes for each matrix of the grid. */
+export const MAX_LOG_BYTES = 512 * 1024 * 1024;
+
 /** Bytes of a plan for many machines: a few hundred for each tensor, and no model has a million. */
 export const MAX_PLAN_BYTES = 512 * 1024 * 1024;
 

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
-import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { open, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
-import { ioError } from './files.js';
+import { type DocumentKind, parseDocument } from './document.js';
+import { ioError, readSmallFile } from './files.js';
+import { MAX_LOCK_BYTES } from './limits.js';
+import { aDecimal, aName, aWhole, object, optional } from './schema.js';
 
 /** Who holds a lock: enough to tell, later and from outside, whether that process still lives. */
 interface Holder {
@@ -40,7 +43,7 @@ const PAUSE_MS = 40;
  * does it matter who sweeps away the file of a dead one. A file appears whole, by renaming.
  *
  * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `InUse`, naming process and host, when a live process holds the lock,
- * or one of which that cannot be told, since it runs on another host.
+ * or one of which that cannot be told, since it runs on another host; kind `InvalidLock` for a lock that is not understood.
  */
 export async function lockFolder(folder: string): Promise<Lock> {
   const name = PREFIX + randomBytes(8).toString('hex');
@@ -138,20 +141,38 @@ async function locksIn(folder: string): Promise<string[]> {
   }
 }
 
-/** Undefined where the file is gone, or is none of ours: ours appear whole. */
+const LOCK: DocumentKind = {
+  what: 'lock',
+  limit: MAX_LOCK_BYTES,
+  check: object({
+    ...{ pid: aWhole(1, 2 ** 31 - 1), start: optional(aDecimal), host: aName, boot: optional(aName) },
+    space: optional(aName),
+  }),
+  code: 'ERR_OUTPUT',
+  kind: 'InvalidLock',
+  hint: 'If no job of this package runs there, delete it.',
+};
+
+/**
+ * Undefined where the file is gone, empty, or a lock in the making that is not understood.
+ *
+ * @throws CheckpointError `ERR_OUTPUT`, kind `InvalidLock`, for a lock that is none of ours: whether anybody holds it is not
+ * known.
+ */
 async function readHolder(file: string): Promise<Holder | undefined> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readFile(file, 'utf8');
+    bytes = await readSmallFile(file, LOCK.limit);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw ioError(file, 'cannot be read', cause);
+    if (cause instanceof CheckpointError && cause.kind === 'NotFound') return undefined;
+    throw cause;
   }
+  if (bytes.length === 0) return undefined;
   try {
-    const value = JSON.parse(text) as Holder;
-    return Number.isSafeInteger(value.pid) && value.pid > 0 && typeof value.host === 'string' ? value : undefined;
-  } catch {
-    return undefined;
+    return parseDocument(bytes, file, LOCK) as Holder;
+  } catch (cause) {
+    if (basename(file).startsWith(UNFINISHED)) return undefined;
+    throw cause;
   }
 }
 

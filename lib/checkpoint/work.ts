@@ -3,8 +3,9 @@ import { lstat, mkdir, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
 import { ioError, requirePath } from './files.js';
-import { readJournal } from './journal.js';
+import { invalidJournal, readJournal } from './journal.js';
 import { type Lock, lockFolder } from './lock.js';
+import { aDigest, aName, anything, aString, aWhole, type Check, exactly, expected, object } from './schema.js';
 
 /** Names of files have 255 bytes at most on most file systems; what is put around them needs some. */
 const LONGEST_NAME = 200;
@@ -94,14 +95,19 @@ export interface UnfinishedWork {
   readonly bytes: number;
 }
 
-/** What an interrupted job has left for `out`; undefined when there is nothing to go on with. */
+/**
+ * What an interrupted job has left for `out`; undefined when there is nothing to go on with.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; `ERR_CHECKPOINT_FORMAT`, kind `InvalidJournal`.
+ */
 export async function unfinishedWork(out: string): Promise<UnfinishedWork | undefined> {
   requirePath(out);
   const folder = workFolder(out);
-  const [head, ...lines] = (await readJournal(journalIn(folder))) as Partial<TensorLine>[];
+  const journal = journalIn(folder);
+  const { head, lines } = checkedLines(await readJournal(journal), journal);
   if (head === undefined) return undefined;
-  const tensors = lines.filter((line) => line.tensor !== undefined);
-  return { folder, tensors: tensors.length, bytes: tensors.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0) };
+  const tensors = lines.filter((line): line is TensorLine => 'tensor' in line);
+  return { folder, tensors: tensors.length, bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 /** The first line of a journal. */
@@ -135,6 +141,28 @@ interface CompleteLine {
 }
 
 export type Line = FileLine | TensorLine | CompleteLine;
+
+/** What the caller of a copy keeps in the journal is for the caller to check. */
+const HEAD: Check = object({ lowrank: exactly(1), job: aDigest, source: aDigest, settings: anything });
+const LINES: Readonly<Record<string, Check>> = {
+  complete: object({ complete: exactly(true) }),
+  file: object({ file: aName }),
+  tensor: object({ tensor: aString, bytes: aWhole(), sha256: aDigest, note: anything }),
+};
+const LINE: Check = (value, at) => {
+  const kind = Object.keys(LINES).find((key) => Object.hasOwn(Object(value), key));
+  return kind === undefined ? expected('complete, file or tensor', value, at) : LINES[kind]!(value, at);
+};
+
+/** @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidJournal`, with the line and what is wrong in it. */
+export function checkedLines(entries: readonly unknown[], file: string): { head?: HeadLine; lines: Line[] } {
+  for (const [i, entry] of entries.entries()) {
+    const fault = (i === 0 ? HEAD : LINE)(entry, '');
+    if (fault !== undefined) invalidJournal(file, `line ${i + 1}: ${fault.replace(/^the file/, 'the line')}`);
+  }
+  const [head, ...lines] = entries as [HeadLine?, ...Line[]];
+  return head === undefined ? { lines } : { head, lines };
+}
 
 function journalIn(folder: string): string {
   return join(folder, 'journal');

@@ -19,7 +19,8 @@ import {
   syncFolder,
   writeAt,
 } from './files.js';
-import { digestOf, digestOfJson, Journal } from './journal.js';
+import { digestOf, digestOfJson, invalidJournal, Journal } from './journal.js';
+import type { Check } from './schema.js';
 import {
   checkIdentity,
   checkPlaces,
@@ -31,7 +32,7 @@ import {
   locate,
   weightFile,
 } from './source.js';
-import { type HeadLine, type Line, type TensorLine, Work, workFolder } from './work.js';
+import { checkedLines, type HeadLine, type Line, type TensorLine, Work, workFolder } from './work.js';
 
 /** What makes an interrupted copy one that can be gone on with. */
 export interface Job {
@@ -39,6 +40,10 @@ export interface Job {
   readonly description: unknown;
   /** What the job chose for itself. When it goes on, it is given what it chose first. */
   readonly settings?: unknown;
+  /** What settings have to be that are read back. */
+  readonly checkSettings?: Check;
+  /** What the note of a tensor has to be that is read back. */
+  readonly checkNote?: (tensor: string) => Check;
 }
 
 export interface CopyOptions {
@@ -225,7 +230,9 @@ export class EditCopy {
    * disk, a lack of permission), and removes all otherwise.
    */
   async abandon(cause: unknown, signal?: AbortSignal): Promise<void> {
-    if (this.refused) return this.keep();
+    // What is not understood is not ours to throw away.
+    const isForeign = cause instanceof CheckpointError && cause.kind === 'InvalidJournal';
+    if (this.refused || isForeign) return this.keep();
     const passes = signal?.aborted === true || mayPass(cause);
     if (!passes || this.journal === undefined) return this.discard();
     await Promise.allSettled([...this.settled.values(), this.last]);
@@ -250,14 +257,17 @@ export class EditCopy {
       job: digestOfJson([job.description, this.identity.digest]),
       source: this.identity.digest,
     };
+    // Thrown away unread: it may be what the user wants to be rid of.
+    if (restart) await this.work.clear();
     const { journal, entries } = await Journal.open(this.work.journal);
     this.journal = journal;
-    const [head, ...lines] = entries as [HeadLine?, ...Line[]];
-    if (head !== undefined && !restart) {
+    const { head, lines } = checkedLines(entries, this.work.journal);
+    if (head !== undefined) {
       if (wanted === undefined || head.job !== wanted.job) {
         this.refused = true;
         throw unfinished(this.work.folder, this.checkpoint, wanted !== undefined && head.source !== wanted.source);
       }
+      this.checkOwn(job, head, lines);
       this.resumes = true;
       this.chosen = head.settings;
       await this.believe(lines, taken);
@@ -268,6 +278,18 @@ export class EditCopy {
         await refuseExisting(this.out);
       }
       await this.restartJournal(wanted && { ...wanted, settings: job?.settings });
+    }
+  }
+
+  /** Holds what the job itself wrote into the journal against what it says that this has to be. */
+  private checkOwn(job: Job | undefined, head: HeadLine, lines: readonly Line[]): void {
+    const { journal } = this.work;
+    const fault = job?.checkSettings?.(head.settings, 'settings');
+    if (fault !== undefined) invalidJournal(journal, `line 1: ${fault}`);
+    for (const [i, line] of lines.entries()) {
+      if (!('tensor' in line) || !this.places.has(line.tensor)) continue;
+      const fault = job?.checkNote?.(line.tensor)(line.note, 'note');
+      if (fault !== undefined) invalidJournal(journal, `line ${i + 2}: ${fault}`);
     }
   }
 

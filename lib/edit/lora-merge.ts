@@ -3,15 +3,17 @@ import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { digestOf } from '../checkpoint/journal.js';
 import { open } from '../checkpoint/open.js';
+import { aBoolean, aName, aQuantity, aWhole, exactly, object, oneOf } from '../checkpoint/schema.js';
 import { copyForEdit, type EditCopy, type Job } from '../checkpoint/write.js';
 import { ArgumentError } from '../errors.js';
 import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
 import { addUpdates, type ScaledUpdate } from '../lora/apply.js';
 import { Model } from '../model/model.js';
 import { boolean, checkedBelow, checkOptions, number, type OptionTypes, wholeNumber } from '../options.js';
-import type { FloatDType } from '../tensor/dtype.js';
+import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
 import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './lora-modules.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
+import { SHAPE } from './schema.js';
 import { describeArithmetic } from './version.js';
 
 /** An adapter and what its updates are multiplied by. */
@@ -137,8 +139,15 @@ async function describeJob(loras: readonly ScaledLora[], threads: number | undef
     }
     applied.push({ scale, transposed: adapter.config.fan_in_fan_out === true, modules });
   }
-  return { description: { ...describeArithmetic(threads), applied } };
+  return { description: { ...describeArithmetic(threads), applied }, checkNote: appliedWeight };
 }
+
+/** `AppliedWeight`, of this tensor. */
+const appliedWeight = (tensor: string) =>
+  object({
+    ...{ tensor: exactly(tensor), module: aName, shape: SHAPE, dtype: oneOf(...FLOAT_DTYPES), transposed: aBoolean },
+    ...{ rank: aWhole(), adapters: aWhole(1), relativeChange: aQuantity, seconds: aQuantity },
+  });
 
 interface Planned {
   readonly info: WeightInfo;

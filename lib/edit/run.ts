@@ -2,7 +2,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { open } from '../checkpoint/open.js';
-import { copyForEdit, type EditCopy, type Resumed } from '../checkpoint/write.js';
+import { copyForEdit, type EditCopy, type Job, type Resumed } from '../checkpoint/write.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory/usage.js';
 import type { Skipped } from '../model/names.js';
@@ -12,6 +12,7 @@ import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, 
 import { type Edit, nameOf } from './edit.js';
 import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from './plan.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
+import { editedMatrices, SETTINGS } from './schema.js';
 import { storedBytes } from './storage.js';
 import { type EditedMatrix, editTensor, unchanged } from './tensor.js';
 import { describeArithmetic } from './version.js';
@@ -97,7 +98,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     progress.phase('copy');
     const copy = await copyForEdit(checkpoint, out, {
       ...{ signal, restart, edited: typesWritten(plan.edits) },
-      job: { description: describeJob(plan.edits, given), settings: plan.settings },
+      job: { description: describeJob(plan.edits, given), settings: plan.settings, ...checksOf(plan.edits) },
     });
     const settings = copy.settings as Settings;
     const edits: EditedMatrix[] = [];
@@ -142,6 +143,12 @@ function choicesIn({ family, method, seed, threads, maxMemory, quant, shared }: 
 export function describeJob(edits: readonly Edit[], options: PlanOptions): unknown {
   const { method = 'auto', seed = 0, maxMemory } = options;
   return { ...describeArithmetic(options.threads), method, seed, maxMemory, edits };
+}
+
+/** What a journal of an edit has to hold, apart from what every journal holds. */
+export function checksOf(edits: readonly Edit[]): Pick<Job, 'checkSettings' | 'checkNote'> {
+  const groups = new Map(byTensor(edits).map((group) => [group[0]!.tensor, group]));
+  return { checkSettings: SETTINGS, checkNote: (tensor) => editedMatrices(groups.get(tensor) ?? []) };
 }
 
 /** Edits one tensor after another; `done` is filled in the order of `edits`. */

@@ -42,7 +42,7 @@ export interface Intervention {
 
 const DECIMAL = /^(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 /** No model has as many layers, and `0-999999999` must not fill the memory. */
-const MAX_LAYERS = 100_000;
+export const MAX_LAYERS = 100_000;
 
 /**
  * Reads `layers:types:rho`, such as `26:fc_in:0.01`, `20-27:mlp:0.1`, `0,2,5-7:q_proj,k_proj:0.5`, `all:fc_out:0.9`.

@@ -1,5 +1,6 @@
 import { open, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { parseDocument } from '../checkpoint/document.js';
 import {
   ioError,
   openFile,
@@ -10,10 +11,11 @@ import {
   requirePath,
   temporarySibling,
 } from '../checkpoint/files.js';
-import { MAX_JOURNAL_BYTES } from '../checkpoint/limits.js';
+import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
+import type { EditReport } from '../edit/run.js';
 import { CheckpointError } from '../errors.js';
 import { readSearchLog } from '../search/log.js';
-import { checkEditReport, checkSearchLog } from './check.js';
+import { EDIT_REPORT } from './edit-document.js';
 import { editReport } from './edit-report.js';
 import { GENERATOR } from './page.js';
 import { searchReport } from './search-report.js';
@@ -39,25 +41,19 @@ export async function writeReport(from: string, out?: string): Promise<string> {
 }
 
 async function reportOf(from: string): Promise<string> {
-  const edit = (await isFolder(from)) ? undefined : await readDocument(from);
-  if (edit !== undefined) {
-    checkEditReport(edit, from);
-    return editReport(edit);
-  }
-  const lines = await readSearchLog(from);
-  checkSearchLog(lines, from);
-  return searchReport(lines);
+  if (await isFolder(from)) return searchReport(await readSearchLog(from));
+  const bytes = await readSmallFile(from, MAX_LOG_BYTES);
+  if (!isDocument(bytes)) return searchReport(await readSearchLog(from));
+  return editReport(parseDocument(bytes, from, EDIT_REPORT) as EditReport);
 }
 
-/** The one JSON document that a file is; undefined where it is lines of a log, or something else. */
-async function readDocument(file: string): Promise<unknown> {
-  const text = Buffer.from(await readSmallFile(file, MAX_JOURNAL_BYTES)).toString('utf8');
+/** Whether a file is one JSON document, not lines of a log, nor something else. */
+function isDocument(bytes: Uint8Array): boolean {
   try {
-    const value: unknown = JSON.parse(text);
-    const isLog = typeof value === 'object' && value !== null && 'line' in value;
-    return isLog ? undefined : value;
+    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    return !(typeof value === 'object' && value !== null && 'line' in value);
   } catch {
-    return undefined;
+    return false;
   }
 }
 

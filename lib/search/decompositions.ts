@@ -168,8 +168,8 @@ async function readSound(file: string, shape: readonly number[]): Promise<Svd | 
     }
     const { metadata } = entry.header;
     if (metadata?.get('version') !== VERSION || metadata.get('sha256') !== (await digestOfAll(bytes))) return undefined;
-    const drivers = metadata.get('drivers')!.split(' ') as unknown as Svd['drivers'];
-    return { ...(tensors as unknown as Pick<Svd, 'u' | 's' | 'vt'>), drivers };
+    const drivers = metadata.get('drivers')?.split(' ') as Svd['drivers'] | undefined;
+    return drivers && { ...(tensors as unknown as Pick<Svd, 'u' | 's' | 'vt'>), drivers };
   } finally {
     await entry.close();
   }

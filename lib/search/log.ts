@@ -1,8 +1,11 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseJson, toJson } from '../checkpoint/document.js';
 import { ioError, openFile, readAt, requirePath, writeThrough } from '../checkpoint/files.js';
+import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
 import { CheckpointError } from '../errors.js';
+import { faultInLog } from './log-schema.js';
 import type { SearchHeader, SearchLine } from './trial.js';
 
 export const LOG_FILE = 'trials.jsonl';
@@ -20,13 +23,15 @@ export class SearchLog {
   /**
    * Opens a log for appending, and makes it if it is not there. A last line that was torn is cut off.
    *
-   * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `NotALog`, for a file that is something else or was changed.
+   * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `NotALog`, for a file that is something else or was changed,
+   * naming the line and the field.
    */
   static async open(file: string): Promise<{ log: SearchLog; lines: SearchLine[] }> {
     let handle: FileHandle | undefined;
     try {
       handle = await open(file, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0), 0o644);
       const { size } = await handle.stat();
+      checkSize(file, size);
       const { lines, end } = parseLog(await readAt(handle, file, 0, size), file);
       if (end < size) await handle.truncate(end);
       return { log: new SearchLog(file, handle, end, lines.length), lines };
@@ -37,7 +42,7 @@ export class SearchLog {
   }
 
   async append(line: SearchLine): Promise<void> {
-    const bytes = Buffer.from(`${stringifyLine(line)}\n`);
+    const bytes = Buffer.from(`${toJson(line)}\n`);
     await writeThrough(this.handle, this.file, this.position, bytes);
     this.position += bytes.length;
     this.count++;
@@ -65,10 +70,10 @@ export async function readSearchLog(path: string): Promise<readonly [SearchHeade
   const file = isFolder ? join(path, LOG_FILE) : path;
   const { handle, size } = await openFile(file);
   try {
+    checkSize(file, size);
     const { lines } = parseLog(await readAt(handle, file, 0, size), file);
-    const [header, ...rest] = lines;
-    if (header?.line !== 'search') throw notALog(file, 'does not begin with the head of a search');
-    return [header, ...rest];
+    const [header, ...rest] = lines as [SearchHeader?, ...SearchLine[]];
+    return header === undefined ? notALog(file, 'does not begin with the head of a search') : [header, ...rest];
   } finally {
     await handle.close();
   }
@@ -76,48 +81,38 @@ export async function readSearchLog(path: string): Promise<readonly [SearchHeade
 
 function parseLog(bytes: Uint8Array, file: string): { lines: SearchLine[]; end: number } {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const lines: SearchLine[] = [];
+  const lines: unknown[] = [];
   let end = 0;
   for (;;) {
     const stop = buffer.indexOf(10, end);
     if (stop < 0) break;
-    const line = parseLine(buffer.toString('utf8', end, stop));
-    if (line === undefined) {
-      // A crash of the machine may leave a torn line that ends in a line break further on; one in the middle is no accident.
-      if (buffer.indexOf(10, stop + 1) < 0) break;
-      throw notALog(file, `line ${lines.length + 1} is none of a search`);
-    }
-    if (lines.length === 0 && line.line !== 'search') throw notALog(file, 'does not begin with the head of a search');
-    lines.push(line);
+    const text = buffer.subarray(end, stop);
+    // A crash of the machine may leave a torn line that ends in a line break further on; one in the middle is no accident.
+    if (buffer.indexOf(10, stop + 1) < 0 && isTorn(text)) break;
+    lines.push(parseJson(text, (message) => notALog(file, `line ${lines.length + 1}: ${message}`)));
     end = stop + 1;
   }
-  return { lines, end };
+  const fault = faultInLog(lines);
+  if (fault !== undefined) notALog(file, fault);
+  return { lines: lines as SearchLine[], end };
 }
 
-function parseLine(text: string): SearchLine | undefined {
+/** Whether a line is no JSON at all. */
+function isTorn(text: Buffer): boolean {
   try {
-    const value = JSON.parse(text, revive) as SearchLine;
-    return ['search', 'matrix', 'trial', 'test'].includes(value?.line) ? value : undefined;
+    JSON.parse(text.toString('utf8'));
+    return false;
   } catch {
-    return undefined;
+    return true;
   }
 }
 
-/** JSON has no infinity, and the log loss of an impossible answer is one. */
-export function stringifyLine(value: unknown, indent?: number): string {
-  return JSON.stringify(
-    value,
-    (_, item) => (typeof item === 'number' && !Number.isFinite(item) ? { $number: String(item) } : item),
-    indent,
-  );
-}
-
-function revive(_: string, item: unknown): unknown {
-  return typeof item === 'object' && item !== null && '$number' in item ? Number(item.$number) : item;
-}
-
-function notALog(file: string, message: string): CheckpointError {
-  return new CheckpointError('ERR_OUTPUT', 'NotALog', file, message, {
+function notALog(file: string, message: string): never {
+  throw new CheckpointError('ERR_OUTPUT', 'NotALog', file, message, {
     hint: 'Give another output folder, or remove the file.',
   });
+}
+
+function checkSize(file: string, size: number): void {
+  if (size > MAX_LOG_BYTES) notALog(file, `has ${size} bytes, expected at most ${MAX_LOG_BYTES}`);
 }

@@ -1,11 +1,12 @@
 import { mkdir, open, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { toJson } from '../checkpoint/document.js';
 import { absolutePath, ioError, renameTo, temporarySibling } from '../checkpoint/files.js';
 import { type Lock, lockFolder } from '../checkpoint/lock.js';
 import { isInside, locate } from '../checkpoint/source.js';
 import { CheckpointError, describe } from '../errors.js';
-import { LOG_FILE, SearchLog, stringifyLine } from './log.js';
+import { LOG_FILE, SearchLog } from './log.js';
 import type { SearchHeader, SearchLine } from './trial.js';
 
 /** The folder that a search writes to, locked for this process. */
@@ -70,7 +71,7 @@ export class SearchOutput {
     try {
       const handle = await open(temporary, 'wx');
       try {
-        await handle.writeFile(`${stringifyLine(value, 2)}\n`);
+        await handle.writeFile(`${toJson(value, 2)}\n`);
         await handle.sync();
       } finally {
         await handle.close();
@@ -131,7 +132,7 @@ async function makeFolder(folder: string): Promise<boolean> {
 function anotherSearch(folder: string, first: SearchLine, header: SearchHeader): CheckpointError {
   const before = first.line === 'search' ? (first.settings as unknown as Record<string, unknown>) : {};
   const changed = Object.entries(header.settings)
-    .filter(([name, value]) => stringifyLine(before[name]) !== stringifyLine(value))
+    .filter(([name, value]) => toJson(before[name]) !== toJson(value))
     .map(([name]) => name);
   const message = `holds a search with other settings${changed.length === 0 ? '' : ` (${changed.join(', ')})`}`;
   return new CheckpointError('ERR_OUTPUT', 'AnotherSearch', folder, message, {

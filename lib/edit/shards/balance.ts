@@ -25,11 +25,32 @@ export function costOf({ shape, intervention, identity }: Edit): number {
  */
 export function balance(costs: readonly number[], shards: number): number[][] {
   const order = costs.map((_, task) => task).sort((a, b) => costs[b]! - costs[a]! || a - b);
-  const dealt = Array.from({ length: shards }, () => ({ load: 0, tasks: [] as number[] }));
+  // A heap: the shard with the least load at the root, of equals the first.
+  const heap = Array.from({ length: shards }, (_, shard) => ({ shard, load: 0, tasks: [] as number[] }));
+  const dealt = heap.map(({ tasks }) => tasks);
   for (const task of order) {
-    const least = dealt.reduce((best, shard) => (shard.load < best.load ? shard : best));
-    least.load += costs[task]!;
-    least.tasks.push(task);
+    heap[0]!.load += costs[task]!;
+    heap[0]!.tasks.push(task);
+    sink(heap);
   }
-  return dealt.map(({ tasks }) => tasks.sort((a, b) => a - b));
+  return dealt.map((tasks) => tasks.sort((a, b) => a - b));
+}
+
+interface Load {
+  readonly shard: number;
+  readonly load: number;
+}
+
+/** Moves the root, which has become larger, to where it belongs. */
+function sink(heap: Load[]): void {
+  const isLess = (a: Load, b: Load) => a.load < b.load || (a.load === b.load && a.shard < b.shard);
+  for (let at = 0; ; ) {
+    const [left, right] = [2 * at + 1, 2 * at + 2];
+    let least = at;
+    if (left < heap.length && isLess(heap[left]!, heap[least]!)) least = left;
+    if (right < heap.length && isLess(heap[right]!, heap[least]!)) least = right;
+    if (least === at) return;
+    [heap[at], heap[least]] = [heap[least]!, heap[at]!];
+    at = least;
+  }
 }

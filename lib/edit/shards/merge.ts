@@ -10,9 +10,10 @@ import { byTensor, changes } from '../budget.js';
 import { nameOf } from '../edit.js';
 import { typesWritten } from '../plan.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { checksOf } from '../run.js';
 import { storedBytes } from '../storage.js';
 import { type EditedMatrix, unchanged } from '../tensor.js';
-import { openPlan, readPlan, tasksOfShard } from './plan.js';
+import { openPlan, readPlan, tasksOfShards } from './plan.js';
 import { Results } from './results.js';
 
 export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
@@ -55,7 +56,7 @@ export async function mergeShards(plan: string, options?: MergeOptions): Promise
   signal?.throwIfAborted();
   const job = await readPlan(plan);
   const out = given.out ?? job.out;
-  const { checkpoint, edits, groups } = await openPlan(job, given.source);
+  const { checkpoint, edits, groups } = await openPlan(plan, job, given.source);
   try {
     const results = Results.beside(plan);
     const sizes = edits.edits.map(({ shape, dtype }) => storedBytes(elements(shape), dtype));
@@ -64,7 +65,7 @@ export async function mergeShards(plan: string, options?: MergeOptions): Promise
     const missing: number[] = [];
     for (const [task, group] of groups.entries()) {
       signal?.throwIfAborted();
-      const found = await results.find(job.job, task);
+      const found = await results.find(job.job, task, group);
       const source = found && (await digestOf(await checkpoint.read(group[0]!.tensor)));
       if (found === undefined || found.record.sourceSha256 !== source) missing.push(task);
       else kernels.add(found.record.kernel);
@@ -74,8 +75,9 @@ export async function mergeShards(plan: string, options?: MergeOptions): Promise
     progress.phase('copy');
     const copy = await copyForEdit(checkpoint, out, {
       ...{ signal, restart, edited: typesWritten(edits.edits) },
-      job: { description: { merged: job.job } },
+      job: { description: { merged: job.job }, checkNote: checksOf(edits.edits).checkNote },
     });
+    const taskOf = new Map(groups.map((group, task) => [group[0]!.tensor, task]));
     const done: EditedMatrix[] = [];
     // Asked before the copy appears: from then on nothing may fail any more.
     let copied: Copied;
@@ -87,13 +89,10 @@ export async function mergeShards(plan: string, options?: MergeOptions): Promise
         if (!changes(group)) done.push(...group.map(unchanged));
         else if (known !== undefined) done.push(...known);
         else {
-          const found = await results.find(
-            job.job,
-            groups.findIndex((other) => other[0]!.tensor === tensor),
-          );
+          const task = taskOf.get(tensor)!;
+          const found = await results.find(job.job, task, group);
           // It was there a moment ago.
-          if (found === undefined)
-            throw missingResults(results.folder, job, [groups.findIndex((o) => o[0]!.tensor === tensor)]);
+          if (found === undefined) throw missingResults(results.folder, job, [task]);
           await copy.write(tensor, found.bytes, found.record.edited);
           done.push(...found.record.edited);
         }
@@ -127,8 +126,9 @@ export async function mergeShards(plan: string, options?: MergeOptions): Promise
 
 function missingResults(folder: string, job: Awaited<ReturnType<typeof readPlan>>, missing: readonly number[]) {
   const names = missing.slice(0, 3).map((task) => job.tasks[task]?.tensor);
-  const shards = Array.from({ length: job.shards }, (_, i) => i + 1).filter((shard) =>
-    tasksOfShard(job, shard, job.shards).some((task) => missing.includes(task)),
+  const isMissing = new Set(missing);
+  const shards = tasksOfShards(job, job.shards).flatMap((tasks, i) =>
+    tasks.some((task) => isMissing.has(task)) ? [i + 1] : [],
   );
   const message = `lacks the results of ${missing.length} of ${job.tasks.length} tasks: ${names.join(', ')}${missing.length > 3 ? ', ...' : ''}`;
   return new CheckpointError('ERR_CHECKPOINT_IO', 'MissingResults', folder, message, {

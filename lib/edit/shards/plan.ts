@@ -1,26 +1,28 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { addon, kernels } from '../../addon/load.js';
 import type { Checkpoint } from '../../checkpoint/checkpoint.js';
+import { type DocumentKind, readDocument, toJson } from '../../checkpoint/document.js';
 import {
   absolutePath,
   ioError,
   publishFile,
-  readSmallFile,
   refuseExisting,
   renameTo,
   requirePath,
   temporarySibling,
 } from '../../checkpoint/files.js';
-import { digestOfJson, fromJson, toJson } from '../../checkpoint/journal.js';
-import { MAX_PLAN_BYTES } from '../../checkpoint/limits.js';
+import { digestOfJson } from '../../checkpoint/journal.js';
+import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../../checkpoint/limits.js';
 import { open } from '../../checkpoint/open.js';
-import { ArgumentError, CheckpointError, describe } from '../../errors.js';
+import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object } from '../../checkpoint/schema.js';
+import { ArgumentError, CheckpointError } from '../../errors.js';
 import type { Skipped } from '../../model/names.js';
 import { checkOptions, number, type OptionTypes } from '../../options.js';
 import { byTensor, changes, type Settings } from '../budget.js';
 import type { Edit } from '../edit.js';
 import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits } from '../plan.js';
 import { describeJob } from '../run.js';
+import { SETTINGS, STORED_OPTIONS } from '../schema.js';
 import { asInterventions } from '../spec.js';
 import { balance, costOf } from './balance.js';
 
@@ -69,9 +71,7 @@ const JOB_PLAN_OPTIONS: OptionTypes<JobPlanOptions> = { ...PLAN_OPTIONS, shards:
  */
 export async function planJob(source: string, out: string, options: JobPlanOptions): Promise<JobPlan> {
   const { shards = 1, ...own } = checkOptions(options, JOB_PLAN_OPTIONS, 'planJob');
-  if (!Number.isSafeInteger(shards) || shards < 1) {
-    throw new ArgumentError('shards', 'a whole number of at least 1', shards);
-  }
+  checkShards(shards);
   const interventions = asInterventions(own.interventions);
   const { threads: all } = addon().info();
   const fixed = { ...own, interventions, threads: own.threads ?? all };
@@ -104,18 +104,31 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
  */
 export async function writePlan(file: string, plan: JobPlan): Promise<void> {
   requirePath(file);
-  if (!isJobPlan(plan)) throw new ArgumentError('plan', 'a plan that planJob made', plan);
+  const text = textOf(plan);
   const replaces = await isPlan(file);
   if (!replaces) await refuseExisting(file);
   const temporary = temporarySibling(file);
   try {
-    await writeFile(temporary, `${JSON.stringify(JSON.parse(toJson(plan)), null, 2)}\n`, { flag: 'wx' });
+    await writeFile(temporary, text, { flag: 'wx' });
     if (replaces) await renameTo(temporary, file);
     else await publishFile(temporary, file);
   } catch (cause) {
     await rm(temporary, { force: true });
     throw ioError(file, 'cannot be written', cause);
   }
+}
+
+/** @throws {@link ArgumentError} for what could not be read again */
+function textOf(plan: JobPlan): string {
+  let fault: string | undefined;
+  try {
+    const text = `${toJson(plan, 2)}\n`;
+    fault = PLAN.check(JSON.parse(text), '');
+    if (fault === undefined) return text;
+  } catch (cause) {
+    fault = (cause as Error).message;
+  }
+  throw new ArgumentError('plan', `a plan that planJob made (${fault})`, plan);
 }
 
 async function isPlan(file: string): Promise<boolean> {
@@ -128,46 +141,42 @@ async function isPlan(file: string): Promise<boolean> {
   }
 }
 
-/** @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`. */
+/** @throws {@link ArgumentError} */
+export function checkShards(shards: number): void {
+  if (Number.isSafeInteger(shards) && shards >= 1 && shards <= MAX_PLAN_SHARDS) return;
+  throw new ArgumentError('shards', `a whole number from 1 to ${MAX_PLAN_SHARDS}`, shards);
+}
+
+const PLAN: DocumentKind = {
+  what: 'plan',
+  limit: MAX_PLAN_BYTES,
+  check: object({
+    ...{ lowrank: exactly(1), source: aName, out: aName, options: STORED_OPTIONS, settings: SETTINGS, kernel: aName },
+    ...{ job: aDigest, shards: aWhole(1, MAX_PLAN_SHARDS) },
+    tasks: list(object({ tensor: aString, matrices: aWhole(1), bytes: aWhole(), cost: aFinite(0) }), 0, MAX_TENSORS),
+  }),
+  code: 'ERR_CHECKPOINT_FORMAT',
+  kind: 'InvalidPlan',
+  hint: 'Make it with: lowrank plan.',
+};
+
+/**
+ * Reads a plan. Whether its tasks are those of its checkpoint, `openPlan` finds out.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`, naming the field that
+ * is wrong.
+ */
 export async function readPlan(file: string): Promise<JobPlan> {
   requirePath(file);
-  const text = Buffer.from(await readSmallFile(file, MAX_PLAN_BYTES)).toString('utf8');
-  const invalid = (message: string, cause?: unknown) =>
-    new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidPlan', file, message, {
-      hint: 'Make it with: lowrank plan.',
-      cause,
-    });
-  let plan: unknown;
-  try {
-    plan = fromJson(text);
-  } catch (cause) {
-    throw invalid(`is no valid JSON: ${describe((cause as Error).message)}`, cause);
-  }
-  if (!isJobPlan(plan)) throw invalid('is no plan of this version of lowrank');
-  return plan;
+  return (await readDocument(file, PLAN)) as JobPlan;
 }
 
-function isJobPlan(value: unknown): value is JobPlan {
-  if (typeof value !== 'object' || value === null) return false;
-  const plan = value as Partial<JobPlan>;
-  return (
-    plan.lowrank === 1 &&
-    [plan.source, plan.out, plan.job, plan.kernel].every((item) => typeof item === 'string') &&
-    Number.isSafeInteger(plan.shards) &&
-    plan.shards! >= 1 &&
-    typeof plan.settings === 'object' &&
-    Array.isArray(plan.options?.interventions) &&
-    Array.isArray(plan.tasks) &&
-    plan.tasks.every((task) => typeof task?.tensor === 'string' && Number.isFinite(task.cost) && task.cost >= 0)
-  );
-}
-
-/** What `run` does: the tasks of one shard, by their numbers in the plan. */
-export function tasksOfShard({ tasks }: JobPlan, shard: number, shards: number): number[] {
+/** What each of so many shards does: its tasks, by their numbers in the plan. */
+export function tasksOfShards({ tasks }: JobPlan, shards: number): number[][] {
   return balance(
     tasks.map(({ cost }) => cost),
     shards,
-  )[shard - 1]!;
+  );
 }
 
 /** A plan's checkpoint, opened, and its edits, found again. */
@@ -181,10 +190,12 @@ export interface OpenPlan {
 /**
  * Opens the checkpoint of a plan. Close it after use.
  *
+ * @param file the plan's, for messages
  * @param source where the checkpoint lies on this machine, if elsewhere
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `Changed`, when it is not the one that was planned for.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `Changed`, when it is not the one that was planned for;
+ * `ERR_CHECKPOINT_FORMAT`, kind `InvalidPlan`, when the plan's tasks are not those of the plan.
  */
-export async function openPlan(plan: JobPlan, source = plan.source): Promise<OpenPlan> {
+export async function openPlan(file: string, plan: JobPlan, source = plan.source): Promise<OpenPlan> {
   const checkpoint = await open(source);
   try {
     // The budget was kept when the plan was made; its choice is in the settings.
@@ -196,11 +207,21 @@ export async function openPlan(plan: JobPlan, source = plan.source): Promise<Ope
         hint: 'Plan again, or give the checkpoint of the plan.',
       });
     }
+    // Not part of the digest, since they follow from the rest.
+    if (toJson(tasksOf(checkpoint, edits.edits)) !== toJson(tasksIn(plan))) {
+      const message = 'tasks: expected those that follow from its options';
+      throw new CheckpointError(PLAN.code, PLAN.kind, file, message, { hint: PLAN.hint });
+    }
     return { checkpoint, edits, groups: byTensor(edits.edits).filter(changes) };
   } catch (cause) {
     await checkpoint.close();
     throw cause;
   }
+}
+
+/** The tasks of a file, in the order of fields in which they are made. */
+function tasksIn({ tasks }: JobPlan): Task[] {
+  return tasks.map(({ tensor, matrices, bytes, cost }) => ({ tensor, matrices, bytes, cost }));
 }
 
 function tasksOf(checkpoint: Checkpoint, edits: readonly Edit[]): Task[] {

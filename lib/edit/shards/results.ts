@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { type DocumentKind, parseDocument, toJson } from '../../checkpoint/document.js';
 import { ioError, openFile, readAt, readSmallFile, syncFolder, writeAt } from '../../checkpoint/files.js';
-import { digestOf, fromJson, toJson } from '../../checkpoint/journal.js';
+import { digestOf } from '../../checkpoint/journal.js';
 import { MAX_RECORD_BYTES } from '../../checkpoint/limits.js';
+import { aDigest, aName, aWhole, type Check, exactly, object } from '../../checkpoint/schema.js';
 import { LowRankError } from '../../errors.js';
+import type { Edit } from '../edit.js';
+import { editedMatrices } from '../schema.js';
 import type { EditedMatrix } from '../tensor.js';
 
 /** What a task says of its result. */
@@ -23,6 +27,21 @@ export interface ResultRecord {
   readonly edited: readonly EditedMatrix[];
 }
 
+/** `ResultRecord`, of a task with these edits. */
+const recordOf = (group: readonly Edit[]) =>
+  object({
+    ...{ job: aDigest, task: aWhole(), tensor: exactly(group[0]!.tensor), sourceSha256: aDigest, sha256: aDigest },
+    ...{ bytes: aWhole(), kernel: aName, edited: editedMatrices(group) },
+  });
+
+const RECORD: Omit<DocumentKind, 'check'> = {
+  what: 'result',
+  limit: MAX_RECORD_BYTES,
+  code: 'ERR_CHECKPOINT_FORMAT',
+  kind: 'InvalidResult',
+  hint: 'Delete it, and run its shard again.',
+};
+
 /**
  * The results of a plan's tasks, in a folder: the new bytes of a tensor in a file named by their SHA-256, and for each task
  * a record, named by the task and by its own SHA-256. Files appear whole, by renaming, so that any number of processes may
@@ -36,12 +55,22 @@ export class Results {
     return new Results(join(dirname(plan), `${basename(plan).replace(/\.json$/, '')}.results`));
   }
 
-  /** A task's result, if there is one that is what its names say. Its bytes are read. */
-  async find(job: string, task: number): Promise<{ record: ResultRecord; bytes: Uint8Array } | undefined> {
+  /**
+   * A task's result, if there is one that is what its names say. Its bytes are read.
+   *
+   * @param group the task's edits
+   * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidResult`, for a record of this task that none of its digests
+   * gives away, and that no run of this task can have written.
+   */
+  async find(
+    job: string,
+    task: number,
+    group: readonly Edit[],
+  ): Promise<{ record: ResultRecord; bytes: Uint8Array } | undefined> {
     for (const name of await this.names()) {
       if (!name.startsWith(`task-${task}.`) || !name.endsWith('.json')) continue;
-      const record = await this.readRecord(name);
-      if (record === undefined || record.job !== job || record.task !== task) continue;
+      const record = await this.readRecord(name, job, task, group);
+      if (record === undefined) continue;
       const bytes = await this.readBytes(record);
       if (bytes !== undefined) return { record, bytes };
     }
@@ -70,10 +99,21 @@ export class Results {
     }
   }
 
-  private async readRecord(name: string): Promise<ResultRecord | undefined> {
-    const text = await readSmallFile(join(this.folder, name), MAX_RECORD_BYTES);
+  private async readRecord(
+    name: string,
+    job: string,
+    task: number,
+    group: readonly Edit[],
+  ): Promise<ResultRecord | undefined> {
+    const file = join(this.folder, name);
+    const text = await readSmallFile(file, MAX_RECORD_BYTES);
     if (name.split('.')[1] !== (await digestOf(text))) return undefined;
-    return fromJson(Buffer.from(text).toString('utf8')) as ResultRecord;
+    const record = recordOf(group);
+    // What other plans have written, perhaps by other versions, is none of ours to judge.
+    const isOurs = (value: unknown) => Object(value).job === job && Object(value).task === task;
+    const check: Check = (value, at) => (isOurs(value) ? record(value, at) : undefined);
+    const value = parseDocument(text, file, { ...RECORD, check });
+    return isOurs(value) ? (value as ResultRecord) : undefined;
   }
 
   private async readBytes({ sha256, bytes }: ResultRecord): Promise<Uint8Array | undefined> {

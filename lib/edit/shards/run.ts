@@ -10,7 +10,7 @@ import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { computeOptions } from '../run.js';
 import { storedBytes } from '../storage.js';
 import { editTensor } from '../tensor.js';
-import { openPlan, readPlan, tasksOfShard } from './plan.js';
+import { checkShards, openPlan, readPlan, tasksOfShards } from './plan.js';
 import { Results } from './results.js';
 
 export interface ShardOptions extends Pick<ComputeOptions, 'signal'> {
@@ -56,16 +56,14 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
   const { signal, shard } = given;
   const job = await readPlan(plan);
   const { shards = job.shards } = given;
-  if (!Number.isSafeInteger(shards) || shards < 1) {
-    throw new ArgumentError('shards', 'a whole number of at least 1', shards);
-  }
+  checkShards(shards);
   if (!Number.isSafeInteger(shard) || shard < 1 || shard > shards) {
     throw new ArgumentError('shard', `a whole number from 1 to ${shards}`, shard);
   }
-  const { checkpoint, edits, groups } = await openPlan(job, given.source);
+  const { checkpoint, edits, groups } = await openPlan(plan, job, given.source);
   try {
     const results = Results.beside(plan);
-    const own = tasksOfShard(job, shard, shards);
+    const own = tasksOfShards(job, shards)[shard - 1]!;
     const ownEdits = own.flatMap((task) => groups[task]!);
     const progress = new Progress(ownEdits.map(bytesOf), given.onProgress);
     const work = new Float32Array(numbersToHold(ownEdits));
@@ -77,7 +75,7 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
       const { tensor } = group[0]!;
       const source = await checkpoint.read(tensor);
       const sourceSha256 = await digestOf(source);
-      const found = await results.find(job.job, task);
+      const found = await results.find(job.job, task, group);
       if (found !== undefined && found.record.sourceSha256 === sourceSha256) {
         for (const edit of group) progress.resumed(nameOf(edit), bytesOf(edit));
         tasks.push({ tensor, sha256: found.record.sha256, bytes: found.record.bytes, computed: false });

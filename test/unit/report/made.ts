@@ -89,7 +89,8 @@ export function madeLog(options: MadeOptions = {}): Log {
   let interventions = tried.length >= 2 ? [first] : [];
   let winner = interventions.length > 0 ? 2 : 0;
   if (composed && tried.length === candidates.length && types.length > 1 && rhos.length > 1) {
-    const at = candidates.length + 1;
+    // Of the matrix that the best of the grid is not about, in the grid's order.
+    const at = candidates.length + rhos.length + 1;
     const [second, third] = [candidates[rhos.length + 1]!, candidates[rhos.length]!];
     const stage = { stage: 'greedy', upon: interventions } as const;
     lines.push(trial(at, third, { ...stage, rival: 2, accepted: false, verdict: 'hopeless' }));

@@ -1,0 +1,22 @@
+import type { DocumentKind } from '../checkpoint/document.js';
+import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
+import { aName, aQuantity, aString, aWhole, fields, list, object, optional } from '../checkpoint/schema.js';
+import { CHOICES, FAMILY, PRINTED_EDITED_MATRIX } from '../edit/schema.js';
+
+/** What `lowrank laser --json` prints, an `EditReport`. */
+export const EDIT_REPORT: DocumentKind = {
+  what: 'report of an edit',
+  limit: MAX_LOG_BYTES,
+  check: object({
+    ...{ source: aName, out: aName, main: aName, others: list(aString), family: optional(FAMILY) },
+    ...{ options: object(CHOICES), edits: list(PRINTED_EDITED_MATRIX), seconds: aQuantity },
+    resumed: optional(object(fields(aWhole(), 'tensors', 'bytes'))),
+    memory: object({
+      predicted: object(fields(aWhole(), 'total', 'buffers', 'native')),
+      measured: object(fields(aWhole(), 'peakRss', 'nativePeak')),
+    }),
+  }),
+  code: 'ERR_OUTPUT',
+  kind: 'NotALog',
+  hint: 'Give the folder of a search, its trials.jsonl, or what `lowrank laser --json` printed.',
+};

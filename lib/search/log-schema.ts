@@ -1,0 +1,159 @@
+import {
+  aBoolean,
+  aDigest,
+  aFinite,
+  aMagnitude,
+  aName,
+  anything,
+  aQuantity,
+  aString,
+  aWhole,
+  type Check,
+  either,
+  exactly,
+  expected,
+  fields,
+  list,
+  object,
+  oneOf,
+  optional,
+  orNull,
+} from '../checkpoint/schema.js';
+import { aBand, aSeed, aShare, FAMILY, KIND, SHAPE, SLICE, WRITABLE } from '../edit/schema.js';
+import { MAX_LAYERS } from '../edit/spec.js';
+import { ENGINES } from '../evaluate/engines/engine.js';
+import { METRICS } from '../evaluate/metrics/summary.js';
+import { GROUPS, MATRIX_TYPES } from '../model/types.js';
+import { type Candidate, nameOfCandidate, type SearchHeader, type SearchLine } from './trial.js';
+
+/** The lines of `trials.jsonl`, as checks. */
+
+/** What an engine says may be infinite, or no number at all where a model's own numbers are not finite. */
+const aValue: Check = (value, at) => (typeof value === 'number' ? undefined : expected('a number', value, at));
+const VALUES = fields(optional(aValue), 'accuracy', 'logLoss', 'perplexity');
+const SCORE = object({ questions: aWhole(), ...VALUES });
+const TYPE = oneOf(...MATRIX_TYPES, ...Object.keys(GROUPS));
+const CANDIDATE = object({
+  ...{ kind: KIND, layer: aWhole(0, MAX_LAYERS), type: TYPE, spec: aName },
+  rho: either(aBand, aShare),
+});
+const MATRIX = object({
+  ...{ tensor: aString, slice: optional(SLICE), shape: SHAPE, rank: optional(aWhole()) },
+  ...{ ...fields(aQuantity, 'relativeError', 'keptEnergy'), smallestError: optional(aQuantity) },
+});
+const QUESTIONS = object({ path: aString, digest: aDigest, count: aWhole(1), shared: optional(aWhole(1)) });
+const COMPARISON = object({
+  ...{ metric: oneOf(...METRICS), ...fields(aValue, 'difference', 'low', 'high'), pairs: aWhole(), better: aValue },
+});
+
+const SETTINGS = object({
+  source: object({ path: aName, format: oneOf('safetensors', 'gguf', 'onnx'), digest: aDigest }),
+  ...{ family: FAMILY, engine: oneOf(...ENGINES), engineOptions: anything },
+  questions: object({ validation: QUESTIONS, test: optional(QUESTIONS) }),
+  objective: oneOf('accuracy', 'perplexity'),
+  candidates: list(CANDIDATE, 1),
+  ...{ compose: oneOf('greedy', 'none'), quant: optional(WRITABLE), seed: aSeed },
+  earlyStopping: optional(object({ error: aFinite(0, 1), first: aWhole(1) })),
+  ...{ generate: optional(aWhole()), compat: optional(exactly('laser')) },
+});
+
+const LINES: Readonly<Record<SearchLine['line'], Check>> = {
+  search: object({
+    ...{ version: exactly(1), lowrank: aString, digest: aDigest, started: aString, command: optional(list(aString)) },
+    settings: SETTINGS,
+  }),
+  matrix: object({
+    ...{ tensor: aString, slice: optional(SLICE), layer: aWhole(0, MAX_LAYERS), type: TYPE, shape: SHAPE },
+    ...{ singularValues: list(aMagnitude), from: oneOf('computed', 'disk'), seconds: aQuantity },
+  }),
+  trial: object({
+    ...{ number: aWhole(), stage: oneOf('base', 'grid', 'greedy'), candidate: optional(CANDIDATE) },
+    ...{ upon: list(CANDIDATE), matrices: list(MATRIX), verdict: oneOf('complete', 'hopeless', 'behind', 'failed') },
+    ...{ problem: optional(aString), score: SCORE, change: object(VALUES), rival: optional(aWhole()) },
+    ...{ accepted: optional(aBoolean), outcomes: aString, losses: optional(list(orNull(list(aValue, 2, 2)))) },
+    seconds: object(fields(aQuantity, 'edit', 'evaluate')),
+  }),
+  test: object({
+    ...{ winner: aWhole(), interventions: list(CANDIDATE), base: optional(SCORE), edited: optional(SCORE) },
+    ...{ comparisons: list(COMPARISON), validation: list(COMPARISON), ended: oneOf('all tried', 'budget') },
+    counts: object({
+      ...fields(aWhole(), 'trials', 'stopped', 'asked'),
+      svds: object(fields(aWhole(), 'computed', 'disk', 'memory')),
+    }),
+    memory: object(fields(aWhole(), 'peakRss', 'nativePeak')),
+    seconds: object(fields(aQuantity, 'svd', 'edit', 'evaluate', 'test', 'total')),
+  }),
+};
+
+const WORDS = Object.keys(LINES);
+
+/**
+ * Holds the lines of a log against what a search writes: each by itself, and against those before it.
+ *
+ * @returns what is wrong, with its line; undefined where nothing is
+ */
+export function faultInLog(lines: readonly unknown[]): string | undefined {
+  let context: LogContext | undefined;
+  for (const [i, line] of lines.entries()) {
+    const word = (Object(line) as SearchLine).line;
+    const first = i === 0 ? 'search' : undefined;
+    const fault =
+      oneOf(...(first === undefined ? WORDS.slice(1) : [first]))(word, 'line') ??
+      LINES[word](line, '') ??
+      context?.fault(line as SearchLine);
+    if (fault !== undefined) return `line ${i + 1}: ${fault}`;
+    context ??= new LogContext(line as SearchHeader);
+  }
+  return undefined;
+}
+
+/** What the lines so far allow the next one to be. */
+class LogContext {
+  readonly #candidates: readonly string[];
+  readonly #questions: number;
+  readonly #trials = new Set<number>();
+  #ended = false;
+
+  constructor({ settings }: SearchHeader) {
+    this.#candidates = settings.candidates.map(nameOfCandidate);
+    this.#questions = settings.questions.validation.count;
+  }
+
+  fault(line: SearchLine): string | undefined {
+    if (this.#ended) return 'expected nothing after the test';
+    if (line.line === 'trial') return this.#trial(line);
+    if (line.line !== 'test') return undefined;
+    this.#ended = true;
+    return this.#known(line.winner, 'winner') ?? this.#listed(line.interventions, 'interventions');
+  }
+
+  #trial({ number, stage, candidate, upon, rival, score, outcomes, losses }: SearchLine & { line: 'trial' }) {
+    const expectedStage = number === 0 ? 'base' : number <= this.#candidates.length ? 'grid' : 'greedy';
+    const place = (number - 1) % this.#candidates.length;
+    const own = candidate && nameOfCandidate(candidate);
+    const fault =
+      aWhole(0, 2 * this.#candidates.length)(number, 'number') ??
+      (this.#trials.has(number) ? `number: the trial ${number} stands there twice` : undefined) ??
+      (number > 0 ? this.#known(0, 'base') : undefined) ??
+      exactly(expectedStage)(stage, 'stage') ??
+      (number === 0 ? undefined : exactly(this.#candidates[place]!)(own, 'candidate')) ??
+      this.#listed(upon, 'upon') ??
+      (number === 0 ? undefined : this.#known(rival, 'rival')) ??
+      aWhole(0, this.#questions)(score.questions, 'score: questions') ??
+      (outcomes.length === this.#questions && /^[01-]*$/.test(outcomes)
+        ? undefined
+        : expected(`a 0, 1 or - for each of ${this.#questions} questions`, outcomes, 'outcomes')) ??
+      optional(list(anything, this.#questions, this.#questions))(losses, 'losses');
+    this.#trials.add(number);
+    return fault;
+  }
+
+  #known(trial: number | undefined, at: string): string | undefined {
+    return this.#trials.has(trial!) ? undefined : expected('a trial of a line before', trial, at);
+  }
+
+  #listed(candidates: readonly Candidate[], at: string): string | undefined {
+    const other = candidates.find((candidate) => !this.#candidates.includes(nameOfCandidate(candidate)));
+    return other && expected('candidates of the search', nameOfCandidate(other), at);
+  }
+}
