@@ -124,7 +124,14 @@ export {
 } from './edit/inspect.js';
 export type { Edit, EditPlan, PlanOptions, PredictedMemory, Settings } from './edit/plan.js';
 export type { EditProgress } from './edit/progress.js';
-export { type EditedMatrix, type EditOptions, type EditReport, editCheckpoint, planCheckpoint } from './edit/run.js';
+export {
+  type CheckpointPlan,
+  type EditedMatrix,
+  type EditOptions,
+  type EditReport,
+  editCheckpoint,
+  planCheckpoint,
+} from './edit/run.js';
 export { type MergeOptions as MergeShardsOptions, type MergeReport, mergeShards } from './edit/shards/merge.js';
 export {
   type JobPlan,
@@ -152,14 +159,20 @@ export {
   type Extracted,
   type ExtractedModule,
   type ExtractOptions,
+  type ExtractPlan,
   extractLora,
+  type PlannedModule,
+  planExtract,
   type UncoveredTensor,
 } from './edit/lora-extract.js';
 export {
   type AppliedWeight,
   type ApplyOptions,
+  type ApplyPlan,
   type ApplyReport,
   applyLoras,
+  type PlannedWeight,
+  planLoras,
   type ScaledLora,
 } from './edit/lora-merge.js';
 

@@ -22,6 +22,7 @@ import {
   type SafetensorsHeader,
   type TensorSpan,
 } from './safetensors-header.js';
+import { requireSpace } from './space.js';
 
 /** One open safetensors file whose header is valid. It holds the header in memory, no data. */
 export class SafetensorsFile {
@@ -104,6 +105,7 @@ export async function writeSafetensors(
   const layouts = ordered.map((tensor) => ({ ...tensor, bytes: tensor.bytes.length }));
   const header = formatHeader(layouts, metadata, out);
   if (!options.replace) await refuseExisting(out);
+  await requireSpace(out, { bytes: ordered.reduce((sum, { bytes }) => sum + bytes.length, header.length) });
 
   const temporary = temporarySibling(out);
   try {

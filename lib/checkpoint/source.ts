@@ -21,6 +21,8 @@ export interface Entry {
   /** Its path in the copy, with `/` on every system; empty for the checkpoint itself. */
   readonly path: string;
   readonly folder: boolean;
+  /** Bytes of a file, 0 of a folder. */
+  readonly size: number;
   /** The permission bits that the copy gets at the end. */
   readonly mode: number;
 }
@@ -56,7 +58,7 @@ export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal):
       throw new CheckpointError('ERR_CHECKPOINT_IO', 'FolderTooDeep', folder, message);
     }
     // The copy's folders stay writable for their owner, or they could not be removed again.
-    entries.push({ from: folder, path, folder: true, mode: ((await statusOf(folder)).mode & 0o777) | 0o700 });
+    entries.push({ from: folder, path, folder: true, size: 0, mode: ((await statusOf(folder)).mode & 0o777) | 0o700 });
     for (const entry of await listFolder(folder)) {
       if (LEFT_OUT.has(entry.name) || UNFINISHED.test(entry.name)) continue;
       signal?.throwIfAborted();
@@ -218,9 +220,9 @@ async function realPath(path: string): Promise<string> {
 
 /** Opens the file, only to refuse pipes and devices and to see the permissions. */
 async function fileEntry(from: string, path: string): Promise<Entry> {
-  const { handle, mode } = await openFile(from);
+  const { handle, size, mode } = await openFile(from);
   await handle.close();
-  return { from, path, folder: false, mode };
+  return { from, path, folder: false, size, mode };
 }
 
 async function listFolder(folder: string): Promise<Dirent[]> {

@@ -21,6 +21,7 @@ import {
 } from './files.js';
 import { digestOf, digestOfJson, invalidJournal, Journal } from './journal.js';
 import type { Check } from './schema.js';
+import { bytesInCopy, lengthOf } from './size.js';
 import {
   checkIdentity,
   checkPlaces,
@@ -32,6 +33,7 @@ import {
   locate,
   weightFile,
 } from './source.js';
+import { type Demand, requireSpace } from './space.js';
 import { checkedLines, type HeadLine, type Line, type TensorLine, Work, workFolder } from './work.js';
 
 /** What makes an interrupted copy one that can be gone on with. */
@@ -55,6 +57,8 @@ export interface CopyOptions {
   readonly job?: Job;
   /** Throws away what another job, or this one, has left unfinished for the same output. */
   readonly restart?: boolean;
+  /** Called when nothing stands against the copy any more, before its first file is made. */
+  readonly onCopy?: () => void;
 }
 
 /**
@@ -72,10 +76,34 @@ export interface CopyOptions {
  *
  * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` is there already (kind `OutputExists`), is the source, lies in it,
  * has no folder to lie in, or names a folder for a file (`OutputIsFolder`) or a file for a folder (`OutputIsFile`); when another process writes it (`InUse`) or another job began it (`UnfinishedWork`);
- * `ERR_CHECKPOINT_IO` when something cannot be copied, or the source was changed meanwhile (`Changed`).
+ * `ERR_CHECKPOINT_IO` when the disk has too little room (`NoSpace`), something cannot be copied, or the source was changed meanwhile (`Changed`).
  */
 export async function copyForEdit(checkpoint: Checkpoint, out: string, options: CopyOptions = {}): Promise<EditCopy> {
   const { signal, job, restart = false } = options;
+  const { target, isFolder } = await requireOutput(checkpoint, out);
+  signal?.throwIfAborted();
+  const layouts = layoutsOf(checkpoint, options.edited);
+  const identity = await identify(checkpoint);
+  const copy = new EditCopy(checkpoint, target, isFolder, await Work.open(workFolder(target)), identity, layouts);
+  try {
+    await copy.begin(job, restart, await exists(target));
+    if (!copy.isFinished) await copy.fill(signal, options.onCopy);
+  } catch (cause) {
+    await copy.abandon(cause, signal).catch(() => undefined);
+    throw signal?.aborted && cause === signal.reason ? cause : ioError(target, 'cannot be written', cause);
+  }
+  return copy;
+}
+
+/**
+ * Checks, before a long job, that a copy of the checkpoint may be made at `out`.
+ *
+ * @throws CheckpointError `ERR_OUTPUT`, as {@link copyForEdit}.
+ */
+export async function requireOutput(
+  checkpoint: Checkpoint,
+  out: string,
+): Promise<{ readonly target: string; readonly isFolder: boolean }> {
   const target = absolutePath(out);
   const { source, isFolder } = await locate(checkpoint);
   if (!isFolder && /[/\\]$/.test(out)) {
@@ -84,21 +112,9 @@ export async function copyForEdit(checkpoint: Checkpoint, out: string, options: 
     });
   }
   await checkOutput(checkpoint, source, isFolder, target);
-  signal?.throwIfAborted();
-  const folder = workFolder(target);
-  if (!(await exists(folder))) await refuseExisting(target);
-
-  const layouts = layoutsOf(checkpoint, options.edited);
-  const identity = await identify(checkpoint);
-  const copy = new EditCopy(checkpoint, target, isFolder, await Work.open(folder), identity, layouts);
-  try {
-    await copy.begin(job, restart, await exists(target));
-    if (!copy.isFinished) await copy.fill(signal);
-  } catch (cause) {
-    await copy.abandon(cause, signal).catch(() => undefined);
-    throw signal?.aborted && cause === signal.reason ? cause : ioError(target, 'cannot be written', cause);
-  }
-  return copy;
+  // Where there is unfinished work, the output may be its own, and only the cleaning up be left.
+  if (!(await exists(workFolder(target)))) await refuseExisting(target);
+  return { target, isFolder };
 }
 
 /** What an earlier run had done already. */
@@ -294,11 +310,13 @@ export class EditCopy {
   }
 
   /** Makes the files of the copy, apart from those that an earlier run made. @internal */
-  async fill(signal: AbortSignal | undefined): Promise<void> {
+  async fill(signal: AbortSignal | undefined, onCopy: CopyOptions['onCopy']): Promise<void> {
     this.entries = await listEntries(this.checkpoint, signal);
     await checkPlaces(this.checkpoint);
     if (this.resumes) await this.removeStrangers();
     const layouts = new Map(this.layouts.map((layout) => [this.pathOf(layout.file), layout]));
+    await requireSpace(this.out, await this.demand(layouts));
+    onCopy?.();
     for (const entry of this.entries) {
       signal?.throwIfAborted();
       const to = join(this.work.copy, entry.path);
@@ -307,6 +325,25 @@ export class EditCopy {
       else if (layout !== undefined) await this.fillWeights(layout, entry, to, signal);
       else await this.fillOther(entry, to);
     }
+  }
+
+  /** What is still to be written; of files that an earlier run has made, nothing. */
+  private async demand(layouts: ReadonlyMap<string, FileLayout>): Promise<Demand> {
+    // Whether blocks can be shared, the largest file tells as well as any.
+    let largest: Entry | undefined;
+    let [bytes, shared] = [0, 0];
+    for (const entry of this.entries) {
+      if (entry.folder) continue;
+      const layout = layouts.get(entry.path);
+      const own = bytesInCopy(entry, layout);
+      const there = await allocatedBytes(join(this.work.copy, entry.path));
+      bytes += Math.max(0, own - there);
+      const edited = [...(layout?.places.values() ?? [])].reduce((sum, place) => sum + place.bytes, 0);
+      shared += layout?.parts === undefined ? Math.min(edited, own) : Math.max(0, own - there);
+      if (largest === undefined || entry.size > largest.size) largest = entry;
+    }
+    const journal = this.journal === undefined ? 0 : JOURNAL_LINE_BYTES * (this.places.size - this.tensors.size);
+    return { bytes: bytes + journal, ...(largest && { shared: { from: largest.from, bytes: shared + journal } }) };
   }
 
   private async fillWeights(layout: FileLayout, entry: Entry, to: string, signal?: AbortSignal): Promise<void> {
@@ -601,8 +638,17 @@ function aroundPlaces({ file, places }: FileLayout, size: number): FilePart[] {
   return parts;
 }
 
-function lengthOf(part: FilePart): number {
-  return part.kind === 'bytes' ? part.data.length : part.bytes;
+/** What a line of the journal takes with the certificates of a few matrices. */
+const JOURNAL_LINE_BYTES = 2000;
+
+/** Bytes that a file takes on the disk; none where there is no file. */
+async function allocatedBytes(path: string): Promise<number> {
+  try {
+    const { blocks } = await lstat(path);
+    return 512 * blocks;
+  } catch {
+    return 0;
+  }
 }
 
 async function checkOutput(checkpoint: Checkpoint, source: string, isFolder: boolean, out: string): Promise<void> {

@@ -1,6 +1,12 @@
 import { type Command, Option } from 'commander';
-import { type Edit, type EditPlan, nameOf, type PlanOptions } from '../edit/plan.js';
-import { type EditedMatrix, type EditReport, editCheckpoint, planCheckpoint } from '../edit/run.js';
+import { type Edit, nameOf, type PlanOptions } from '../edit/plan.js';
+import {
+  type CheckpointPlan,
+  type EditedMatrix,
+  type EditReport,
+  editCheckpoint,
+  planCheckpoint,
+} from '../edit/run.js';
 import { asKind, type Intervention, KINDS, paperIntervention, parseAt, parseTensorSpec } from '../edit/spec.js';
 import { LowRankError } from '../errors.js';
 import { formatBytes, formatError, formatShape, formatShare } from '../format.js';
@@ -182,7 +188,7 @@ const PLAN_COLUMNS: readonly Column[] = [
   { title: 'k', align: 'right' },
 ];
 
-function printPlan({ edits, family, memory }: EditPlan, output: Output): void {
+function printPlan({ edits, family, memory, output: { bytes } }: CheckpointPlan, output: Output): void {
   const { bold } = output.colors;
   if (family !== undefined) output.lines([`family ${family}`]);
   const rows = edits.map((edit) => [
@@ -195,6 +201,7 @@ function printPlan({ edits, family, memory }: EditPlan, output: Output): void {
   if (rows.length > 0) output.lines(formatTable(...withUses(PLAN_COLUMNS, rows, edits), output.columns, bold));
   output.lines([
     `${edits.length} ${edits.length === 1 ? 'matrix' : 'matrices'}, nothing written`,
+    `output ${formatBytes(bytes)}`,
     `memory predicted ${formatBytes(memory.total)} (buffers ${formatBytes(memory.buffers)}, native ${formatBytes(memory.native)})`,
   ]);
 }

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
-import { type Extracted, extractLora } from '../edit/lora-extract.js';
-import { formatError, formatSeconds, formatShape, formatShare } from '../format.js';
+import { type Extracted, type ExtractPlan, extractLora, planExtract } from '../edit/lora-extract.js';
+import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from '../format.js';
 import type { ExtractChoice } from '../lora/extract.js';
 import { requireNewFolder, writeAdapter } from '../lora/peft.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
@@ -11,7 +11,7 @@ import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './lora-
 import { collect, decimal, wholeNumber } from './options.js';
 import { printable } from './printable.js';
 import { type Column, formatTable } from './table.js';
-import type { Terminal } from './terminal.js';
+import type { Output, Terminal } from './terminal.js';
 
 interface ExtractFlags {
   readonly out?: string;
@@ -25,6 +25,7 @@ interface ExtractFlags {
   readonly method: Method;
   readonly seed?: number;
   readonly threads?: number;
+  readonly dryRun?: boolean;
   readonly json?: boolean;
 }
 
@@ -64,21 +65,31 @@ export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
     .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
     .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--dry-run', 'only say what would be done')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((base: string, tuned: string, flags: ExtractFlags) => runExtract(base, tuned, flags, terminal));
 }
 
 async function runExtract(base: string, tuned: string, flags: ExtractFlags, terminal: Terminal): Promise<void> {
-  const out = requireOut(flags.out);
   const { rank, energy } = requireOne(flags, ['rank', 'energy']);
   const choice = (rank === undefined ? { energy } : { rank }) as ExtractChoice;
   const { tensor: tensors, family, fanInFanOut, baseName, method, seed, threads } = flags;
   const dtype = flags.dtype.toUpperCase() as FloatDType;
+  const options = { ...choice, tensors, family, fanInFanOut, baseName, dtype, method, seed, threads };
+  if (flags.dryRun) {
+    const plan = await planExtract(base, tuned, options);
+    printSkipped(plan.skipped, 'weight matrices of modules', terminal.err);
+    if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, ...plan }, null, 2)]);
+    else printPlan(plan, terminal.out);
+    return;
+  }
+  const out = requireOut(flags.out);
   const extracted = await runJob(terminal, out, async (signal, onProgress) => {
-    await requireNewFolder(out);
-    const options = { tensors, family, fanInFanOut, baseName, dtype, method, seed, threads, signal, onProgress };
-    const result = await extractLora(base, tuned, { ...choice, ...options });
+    // By an energy, ranks are known only afterwards.
+    const mostBytes = rank === undefined ? 0 : (await planExtract(base, tuned, options)).output.mostBytes;
+    await requireNewFolder(out, mostBytes);
+    const result = await extractLora(base, tuned, { ...options, signal, onProgress });
     await writeAdapter(result.adapter, out, { signal });
     return result;
   });
@@ -87,6 +98,17 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
   warnOfShortfall(report.shortfall, 'the difference', terminal);
   if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, out, ...report }, null, 2)]);
   else printReport(extracted, out, terminal);
+}
+
+const PLAN_COLUMNS: readonly Column[] = [{ title: 'module' }, { title: 'weight' }, { title: 'rank', align: 'right' }];
+
+function printPlan({ modules, output: { mostBytes } }: ExtractPlan, output: Output): void {
+  const rows = modules.map(({ name, shape, rank }) => [name, formatShape(shape), `${rank} of ${Math.min(...shape)}`]);
+  if (rows.length > 0) output.lines(formatTable(PLAN_COLUMNS, rows, output.columns, output.colors.bold));
+  output.lines([
+    `${modules.length} ${modules.length === 1 ? 'module' : 'modules'}, nothing written`,
+    `output at most ${formatBytes(mostBytes)}`,
+  ]);
 }
 
 const COLUMNS: readonly Column[] = [

@@ -1,7 +1,14 @@
 import type { Command } from 'commander';
-import { type AppliedWeight, type ApplyReport, applyLoras } from '../edit/lora-merge.js';
+import {
+  type ApplyPlan,
+  type ApplyReport,
+  applyLoras,
+  type PlannedWeight,
+  planLoras,
+  type ScaledLora,
+} from '../edit/lora-merge.js';
 import { LowRankError } from '../errors.js';
-import { formatError, formatShape } from '../format.js';
+import { formatBytes, formatError, formatShape } from '../format.js';
 import { readAdapter } from '../lora/peft.js';
 import { requireOut, runJob } from './lora-job.js';
 import { decimal, wholeNumber } from './options.js';
@@ -14,6 +21,7 @@ interface MergeFlags {
   readonly scale?: readonly number[];
   readonly threads?: number;
   readonly restart?: boolean;
+  readonly dryRun?: boolean;
   readonly json?: boolean;
 }
 
@@ -40,6 +48,7 @@ export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
     )
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
     .option('--restart', 'throw away what a killed job has left for this output')
+    .option('--dry-run', 'only say what would be done')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, adapters: readonly string[], flags: MergeFlags) =>
@@ -53,45 +62,59 @@ async function runMerge(
   flags: MergeFlags,
   terminal: Terminal,
 ): Promise<void> {
-  const out = requireOut(flags.out);
   const { threads, restart, scale: scales = [1] } = flags;
   if (scales.length !== 1 && scales.length !== paths.length) {
     throw new LowRankError('ERR_ARGUMENT', `--scale is given ${scales.length} times for ${paths.length} adapters`, {
       hint: 'Give it once for all, or once for each.',
     });
   }
-  const report = await runJob(terminal, out, async (signal, onProgress) => {
-    const loras = [];
+  const readAll = async () => {
+    const loras: ScaledLora[] = [];
     for (const [i, path] of paths.entries()) {
       loras.push({ adapter: await readAdapter(path), scale: scales[i] ?? scales[0]! });
     }
-    return applyLoras(checkpoint, loras, out, { threads, restart, signal, onProgress });
-  });
+    return loras;
+  };
+  if (flags.dryRun) {
+    const plan = await planLoras(checkpoint, await readAll());
+    if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
+    else printPlan(plan, terminal);
+    return;
+  }
+  const out = requireOut(flags.out);
+  const report = await runJob(terminal, out, async (signal, onProgress) =>
+    applyLoras(checkpoint, await readAll(), out, { threads, restart, signal, onProgress }),
+  );
   if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
   else printReport(report, terminal);
 }
 
-const COLUMNS: readonly Column[] = [
+const PLAN_COLUMNS: readonly Column[] = [
   { title: 'tensor' },
   { title: 'shape' },
   { title: 'dtype' },
   { title: 'stored' },
   { title: 'rank', align: 'right' },
   { title: 'adapters', align: 'right' },
-  { title: 'relative change', align: 'right' },
 ];
+const COLUMNS: readonly Column[] = [...PLAN_COLUMNS, { title: 'relative change', align: 'right' }];
+
+function describeWeight({ tensor, shape, dtype, transposed, rank, adapters }: PlannedWeight): string[] {
+  return [tensor, formatShape(shape), dtype, transposed ? 'in x out' : 'out x in', String(rank), String(adapters)];
+}
+
+function printPlan({ weights, output: { bytes } }: ApplyPlan, { out: output }: Terminal): void {
+  const rows = weights.map(describeWeight);
+  if (rows.length > 0) output.lines(formatTable(PLAN_COLUMNS, rows, output.columns, output.colors.bold));
+  output.lines([
+    `${weights.length} ${weights.length === 1 ? 'matrix' : 'matrices'}, nothing written`,
+    `output ${formatBytes(bytes)}`,
+  ]);
+}
 
 function printReport(report: ApplyReport, { out: output }: Terminal): void {
   const { bold } = output.colors;
-  const rows = report.weights.map((weight: AppliedWeight) => [
-    weight.tensor,
-    formatShape(weight.shape),
-    weight.dtype,
-    weight.transposed ? 'in x out' : 'out x in',
-    String(weight.rank),
-    String(weight.adapters),
-    formatError(weight.relativeChange),
-  ]);
+  const rows = report.weights.map((weight) => [...describeWeight(weight), formatError(weight.relativeChange)]);
   if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
   output.lines(describeWritten(report, report.seconds, output));
 }

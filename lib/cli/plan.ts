@@ -48,10 +48,11 @@ async function runPlan(checkpoint: string, flags: PlanFlags, terminal: Terminal)
     terminal.out.lines([JSON.stringify(plan, null, 2)]);
     return;
   }
-  const { tasks } = plan;
+  const { tasks, output } = plan;
   const bytes = tasks.reduce((sum, task) => sum + task.bytes, 0);
   terminal.out.lines([
     `${tasks.length} ${tasks.length === 1 ? 'task' : 'tasks'} (${formatBytes(bytes)}) for ${plan.shards} ${plan.shards === 1 ? 'shard' : 'shards'}, ${plan.settings.threads} threads each`,
+    ...(output === undefined ? [] : [`output ${formatBytes(output.bytes)}`]),
     `wrote ${printable(file)}`,
   ]);
 }

@@ -16,6 +16,7 @@ import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js'
 import type { Tensor } from '../tensor/tensor.js';
 import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './lora-modules.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
+import { storedBytes } from './storage.js';
 
 export interface ExtractOptions {
   /**
@@ -106,12 +107,62 @@ export async function extractLora(
   options: ExtractChoice & ExtractOptions,
 ): Promise<Extracted> {
   const given = checkOptions(options, EXTRACT_OPTIONS, 'extractLora');
-  checkChoice(given);
+  return withBoth(base, tuned, given, (from, to) => extract(from, to, { ...given, baseName: given.baseName ?? base }));
+}
+
+/** What is going to be made of one matrix. */
+export interface PlannedModule extends Pick<ExtractedModule, 'name' | 'kind' | 'tensor' | 'shape'> {
+  /** With `rank` given the rank; with `energy` the most that it can be. */
+  readonly rank: number;
+}
+
+/** What {@link extractLora} would do. */
+export interface ExtractPlan {
+  readonly modules: readonly PlannedModule[];
+  /** For each glob that also matched what is not the weight of a module: what is left out. */
+  readonly skipped: readonly Skipped[];
+  readonly output: {
+    /** Of the factors; fewer where a matrix turns out to be the same in both, or needs a smaller rank. */
+    readonly mostBytes: number;
+  };
+}
+
+/**
+ * What {@link extractLora} would do, without reading a tensor.
+ *
+ * @throws as {@link extractLora} does before it reads the first tensor.
+ */
+export async function planExtract(
+  base: string,
+  tuned: string,
+  options: ExtractChoice & ExtractOptions,
+): Promise<ExtractPlan> {
+  const given = checkOptions(options, EXTRACT_OPTIONS, 'planExtract');
+  return withBoth(base, tuned, given, async (from, to) => {
+    const { chosen, skipped } = choose(from, to, given);
+    const { rank: wanted = Number.POSITIVE_INFINITY } = given as { rank?: number };
+    const modules = chosen.map(({ module: name, kind, tensor, info: { shape } }) => {
+      return { name, kind, tensor, shape, rank: Math.min(wanted, ...shape) };
+    });
+    const numbers = modules.reduce((sum, { shape: [m, n], rank }) => sum + rank * (m! + n!), 0);
+    return { modules, skipped, output: { mostBytes: storedBytes(numbers, given.dtype ?? 'F32') } };
+  });
+}
+
+/** Opens both checkpoints for a while. */
+async function withBoth<T>(
+  base: string,
+  tuned: string,
+  options: ExtractChoice & ExtractOptions,
+  work: (base: Checkpoint, tuned: Checkpoint) => Promise<T>,
+): Promise<T> {
+  checkChoice(options);
   const from = await open(base);
   try {
     const to = await open(tuned);
     try {
-      return await extract(from, to, { ...given, baseName: given.baseName ?? base });
+      for (const checkpoint of [from, to]) requireModuleNames(checkpoint, 'extracted from');
+      return await work(from, to);
     } finally {
       await to.close();
     }
@@ -131,7 +182,6 @@ async function extract(
   options: ExtractChoice & ExtractOptions & { baseName: string },
 ): Promise<Extracted> {
   const { dtype = 'F32', method, seed, threads, signal } = options;
-  for (const checkpoint of [base, tuned]) requireModuleNames(checkpoint, 'extracted from');
   const compute: ComputeOptions = { method, seed, threads, signal };
   const { chosen, skipped } = choose(base, tuned, options);
   const progress = new Progress(

@@ -3,7 +3,8 @@ import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { digestOf } from '../checkpoint/journal.js';
 import { open } from '../checkpoint/open.js';
-import { aBoolean, aName, aQuantity, aWhole, exactly, object, oneOf } from '../checkpoint/schema.js';
+import { aBoolean, aName, aNumber, aQuantity, aWhole, exactly, object, oneOf } from '../checkpoint/schema.js';
+import { sizeOfCopy } from '../checkpoint/size.js';
 import { copyForEdit, type EditCopy, type Job } from '../checkpoint/write.js';
 import { ArgumentError } from '../errors.js';
 import { type LoraAdapter, requirePlain } from '../lora/adapter.js';
@@ -52,10 +53,41 @@ export interface AppliedWeight {
   readonly seconds: number;
 }
 
+/** What is going to be done to one weight. */
+export type PlannedWeight = Omit<AppliedWeight, 'relativeChange' | 'seconds'>;
+
+/** What {@link applyLoras} would do. */
+export interface ApplyPlan {
+  readonly source: string;
+  readonly weights: readonly PlannedWeight[];
+  /** Bytes of all files of the result, those that are only copied among them. */
+  readonly output: { readonly bytes: number };
+}
+
 export interface ApplyReport extends Copied {
   readonly source: string;
   readonly weights: readonly AppliedWeight[];
   readonly seconds: number;
+}
+
+/**
+ * What {@link applyLoras} would do, without reading or writing a weight.
+ *
+ * @throws as {@link applyLoras} does before it reads the first weight.
+ */
+export async function planLoras(source: string, loras: readonly ScaledLora[]): Promise<ApplyPlan> {
+  checkLoras(loras);
+  const checkpoint = await open(source);
+  try {
+    const planned = plan(checkpoint, loras);
+    return {
+      source: absolutePath(source),
+      weights: planned.map(describeWeight),
+      output: { bytes: await sizeOfCopy(checkpoint, typesOf(planned)) },
+    };
+  } finally {
+    await checkpoint.close();
+  }
 }
 
 /**
@@ -90,10 +122,9 @@ export async function applyLoras(
       planned.map(({ info }) => info.bytes),
       given.onProgress,
     );
-    progress.phase('copy');
     const writer = await copyForEdit(checkpoint, out, {
-      ...{ signal, restart, edited: new Map(planned.map(({ info }) => [info.name, info.dtype])) },
-      job: await describeJob(loras, threads),
+      ...{ signal, restart, edited: typesOf(planned), onCopy: () => progress.phase('copy') },
+      job: await describeJob(planned, threads),
     });
     const weights: AppliedWeight[] = [];
     // Asked before the copy appears: from then on nothing may fail any more.
@@ -127,17 +158,18 @@ export async function applyLoras(
   }
 }
 
-/** All that decides the bytes of the result, apart from the checkpoint. */
-async function describeJob(loras: readonly ScaledLora[], threads: number | undefined): Promise<Job> {
+/** All that decides the bytes of the result, apart from the checkpoint's weights. */
+async function describeJob(planned: readonly Planned[], threads: number | undefined): Promise<Job> {
   const applied = [];
-  for (const { adapter, scale = 1 } of loras) {
-    const modules = [];
-    for (const { name, kind, a, b, scaling } of adapter.modules.values()) {
+  for (const { info, updates } of planned) {
+    const own = [];
+    for (const { module, scale, transposed } of updates) {
+      const { name, kind, a, b, scaling } = module;
       const factors = [];
       for (const { dtype, shape, bytes } of [a, b]) factors.push({ dtype, shape, sha256: await digestOf(bytes) });
-      modules.push({ name, kind, scaling, factors });
+      own.push({ name, kind, scaling, scale, transposed, factors });
     }
-    applied.push({ scale, transposed: adapter.config.fan_in_fan_out === true, modules });
+    applied.push({ tensor: info.name, updates: own });
   }
   return { description: { ...describeArithmetic(threads), applied }, checkNote: appliedWeight };
 }
@@ -146,7 +178,7 @@ async function describeJob(loras: readonly ScaledLora[], threads: number | undef
 const appliedWeight = (tensor: string) =>
   object({
     ...{ tensor: exactly(tensor), module: aName, shape: SHAPE, dtype: oneOf(...FLOAT_DTYPES), transposed: aBoolean },
-    ...{ rank: aWhole(), adapters: aWhole(1), relativeChange: aQuantity, seconds: aQuantity },
+    ...{ rank: aWhole(), adapters: aWhole(1), relativeChange: aNumber, seconds: aQuantity },
   });
 
 interface Planned {
@@ -162,6 +194,11 @@ function checkLoras(loras: readonly ScaledLora[]): void {
     if (!Number.isFinite(scale)) throw new ArgumentError('scale', 'a finite number', scale);
     requirePlain(adapter, 'merge');
   }
+}
+
+/** The weights that change. Each keeps its type. */
+function typesOf(planned: readonly Planned[]): Map<string, FloatDType> {
+  return new Map(planned.map(({ info }) => [info.name, info.dtype]));
 }
 
 /** Which updates go to which weight, in the checkpoint's order. */
@@ -187,13 +224,21 @@ function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
 async function applyOne(
   checkpoint: Checkpoint,
   writer: EditCopy,
-  { info, module, updates }: Planned,
+  planned: Planned,
   { threads, signal }: ApplyOptions,
 ): Promise<AppliedWeight> {
   const started = performance.now();
+  const { info, updates } = planned;
   const bytes = await checkpoint.read(info.name);
   const { relativeChange } = await addUpdates(bytes, info, updates, { threads, signal });
-  const weight: AppliedWeight = {
+  const seconds = (performance.now() - started) / 1000;
+  const weight: AppliedWeight = { ...describeWeight(planned), relativeChange, seconds };
+  await writer.write(info.name, bytes, weight);
+  return weight;
+}
+
+function describeWeight({ info, module, updates }: Planned): PlannedWeight {
+  return {
     tensor: info.name,
     module,
     shape: info.shape,
@@ -201,9 +246,5 @@ async function applyOne(
     transposed: updates[0]!.transposed,
     rank: updates.reduce((sum, { module: { rank } }) => sum + rank, 0),
     adapters: updates.length,
-    relativeChange,
-    seconds: (performance.now() - started) / 1000,
   };
-  await writer.write(info.name, bytes, weight);
-  return weight;
 }

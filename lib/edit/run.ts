@@ -2,6 +2,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { type Copied, describeCopy } from '../checkpoint/copied.js';
 import { absolutePath } from '../checkpoint/files.js';
 import { open } from '../checkpoint/open.js';
+import { sizeOfCopy } from '../checkpoint/size.js';
 import { copyForEdit, type EditCopy, type Job, type Resumed } from '../checkpoint/write.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory/usage.js';
@@ -50,6 +51,14 @@ export interface EditReport extends Copied {
   readonly seconds: number;
 }
 
+/** What {@link editCheckpoint} would do. */
+export interface CheckpointPlan extends EditPlan {
+  readonly output: {
+    /** Of all files of the result, those that are only copied among them. */
+    readonly bytes: number;
+  };
+}
+
 /**
  * What {@link editCheckpoint} would do, without reading or writing a tensor.
  *
@@ -59,11 +68,12 @@ export interface EditReport extends Copied {
  * `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them, called by its exact name, and for a glob that
  * matches only such; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
  */
-export async function planCheckpoint(source: string, options: PlanOptions): Promise<EditPlan> {
+export async function planCheckpoint(source: string, options: PlanOptions): Promise<CheckpointPlan> {
   const given = checkOptions(options, PLAN_OPTIONS, 'planCheckpoint');
   const checkpoint = await open(source);
   try {
-    return planEdits(checkpoint, given);
+    const plan = planEdits(checkpoint, given);
+    return { ...plan, output: { bytes: await sizeOfCopy(checkpoint, typesWritten(plan.edits)) } };
   } finally {
     await checkpoint.close();
   }
@@ -95,9 +105,8 @@ export async function editCheckpoint(source: string, out: string, options: EditO
   try {
     const plan = planEdits(checkpoint, given);
     const progress = new Progress(plan.edits.map(bytesOf), given.onProgress);
-    progress.phase('copy');
     const copy = await copyForEdit(checkpoint, out, {
-      ...{ signal, restart, edited: typesWritten(plan.edits) },
+      ...{ signal, restart, onCopy: () => progress.phase('copy'), edited: typesWritten(plan.edits) },
       job: { description: describeJob(plan.edits, given), settings: plan.settings, ...checksOf(plan.edits) },
     });
     const settings = copy.settings as Settings;

@@ -57,7 +57,7 @@ function editedMatrix(excessBound: Check): Check {
     ...{ tensor: aString, slice: optional(SLICE), layer: optional(aWhole(0, MAX_LAYERS)) },
     ...{ type: optional(oneOf(...LAYER_TYPES)), shape: SHAPE, dtype: READABLE, writtenAs: READABLE },
     ...{ intervention: KIND, spec: aString, rank: optional(aWhole()), rankFraction: optional(aFinite(0, 1)) },
-    ...{ certificate: optional(certificate), certificates: optional(list(certificate)) },
+    ...{ certificate: optional(certificate), certificates: optional(list(certificate)), uses: optional(aWhole(1)) },
     ...{ keptEnergy: aKeptEnergy, relativeError: aQuantity, seconds: aQuantity },
   });
 }
@@ -117,6 +117,7 @@ const INTERVENTION: Check = object({
 export const CHOICES = {
   ...{ family: optional(FAMILY), method: optional(METHOD), seed: optional(aSeed) },
   ...{ threads: optional(aWhole(1, MAX_THREADS)), maxMemory: optional(aWhole(1)), quant: optional(WRITABLE) },
+  shared: optional(aBoolean),
 };
 
 /** `PlanOptions`, the interventions understood. */

@@ -14,6 +14,7 @@ import { MAX_CONFIG_BYTES } from '../checkpoint/limits.js';
 import { open } from '../checkpoint/open.js';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors.js';
 import { sniff } from '../checkpoint/sniff.js';
+import { requireSpace } from '../checkpoint/space.js';
 import { copyForEdit } from '../checkpoint/write.js';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { abortSignal, checkOptions } from '../options.js';
@@ -77,7 +78,7 @@ export async function writeAdapter(
   const { signal } = checkOptions(options, { signal: abortSignal }, 'writeAdapter');
   requireAdapter(adapter);
   const target = absolutePath(out);
-  await requireNewFolder(target);
+  await requireNewFolder(target, adapterBytes(adapter));
   const temporary = temporarySibling(target);
   try {
     signal?.throwIfAborted();
@@ -101,15 +102,21 @@ export async function writeAdapter(
 /**
  * Checks, before a long job, that {@link writeAdapter} can write to `out`.
  *
- * @throws CheckpointError `ERR_OUTPUT` when it is there already or has no folder to lie in.
+ * @param bytes what it will write, as far as that is known
+ * @throws CheckpointError `ERR_OUTPUT` when it is there already or has no folder to lie in; `ERR_CHECKPOINT_IO`, kind `NoSpace`.
  */
-export async function requireNewFolder(out: string): Promise<void> {
+export async function requireNewFolder(out: string, bytes = 0): Promise<void> {
   const target = absolutePath(out);
   await refuseExisting(target);
-  if (await exists(dirname(target))) return;
+  if (await exists(dirname(target))) return requireSpace(target, { bytes });
   throw new CheckpointError('ERR_OUTPUT', 'NoFolder', target, `the folder ${dirname(target)} is not there`, {
     hint: 'Make it first.',
   });
+}
+
+/** Bytes of an adapter's tensors; what comes with them is small. */
+function adapterBytes(adapter: LoraAdapter): number {
+  return [...tensorsOf(adapter).values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
 }
 
 /** The tensors of the file by their names in it. */

@@ -5,7 +5,16 @@ import { open } from '../checkpoint/open.js';
 import { mainOfCopy } from '../checkpoint/source.js';
 import { copyForEdit } from '../checkpoint/write.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import type { StoredType } from '../tensor/dtype.js';
 import type { PlannedCandidate } from './candidates.js';
+
+/** The tensors that take on another type, and which. */
+export function typesConverted(planned: readonly PlannedCandidate[]): Map<string, StoredType> {
+  const edits = planned.flatMap((candidate) => candidate.edits);
+  return new Map(
+    edits.filter(({ dtype, writtenAs }) => dtype !== writtenAs).map(({ tensor, writtenAs }) => [tensor, writtenAs]),
+  );
+}
 
 /**
  * Turns the quantised tensors that candidates edit into the type that they are written as, in a copy; quantised blocks take no
@@ -20,10 +29,7 @@ export async function convertQuantised(
   folder: string,
   signal: AbortSignal | undefined,
 ): Promise<Checkpoint | undefined> {
-  const edits = planned.flatMap((candidate) => candidate.edits);
-  const edited = new Map(
-    edits.filter(({ dtype, writtenAs }) => dtype !== writtenAs).map(({ tensor, writtenAs }) => [tensor, writtenAs]),
-  );
+  const edited = typesConverted(planned);
   if (edited.size === 0) return undefined;
   const path = join(folder, basename(source.path));
   await mkdir(folder, { mode: 0o700 });

@@ -40,6 +40,7 @@ const CANDIDATE = object({
 const MATRIX = object({
   ...{ tensor: aString, slice: optional(SLICE), shape: SHAPE, rank: optional(aWhole()) },
   ...{ ...fields(aQuantity, 'relativeError', 'keptEnergy'), smallestError: optional(aQuantity) },
+  uses: optional(aWhole(1)),
 });
 const QUESTIONS = object({ path: aString, digest: aDigest, count: aWhole(1), shared: optional(aWhole(1)) });
 const COMPARISON = object({
@@ -52,7 +53,7 @@ const SETTINGS = object({
   questions: object({ validation: QUESTIONS, test: optional(QUESTIONS) }),
   objective: oneOf('accuracy', 'perplexity'),
   candidates: list(CANDIDATE, 1),
-  ...{ compose: oneOf('greedy', 'none'), quant: optional(WRITABLE), seed: aSeed },
+  ...{ compose: oneOf('greedy', 'none'), quant: optional(WRITABLE), shared: optional(aBoolean), seed: aSeed },
   earlyStopping: optional(object({ error: aFinite(0, 1), first: aWhole(1) })),
   ...{ generate: optional(aWhole()), compat: optional(exactly('laser')) },
 });

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { pathOfCopy } from '../checkpoint/source.js';
+import { requireSpace } from '../checkpoint/space.js';
 import type { Edit } from '../edit/plan.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
@@ -9,6 +10,7 @@ import { overlap } from '../model/slice.js';
 import { checkOptions } from '../options.js';
 import { type PlannedCandidate, planGrid } from './candidates.js';
 import { convertQuantised } from './convert.js';
+import { searchDemand } from './demand.js';
 import { SearchOutput } from './output.js';
 import { ProgressTeller } from './progress.js';
 import { compareScores } from './score.js';
@@ -92,6 +94,7 @@ async function searchInto(
   for (const folder of temporary) await rm(folder, { recursive: true, force: true });
   if (last?.line === 'test') return finish(last);
 
+  await requireSpace(model, await searchDemand(checkpoint, planned, output.folder));
   let converted: Checkpoint | undefined;
   let trials: Trials | undefined;
   try {

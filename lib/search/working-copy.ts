@@ -8,7 +8,7 @@ import { describe, LowRankError } from '../errors.js';
 import type { StoredType } from '../tensor/dtype.js';
 
 /** Files up to this size are copied, not linked: a program that writes into its settings must not reach the source. */
-const COPIED_BYTES = 4e6;
+export const COPIED_BYTES = 4e6;
 
 /** A change that was tried, and what to undo it with. */
 interface Change {

@@ -15,6 +15,7 @@ const SEED = Number(process.env.LOWRANK_CRASH_SEED ?? 1);
 
 const at = temporaryFolder();
 const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
+const fakeStatfs = new URL('../support/fake-statfs.mjs', import.meta.url).href;
 const EDITS = ['--tensor', 'model.layers.*.mlp.*:0.2', '--tensor', 'model.layers.*.self_attn.q_proj.weight:0.5'];
 const job = (source: string, out: string) => ['laser', source, '-o', out, ...EDITS, '--threads', '1', '--json'];
 
@@ -163,11 +164,16 @@ describe.skipIf(!canMount)('a full disk (skipped where a tmpfs cannot be mounted
       // The copy fits at the last; each time before, it does not.
       for (const megabytes of [1, 8, 20]) {
         size(megabytes);
-        const run = await lowrank(job(model, out));
-        expect(run.code).toBe(1);
-        expect(run.stderr).toContain('no space left on the disk');
-        expect(JSON.parse(run.stdout).error).toMatchObject({ code: 'ERR_CHECKPOINT_IO' });
-        expect(existsSync(out)).toBe(false);
+        // First as it is, which is refused before the work; then as if nobody knew how much is free.
+        const blind: Record<string, string> = { NODE_OPTIONS: `--import ${fakeStatfs}`, FREE_BYTES: 'unknown' };
+        for (const env of [undefined, blind]) {
+          const run = await lowrank(job(model, out), { env });
+          expect(run.code).toBe(1);
+          expect(run.stderr).toContain('no space left on the disk');
+          expect(run.stderr.includes('bytes are needed')).toBe(env === undefined);
+          expect(JSON.parse(run.stdout).error).toMatchObject({ code: 'ERR_CHECKPOINT_IO' });
+          expect(existsSync(out)).toBe(false);
+        }
       }
       size(64);
       const run = await lowrank(job(model, out));

@@ -1,7 +1,7 @@
 import { type Copied, describeCopy } from '../../checkpoint/copied.js';
 import { absolutePath } from '../../checkpoint/files.js';
 import { digestOf } from '../../checkpoint/journal.js';
-import { copyForEdit, type Resumed } from '../../checkpoint/write.js';
+import { copyForEdit, type Resumed, requireOutput } from '../../checkpoint/write.js';
 import { CheckpointError } from '../../errors.js';
 import type { ComputeOptions } from '../../lowrank/approximate.js';
 import { boolean, checkOptions, type OptionTypes, text } from '../../options.js';
@@ -58,6 +58,8 @@ export async function mergeShards(plan: string, options?: MergeOptions): Promise
   const out = given.out ?? job.out;
   const { checkpoint, edits, groups } = await openPlan(plan, job, given.source);
   try {
+    // The results are read first, which takes its time.
+    await requireOutput(checkpoint, out);
     const results = Results.beside(plan);
     const sizes = edits.edits.map(({ shape, dtype }) => storedBytes(elements(shape), dtype));
     const progress = new Progress(sizes, given.onProgress);
@@ -72,9 +74,8 @@ export async function mergeShards(plan: string, options?: MergeOptions): Promise
     }
     if (missing.length > 0) throw missingResults(results.folder, job, missing);
 
-    progress.phase('copy');
     const copy = await copyForEdit(checkpoint, out, {
-      ...{ signal, restart, edited: typesWritten(edits.edits) },
+      ...{ signal, restart, onCopy: () => progress.phase('copy'), edited: typesWritten(edits.edits) },
       job: { description: { merged: job.job }, checkNote: checksOf(edits.edits).checkNote },
     });
     const taskOf = new Map(groups.map((group, task) => [group[0]!.tensor, task]));

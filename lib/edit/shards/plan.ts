@@ -14,13 +14,14 @@ import {
 import { digestOfJson } from '../../checkpoint/journal.js';
 import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../../checkpoint/limits.js';
 import { open } from '../../checkpoint/open.js';
-import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object } from '../../checkpoint/schema.js';
+import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object, optional } from '../../checkpoint/schema.js';
+import { sizeOfCopy } from '../../checkpoint/size.js';
 import { ArgumentError, CheckpointError } from '../../errors.js';
 import type { Skipped } from '../../model/names.js';
 import { checkOptions, number, type OptionTypes } from '../../options.js';
 import { byTensor, changes, type Settings } from '../budget.js';
 import type { Edit } from '../edit.js';
-import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits } from '../plan.js';
+import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from '../plan.js';
 import { describeJob } from '../run.js';
 import { SETTINGS, STORED_OPTIONS } from '../schema.js';
 import { asInterventions } from '../spec.js';
@@ -54,6 +55,8 @@ export interface JobPlan {
   readonly tasks: readonly Task[];
   /** For each glob that also matched vectors and the like: what is left alone. */
   readonly skipped: readonly Skipped[];
+  /** Of the result, as far as it was known when the plan was made: bytes of all its files. */
+  readonly output?: { readonly bytes: number };
 }
 
 export interface JobPlanOptions extends PlanOptions {
@@ -90,6 +93,7 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
       shards,
       tasks: tasksOf(checkpoint, plan.edits),
       skipped: plan.skipped,
+      output: { bytes: await sizeOfCopy(checkpoint, typesWritten(plan.edits)) },
     };
   } finally {
     await checkpoint.close();
@@ -154,6 +158,8 @@ const PLAN: DocumentKind = {
     ...{ lowrank: exactly(1), source: aName, out: aName, options: STORED_OPTIONS, settings: SETTINGS, kernel: aName },
     ...{ job: aDigest, shards: aWhole(1, MAX_PLAN_SHARDS) },
     tasks: list(object({ tensor: aString, matrices: aWhole(1), bytes: aWhole(), cost: aFinite(0) }), 0, MAX_TENSORS),
+    skipped: list(object({ glob: aString, matched: aWhole(), tensors: list(aString) })),
+    output: optional(object({ bytes: aWhole() })),
   }),
   code: 'ERR_CHECKPOINT_FORMAT',
   kind: 'InvalidPlan',

@@ -77,6 +77,11 @@ export class Results {
     return undefined;
   }
 
+  /** The tasks of which there is a record, sound or not. */
+  async recorded(): Promise<ReadonlySet<number>> {
+    return new Set((await this.names()).flatMap((name) => /^task-(\d+)\./.exec(name)?.slice(1).map(Number) ?? []));
+  }
+
   async add(record: Omit<ResultRecord, 'sha256' | 'bytes'>, bytes: Uint8Array): Promise<ResultRecord> {
     try {
       await mkdir(this.folder, { recursive: true });

@@ -1,10 +1,12 @@
 import { kernels } from '../../addon/load.js';
+import type { Checkpoint } from '../../checkpoint/checkpoint.js';
 import { digestOf } from '../../checkpoint/journal.js';
+import { requireSpace } from '../../checkpoint/space.js';
 import { ArgumentError } from '../../errors.js';
 import type { ComputeOptions } from '../../lowrank/approximate.js';
 import { checkOptions, number, type OptionTypes, text } from '../../options.js';
 import { elements } from '../../tensor/tensor.js';
-import { numbersToHold } from '../budget.js';
+import { numbersToHold, writtenAs } from '../budget.js';
 import { type Edit, nameOf } from '../edit.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { computeOptions } from '../run.js';
@@ -66,6 +68,9 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
     const own = tasksOfShards(job, shards)[shard - 1]!;
     const ownEdits = own.flatMap((task) => groups[task]!);
     const progress = new Progress(ownEdits.map(bytesOf), given.onProgress);
+    const recorded = await results.recorded();
+    const toDo = own.filter((task) => !recorded.has(task)).map((task) => groups[task]!);
+    await requireSpace(results.folder, { bytes: toDo.reduce((sum, group) => sum + resultBytes(checkpoint, group), 0) });
     const work = new Float32Array(numbersToHold(ownEdits));
     const kernel = kernels();
     const tasks: ShardReport['tasks'][number][] = [];
@@ -101,6 +106,11 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
   } finally {
     await checkpoint.close();
   }
+}
+
+/** Bytes of a tensor as it will be written. */
+function resultBytes(checkpoint: Checkpoint, group: readonly Edit[]): number {
+  return storedBytes(elements(checkpoint.tensors.get(group[0]!.tensor)!.shape), writtenAs(group));
 }
 
 function bytesOf({ shape, dtype }: Edit): number {

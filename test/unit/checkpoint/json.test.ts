@@ -79,6 +79,24 @@ describe('the JSON reader', () => {
     }
   });
 
+  it('reads any value as JSON.parse does', () => {
+    const value = fc.jsonValue({ maxDepth: 6, stringUnit: 'grapheme' });
+    fc.assert(
+      fc.property(value, (json) => {
+        const text = JSON.stringify(json, (_, x) => (typeof x === 'number' && Math.abs(x) > 1e308 ? 0 : x));
+        if (!text.includes('"__proto__"')) expect(reader(text).value()).toEqual(JSON.parse(text));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('reads no value with equal keys, with __proto__ or with brackets without end', () => {
+    expect(() => reader('{"a":{"b":1,"b":2}}').value()).toThrow('the key "b" stands there twice');
+    expect(() => reader('[{"__proto__":{"x":1}}]').value()).toThrow('__proto__');
+    expect(() => reader('['.repeat(1e6)).value()).toThrow('more than 100');
+    expect(reader('{"constructor":1,"toString":2}').value()).toEqual({ constructor: 1, toString: 2 });
+  });
+
   it('says where the fault is', () => {
     expect(() => reader('{"a": tru}').skip()).toThrow('expected true (at byte 6)');
   });

@@ -196,6 +196,10 @@ describe('search', () => {
     const again = await run({ engine, out });
     expect(engine.asked).toBe(before);
     expect(again.summary.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.1']);
+    // What a run left that was killed after its last line.
+    for (const left of ['.candidate', '.converted']) await mkdir(join(out, left));
+    expect((await run({ engine, out })).summary.interventions).toEqual(again.summary.interventions);
+    expect((await readdir(out)).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
   it('refuses questions that cannot be told apart, and a test that is no test', async () => {

@@ -1,0 +1,38 @@
+import { stat } from 'node:fs/promises';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { bytesInCopy } from '../checkpoint/size.js';
+import { listEntries, locate } from '../checkpoint/source.js';
+import type { Demand } from '../checkpoint/space.js';
+import type { PlannedCandidate } from './candidates.js';
+import { typesConverted } from './convert.js';
+import { COPIED_BYTES } from './working-copy.js';
+
+/**
+ * What a search needs at most in its folder, at its end: the source with quantised tensors converted, where there are any; the
+ * working copy, of which weight files that no candidate writes to are links where they can be; and the winner.
+ */
+export async function searchDemand(
+  checkpoint: Checkpoint,
+  planned: readonly PlannedCandidate[],
+  folder: string,
+): Promise<Demand> {
+  const { source, isFolder } = await locate(checkpoint);
+  const converted = typesConverted(planned);
+  const layouts = new Map(checkpoint.layout(converted).map((layout) => [isFolder ? layout.file : '', layout]));
+  const edited = new Set(planned.flatMap(({ edits }) => edits.map(({ tensor }) => tensor)));
+  const touched = new Set([...edited].map((tensor) => (isFolder ? checkpoint.tensors.get(tensor)!.file : '')));
+  // A converted source lies in the folder itself.
+  const canLink = converted.size > 0 || (await stat(source)).dev === (await stat(folder)).dev;
+  let bytes = 0;
+  let largest: { from: string; size: number } | undefined;
+  for (const entry of await listEntries(checkpoint)) {
+    const whole = bytesInCopy(entry, layouts.get(entry.path));
+    const isLink = canLink && whole > COPIED_BYTES && !touched.has(entry.path);
+    bytes += whole * ((converted.size > 0 ? 1 : 0) + (isLink ? 0 : 1) + 1);
+    if (largest === undefined || entry.size > largest.size) largest = entry;
+  }
+  if (largest === undefined || converted.size > 0) return { bytes };
+  // Of the working copy and of the winner, only the tensors that differ.
+  const written = [...edited].reduce((sum, tensor) => sum + checkpoint.tensors.get(tensor)!.bytes, 0);
+  return { bytes, shared: { from: largest.from, bytes: 2 * written } };
+}

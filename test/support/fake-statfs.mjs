@@ -1,0 +1,11 @@
+// Preloaded into a job (node --import): every file system says that FREE_BYTES are free, or with FREE_BYTES=unknown that it
+// does not know.
+import fs from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+
+fs.statfs = async () => {
+  if (process.env.FREE_BYTES === 'unknown') throw Object.assign(new Error('ENOSYS'), { code: 'ENOSYS' });
+  const free = BigInt(process.env.FREE_BYTES);
+  return { type: 0n, bsize: 1n, blocks: 2n ** 50n, bfree: free, bavail: free, files: 0n, ffree: 0n };
+};
+syncBuiltinESMExports();
