@@ -41,6 +41,7 @@ Gram<T>::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
   if constexpr (std::is_same_v<T, float>) {
     converged_ = lapack::eigen<T>(order_, known_, smallest, gram.data(), values_.data(), vectors_.data(), work.data(),
                                   size, integers.data());
+    separate();
   } else {
     Buffer<T> vectors(context.memory, known_ * order_);
     converged_ = lapack::eigen<T>(order_, known_, smallest, gram.data(), values_.data(), vectors.data(), work.data(),
@@ -48,6 +49,28 @@ Gram<T>::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
     for (int64_t i = 0; i < vectors.size(); i++) vectors_[i] = static_cast<float>(vectors[i]);
   }
   context.progress(0.8);
+}
+
+// Eigenvectors of values that float32 can hardly tell apart come out less orthogonal than others.
+template <class T> void Gram<T>::separate() {
+  constexpr int64_t kApart = 8; // units of the largest value
+  const double close = kApart * std::numeric_limits<T>::epsilon() * values_[0];
+  bool clustered = false;
+  for (int64_t i = 0; i + 1 < known_; i++) clustered = clustered || values_[i] - values_[i + 1] < close;
+  if (!clustered) return;
+  const Buffer<float> tau(context_.memory, known_), work(context_.memory, lapack::orthonormaliseWork(known_));
+  lapack::orthonormaliseRows(known_, order_, vectors_.data(), tau.data(), work.data());
+}
+
+// Eigenvectors of values closer than the rounding of the matrix are mixed, and so are the lengths of their images.
+template <class T> bool Gram<T>::knowsNextSingularValue() const {
+  if (k_ >= known_) return true;
+  constexpr double kKnown = 1e-5; // of the largest singular value
+  return rounding() <= 4 * kKnown * std::sqrt(static_cast<double>(values_[0]) * std::max(values_[k_], T{0}));
+}
+
+template <class T> double Gram<T>::rounding() const {
+  return std::numeric_limits<T>::epsilon() * values_[0] * (4 + std::sqrt(static_cast<double>(order_)) / 4);
 }
 
 template <class T> void Gram<T>::product(Buffer<T>& gram) const {
@@ -111,10 +134,10 @@ template <class T> double Gram<T>::noise() const {
 }
 
 template <class T> double Gram<T>::gain() const {
-  const double error =
-      std::numeric_limits<T>::epsilon() * values_[0] * (4 + std::sqrt(static_cast<double>(order_)) / 4);
   double sum = 0;
-  for (int64_t i = 0; i < k_ && k_ < order_; i++) sum += gainAcross(error, values_[i] - std::max(values_[k_], T{0}));
+  for (int64_t i = 0; i < k_ && k_ < order_; i++) {
+    sum += gainAcross(rounding(), values_[i] - std::max(values_[k_], T{0}));
+  }
   return sum;
 }
 
@@ -122,7 +145,8 @@ template <class T> int64_t Gram<T>::bytes(int64_t m, int64_t n, int64_t k, bool 
   const int64_t order = std::min(m, n), known = smallest ? k : std::min(k + 1, order), size = sizeof(T);
   const auto eigen = lapack::eigenWork<T>(order, known);
   const int64_t held = known * (size + 4 * order), gram = size * order * order;
-  const int64_t solving = size * eigen.work + 4 * eigen.integers + (size == 8 ? size * known * order : 0);
+  const int64_t solving = size * std::max(eigen.work, known + lapack::orthonormaliseWork(known)) + 4 * eigen.integers +
+                          (size == 8 ? size * known * order : 0);
   const int64_t widening = size == 8 ? size * order * std::min(kPanel, std::max(m, n)) : 0;
   const int64_t turning = m < n ? moveSingularValuesBytes(k) : 0;
   return held + std::max(gram + std::max(solving, widening), 4 * ((m + n + 1) * k + std::max(m, n)) + turning);

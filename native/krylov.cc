@@ -405,7 +405,8 @@ KrylovEnd Krylov::check(double target) {
     rounded += gainAcross(rounding, values_[i] - following);
     gain_ += gainAcross(rounding + residual(i), values_[i] - nu);
   }
-  if (rounded > allowed) return KrylovEnd::precision;
+  const double next = std::sqrt(static_cast<double>(values_[0]) * std::max(k < known_ ? values_[k] : 0.0f, 0.0f));
+  if (rounded > allowed || rounding > 8 * kValueError * next) return KrylovEnd::precision;
   return values_[k - 1] > outside && gain_ <= allowed && valuesKnown(outside) ? KrylovEnd::converged
                                                                               : KrylovEnd::running;
 }

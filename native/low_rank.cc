@@ -101,7 +101,8 @@ std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Req
                            : request.rule.rank;
   const int64_t used = complement ? columns : k;
   const double kept = gram.sumOfSquares(used), tail = complement ? kept : survey.energy - kept;
-  if (std::is_same_v<T, float> && gram.gain() > 2 * request.target * tail) return std::nullopt;
+  const bool enough = gram.knowsNextSingularValue() && gram.gain() <= 2 * request.target * tail;
+  if (std::is_same_v<T, float> && !enough) return std::nullopt;
   Candidate c{route,
               k,
               {Matrix(storage.b.data(), m, columns).colRange(0, used), Matrix(storage.a.data(), used, n), complement},
