@@ -26,7 +26,7 @@ export { type Tensor, type TensorLike, tensor } from './tensor/tensor.js';
 
 // Memory.
 
-export { type MemoryUsage, memoryUsage, resetNativePeak } from './memory/usage.js';
+export { type MemoryUsage, memoryUsage, resetNativePeak } from './memory.js';
 
 // Files.
 
@@ -41,9 +41,9 @@ export type {
   UnlistedTensors,
 } from './checkpoint/checkpoint.js';
 export { open as openCheckpoint } from './checkpoint/open.js';
-export type { NewTensor } from './checkpoint/safetensors.js';
-export { type UnfinishedWork, unfinishedWork } from './checkpoint/work.js';
-export type { Resumed } from './checkpoint/write.js';
+export type { NewTensor } from './checkpoint/safetensors/file.js';
+export { type UnfinishedWork, unfinishedWork } from './checkpoint/copy/staging.js';
+export type { Resumed } from './checkpoint/copy/edit-copy.js';
 
 // Decompositions.
 
@@ -96,13 +96,13 @@ export {
   type LoraModule,
   loraDelta,
   obstacles as adapterObstacles,
-} from './lora/adapter.js';
-export { type Merged, type MergedModule, mergeLoras, type WeightedLora } from './lora/combine.js';
-export type { LoraRankChoice } from './lora/compress.js';
-export type { ExtractChoice } from './lora/extract.js';
-export { readAdapter, writeAdapter } from './lora/peft.js';
-export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } from './lora/resize.js';
-export type { Shortfall } from './lora/shortfall.js';
+} from './adapters/adapter.js';
+export { type Merged, type MergedModule, mergeLoras, type WeightedLora } from './adapters/combine.js';
+export type { LoraRankChoice } from './adapters/truncate.js';
+export type { ExtractChoice } from './adapters/extract.js';
+export { readAdapter, writeAdapter } from './adapters/peft.js';
+export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } from './adapters/resize.js';
+export type { Shortfall } from './adapters/shortfall.js';
 
 // Models: which tensors are which matrices.
 
@@ -121,9 +121,9 @@ export {
   type InspectReport,
   inspectCheckpoint,
   type MatrixSpectrum,
-} from './edit/inspect.js';
+} from './inspect/inspect.js';
 export type { Edit, EditPlan, PlanOptions, PredictedMemory, Settings } from './edit/plan.js';
-export type { EditProgress } from './edit/progress.js';
+export type { EditProgress } from './progress.js';
 export {
   type CheckpointPlan,
   type EditedMatrix,
@@ -132,7 +132,7 @@ export {
   editCheckpoint,
   planCheckpoint,
 } from './edit/run.js';
-export { type MergeOptions as MergeShardsOptions, type MergeReport, mergeShards } from './edit/shards/merge.js';
+export { type MergeOptions as MergeShardsOptions, type MergeReport, mergeShards } from './shards/merge.js';
 export {
   type JobPlan,
   type JobPlanOptions,
@@ -140,8 +140,8 @@ export {
   readPlan,
   type Task,
   writePlan,
-} from './edit/shards/plan.js';
-export { runShard, type ShardOptions, type ShardReport } from './edit/shards/run.js';
+} from './shards/plan.js';
+export { runShard, type ShardOptions, type ShardReport } from './shards/run.js';
 export {
   type Amount,
   type Intervention,
@@ -151,7 +151,7 @@ export {
   parseAt,
   parseTensorSpec,
   type Selection,
-} from './edit/spec.js';
+} from './interventions/spec.js';
 
 // Adapters out of checkpoints and into them.
 
@@ -164,7 +164,7 @@ export {
   type PlannedModule,
   planExtract,
   type UncoveredTensor,
-} from './edit/lora-extract.js';
+} from './adapters/extract-checkpoints.js';
 export {
   type AppliedWeight,
   type ApplyOptions,
@@ -174,7 +174,7 @@ export {
   type PlannedWeight,
   planLoras,
   type ScaledLora,
-} from './edit/lora-merge.js';
+} from './adapters/merge-checkpoint.js';
 
 // Questions put to models.
 
@@ -223,4 +223,4 @@ export type {
   Trial,
   TrialMatrix,
   Verdict,
-} from './search/trial.js';
+} from './search/log-lines.js';

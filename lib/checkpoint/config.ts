@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { CheckpointError, describe } from '../errors.js';
-import { exists, readSmallFile, statusOf } from './files.js';
+import { exists, readSmallFile, statusOf } from '../files/files.js';
 import { MAX_CONFIG_BYTES } from './limits.js';
 
 /**

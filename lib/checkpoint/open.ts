@@ -2,11 +2,11 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
 import type { Checkpoint } from './checkpoint.js';
-import { absolutePath, ioError } from './files.js';
+import { absolutePath, ioError } from '../files/files.js';
 import { findWeights, readIndex, type Weights } from './folder.js';
-import { openGguf } from './gguf/gguf-checkpoint.js';
-import { openOnnx } from './onnx/onnx-checkpoint.js';
-import { openSafetensors } from './safetensors-checkpoint.js';
+import { openGguf } from './gguf/checkpoint.js';
+import { openOnnx } from './onnx/checkpoint.js';
+import { openSafetensors } from './safetensors/checkpoint.js';
 import { sniff } from './sniff.js';
 
 /**

@@ -1,5 +1,5 @@
 import { CheckpointError, describe, LowRankError } from '../errors.js';
-import { openFile, readAt } from './files.js';
+import { openFile, readAt } from '../files/files.js';
 import { mayBeOnnx } from './onnx/sniff.js';
 import { isText, otherFormat } from './other-formats.js';
 

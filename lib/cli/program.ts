@@ -1,22 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { LowRankError } from '../errors.js';
-import { addCompletionCommand } from './completion.js';
-import { addDoctorCommand } from './doctor.js';
-import { addEvalCommand } from './eval.js';
-import { HELP } from './help.js';
-import { addInspectCommand } from './inspect.js';
+import { addCompletionCommand } from './completion/completion.js';
+import { addDoctorCommand } from './commands/doctor.js';
+import { addEvalCommand } from './commands/eval.js';
+import { HELP } from './terminal/help.js';
+import { addInspectCommand } from './commands/inspect.js';
 import { Interrupted } from './interrupt.js';
-import { addLaserCommand } from './laser.js';
-import { addLoraCommand } from './lora.js';
-import { addMergeCommand } from './merge.js';
-import { addPlanCommand } from './plan.js';
-import { printable } from './printable.js';
-import { addReportCommand } from './report.js';
-import { addRunCommand } from './run.js';
-import { addSearchCommand } from './search.js';
-import type { Terminal } from './terminal.js';
-import { Told } from './told.js';
+import { addLaserCommand } from './commands/laser.js';
+import { addLoraCommand } from './commands/lora/lora.js';
+import { addMergeCommand } from './commands/shards/merge.js';
+import { addPlanCommand } from './commands/shards/plan.js';
+import { printable } from '../text/printable.js';
+import { addReportCommand } from './commands/report.js';
+import { addRunCommand } from './commands/shards/run.js';
+import { addSearchCommand } from './commands/search.js';
+import type { Terminal } from './terminal/terminal.js';
+import { Told } from './reported-error.js';
 
 /** What the process ends with. */
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;

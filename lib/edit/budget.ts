@@ -3,11 +3,11 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { estimateMemory } from '../lowrank/estimate.js';
-import { memoryUsage } from '../memory/usage.js';
+import { memoryUsage } from '../memory.js';
 import type { WritableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
-import type { Edit } from './edit.js';
-import { gridOf, storedBytes } from './storage.js';
+import type { Edit } from '../interventions/edit.js';
+import { gridOf, storedBytes } from '../tensor/block-slice.js';
 
 /** Bytes a job will need at the tensor that needs most. */
 export interface PredictedMemory {

@@ -15,14 +15,14 @@ import {
   type WritableType,
 } from '../tensor/dtype.js';
 import { chooseSettings, type PredictedMemory, predictMemory, type Settings } from './budget.js';
-import { componentCount, keepsComponents } from './components.js';
-import { type Edit, nameOf } from './edit.js';
-import { hintForType } from './not-editable.js';
-import { thresholdIndex } from './prune.js';
-import { asInterventions, type Intervention } from './spec.js';
+import { componentCount, keepsComponents } from '../interventions/components.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
+import { hintForType } from '../model/not-editable.js';
+import { thresholdIndex } from '../interventions/prune.js';
+import { asInterventions, type Intervention } from '../interventions/spec.js';
 
 export type { PredictedMemory, Settings } from './budget.js';
-export { type Edit, nameOf } from './edit.js';
+export { type Edit, nameOf } from '../interventions/edit.js';
 
 /** What will be done to a checkpoint. */
 export interface EditPlan {

@@ -1,24 +1,24 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { type Copied, describeCopy } from '../checkpoint/copied.js';
-import { absolutePath } from '../checkpoint/files.js';
+import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import { absolutePath } from '../files/files.js';
 import { open } from '../checkpoint/open.js';
-import { sizeOfCopy } from '../checkpoint/size.js';
-import { copyForEdit, type EditCopy, type Job, type Resumed } from '../checkpoint/write.js';
+import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { copyForEdit, type EditCopy, type Job, type Resumed } from '../checkpoint/copy/edit-copy.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
-import { memoryUsage } from '../memory/usage.js';
+import { memoryUsage } from '../memory.js';
 import type { Skipped } from '../model/names.js';
 import { boolean, checkOptions, type OptionTypes } from '../options.js';
 import { elements } from '../tensor/tensor.js';
 import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, type Settings } from './budget.js';
-import { type Edit, nameOf } from './edit.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
 import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from './plan.js';
-import { type EditProgress, JOB_OPTIONS, Progress } from './progress.js';
-import { editedMatrices, SETTINGS } from './schema.js';
-import { storedBytes } from './storage.js';
-import { type EditedMatrix, editTensor, unchanged } from './tensor.js';
-import { describeArithmetic } from './version.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { editedMatrices, SETTINGS } from '../interventions/schema.js';
+import { storedBytes } from '../tensor/block-slice.js';
+import { type EditedMatrix, editTensor, unchanged } from './apply-to-tensor.js';
+import { describeArithmetic } from '../version.js';
 
-export type { EditedMatrix } from './tensor.js';
+export type { EditedMatrix } from './apply-to-tensor.js';
 
 export interface EditOptions extends PlanOptions, Pick<ComputeOptions, 'signal'> {
   readonly onProgress?: (progress: EditProgress) => void;

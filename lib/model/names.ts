@@ -1,5 +1,5 @@
 import picomatch from 'picomatch';
-import { firstMatches } from '../checkpoint/bounded-match.js';
+import { firstMatches } from '../text/bounded-match.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 

@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, formatSeconds } from '../format.js';
+import { formatBytes, formatCount, formatSeconds } from '../text/format.js';
 import type { Findings } from './findings.js';
 import type { Content } from './html.js';
 import { number } from './numbers.js';

@@ -1,7 +1,7 @@
-import type { DocumentKind } from '../checkpoint/document.js';
+import type { DocumentKind } from '../files/document.js';
 import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
-import { aName, aQuantity, aString, aWhole, fields, list, object, optional } from '../checkpoint/schema.js';
-import { CHOICES, FAMILY, PRINTED_EDITED_MATRIX } from '../edit/schema.js';
+import { aName, aQuantity, aString, aWhole, fields, list, object, optional } from '../files/schema.js';
+import { CHOICES, FAMILY, PRINTED_EDITED_MATRIX } from '../interventions/schema.js';
 
 /** What `lowrank laser --json` prints, an `EditReport`. */
 export const EDIT_REPORT: DocumentKind = {

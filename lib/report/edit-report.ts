@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
-import { nameOf as nameOfMatrix } from '../edit/edit.js';
+import { nameOf as nameOfMatrix } from '../interventions/edit.js';
 import type { EditedMatrix, EditReport } from '../edit/run.js';
-import { formatBytes, formatCount, formatSeconds, formatShare } from '../format.js';
+import { formatBytes, formatCount, formatSeconds, formatShare } from '../text/format.js';
 import { element, nameOf, shortened } from './html.js';
 import { many, number, shape, small } from './numbers.js';
 import { command, note, page, paragraph } from './page.js';

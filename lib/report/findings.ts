@@ -9,7 +9,7 @@ import type {
   SearchSeconds,
   TestLine,
   Trial,
-} from '../search/trial.js';
+} from '../search/log-lines.js';
 
 /** What the lines of a search say, finished or not. */
 export interface Findings {

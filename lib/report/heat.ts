@@ -1,4 +1,4 @@
-import type { Candidate, Objective, Trial } from '../search/trial.js';
+import type { Candidate, Objective, Trial } from '../search/log-lines.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
 import { nameOfMetric, shortChange, shortChangeText, unitOf } from './numbers.js';

@@ -1,6 +1,6 @@
 import type { Comparison } from '../evaluate/metrics/summary.js';
 import { LESS_IS_BETTER } from '../evaluate/metrics/summary.js';
-import { formatCount, formatShare } from '../format.js';
+import { formatCount, formatShare } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
 import { change, changeText, nameOfMetric, number, text, unitOf } from './numbers.js';

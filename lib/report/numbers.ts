@@ -1,5 +1,5 @@
 import type { Metric } from '../evaluate/metrics/summary.js';
-import { formatCount, formatShare } from '../format.js';
+import { formatCount, formatShare } from '../text/format.js';
 import { type Content, element } from './html.js';
 
 /** Metrics that are shares of the questions: shown in percent, their differences in points. */

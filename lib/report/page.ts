@@ -1,4 +1,4 @@
-import { packageVersion } from '../edit/version.js';
+import { packageVersion } from '../version.js';
 import { type Content, element, Html } from './html.js';
 import { STYLE } from './style.js';
 

@@ -1,6 +1,6 @@
 import { open, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { parseDocument } from '../checkpoint/document.js';
+import { parseDocument } from '../files/document.js';
 import {
   ioError,
   openFile,
@@ -10,7 +10,7 @@ import {
   renameTo,
   requirePath,
   temporarySibling,
-} from '../checkpoint/files.js';
+} from '../files/files.js';
 import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
 import type { EditReport } from '../edit/run.js';
 import { CheckpointError } from '../errors.js';

@@ -1,4 +1,4 @@
-import { formatCount } from '../format.js';
+import { formatCount } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, nameOf, shortened } from './html.js';
 import { many } from './numbers.js';

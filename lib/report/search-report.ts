@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import type { SearchHeader, SearchLine } from '../search/trial.js';
+import type { SearchHeader, SearchLine } from '../search/log-lines.js';
 import { certificates } from './certificates.js';
 import { costs } from './costs.js';
 import { findingsOf } from './findings.js';

@@ -1,4 +1,4 @@
-import { type Candidate, nameOfCandidate, type Score } from '../search/trial.js';
+import { type Candidate, nameOfCandidate, type Score } from '../search/log-lines.js';
 import { type Content, nameOf } from './html.js';
 
 /** Names of interventions that are in a model together. */

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf } from '../checkpoint/journal.js';
-import { SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors.js';
+import { digestOf } from '../files/journal.js';
+import { SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors/file.js';
 import { LowRankError } from '../errors.js';
 import { type Svd, svd } from '../linalg/svd.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';

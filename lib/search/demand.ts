@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { bytesInCopy } from '../checkpoint/size.js';
-import { listEntries, locate } from '../checkpoint/source.js';
-import type { Demand } from '../checkpoint/space.js';
+import { bytesInCopy } from '../checkpoint/copy/size.js';
+import { listEntries, locate } from '../checkpoint/copy/identity.js';
+import type { Demand } from '../files/space.js';
 import type { PlannedCandidate } from './candidates.js';
 import { typesConverted } from './convert.js';
 import { COPIED_BYTES } from './working-copy.js';

@@ -1,15 +1,15 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { componentCount, keepsComponents, keptComponents, recompose } from '../edit/components.js';
+import { componentCount, keepsComponents, keptComponents, recompose } from '../interventions/components.js';
 import { type Edit, nameOf } from '../edit/plan.js';
-import { prune } from '../edit/prune.js';
-import { readInto, rewrite } from '../edit/rewrite.js';
-import { type Grid, gridOf, putBack, takeOut } from '../edit/storage.js';
+import { prune } from '../interventions/prune.js';
+import { readInto, rewrite } from '../interventions/rewrite.js';
+import { type Grid, gridOf, putBack, takeOut } from '../tensor/block-slice.js';
 import { LowRankError } from '../errors.js';
 import type { Svd } from '../linalg/svd.js';
 import { isFloatDType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
 import type { Decompositions, Found } from './decompositions.js';
-import type { MatrixLine, TrialMatrix } from './trial.js';
+import type { MatrixLine, TrialMatrix } from './log-lines.js';
 import type { WorkingCopy } from './working-copy.js';
 
 export interface ApplyOptions {

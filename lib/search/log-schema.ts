@@ -18,13 +18,13 @@ import {
   oneOf,
   optional,
   orNull,
-} from '../checkpoint/schema.js';
-import { aBand, aSeed, aShare, FAMILY, KIND, SHAPE, SLICE, WRITABLE } from '../edit/schema.js';
-import { MAX_LAYERS } from '../edit/spec.js';
+} from '../files/schema.js';
+import { aBand, aSeed, aShare, FAMILY, KIND, SHAPE, SLICE, WRITABLE } from '../interventions/schema.js';
+import { MAX_LAYERS } from '../interventions/spec.js';
 import { ENGINES } from '../evaluate/engines/engine.js';
 import { METRICS } from '../evaluate/metrics/summary.js';
 import { GROUPS, MATRIX_TYPES } from '../model/types.js';
-import { type Candidate, nameOfCandidate, type SearchHeader, type SearchLine } from './trial.js';
+import { type Candidate, nameOfCandidate, type SearchHeader, type SearchLine } from './log-lines.js';
 
 /** The lines of `trials.jsonl`, as checks. */
 

@@ -1,12 +1,12 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseJson, toJson } from '../checkpoint/document.js';
-import { ioError, openFile, readAt, requirePath, writeThrough } from '../checkpoint/files.js';
+import { parseJson, toJson } from '../files/document.js';
+import { ioError, openFile, readAt, requirePath, writeThrough } from '../files/files.js';
 import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
 import { CheckpointError } from '../errors.js';
 import { faultInLog } from './log-schema.js';
-import type { SearchHeader, SearchLine } from './trial.js';
+import type { SearchHeader, SearchLine } from './log-lines.js';
 
 export const LOG_FILE = 'trials.jsonl';
 

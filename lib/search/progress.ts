@@ -1,4 +1,4 @@
-import type { Candidate, Score, Trial } from './trial.js';
+import type { Candidate, Score, Trial } from './log-lines.js';
 
 /** How far a search is. */
 export interface SearchProgress {

@@ -1,6 +1,6 @@
 import { ArgumentError } from '../errors.js';
 import { shuffled } from '../random.js';
-import type { Verdict } from './trial.js';
+import type { Verdict } from './log-lines.js';
 
 export interface EarlyStoppingOptions {
   /**

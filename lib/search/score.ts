@@ -1,7 +1,7 @@
 import { measure } from '../evaluate/metrics/summary.js';
 import type { Question } from '../evaluate/questions/question.js';
 import type { ExampleResult } from '../evaluate/result.js';
-import type { Objective, Score, Trial } from './trial.js';
+import type { Objective, Score, Trial } from './log-lines.js';
 
 /** Answers of one trial, as far as they have come, at their questions' places in the set. */
 export class Answers {

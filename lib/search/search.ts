@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
-import { pathOfCopy } from '../checkpoint/source.js';
-import { requireSpace } from '../checkpoint/space.js';
+import { pathOfCopy } from '../checkpoint/copy/identity.js';
+import { requireSpace } from '../files/space.js';
 import type { Edit } from '../edit/plan.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
@@ -17,8 +17,8 @@ import { compareScores } from './score.js';
 import { headerOf, SEARCH_OPTIONS, type SearchOptions } from './settings.js';
 import { countsOf, summarise } from './summary.js';
 import { testLine } from './test-line.js';
-import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './trial.js';
-import { checkLimits, Trials } from './trials.js';
+import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './log-lines.js';
+import { checkLimits, Trials } from './trial-runner.js';
 
 /**
  * Finds the intervention that helps a model most: tries the candidates of a grid on validation questions, on request

@@ -1,9 +1,9 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { absolutePath } from '../checkpoint/files.js';
-import { digestOfJson } from '../checkpoint/journal.js';
-import { identify } from '../checkpoint/source.js';
+import { absolutePath } from '../files/files.js';
+import { digestOfJson } from '../files/journal.js';
+import { identify } from '../checkpoint/copy/identity.js';
 import { PLAN_OPTIONS } from '../edit/plan.js';
-import { packageVersion } from '../edit/version.js';
+import { packageVersion } from '../version.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { ASK_OPTIONS, type Engine } from '../evaluate/engines/engine.js';
 import type { Compat } from '../evaluate/metrics/compat.js';
@@ -26,7 +26,7 @@ import { GRID_OPTIONS, type GridOptions, type PlannedCandidate } from './candida
 import type { SearchProgress } from './progress.js';
 import type { EarlyStoppingOptions } from './race.js';
 import { objectiveOf } from './score.js';
-import type { SearchHeader, SearchSettings } from './trial.js';
+import type { SearchHeader, SearchSettings } from './log-lines.js';
 
 /** Questions that a search asks, and where they come from. */
 export interface QuestionPart {

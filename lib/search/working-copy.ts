@@ -2,8 +2,8 @@ import { constants } from 'node:fs';
 import { chmod, copyFile, link, mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Checkpoint, Place } from '../checkpoint/checkpoint.js';
-import { ioError, type OpenFile, openFile, readAt, writeAt } from '../checkpoint/files.js';
-import { type Entry, listEntries, locate, mainOfCopy } from '../checkpoint/source.js';
+import { ioError, type OpenFile, openFile, readAt, writeAt } from '../files/files.js';
+import { type Entry, listEntries, locate, mainOfCopy } from '../checkpoint/copy/identity.js';
 import { describe, LowRankError } from '../errors.js';
 import type { StoredType } from '../tensor/dtype.js';
 

@@ -5,7 +5,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { NewTensor } from '../../lib/checkpoint/safetensors.js';
+import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
 import { lowrank, temporaryFolder, tinyLlama, weights, writeModel } from '../jobs/support.js';
 
 /** How often a job is killed. */

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GgufFile } from '../../lib/checkpoint/gguf/gguf-file.js';
+import { GgufFile } from '../../lib/checkpoint/gguf/file.js';
 import { open } from '../../lib/checkpoint/open.js';
 import { CheckpointError } from '../../lib/errors.js';
 import { Model } from '../../lib/model/model.js';
@@ -211,7 +211,7 @@ function withoutOffset({ type, shape, sha256: hash }: Contents['tensors'][string
 /** Weights in the place of real ones, where these are not at hand. */
 async function someWeights(file: string): Promise<string> {
   const next = random(5);
-  const { writeSafetensors } = await import('../../lib/checkpoint/safetensors.js');
+  const { writeSafetensors } = await import('../../lib/checkpoint/safetensors/file.js');
   const numbers = Float32Array.from({ length: 256 * 256 }, () => next() - next());
   const bytes = new Uint8Array(numbers.buffer);
   await writeSafetensors(file, new Map([['w', { dtype: 'F32', shape: [256, 256], bytes }]]));

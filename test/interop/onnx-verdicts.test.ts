@@ -2,7 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openOnnx } from '../../lib/checkpoint/onnx/onnx-checkpoint.js';
+import { openOnnx } from '../../lib/checkpoint/onnx/checkpoint.js';
 import { MESSAGE_TYPES } from '../../lib/checkpoint/onnx/schema.js';
 import { LowRankError } from '../../lib/errors.js';
 import { mutateBytes } from '../fuzz/bytes.js';

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors.js';
+import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { CheckpointError } from '../../lib/errors.js';
 import { DTYPE_BITS, type DType } from '../../lib/tensor/dtype.js';
 import { corpus } from '../unit/checkpoint/corpus.js';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
-import type { NewTensor } from '../../lib/checkpoint/safetensors.js';
+import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
 import { createProgram } from '../../lib/cli/program.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { gaussian } from '../support/matrices.js';

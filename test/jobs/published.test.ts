@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { writeSafetensors } from '../../lib/checkpoint/safetensors.js';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { filesIn, lowrank, temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
 
 const at = temporaryFolder();

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
 import { singularValuesSync } from '../../lib/linalg/svd.js';
 import { readSearchLog } from '../../lib/search/log.js';
-import type { SearchSummary, Trial } from '../../lib/search/trial.js';
+import type { SearchSummary, Trial } from '../../lib/search/log-lines.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { assembled } from '../unit/checkpoint/gguf-written.js';
 import { FC_IN, inputOf, linearQuestions, P, writeLinearModel } from '../unit/search/linear-model.js';

@@ -1,8 +1,8 @@
 import { copyFile, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { shardOfEnvironment } from '../../lib/cli/shard.js';
-import { balance } from '../../lib/edit/shards/balance.js';
+import { shardOfEnvironment } from '../../lib/cli/commands/shards/shard.js';
+import { balance } from '../../lib/shards/balance.js';
 import {
   changedTensors,
   filesIn,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
-import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors.js';
+import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { assembled } from '../unit/checkpoint/gguf-written.js';
 import { linearQuestions, writeLinearModel } from '../unit/search/linear-model.js';

@@ -6,7 +6,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
-import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors.js';
+import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { type FloatDType, isFloatDType } from '../../lib/tensor/dtype.js';
 import { gaussian } from '../support/matrices.js';

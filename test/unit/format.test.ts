@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { describeProgress } from '../../lib/cli/progress.js';
-import { sparkline } from '../../lib/cli/sparkline.js';
-import type { EditProgress } from '../../lib/edit/progress.js';
-import { formatBytes, formatCount, formatError, formatSeconds, formatShape, formatShare } from '../../lib/format.js';
+import { describeProgress } from '../../lib/cli/terminal/progress.js';
+import { sparkline } from '../../lib/cli/terminal/sparkline.js';
+import type { EditProgress } from '../../lib/progress.js';
+import { formatBytes, formatCount, formatError, formatSeconds, formatShape, formatShare } from '../../lib/text/format.js';
 
 describe('numbers for people', () => {
   it.each([

@@ -1,7 +1,7 @@
 import { describe, LowRankError } from '../../errors.js';
 import { blockOf, isWritableType, type StoredType } from '../../tensor/dtype.js';
 import type { FileLayout, FilePart, Place } from '../checkpoint.js';
-import type { GgufFile } from './gguf-file.js';
+import type { GgufFile } from './file.js';
 import { aligned, type GgufTensor, KEY_COUNT_AT } from './header.js';
 import type { GgufFiles } from './split.js';
 import { type GgmlType, ggmlBytes, ggmlCode } from './types.js';

@@ -2,7 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { CheckpointError, describe } from '../../errors.js';
 import { MAX_SHARDS } from '../limits.js';
 import { sniff } from '../sniff.js';
-import { GgufFile } from './gguf-file.js';
+import { GgufFile } from './file.js';
 import { parseSplitName, splitName } from './split-name.js';
 
 /*

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ioError } from '../files.js';
+import { ioError } from '../../files/files.js';
 
 const ENDING = '.onnx';
 const STANDARD = 'model.onnx';

@@ -8,7 +8,7 @@ import type { Compat } from '../metrics/compat.js';
 import type { Question } from '../questions/question.js';
 import type { ExampleResult, LikelyToken } from '../result.js';
 import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engine.js';
-import { type Findings, judge } from './judge.js';
+import { type Findings, judge } from './grade.js';
 import { type Ending, Program } from './program.js';
 
 export interface CommandOptions {

@@ -6,7 +6,7 @@ import { checkOptions } from '../../options.js';
 import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type TokenModel } from './engine.js';
 import { findModel } from './find-model.js';
 import { importPeer } from './peers.js';
-import { PreparedQuestions } from './prepare.js';
+import { PreparedQuestions } from './tokenize.js';
 import { TokenSession } from './token-session.js';
 
 export interface LlamaOptions {

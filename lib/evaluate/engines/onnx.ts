@@ -11,7 +11,7 @@ import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type Toke
 import { findModel } from './find-model.js';
 import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
 import { findPeer } from './peers.js';
-import { PreparedQuestions } from './prepare.js';
+import { PreparedQuestions } from './tokenize.js';
 import { TokenSession } from './token-session.js';
 
 export interface OnnxOptions {

@@ -9,8 +9,8 @@ import {
   type Session,
   type TokenModel,
 } from './engine.js';
-import { type Findings, judge } from './judge.js';
-import type { Prepared, PreparedQuestions, Spot } from './prepare.js';
+import { type Findings, judge } from './grade.js';
+import type { Prepared, PreparedQuestions, Spot } from './tokenize.js';
 
 /** Questions that go to the model together: enough to fill its batches, few enough to hear of progress. */
 const AT_ONCE = 32;

@@ -1,4 +1,4 @@
-import { readAdapter } from '../../../lib/lora/peft.js';
+import { readAdapter } from '../../../lib/adapters/peft.js';
 import { made } from '../../unit/checkpoint/made.js';
 import { mutateJson } from '../json.js';
 import { require, type Target } from '../target.js';

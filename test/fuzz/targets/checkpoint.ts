@@ -2,7 +2,7 @@ import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Checkpoint, FileLayout } from '../../../lib/checkpoint/checkpoint.js';
 import { open } from '../../../lib/checkpoint/open.js';
-import { parseHeader } from '../../../lib/checkpoint/safetensors-header.js';
+import { parseHeader } from '../../../lib/checkpoint/safetensors/header.js';
 import { LowRankError } from '../../../lib/errors.js';
 import { checkpointModel } from '../model.js';
 import { require } from '../target.js';

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { runProgram } from '../../../lib/cli/program.js';
-import { Output } from '../../../lib/cli/terminal.js';
+import { Output } from '../../../lib/cli/terminal/terminal.js';
 import { made } from '../../unit/checkpoint/made.js';
 import { mutateJson, mutateText } from '../json.js';
 import type { Random } from '../random.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { planCheckpoint } from '../../../lib/edit/run.js';
-import { parseAt } from '../../../lib/edit/spec.js';
+import { parseAt } from '../../../lib/interventions/spec.js';
 import { corpus } from '../../unit/checkpoint/corpus.js';
 import { ggufCorpus } from '../../unit/checkpoint/gguf-corpus.js';
 import { description, number, validGguf, word } from '../../unit/checkpoint/gguf-made.js';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { laser, laserSync } from '../../../lib/lowrank/laser.js';
-import { memoryUsage } from '../../../lib/memory/usage.js';
+import { memoryUsage } from '../../../lib/memory.js';
 import { gaussian } from '../../support/matrices.js';
 
 describe('asynchronous calls', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { firstMatches, isSimple } from '../../../lib/checkpoint/bounded-match.js';
+import { firstMatches, isSimple } from '../../../lib/text/bounded-match.js';
 import type { TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
 import { tensorsNamed } from '../../../lib/model/names.js';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
-import { GgufFile } from '../../../lib/checkpoint/gguf/gguf-file.js';
+import { GgufFile } from '../../../lib/checkpoint/gguf/file.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import type { StoredType } from '../../../lib/tensor/dtype.js';
 import { SLOWNESS } from '../../support/time.js';

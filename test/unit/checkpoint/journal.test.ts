@@ -1,7 +1,7 @@
 import { appendFile, readFile, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { digestOf, Journal, readJournal } from '../../../lib/checkpoint/journal.js';
+import { digestOf, Journal, readJournal } from '../../../lib/files/journal.js';
 import { failure, temporaryFolder } from './made.js';
 
 const ENTRIES = [

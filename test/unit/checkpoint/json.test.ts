@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { JsonReader } from '../../../lib/checkpoint/json.js';
+import { JsonReader } from '../../../lib/files/json.js';
 
 class Fault extends Error {}
 

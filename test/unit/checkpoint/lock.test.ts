@@ -5,7 +5,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { lives, lockFolder, ourselves } from '../../../lib/checkpoint/lock.js';
+import { lives, lockFolder, ourselves } from '../../../lib/files/lock.js';
 import { failure, kind, temporaryFolder } from './made.js';
 
 const hasProc = process.platform === 'linux';

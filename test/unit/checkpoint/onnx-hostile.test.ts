@@ -2,7 +2,7 @@ import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { openOnnx } from '../../../lib/checkpoint/onnx/onnx-checkpoint.js';
+import { openOnnx } from '../../../lib/checkpoint/onnx/checkpoint.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { LowRankError } from '../../../lib/errors.js';
 import { SLOWNESS } from '../../support/time.js';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openOnnx } from '../../../lib/checkpoint/onnx/onnx-checkpoint.js';
+import { openOnnx } from '../../../lib/checkpoint/onnx/checkpoint.js';
 import { type FieldType, MESSAGE_TYPES } from '../../../lib/checkpoint/onnx/schema.js';
 import { SLOWNESS } from '../../support/time.js';
 import { kind, temporaryFolder } from './made.js';

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { open as openCheckpoint } from '../../../lib/checkpoint/open.js';
-import { checkIdentity, identify } from '../../../lib/checkpoint/source.js';
+import { checkIdentity, identify } from '../../../lib/checkpoint/copy/identity.js';
 import { planEdits } from '../../../lib/edit/plan.js';
-import { parseTensorSpec } from '../../../lib/edit/spec.js';
+import { parseTensorSpec } from '../../../lib/interventions/spec.js';
 import { failure, fill, kind, temporaryFolder } from './made.js';
 import {
   counted,

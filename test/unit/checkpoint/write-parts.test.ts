@@ -2,7 +2,7 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint, FilePart, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
-import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/write.js';
+import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
 import { failure, made, temporaryFolder } from './made.js';
 
 const job = (edited: CopyOptions['edited']): CopyOptions => ({ edited, job: { description: 'parts' } });

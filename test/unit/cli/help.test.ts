@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { grammarOf, KNOWN_VALUES } from '../../../lib/cli/completion-grammar.js';
+import { grammarOf, KNOWN_VALUES } from '../../../lib/cli/completion/grammar.js';
 import { createProgram, runProgram } from '../../../lib/cli/program.js';
 import { commandsIn, commandsOf, screen, wordsOf } from './screen.js';
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { Output, type Terminal } from '../../../lib/cli/terminal.js';
+import { Output, type Terminal } from '../../../lib/cli/terminal/terminal.js';
 
 /** A terminal of so many columns, or with none a pipe, which keeps what is written to it. */
 export function screen(columns?: number): { terminal: Terminal; out: () => string; err: () => string } {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatTable, shorten } from '../../../lib/cli/table.js';
+import { formatTable, shorten } from '../../../lib/cli/terminal/table.js';
 
 const columns = [{ title: 'tensor' }, { title: 'k', align: 'right' as const }, { title: 'method' }];
 const rows = [

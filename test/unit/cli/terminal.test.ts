@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { runProgram } from '../../../lib/cli/program.js';
-import { wantsColors } from '../../../lib/cli/terminal.js';
+import { wantsColors } from '../../../lib/cli/terminal/terminal.js';
 import { screen } from './screen.js';
 
 const model = fileURLToPath(new URL('../../../examples/noisy-recall/model', import.meta.url));

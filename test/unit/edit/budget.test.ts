@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { byteSize } from '../../../lib/cli/size.js';
+import { byteSize } from '../../../lib/cli/byte-size.js';
 import type { PlanOptions } from '../../../lib/edit/plan.js';
 import { planEdits } from '../../../lib/edit/plan.js';
-import { parseTensorSpec } from '../../../lib/edit/spec.js';
-import { memoryUsage } from '../../../lib/memory/usage.js';
+import { parseTensorSpec } from '../../../lib/interventions/spec.js';
+import { memoryUsage } from '../../../lib/memory.js';
 import { fakeCheckpoint } from '../model/fake.js';
 
 const checkpoint = fakeCheckpoint({ small: [64, 64], a: [4096, 4096], b: [4096, 4096], c: [4096, 4096] });

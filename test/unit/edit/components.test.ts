@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { componentCount, keptComponents, recompose } from '../../../lib/edit/components.js';
-import { parseAt } from '../../../lib/edit/spec.js';
+import { componentCount, keptComponents, recompose } from '../../../lib/interventions/components.js';
+import { parseAt } from '../../../lib/interventions/spec.js';
 import { ArgumentError } from '../../../lib/errors.js';
 import { svdSync } from '../../../lib/linalg/svd.js';
 import { gaussian } from '../../support/matrices.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planEdits } from '../../../lib/edit/plan.js';
-import { paperIntervention, parseAt, parseTensorSpec } from '../../../lib/edit/spec.js';
+import { paperIntervention, parseAt, parseTensorSpec } from '../../../lib/interventions/spec.js';
 import { fakeCheckpoint, repeated } from '../model/fake.js';
 
 const gpt2 = () =>

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { prune, thresholdIndex } from '../../../lib/edit/prune.js';
+import { prune, thresholdIndex } from '../../../lib/interventions/prune.js';
 
 /** The paper's arithmetic, by sorting. */
 function reference(matrix: Float32Array, index: number): number[] {

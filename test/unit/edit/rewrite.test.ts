@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readInto, rewrite } from '../../../lib/edit/rewrite.js';
+import { readInto, rewrite } from '../../../lib/interventions/rewrite.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 
 const bytes = (...values: number[]) => fromFloat32(Float32Array.from(values), 'F32');

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { asKind, paperIntervention, parseAt, parseTensorSpec } from '../../../lib/edit/spec.js';
+import { asKind, paperIntervention, parseAt, parseTensorSpec } from '../../../lib/interventions/spec.js';
 import { ArgumentError } from '../../../lib/errors.js';
 
 describe('parseAt', () => {

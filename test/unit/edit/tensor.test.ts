@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
-import type { Edit } from '../../../lib/edit/edit.js';
+import type { Edit } from '../../../lib/interventions/edit.js';
 import { planEdits } from '../../../lib/edit/plan.js';
-import { parseTensorSpec } from '../../../lib/edit/spec.js';
-import { gridOf } from '../../../lib/edit/storage.js';
-import { editTensor } from '../../../lib/edit/tensor.js';
+import { parseTensorSpec } from '../../../lib/interventions/spec.js';
+import { gridOf } from '../../../lib/tensor/block-slice.js';
+import { editTensor } from '../../../lib/edit/apply-to-tensor.js';
 import type { Slice } from '../../../lib/model/slice.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { StoredType, WritableType } from '../../../lib/tensor/dtype.js';

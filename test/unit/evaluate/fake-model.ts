@@ -1,6 +1,6 @@
 import type { Engine, ScoreRequest, TokenModel } from '../../../lib/evaluate/engines/engine.js';
 import { readLogits } from '../../../lib/evaluate/engines/logits.js';
-import { PreparedQuestions } from '../../../lib/evaluate/engines/prepare.js';
+import { PreparedQuestions } from '../../../lib/evaluate/engines/tokenize.js';
 import { TokenSession } from '../../../lib/evaluate/engines/token-session.js';
 
 /** What was asked of the models of an engine. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judge } from '../../../lib/evaluate/engines/judge.js';
+import { judge } from '../../../lib/evaluate/engines/grade.js';
 import { bootstrap, interval } from '../../../lib/evaluate/metrics/bootstrap.js';
 import { laserSummary } from '../../../lib/evaluate/metrics/laser.js';
 import { exactMatch, generationMatch, overlap, words } from '../../../lib/evaluate/metrics/match.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mergeLoras } from '../../../lib/lora/combine.js';
-import { readAdapter, writeAdapter } from '../../../lib/lora/peft.js';
+import { mergeLoras } from '../../../lib/adapters/combine.js';
+import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, norm } from '../../support/matrices.js';
 import { dataOf, failure, randomAdapter, reference, temporaryFolder } from './adapters.js';

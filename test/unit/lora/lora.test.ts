@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ArgumentError, LowRankError } from '../../../lib/errors.js';
 import { Lora } from '../../../lib/lora/lora.js';
 import { AdamW, clipGradNorm } from '../../../lib/lora/optimizer.js';
-import { memoryUsage, resetNativePeak } from '../../../lib/memory/usage.js';
+import { memoryUsage, resetNativePeak } from '../../../lib/memory.js';
 import { tensor } from '../../../lib/tensor/tensor.js';
 import { distance, gaussian, norm, product } from '../../support/matrices.js';
 

@@ -3,9 +3,9 @@ import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError } from '../../../lib/errors.js';
-import { loraDelta, obstacles } from '../../../lib/lora/adapter.js';
-import { readAdapter, writeAdapter } from '../../../lib/lora/peft.js';
-import { configWithRanks, readScalings } from '../../../lib/lora/peft-config.js';
+import { loraDelta, obstacles } from '../../../lib/adapters/adapter.js';
+import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
+import { configWithRanks, readScalings } from '../../../lib/adapters/peft-config.js';
 import { distance, norm } from '../../support/matrices.js';
 import {
   factorTensors,

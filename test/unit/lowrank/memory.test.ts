@@ -3,7 +3,7 @@ import { METHODS } from '../../../lib/lowrank/approximate.js';
 import { estimateMemory } from '../../../lib/lowrank/estimate.js';
 import { factorizeSync } from '../../../lib/lowrank/factorize.js';
 import { laser, laserSync } from '../../../lib/lowrank/laser.js';
-import { memoryUsage, resetNativePeak } from '../../../lib/memory/usage.js';
+import { memoryUsage, resetNativePeak } from '../../../lib/memory.js';
 import { gaussian } from '../../support/matrices.js';
 
 const SHAPES: number[][] = [

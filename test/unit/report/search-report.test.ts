@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { searchReport } from '../../../lib/report/search-report.js';
-import type { Trial } from '../../../lib/search/trial.js';
+import type { Trial } from '../../../lib/search/log-lines.js';
 import { find, type Node, named, parseHtml, textOf } from './html-parser.js';
 import { type Log, type MadeOptions, madeLog } from './made.js';
 

@@ -1,0 +1,162 @@
+import type { NewTensor } from '../checkpoint/safetensors/file.js';
+import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { matmulSync } from '../linalg/matmul.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import type { FloatDType } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { configObstacles } from './peft-config.js';
+
+/** `linear` for a layer that multiplies, `embedding` for a table of vectors, whose update is stored transposed. */
+export type LoraKind = 'linear' | 'embedding';
+
+/** The update of one module: `scaling * B A`, of shape [out, in]. */
+export interface LoraModule {
+  /** The module's path in the base model, such as `model.layers.0.self_attn.q_proj`. */
+  readonly name: string;
+  readonly kind: LoraKind;
+  /** [rank, in], as it lies in the file; of an embedding, `in` is the number of its vectors. */
+  readonly a: NewTensor;
+  /** [out, rank], as it lies in the file. */
+  readonly b: NewTensor;
+  readonly rank: number;
+  readonly alpha: number;
+  /** alpha / rank, or alpha / sqrt(rank) where the configuration says `use_rslora`. */
+  readonly scaling: number;
+}
+
+/** A LoRA adapter as PEFT keeps it, in memory. */
+export interface LoraAdapter {
+  /** What stands in `adapter_config.json`, all of it. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** By name, in the order of the file. */
+  readonly modules: ReadonlyMap<string, LoraModule>;
+  /** Tensors that are no pair of LoRA factors, by their names in the file. They are written back as they are. */
+  readonly others: ReadonlyMap<string, NewTensor>;
+  /** Of the safetensors file. */
+  readonly metadata: ReadonlyMap<string, string> | undefined;
+  /** Where it was read, with the configuration found there; undefined for one made here. */
+  readonly source: { readonly folder: string; readonly config: Readonly<Record<string, unknown>> } | undefined;
+}
+
+/** Two factors in float32: `b` [out, rank] and `a` [rank, in]. */
+export interface Factors {
+  readonly a: Tensor;
+  readonly b: Tensor;
+}
+
+/**
+ * The factors of a module, without its scaling.
+ *
+ * @throws LowRankError `ERR_NOT_FINITE` naming the factor with a NaN or an infinity.
+ */
+export function factorsOf({ name, a, b }: LoraModule): Factors {
+  return { a: numbers(a, `${name} lora_A`), b: numbers(b, `${name} lora_B`) };
+}
+
+/**
+ * The update of a module as two factors whose product has the orientation of the stored weight: `left` [rows, rank] and
+ * `right` [rank, columns], scaling included. This is the one place that knows about orientation.
+ *
+ * @param transposed - whether the weight is stored [in, out], as GPT-2's Conv1D and embeddings store theirs
+ */
+export function storedFactors(module: LoraModule, transposed: boolean, scale = 1): { left: Tensor; right: Tensor } {
+  const { a, b } = factorsOf(module);
+  const scaled = { data: b.data.map((value) => value * module.scaling * scale), shape: b.shape };
+  return transposed ? { left: transpose(a), right: transpose(scaled) } : { left: scaled, right: a };
+}
+
+/** Whether PEFT takes a module's weight as stored [in, out], going by the configuration alone. */
+function isStoredTransposed({ config }: Pick<LoraAdapter, 'config'>, { kind }: Pick<LoraModule, 'kind'>): boolean {
+  return kind === 'embedding' || config.fan_in_fan_out === true;
+}
+
+/**
+ * The update of one module, `scaling * B A`, in the orientation of the weight that it is added to: [out, in], or [in, out]
+ * where the configuration says `fan_in_fan_out` and for embeddings. The same as PEFT's `get_delta_weight`.
+ *
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` for a module that the adapter lacks; `ERR_UNSUPPORTED` where the update is not
+ * that product alone (DoRA and others), naming what stands against it; `ERR_NOT_FINITE`.
+ */
+export function loraDelta(adapter: LoraAdapter, name: string): Tensor {
+  requirePlain(adapter, 'compute an update of');
+  const module = adapter.modules.get(name);
+  if (module === undefined) {
+    throw new LowRankError('ERR_NOT_FOUND', `the adapter has no module ${describe(name)}`, {
+      hint: 'List its modules with: lowrank lora inspect.',
+    });
+  }
+  const { left, right } = storedFactors(module, isStoredTransposed(adapter, module));
+  return matmulSync(left, right);
+}
+
+/**
+ * What an adapter holds or says that makes it more than updates `scaling * B A`, each in a few words; none for a plain one.
+ */
+export function obstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>): string[] {
+  const { config, others } = (adapter ?? {}) as Partial<LoraAdapter>;
+  if (typeof config !== 'object' || config === null || !(others instanceof Map)) throw noAdapter(adapter);
+  return [...configObstacles(config), ...[...others.keys()].map((name) => `the tensor ${describe(name)}`)];
+}
+
+/** @throws ArgumentError if `adapter` is not an adapter. */
+export function requireAdapter(adapter: LoraAdapter): void {
+  obstacles(adapter);
+  if (!(adapter.modules instanceof Map)) throw noAdapter(adapter);
+}
+
+function noAdapter(value: unknown): ArgumentError {
+  return new ArgumentError('adapter', 'an adapter that readAdapter or another function of this package gave', value);
+}
+
+/** @throws LowRankError `ERR_UNSUPPORTED` naming what stands against it, when an adapter is not plain. */
+export function requirePlain(adapter: LoraAdapter, action: string): void {
+  requireAdapter(adapter);
+  const found = obstacles(adapter);
+  if (found.length === 0) return;
+  const named = `${found.slice(0, 3).join(', ')}${found.length > 3 ? ` and ${found.length - 3} more` : ''}`;
+  throw new LowRankError(
+    'ERR_UNSUPPORTED',
+    `${adapter.source?.folder ?? 'the adapter'}: cannot ${action} an adapter with ${named}`,
+    {
+      hint: 'Only updates that are alpha times B A are understood; convert it with PEFT first. It can be inspected and copied.',
+    },
+  );
+}
+
+/**
+ * Numbers as a tensor of a file.
+ *
+ * @throws LowRankError `ERR_NOT_FINITE` when one does not fit into the dtype.
+ */
+export function stored({ data, shape }: Tensor, dtype: FloatDType, name: string): NewTensor {
+  const bytes = fromFloat32(data, dtype);
+  // Only F16 has a smaller range than float32.
+  const written = dtype === 'F16' ? toFloat32(bytes, dtype) : data;
+  requireFinite(written, shape, `${name} as ${dtype}`);
+  return { dtype, shape, bytes };
+}
+
+/** The transpose of a matrix. */
+export function transpose({ data, shape }: Tensor): Tensor {
+  const [m, n] = shape as [number, number];
+  const result = new Float32Array(data.length);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) result[j * m + i] = data[i * n + j]!;
+  }
+  return { data: result, shape: [n, m] };
+}
+
+function numbers({ dtype, shape, bytes }: NewTensor, name: string): Tensor {
+  const data = toFloat32(bytes, dtype as FloatDType);
+  requireFinite(data, shape, name);
+  return { data, shape };
+}
+
+function requireFinite(data: Float32Array, [, columns = 1]: readonly number[], name: string): void {
+  const index = data.findIndex((value) => !Number.isFinite(value));
+  if (index < 0) return;
+  const place = `[${Math.floor(index / columns)}, ${index % columns}]`;
+  throw new LowRankError('ERR_NOT_FINITE', `${name}: ${data[index]} at ${place}`, {
+    hint: 'The adapter is damaged, was trained to divergence, or needs a dtype with a larger range.',
+  });
+}

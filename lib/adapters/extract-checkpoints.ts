@@ -1,0 +1,454 @@
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import { open } from '../checkpoint/open.js';
+import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { singularValues as singularValuesOf } from '../linalg/svd.js';
+import type { LoraAdapter, LoraKind } from './adapter.js';
+import { assemble } from './assemble.js';
+import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
+import { findShortfall, type Shortfall } from './shortfall.js';
+import { COMPUTE_OPTIONS, type ComputeOptions, type Method } from '../lowrank/approximate.js';
+import type { Certificate } from '../lowrank/certificate.js';
+import type { Family } from '../model/families.js';
+import { Model } from '../model/model.js';
+import { isMatrixOrBatch, matricesNamed, type Skipped } from '../model/names.js';
+import { boolean, checkOptions, listOf, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
+import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './modules.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { storedBytes } from '../tensor/block-slice.js';
+
+export interface ExtractOptions {
+  /**
+   * Only tensors of these names; by default the matrices of the layers that the model's family knows. Of what a glob matches,
+   * only weights of modules are taken.
+   */
+  readonly tensors?: readonly string[] | undefined;
+  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  readonly family?: string | undefined;
+  /**
+   * Whether tensors are stored [in, out] where neither the family nor the shapes tell. Default false, for tensors that the
+   * family does not know; matrices of its layers that contradict config.json are refused unless this is given.
+   */
+  readonly fanInFanOut?: boolean | undefined;
+  /** What the factors are stored as, F32 by default. */
+  readonly dtype?: FloatDType | undefined;
+  /** `base_model_name_or_path` of the adapter; by default `base` as it was given. */
+  readonly baseName?: string | undefined;
+  readonly method?: Method | undefined;
+  readonly seed?: number | undefined;
+  readonly threads?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: EditProgress) => void) | undefined;
+}
+
+const EXTRACT_OPTIONS: OptionTypes<ExtractChoice & ExtractOptions> = {
+  ...{ rank: number, energy: number },
+  ...{ tensors: listOf(text), family: text, fanInFanOut: boolean, baseName: text },
+  dtype: oneOf(FLOAT_DTYPES),
+  method: COMPUTE_OPTIONS.method,
+  ...{ seed: wholeNumber(0), threads: wholeNumber(1) },
+  ...JOB_OPTIONS,
+};
+
+/** What was made of one matrix. */
+export interface ExtractedModule {
+  readonly name: string;
+  readonly kind: LoraKind;
+  readonly tensor: string;
+  /** As the weight is stored. */
+  readonly shape: readonly number[];
+  readonly rank: number;
+  /** The share of the difference's energy that the factors hold. */
+  readonly keptEnergy: number;
+  /** ||difference - update||_F / ||difference||_F of the factors as they will be written, measured in float64. */
+  readonly relativeError: number;
+  /** What the decomposition says of itself. */
+  readonly certificate: Certificate;
+  readonly singularValues: readonly number[];
+}
+
+/** A tensor that differs between the checkpoints, but that the adapter does not carry. */
+export interface UncoveredTensor {
+  readonly tensor: string;
+  readonly reason: 'changed' | 'other shape' | 'only in base' | 'only in tuned';
+}
+
+export interface Extracted {
+  readonly adapter: LoraAdapter;
+  readonly modules: readonly ExtractedModule[];
+  /** Where the rank is too small for the difference: the adapter keeps less than 90 % of it. Undefined where it is not. */
+  readonly shortfall: Shortfall | undefined;
+  /** Chosen matrices that are the same in both checkpoints, and so get no update. */
+  readonly unchanged: readonly string[];
+  /** For each glob that also matched what is not the weight of a module: what is left out. */
+  readonly skipped: readonly Skipped[];
+  /** What a model with the adapter still lacks of the tuned one beside the errors of `modules`. */
+  readonly uncovered: readonly UncoveredTensor[];
+  readonly seconds: number;
+}
+
+/**
+ * The LoRA adapter that leads from one checkpoint to another, by the SVD of each matrix's difference. Exact for the chosen
+ * rank (see the certificates) and measured after rounding. Both checkpoints are read tensor by tensor. What differs and is not
+ * a chosen matrix (norms, biases, embeddings, experts stored in one tensor) is named in `uncovered`.
+ *
+ * Write the adapter with {@link writeAdapter}.
+ *
+ * @param base - a folder or a file of safetensors, F32, F16 or BF16
+ * @param tuned - the same model after training; its config.json tells the family
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` for a matrix that `base` lacks, or where no chosen matrix differs; `ERR_SHAPE`,
+ * `ERR_UNSUPPORTED`, `ERR_NOT_FINITE` naming the tensor; `ERR_ARGUMENT`; from reading as {@link openCheckpoint}; the
+ * signal's reason when aborted.
+ */
+export async function extractLora(
+  base: string,
+  tuned: string,
+  options: ExtractChoice & ExtractOptions,
+): Promise<Extracted> {
+  const given = checkOptions(options, EXTRACT_OPTIONS, 'extractLora');
+  return withBoth(base, tuned, given, (from, to) => extract(from, to, { ...given, baseName: given.baseName ?? base }));
+}
+
+/** What is going to be made of one matrix. */
+export interface PlannedModule extends Pick<ExtractedModule, 'name' | 'kind' | 'tensor' | 'shape'> {
+  /** With `rank` given the rank; with `energy` the most that it can be. */
+  readonly rank: number;
+}
+
+/** What {@link extractLora} would do. */
+export interface ExtractPlan {
+  readonly modules: readonly PlannedModule[];
+  /** For each glob that also matched what is not the weight of a module: what is left out. */
+  readonly skipped: readonly Skipped[];
+  readonly output: {
+    /** Of the factors; fewer where a matrix turns out to be the same in both, or needs a smaller rank. */
+    readonly mostBytes: number;
+  };
+}
+
+/**
+ * What {@link extractLora} would do, without reading a tensor.
+ *
+ * @throws as {@link extractLora} does before it reads the first tensor.
+ */
+export async function planExtract(
+  base: string,
+  tuned: string,
+  options: ExtractChoice & ExtractOptions,
+): Promise<ExtractPlan> {
+  const given = checkOptions(options, EXTRACT_OPTIONS, 'planExtract');
+  return withBoth(base, tuned, given, async (from, to) => {
+    const { chosen, skipped } = choose(from, to, given);
+    const { rank: wanted = Number.POSITIVE_INFINITY } = given as { rank?: number };
+    const modules = chosen.map(({ module: name, kind, tensor, info: { shape } }) => {
+      return { name, kind, tensor, shape, rank: Math.min(wanted, ...shape) };
+    });
+    const numbers = modules.reduce((sum, { shape: [m, n], rank }) => sum + rank * (m! + n!), 0);
+    return { modules, skipped, output: { mostBytes: storedBytes(numbers, given.dtype ?? 'F32') } };
+  });
+}
+
+/** Opens both checkpoints for a while. */
+async function withBoth<T>(
+  base: string,
+  tuned: string,
+  options: ExtractChoice & ExtractOptions,
+  work: (base: Checkpoint, tuned: Checkpoint) => Promise<T>,
+): Promise<T> {
+  checkChoice(options);
+  const from = await open(base);
+  try {
+    const to = await open(tuned);
+    try {
+      for (const checkpoint of [from, to]) requireModuleNames(checkpoint, 'extracted from');
+      return await work(from, to);
+    } finally {
+      await to.close();
+    }
+  } finally {
+    await from.close();
+  }
+}
+
+/** m n min(m, n) up to which all singular values are computed for a hint: some seconds. The extraction needs only a few. */
+const MOST_FOR_SPECTRUM = 2 ** 33;
+
+interface Found extends Chosen, ExtractedUpdate {}
+
+async function extract(
+  base: Checkpoint,
+  tuned: Checkpoint,
+  options: ExtractChoice & ExtractOptions & { baseName: string },
+): Promise<Extracted> {
+  const { dtype = 'F32', method, seed, threads, signal } = options;
+  const compute: ComputeOptions = { method, seed, threads, signal };
+  const { chosen, skipped } = choose(base, tuned, options);
+  const progress = new Progress(
+    chosen.map(({ info }) => info.bytes),
+    options.onProgress,
+  );
+  const found: Found[] = [];
+  const unchanged: string[] = [];
+  for (const item of chosen) {
+    const { tensor, info } = item;
+    signal?.throwIfAborted();
+    progress.working(tensor, info.bytes, 0);
+    const change = await differenceOf(base, tuned, item);
+    if (change.data.every((value) => value === 0)) {
+      unchanged.push(tensor);
+    } else {
+      const { module: name, kind, transposed } = item;
+      const onProgress = (share: number) => progress.working(tensor, info.bytes, share);
+      const extracted = await extractUpdate(change, { name, kind, dtype, transposed }, options, {
+        ...compute,
+        onProgress,
+      });
+      found.push({ ...item, ...extracted });
+    }
+    progress.finished(tensor, info.bytes);
+  }
+  if (found.length === 0) {
+    throw new LowRankError(
+      'ERR_NOT_FOUND',
+      `${tuned.path}: none of the ${chosen.length} chosen matrices differs from ${base.path}`,
+      {
+        hint: 'Choose other tensors with --tensor, or check that the paths are not the same model.',
+      },
+    );
+  }
+  const updates = found.map(({ update }) => update);
+  const assembled = assemble(newConfig(tuned, found, options.baseName), updates);
+  const modules: ExtractedModule[] = [];
+  for (const item of found) {
+    // Read again, because the scalings are known only when all ranks are, and one matrix is held at a time.
+    signal?.throwIfAborted();
+    const module = assembled.modules.get(item.module)!;
+    const change = await differenceOf(base, tuned, item);
+    const relativeError = await updateError(change, module, item.transposed, compute);
+    const { tensor, kind, certificate, singularValues } = item;
+    modules.push({
+      ...{ name: item.module, kind, tensor, shape: item.info.shape, rank: module.rank },
+      ...{ keptEnergy: 1 - relativeError ** 2, relativeError, certificate, singularValues },
+    });
+  }
+  const shortfall = await findShortfall(modules, async ({ name, shape: [m, n] }) => {
+    if (m! * n! * Math.min(m!, n!) > MOST_FOR_SPECTRUM) return undefined;
+    const change = await differenceOf(base, tuned, found.find(({ module }) => module === name)!);
+    return (await singularValuesOf(change, { threads, signal })).data;
+  });
+  const uncovered = await findUncovered(base, tuned, new Set(chosen.map(({ tensor }) => tensor)), signal);
+  const metadata = new Map([['format', 'pt']]);
+  return {
+    adapter: { ...assembled, others: new Map(), metadata, source: undefined },
+    ...{ modules, shortfall, unchanged, skipped, uncovered, seconds: progress.seconds },
+  };
+}
+
+function checkChoice(choice: ExtractChoice): void {
+  const { rank, energy } = choice as { rank?: unknown; energy?: unknown };
+  if ((rank === undefined) === (energy === undefined)) {
+    throw new ArgumentError('options', 'exactly one of rank, energy', rank === undefined ? 'none' : ['rank', 'energy']);
+  }
+  if (rank !== undefined && !(Number.isSafeInteger(rank) && (rank as number) >= 1)) {
+    throw new ArgumentError('rank', 'a whole number of at least 1', rank);
+  }
+  if (energy !== undefined && !(typeof energy === 'number' && energy > 0 && energy <= 1)) {
+    throw new ArgumentError('energy', 'a number above 0, up to 1', energy);
+  }
+}
+
+interface Chosen {
+  readonly tensor: string;
+  /** The path by which PEFT will look for it. */
+  readonly module: string;
+  readonly kind: LoraKind;
+  readonly transposed: boolean;
+  readonly info: WeightInfo;
+  readonly baseInfo: WeightInfo;
+}
+
+/** Layers that look vectors up, by the names that the transformers library gives them: their updates are stored otherwise. */
+const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
+
+function choose(
+  base: Checkpoint,
+  tuned: Checkpoint,
+  options: ExtractOptions,
+): { chosen: Chosen[]; skipped: readonly Skipped[] } {
+  const model = options.tensors === undefined ? new Model(tuned, options.family) : Model.find(tuned, options.family);
+  const { infos, skipped } =
+    options.tensors === undefined
+      ? { infos: layerMatrices(tuned, model!), skipped: [] }
+      : namedMatrices(tuned, options.tensors);
+  const prefix = missingPrefix(tuned, model?.family);
+  const chosen = infos.map((info): Chosen => {
+    const name = moduleOf(info.name);
+    if (name === undefined) {
+      throw new LowRankError('ERR_UNSUPPORTED', `${info.name}: PEFT adapts modules by their weight, and this is none`, {
+        hint: 'Choose tensors whose names end in .weight.',
+      });
+    }
+    const own = base.tensors.get(info.name);
+    if (own === undefined) {
+      throw new LowRankError(
+        'ERR_NOT_FOUND',
+        `${base.path}: has no tensor ${describe(info.name)}, which ${tuned.path} has`,
+      );
+    }
+    if (describe(own.shape) !== describe(info.shape)) {
+      const shapes = `${describe(own.shape)} in ${base.path}, ${describe(info.shape)} in ${tuned.path}`;
+      throw new LowRankError('ERR_SHAPE', `${info.name}: ${shapes}`, { hint: 'They must be the same model.' });
+    }
+    const kind: LoraKind = EMBEDDING.test(name) ? 'embedding' : 'linear';
+    const transposed = kind === 'embedding' || isTransposed(info.name, model, options.fanInFanOut);
+    return {
+      tensor: info.name,
+      module: prefix + name,
+      kind,
+      transposed,
+      info: asWeight(info),
+      baseInfo: asWeight(own),
+    };
+  });
+  return { chosen, skipped };
+}
+
+/** @throws LowRankError `ERR_SHAPE` where a layer's shapes contradict config.json and the caller does not decide. */
+function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boolean | undefined): boolean {
+  const role = model?.roleOf(tensor);
+  if (role === undefined || (role.orientation === undefined && fanInFanOut !== undefined)) return fanInFanOut ?? false;
+  return model!.orientationOf(tensor) === 'in x out';
+}
+
+/** The stored tensors of the layers that are matrices; experts stored in one tensor are none. */
+function layerMatrices(checkpoint: Checkpoint, model: Model): TensorInfo[] {
+  const names = new Set(model.select('all', ['all']).map(({ tensor }) => tensor));
+  return [...checkpoint.tensors.values()].filter((info) => names.has(info.name) && isWeightOfModule(info));
+}
+
+function namedMatrices(checkpoint: Checkpoint, globs: readonly string[]): { infos: TensorInfo[]; skipped: Skipped[] } {
+  const found = globs.map((glob) => matricesNamed(checkpoint, glob, isWeightOfModule));
+  const names = new Set(found.flatMap(({ matrices }) => matrices.map(({ name }) => name)));
+  return {
+    infos: [...checkpoint.tensors.values()].filter(({ name }) => names.has(name)),
+    skipped: found.flatMap(({ skipped }) => skipped ?? []),
+  };
+}
+
+/** Experts stored in one tensor are modules of no adapter. */
+function isWeightOfModule(info: TensorInfo): boolean {
+  return info.shape.length === 2 && isMatrixOrBatch(info) && moduleOf(info.name) !== undefined;
+}
+
+/**
+ * The path that PEFT's model has before the checkpoint's names: a model with a head is often saved as `h.0.`, but loaded as
+ * `transformer.h.0.`.
+ */
+function missingPrefix({ config, tensors }: Checkpoint, family: Family | undefined): string {
+  const { architectures, model_type } = config ?? {};
+  const architecture = Array.isArray(architectures) ? architectures[0] : undefined;
+  if (family === undefined || typeof architecture !== 'string' || !/For[A-Z]|Head/.test(architecture)) return '';
+  const roots = ['model.', 'transformer.', `${model_type}.`];
+  for (const { prefixes } of family.layouts) {
+    const used = prefixes.find((prefix) => [...tensors.keys()].some((name) => name.startsWith(prefix)));
+    if (used === undefined) continue;
+    const longer = prefixes.filter((prefix) => prefix !== used && prefix.endsWith(`.${used}`));
+    const roofs = longer.map((prefix) => prefix.slice(0, -used.length)).filter((root) => roots.includes(root));
+    return roofs[0] ?? '';
+  }
+  return '';
+}
+
+async function differenceOf(base: Checkpoint, tuned: Checkpoint, { tensor, info, baseInfo }: Chosen): Promise<Tensor> {
+  const data = difference(
+    { bytes: await base.read(tensor), dtype: baseInfo.dtype },
+    { bytes: await tuned.read(tensor), dtype: info.dtype },
+  );
+  const index = data.findIndex((value) => !Number.isFinite(value));
+  if (index >= 0) {
+    const place = `[${Math.floor(index / info.shape[1]!)}, ${index % info.shape[1]!}]`;
+    throw new LowRankError('ERR_NOT_FINITE', `${tensor}: the difference at ${place} is ${data[index]}`, {
+      hint: 'One of the checkpoints is damaged or was trained to divergence.',
+    });
+  }
+  return { data, shape: info.shape };
+}
+
+async function findUncovered(
+  base: Checkpoint,
+  tuned: Checkpoint,
+  chosen: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): Promise<UncoveredTensor[]> {
+  const uncovered: UncoveredTensor[] = [];
+  for (const name of new Set([...tuned.tensors.keys(), ...base.tensors.keys()])) {
+    if (chosen.has(name)) continue;
+    signal?.throwIfAborted();
+    const [before, after] = [base.tensors.get(name), tuned.tensors.get(name)];
+    if (before === undefined) uncovered.push({ tensor: name, reason: 'only in tuned' });
+    else if (after === undefined) uncovered.push({ tensor: name, reason: 'only in base' });
+    else if (describe(before.shape) !== describe(after.shape)) uncovered.push({ tensor: name, reason: 'other shape' });
+    else if (await differs(base, before, tuned, after)) uncovered.push({ tensor: name, reason: 'changed' });
+  }
+  return uncovered;
+}
+
+/** Of floats the numbers count, of everything else the bytes. */
+async function differs(base: Checkpoint, before: TensorInfo, tuned: Checkpoint, after: TensorInfo): Promise<boolean> {
+  const [x, y] = [await base.read(before.name), await tuned.read(after.name)];
+  if (before.dtype === after.dtype) return Buffer.compare(x, y) !== 0;
+  if (!isFloatDType(before.dtype) || !isFloatDType(after.dtype)) return true;
+  return difference({ bytes: x, dtype: before.dtype }, { bytes: y, dtype: after.dtype }).some((value) => value !== 0);
+}
+
+function newConfig(tuned: Checkpoint, found: readonly Found[], baseName: string): Record<string, unknown> {
+  return {
+    peft_type: 'LORA',
+    task_type: taskOf(tuned),
+    auto_mapping: null,
+    base_model_name_or_path: baseName,
+    revision: null,
+    inference_mode: true,
+    r: 8,
+    lora_alpha: 8,
+    lora_dropout: 0,
+    target_modules: targets(tuned, found),
+    fan_in_fan_out: found.some(({ kind, transposed }) => kind === 'linear' && transposed),
+    bias: 'none',
+    use_rslora: false,
+    use_dora: false,
+    init_lora_weights: true,
+    modules_to_save: null,
+    layers_to_transform: null,
+    layers_pattern: null,
+    rank_pattern: {},
+    alpha_pattern: {},
+  };
+}
+
+/** The modules' last names where those mean exactly the modules of the adapter; else the whole names. */
+function targets({ tensors }: Checkpoint, found: readonly Found[]): string[] {
+  const adapted = new Set(found.map(({ tensor }) => tensor));
+  const lastName = (module: string) => module.slice(module.lastIndexOf('.') + 1);
+  const last = new Set(found.map(({ module }) => lastName(module)));
+  const exact = [...tensors.keys()].every((name) => {
+    const module = moduleOf(name);
+    return module === undefined || !last.has(lastName(module)) || adapted.has(name);
+  });
+  return exact ? [...last] : found.map(({ module }) => module);
+}
+
+/** PEFT's name of what the model is for, by its class; null where the class does not tell. */
+function taskOf({ config }: Checkpoint): string | null {
+  const architecture = Array.isArray(config?.architectures) ? String(config.architectures[0]) : '';
+  return TASKS.find(([ending]) => ending.test(architecture))?.[1] ?? null;
+}
+
+const TASKS: readonly [RegExp, string][] = [
+  [/(?:ForCausalLM|LMHeadModel)$/, 'CAUSAL_LM'],
+  [/ForSequenceClassification$/, 'SEQ_CLS'],
+  [/ForTokenClassification$/, 'TOKEN_CLS'],
+  [/ForQuestionAnswering$/, 'QUESTION_ANS'],
+  [/ForConditionalGeneration$/, 'SEQ_2_SEQ_LM'],
+];

@@ -1,0 +1,250 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import { absolutePath } from '../files/files.js';
+import { digestOf } from '../files/journal.js';
+import { open } from '../checkpoint/open.js';
+import { aBoolean, aName, aNumber, aQuantity, aWhole, exactly, object, oneOf } from '../files/schema.js';
+import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { copyForEdit, type EditCopy, type Job } from '../checkpoint/copy/edit-copy.js';
+import { ArgumentError } from '../errors.js';
+import { type LoraAdapter, requirePlain } from './adapter.js';
+import { addUpdates, type ScaledUpdate } from './apply.js';
+import { Model } from '../model/model.js';
+import { boolean, checkedBelow, checkOptions, number, type OptionTypes, wholeNumber } from '../options.js';
+import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
+import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './modules.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { SHAPE } from '../interventions/schema.js';
+import { describeArithmetic } from '../version.js';
+
+/** An adapter and what its updates are multiplied by. */
+export interface ScaledLora {
+  readonly adapter: LoraAdapter;
+  /** 1 by default; may be negative, which takes an update away. */
+  readonly scale?: number;
+}
+
+export interface ApplyOptions {
+  readonly threads?: number | undefined;
+  /** Throws away what a killed job has left for the same output, instead of going on with it. */
+  readonly restart?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: EditProgress) => void) | undefined;
+}
+
+const SCALED_LORA: OptionTypes<ScaledLora> = { adapter: checkedBelow(), scale: number };
+const APPLY_OPTIONS: OptionTypes<ApplyOptions> = { ...JOB_OPTIONS, threads: wholeNumber(1), restart: boolean };
+
+/** What was done to one weight. */
+export interface AppliedWeight {
+  readonly tensor: string;
+  /** By the adapters' name for it. */
+  readonly module: string;
+  readonly shape: readonly number[];
+  readonly dtype: FloatDType;
+  /** Whether the weight is stored [in, out]. */
+  readonly transposed: boolean;
+  /** The sum of the ranks of the updates that were added. */
+  readonly rank: number;
+  /** How many adapters have an update for it. */
+  readonly adapters: number;
+  /** ||What - W||_F / ||W||_F of what was written, after rounding, in float64. */
+  readonly relativeChange: number;
+  readonly seconds: number;
+}
+
+/** What is going to be done to one weight. */
+export type PlannedWeight = Omit<AppliedWeight, 'relativeChange' | 'seconds'>;
+
+/** What {@link applyLoras} would do. */
+export interface ApplyPlan {
+  readonly source: string;
+  readonly weights: readonly PlannedWeight[];
+  /** Bytes of all files of the result, those that are only copied among them. */
+  readonly output: { readonly bytes: number };
+}
+
+export interface ApplyReport extends Copied {
+  readonly source: string;
+  readonly weights: readonly AppliedWeight[];
+  readonly seconds: number;
+}
+
+/**
+ * What {@link applyLoras} would do, without reading or writing a weight.
+ *
+ * @throws as {@link applyLoras} does before it reads the first weight.
+ */
+export async function planLoras(source: string, loras: readonly ScaledLora[]): Promise<ApplyPlan> {
+  checkLoras(loras);
+  const checkpoint = await open(source);
+  try {
+    const planned = plan(checkpoint, loras);
+    return {
+      source: absolutePath(source),
+      weights: planned.map(describeWeight),
+      output: { bytes: await sizeOfCopy(checkpoint, typesOf(planned)) },
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/**
+ * Adds the updates of adapters to the weights of a checkpoint and writes the result, whole, to `out`:
+ * W + sum_i scale_i scaling_i B_i A_i, transposed where the weight is stored [in, out], computed in float32 and rounded to
+ * the weight's dtype at the end. One weight is held at a time; the source is never modified, and tensors without an update
+ * keep their bytes.
+ *
+ * All modules are looked up before anything is written. After a failure nothing is left; after the death of the process the
+ * same call goes on where it was, as `editCheckpoint` does.
+ *
+ * @param source - a folder or a file of safetensors, F32, F16 or BF16
+ * @param out - must not exist
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` naming a module that the checkpoint lacks; `ERR_SHAPE` naming a weight that an
+ * update does not fit; `ERR_UNSUPPORTED` for a dtype, a format or an adapter that is more than updates scaling * B A;
+ * `ERR_NOT_FINITE`; `ERR_ARGUMENT`; from reading and writing as {@link editCheckpoint}; the signal's reason when aborted.
+ */
+export async function applyLoras(
+  source: string,
+  loras: readonly ScaledLora[],
+  out: string,
+  options?: ApplyOptions,
+): Promise<ApplyReport> {
+  const given = checkOptions(options, APPLY_OPTIONS, 'applyLoras');
+  const { signal, restart, threads } = given;
+  signal?.throwIfAborted();
+  checkLoras(loras);
+  const checkpoint = await open(source);
+  try {
+    const planned = plan(checkpoint, loras);
+    const progress = new Progress(
+      planned.map(({ info }) => info.bytes),
+      given.onProgress,
+    );
+    const writer = await copyForEdit(checkpoint, out, {
+      ...{ signal, restart, edited: typesOf(planned), onCopy: () => progress.phase('copy') },
+      job: await describeJob(planned, threads),
+    });
+    const weights: AppliedWeight[] = [];
+    // Asked before the copy appears: from then on nothing may fail any more.
+    let copied: Copied;
+    try {
+      for (const item of planned) {
+        signal?.throwIfAborted();
+        const { name, bytes } = item.info;
+        const known = writer.finished(name)?.note as AppliedWeight | undefined;
+        if (known !== undefined) {
+          weights.push(known);
+          progress.resumed(name, bytes);
+          continue;
+        }
+        progress.working(name, bytes, 0);
+        weights.push(await applyOne(checkpoint, writer, item, given));
+        progress.finished(name, bytes);
+      }
+      signal?.throwIfAborted();
+      progress.phase('commit');
+      copied = await describeCopy(checkpoint, out);
+      await writer.commit();
+    } catch (error) {
+      // The first failure is the one to report; removing what was written can only fail for the same reason.
+      await writer.discard().catch(() => undefined);
+      throw error;
+    }
+    return { source: absolutePath(source), ...copied, weights, seconds: progress.seconds };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** All that decides the bytes of the result, apart from the checkpoint's weights. */
+async function describeJob(planned: readonly Planned[], threads: number | undefined): Promise<Job> {
+  const applied = [];
+  for (const { info, updates } of planned) {
+    const own = [];
+    for (const { module, scale, transposed } of updates) {
+      const { name, kind, a, b, scaling } = module;
+      const factors = [];
+      for (const { dtype, shape, bytes } of [a, b]) factors.push({ dtype, shape, sha256: await digestOf(bytes) });
+      own.push({ name, kind, scaling, scale, transposed, factors });
+    }
+    applied.push({ tensor: info.name, updates: own });
+  }
+  return { description: { ...describeArithmetic(threads), applied }, checkNote: appliedWeight };
+}
+
+/** `AppliedWeight`, of this tensor. */
+const appliedWeight = (tensor: string) =>
+  object({
+    ...{ tensor: exactly(tensor), module: aName, shape: SHAPE, dtype: oneOf(...FLOAT_DTYPES), transposed: aBoolean },
+    ...{ rank: aWhole(), adapters: aWhole(1), relativeChange: aNumber, seconds: aQuantity },
+  });
+
+interface Planned {
+  readonly info: WeightInfo;
+  readonly module: string;
+  readonly updates: ScaledUpdate[];
+}
+
+function checkLoras(loras: readonly ScaledLora[]): void {
+  if (!Array.isArray(loras) || loras.length === 0) throw new ArgumentError('loras', 'at least one adapter', loras);
+  for (const lora of loras as readonly ScaledLora[]) {
+    const { adapter, scale = 1 } = checkOptions(lora, SCALED_LORA, 'an adapter of applyLoras');
+    if (!Number.isFinite(scale)) throw new ArgumentError('scale', 'a finite number', scale);
+    requirePlain(adapter, 'merge');
+  }
+}
+
+/** The weights that change. Each keeps its type. */
+function typesOf(planned: readonly Planned[]): Map<string, FloatDType> {
+  return new Map(planned.map(({ info }) => [info.name, info.dtype]));
+}
+
+/** Which updates go to which weight, in the checkpoint's order. */
+function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
+  requireModuleNames(checkpoint, 'merged into');
+  const model = Model.find(checkpoint);
+  const byTensor = new Map<string, Planned>();
+  for (const { adapter, scale = 1 } of loras) {
+    const adapted = [...adapter.modules.values()].map((module) => ({
+      info: asWeight(weightOf(checkpoint, module.name)),
+      module,
+    }));
+    const transposed = areTransposed(adapted, model, adapter.config.fan_in_fan_out === true);
+    for (const [i, { info, module }] of adapted.entries()) {
+      const planned = byTensor.get(info.name) ?? { info, module: module.name, updates: [] };
+      planned.updates.push({ module, scale, transposed: transposed[i]! });
+      byTensor.set(info.name, planned);
+    }
+  }
+  return [...checkpoint.tensors.keys()].flatMap((name) => byTensor.get(name) ?? []);
+}
+
+async function applyOne(
+  checkpoint: Checkpoint,
+  writer: EditCopy,
+  planned: Planned,
+  { threads, signal }: ApplyOptions,
+): Promise<AppliedWeight> {
+  const started = performance.now();
+  const { info, updates } = planned;
+  const bytes = await checkpoint.read(info.name);
+  const { relativeChange } = await addUpdates(bytes, info, updates, { threads, signal });
+  const seconds = (performance.now() - started) / 1000;
+  const weight: AppliedWeight = { ...describeWeight(planned), relativeChange, seconds };
+  await writer.write(info.name, bytes, weight);
+  return weight;
+}
+
+function describeWeight({ info, module, updates }: Planned): PlannedWeight {
+  return {
+    tensor: info.name,
+    module,
+    shape: info.shape,
+    dtype: info.dtype,
+    transposed: updates[0]!.transposed,
+    rank: updates.reduce((sum, { module: { rank } }) => sum + rank, 0),
+    adapters: updates.length,
+  };
+}

@@ -1,0 +1,114 @@
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import { describe, LowRankError } from '../errors.js';
+import type { LoraModule } from './adapter.js';
+import type { Model } from '../model/model.js';
+import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { hintForType } from '../model/not-editable.js';
+
+/** A matrix whose numbers float32 holds. */
+export interface WeightInfo extends TensorInfo {
+  readonly dtype: Exclude<FloatDType, 'F64'>;
+}
+
+/** The ending of the tensors that modules are adapted by. */
+const WEIGHT = '.weight';
+
+/** The path of the module that a tensor is the weight of; undefined for any other tensor. */
+export function moduleOf(tensor: string): string | undefined {
+  return tensor.endsWith(WEIGHT) ? tensor.slice(0, -WEIGHT.length) : undefined;
+}
+
+/**
+ * The tensor that is a module's weight. Models are saved with and without the path of their head's inner model
+ * (`transformer.h.0.` or `h.0.` for GPT-2), so a name that differs by one leading part is found too, if only one does.
+ *
+ * @throws LowRankError `ERR_NOT_FOUND` naming the module.
+ */
+export function weightOf({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, module: string): TensorInfo {
+  const exact = tensors.get(`${module}${WEIGHT}`);
+  if (exact !== undefined) return exact;
+  const inner = tensors.get(`${module.slice(module.indexOf('.') + 1)}${WEIGHT}`);
+  const outer = [...tensors.values()].filter(({ name }) => name.slice(name.indexOf('.') + 1) === `${module}${WEIGHT}`);
+  const found = inner === undefined ? outer : [inner, ...outer];
+  if (found.length === 1) return found[0]!;
+  throw new LowRankError(
+    'ERR_NOT_FOUND',
+    `${path}: no tensor is the weight of the adapter's module ${describe(module)}`,
+    {
+      hint: 'The adapter belongs to another base model: compare lowrank lora inspect with lowrank inspect.',
+    },
+  );
+}
+
+/**
+ * Adapter files name the modules of safetensors models; GGUF and ONNX call their tensors otherwise.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` for another format.
+ */
+export function requireModuleNames({ path, format }: Pick<Checkpoint, 'path' | 'format'>, what: string): void {
+  if (format === 'safetensors') return;
+  throw new LowRankError('ERR_UNSUPPORTED', `${path}: adapters cannot be ${what} ${format}`, {
+    hint: 'Use the safetensors checkpoint that it was made from.',
+  });
+}
+
+/** @throws LowRankError `ERR_UNSUPPORTED` or `ERR_SHAPE` for a tensor that is no matrix of F32, F16 or BF16. */
+export function asWeight(info: TensorInfo): WeightInfo {
+  if (info.shape.length !== 2 || info.shape.includes(0)) {
+    throw new LowRankError('ERR_SHAPE', `${info.name}: shape ${describe(info.shape)} is no matrix`);
+  }
+  if (!isFloatDType(info.dtype) || info.dtype === 'F64') {
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${info.name}: dtype ${info.dtype}, only F32, F16 and BF16 are supported`,
+      { hint: hintForType(info.dtype) },
+    );
+  }
+  return { ...info, dtype: info.dtype };
+}
+
+/** A module of an adapter, and the weight that its update is added to. */
+interface Adapted<T extends Pick<TensorInfo, 'name' | 'shape'> = WeightInfo> {
+  readonly info: T;
+  readonly module: LoraModule;
+}
+
+/**
+ * Whether each weight is stored [in, out]. The shapes of the weight and its module tell, unless the weight is square. Then
+ * the model does, else the other modules of the adapter where they agree, else the adapter's `fan_in_fan_out`. PEFT goes by
+ * the layer's class, so the flag alone would be wrong where a model has both kinds.
+ *
+ * @throws LowRankError `ERR_SHAPE` when a module fits in neither orientation.
+ */
+export function areTransposed<T extends Pick<TensorInfo, 'name' | 'shape'>>(
+  adapted: readonly Adapted<T>[],
+  model: Pick<Model, 'roleOf'> | undefined,
+  byConfig: boolean,
+): boolean[] {
+  const byShape = adapted.map(toldByShape);
+  const isOfLayer = ({ info }: Adapted<T>) => model === undefined || model.roleOf(info.name) !== undefined;
+  const told = byShape.filter((_, i) => adapted[i]!.module.kind === 'linear' && isOfLayer(adapted[i]!));
+  const agreed = new Set(told.filter((transposed) => transposed !== undefined));
+  return adapted.map((item, i) => {
+    const orientation = model?.roleOf(item.info.name)?.orientation;
+    const byModel = orientation === undefined ? undefined : orientation === 'in x out';
+    const byOthers = agreed.size === 1 && isOfLayer(item) ? [...agreed][0] : undefined;
+    return byShape[i] ?? byModel ?? byOthers ?? byConfig;
+  });
+}
+
+/** Undefined for a square weight, which fits both ways. */
+function toldByShape({
+  info: { name, shape },
+  module,
+}: Adapted<Pick<TensorInfo, 'name' | 'shape'>>): boolean | undefined {
+  const [out, width] = [module.b.shape[0]!, module.a.shape[1]!];
+  const fits = (m: number, n: number) => shape[0] === m && shape[1] === n;
+  const [straight, turned] = [fits(out, width), fits(width, out)];
+  if (module.kind === 'embedding' ? !turned : !straight && !turned) {
+    const message = `${name}: shape ${describe(shape)} does not fit the adapter's update [${out}, ${width}]`;
+    throw new LowRankError('ERR_SHAPE', message, { hint: 'The adapter belongs to another base model.' });
+  }
+  if (module.kind === 'embedding') return true;
+  return straight && turned ? undefined : turned;
+}

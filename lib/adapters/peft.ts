@@ -1,0 +1,255 @@
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import {
+  absolutePath,
+  exists,
+  ioError,
+  readSmallFile,
+  refuseExisting,
+  renameTo,
+  temporarySibling,
+} from '../files/files.js';
+import { MAX_CONFIG_BYTES } from '../checkpoint/limits.js';
+import { open } from '../checkpoint/open.js';
+import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors/file.js';
+import { sniff } from '../checkpoint/sniff.js';
+import { requireSpace } from '../files/space.js';
+import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
+import { CheckpointError, describe, LowRankError } from '../errors.js';
+import { abortSignal, checkOptions } from '../options.js';
+import { isFloatDType } from '../tensor/dtype.js';
+import { type LoraAdapter, type LoraKind, type LoraModule, requireAdapter } from './adapter.js';
+import { type PeftConfig, readScalings } from './peft-config.js';
+
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+
+/** PEFT's names of the tensors: the path of the wrapped model, the module, which factor. */
+const PREFIX = 'base_model.model.';
+const FACTOR = /^base_model\.model\.(.+)\.lora_(?:(embedding_[AB])|[AB]\.weight)$/s;
+
+/**
+ * Reads a LoRA adapter as PEFT writes it: a folder with `adapter_config.json` and `adapter_model.safetensors`. All of it is
+ * held in memory. What is no pair of factors is kept too, in `others`, and stands against computing with the adapter but
+ * not against writing it back.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when a file cannot be read; `ERR_CHECKPOINT_FORMAT` with the kinds
+ * `InvalidAdapterConfig`, `LonelyFactor` (A without B or the reverse), `RankMismatch` (two factors that do not fit together,
+ * or not the rank that the configuration states), or those of the safetensors file.
+ * @throws {@link LowRankError} `ERR_UNSUPPORTED` for other kinds of adapters and for pickled ones.
+ */
+export async function readAdapter(path: string): Promise<LoraAdapter> {
+  const folder = absolutePath(path);
+  await requireFolder(folder);
+  const config = await readConfig(join(folder, CONFIG));
+  const file = join(folder, WEIGHTS);
+  if (!(await exists(file)) && (await exists(join(folder, 'adapter_model.bin')))) {
+    throw new LowRankError('ERR_UNSUPPORTED', `${folder}: has its weights in adapter_model.bin, a pickle file`, {
+      hint: 'Load it with PEFT and save it with save_pretrained, which writes safetensors.',
+    });
+  }
+  await sniff(file);
+  const weights = await SafetensorsFile.open(file);
+  try {
+    const tensors = new Map<string, NewTensor>();
+    for (const span of weights.header.tensors) {
+      tensors.set(span.name, { dtype: span.dtype, shape: span.shape, bytes: await weights.read(span) });
+    }
+    const { metadata } = weights.header;
+    return { config, ...pairFactors(tensors, config, folder), metadata, source: { folder, config } };
+  } finally {
+    await weights.close();
+  }
+}
+
+/**
+ * Writes an adapter as PEFT reads it, to a new folder that appears whole or not at all. Of an adapter that was read, the other
+ * files of its folder are copied, and `adapter_config.json` too, to the byte, unless the configuration was changed.
+ *
+ * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` is there already or lies in the adapter's own folder;
+ * `ERR_CHECKPOINT_IO`.
+ */
+export async function writeAdapter(
+  adapter: LoraAdapter,
+  out: string,
+  options?: { signal?: AbortSignal | undefined },
+): Promise<void> {
+  const { signal } = checkOptions(options, { signal: abortSignal }, 'writeAdapter');
+  requireAdapter(adapter);
+  const target = absolutePath(out);
+  await requireNewFolder(target, adapterBytes(adapter));
+  const temporary = temporarySibling(target);
+  try {
+    signal?.throwIfAborted();
+    if (adapter.source === undefined) await makeFolder(temporary);
+    else await copyFolder(adapter.source.folder, temporary, signal);
+    if (adapter.config !== adapter.source?.config) {
+      await writeText(join(temporary, CONFIG), `${JSON.stringify(adapter.config, null, 2)}\n`);
+    }
+    // PEFT's own files say so, and transformers refuses a file whose metadata lack it.
+    const metadata = adapter.metadata ?? new Map([['format', 'pt']]);
+    await writeSafetensors(join(temporary, WEIGHTS), tensorsOf(adapter), metadata, { replace: true });
+    signal?.throwIfAborted();
+    await refuseExisting(target);
+    await renameTo(temporary, target);
+  } catch (cause) {
+    await rm(temporary, { recursive: true, force: true });
+    throw cause;
+  }
+}
+
+/**
+ * Checks, before a long job, that {@link writeAdapter} can write to `out`.
+ *
+ * @param bytes what it will write, as far as that is known
+ * @throws CheckpointError `ERR_OUTPUT` when it is there already or has no folder to lie in; `ERR_CHECKPOINT_IO`, kind `NoSpace`.
+ */
+export async function requireNewFolder(out: string, bytes = 0): Promise<void> {
+  const target = absolutePath(out);
+  await refuseExisting(target);
+  if (await exists(dirname(target))) return requireSpace(target, { bytes });
+  throw new CheckpointError('ERR_OUTPUT', 'NoFolder', target, `the folder ${dirname(target)} is not there`, {
+    hint: 'Make it first.',
+  });
+}
+
+/** Bytes of an adapter's tensors; what comes with them is small. */
+function adapterBytes(adapter: LoraAdapter): number {
+  return [...tensorsOf(adapter).values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
+}
+
+/** The tensors of the file by their names in it. */
+function tensorsOf({ modules, others }: LoraAdapter): Map<string, NewTensor> {
+  const tensors = new Map(others);
+  for (const { name, kind, a, b } of modules.values()) {
+    for (const [factor, tensor] of [['A', a] as const, ['B', b] as const])
+      tensors.set(tensorName(name, kind, factor), tensor);
+  }
+  return tensors;
+}
+
+function tensorName(module: string, kind: LoraKind, factor: 'A' | 'B'): string {
+  return `${PREFIX}${module}.lora_${kind === 'embedding' ? `embedding_${factor}` : `${factor}.weight`}`;
+}
+
+function pairFactors(
+  tensors: ReadonlyMap<string, NewTensor>,
+  config: PeftConfig,
+  folder: string,
+): Pick<LoraAdapter, 'modules' | 'others'> {
+  const scalings = readScalings(config, join(folder, CONFIG));
+  const fault = (kind: string, message: string) =>
+    new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, join(folder, WEIGHTS), message);
+  const modules = new Map<string, LoraModule>();
+  const others = new Map<string, NewTensor>();
+  for (const [tensor, value] of tensors) {
+    const [, name, embedding] = FACTOR.exec(tensor) ?? [];
+    const kind: LoraKind = embedding === undefined ? 'linear' : 'embedding';
+    const names = name === undefined ? [] : [tensorName(name, kind, 'A'), tensorName(name, kind, 'B')];
+    const [a, b] = names.map((key) => tensors.get(key));
+    if (name !== undefined && (a === undefined || b === undefined)) {
+      throw fault(
+        'LonelyFactor',
+        `has ${describe(tensor)}, but not ${describe(names.find((key) => !tensors.has(key)))}`,
+      );
+    }
+    if (name === undefined || ![a, b].every((factor) => isMatrix(factor!))) {
+      others.set(tensor, value);
+      continue;
+    }
+    if (modules.get(name)?.kind === kind) continue;
+    if (modules.has(name)) throw fault('LonelyFactor', `has the factors of ${describe(name)} twice`);
+    const rank = a!.shape[0]!;
+    if (rank !== b!.shape[1] || rank === 0) {
+      const message = `${name}: lora_A of shape ${describe(a!.shape)} does not go with lora_B of shape ${describe(b!.shape)}`;
+      throw fault('RankMismatch', message);
+    }
+    if (rank !== scalings.rankOf(name)) {
+      throw fault('RankMismatch', `${name}: has rank ${rank}, but ${CONFIG} states ${scalings.rankOf(name)}`);
+    }
+    modules.set(name, { name, kind, a: a!, b: b!, rank, ...scalings.of(name, rank) });
+  }
+  return { modules, others };
+}
+
+/** Factors of convolutions have more dimensions, quantised ones other types. */
+function isMatrix({ dtype, shape }: NewTensor): boolean {
+  return shape.length === 2 && !shape.includes(0) && isFloatDType(dtype);
+}
+
+async function requireFolder(folder: string): Promise<void> {
+  let isFolder: boolean;
+  try {
+    isFolder = (await stat(folder)).isDirectory();
+  } catch (cause) {
+    throw ioError(folder, 'cannot be opened', cause);
+  }
+  if (isFolder && (await exists(join(folder, CONFIG)))) return;
+  const message = isFolder ? `has no ${CONFIG}` : 'is a file, an adapter is a folder';
+  throw new CheckpointError('ERR_CHECKPOINT_IO', 'NoAdapter', folder, message, {
+    hint: `Give the folder with ${CONFIG} and ${WEIGHTS}.`,
+  });
+}
+
+async function readConfig(file: string): Promise<PeftConfig> {
+  const text = Buffer.from(await readSmallFile(file, MAX_CONFIG_BYTES)).toString('utf8');
+  const fault = (message: string, cause?: unknown) =>
+    new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidAdapterConfig', file, message, { cause });
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch (cause) {
+    throw fault(`is no valid JSON: ${describe((cause as Error).message)}`, cause);
+  }
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) throw fault('expected a JSON object');
+  const { peft_type } = config as PeftConfig;
+  if (peft_type !== 'LORA') {
+    throw new LowRankError('ERR_UNSUPPORTED', `${file}: peft_type ${describe(peft_type)}, only "LORA" is read`);
+  }
+  return config as PeftConfig;
+}
+
+/** The folder as it is; the checkpoint's copy knows about links, permissions and what to leave behind. */
+async function copyFolder(folder: string, to: string, signal: AbortSignal | undefined): Promise<void> {
+  const weights = await open(join(folder, WEIGHTS));
+  try {
+    const whole: Checkpoint = {
+      format: weights.format,
+      path: folder,
+      main: weights.main,
+      tensors: weights.tensors,
+      config: undefined,
+      read: (name) => weights.read(name),
+      layout: (edited) => weights.layout(edited),
+      close: () => weights.close(),
+    };
+    const writer = await copyForEdit(whole, to, signal === undefined ? {} : { signal });
+    try {
+      await writer.commit();
+    } catch (cause) {
+      await writer.discard().catch(() => undefined);
+      throw cause;
+    }
+  } finally {
+    await weights.close();
+  }
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (cause) {
+    throw ioError(folder, 'cannot be made', cause);
+  }
+}
+
+async function writeText(file: string, text: string): Promise<void> {
+  try {
+    // The copy of a read-only file could not be written over.
+    await rm(file, { force: true });
+    await writeFile(file, text, { flush: true });
+  } catch (cause) {
+    throw ioError(file, 'cannot be written', cause);
+  }
+}

@@ -1,0 +1,89 @@
+import { setImmediate } from 'node:timers/promises';
+import { abortSignal, checkOptions, type OptionTypes, oneOf } from '../options.js';
+import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
+import { factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
+import { assemble, type Update } from './assemble.js';
+import { checkChoice, compress, LORA_RANK_CHOICE, type LoraRankChoice } from './truncate.js';
+import { findShortfall, type Shortfall } from './shortfall.js';
+
+export interface LoraJobOptions {
+  /** What the factors are stored as; by default as they were. */
+  readonly dtype?: FloatDType | undefined;
+  /** Ends the job between two modules. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const LORA_JOB_OPTIONS: OptionTypes<LoraRankChoice & LoraJobOptions> = {
+  ...LORA_RANK_CHOICE,
+  dtype: oneOf(FLOAT_DTYPES),
+  signal: abortSignal,
+};
+
+/** What became of one module. */
+export interface ResizedModule {
+  readonly name: string;
+  readonly kind: LoraModule['kind'];
+  /** [out, in] */
+  readonly shape: readonly [number, number];
+  readonly rankBefore: number;
+  readonly rank: number;
+  /** Of the update, scaling included, descending: `rankBefore` of them. */
+  readonly singularValues: readonly number[];
+  /** The share of the sum of their squares that was kept. */
+  readonly keptEnergy: number;
+  /** ||update - what was kept||_F / ||update||_F, from the singular values that were dropped. */
+  readonly relativeError: number;
+}
+
+/** An adapter and what is known of its modules. */
+export interface Resized {
+  readonly adapter: LoraAdapter;
+  readonly modules: readonly ResizedModule[];
+  /** Where the new rank keeps less than 90 % of an update's energy; undefined where it does not. */
+  readonly shortfall: Shortfall | undefined;
+}
+
+/**
+ * Gives the modules of an adapter the best approximation of their updates of a smaller rank: exact, in float64, by QR of
+ * both factors and the SVD of an r x r matrix; the update itself is never formed. Ranks that differ stand in
+ * `rank_pattern`, and `lora_alpha` becomes equal to `r`.
+ *
+ * @param options - `rank`, `energy` or `ratio`; see {@link LoraRankChoice}
+ * @throws {@link LowRankError} `ERR_UNSUPPORTED` where an update is more than scaling * B A, naming why; `ERR_NOT_FINITE`;
+ * `ERR_ARGUMENT`; the signal's reason when aborted.
+ */
+export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice & LoraJobOptions): Promise<Resized> {
+  const given = checkOptions(options, LORA_JOB_OPTIONS, 'resizeLora');
+  checkChoice(given);
+  requirePlain(adapter, 'resize');
+  const updates: Update[] = [];
+  const report: ResizedModule[] = [];
+  for (const module of adapter.modules.values()) {
+    await takeTurn(given);
+    const { name, kind } = module;
+    const { a, b, ...kept } = compress(factorsOf(module), module.scaling, given);
+    updates.push({ name, kind, a, b, dtype: given.dtype ?? (module.b.dtype as FloatDType) });
+    report.push(resized(module, kept));
+  }
+  const shortfall = await findShortfall(report, async ({ singularValues }) => singularValues);
+  return { adapter: { ...adapter, ...assemble(adapter.config, updates) }, modules: report, shortfall };
+}
+
+/** Lets other work of the process, and an abort, have their turn. */
+export async function takeTurn({ signal }: LoraJobOptions): Promise<void> {
+  await setImmediate();
+  signal?.throwIfAborted();
+}
+
+function resized(
+  { name, kind, a, b, rank: rankBefore }: LoraModule,
+  { rank, singularValues, keptEnergy }: Omit<ReturnType<typeof compress>, 'a' | 'b'>,
+): ResizedModule {
+  const dropped = Math.hypot(...singularValues.subarray(rank));
+  return {
+    ...{ name, kind, rankBefore, rank, keptEnergy },
+    shape: [b.shape[0]!, a.shape[1]!],
+    singularValues: [...singularValues],
+    relativeError: dropped === 0 ? 0 : dropped / Math.hypot(...singularValues),
+  };
+}

@@ -1,0 +1,47 @@
+import { join, relative, resolve } from 'node:path';
+import type { Checkpoint } from '../checkpoint.js';
+import { open } from '../open.js';
+import { listEntries, locate, pathOfCopy } from './identity.js';
+
+/** A copy of a checkpoint, and what else lies in it. */
+export interface Copied {
+  readonly out: string;
+  /** What opens as the result: `out`, or a file in it where the folder holds other models and would open as one of them. */
+  readonly main: string;
+  /** Other weight files of the folder, copied as they were: a program that opens one of them gets the model from before. */
+  readonly others: readonly string[];
+}
+
+/** How the files of weights are called that are known here, and those of other programs. */
+const WEIGHTS = /\.(safetensors|gguf|onnx|pth|h5|msgpack)$|(^|\/)pytorch_model[^/]*\.bin$/i;
+
+/** What there is to say of the copy of a checkpoint that lies at `out`. */
+export async function describeCopy(checkpoint: Checkpoint, out: string): Promise<Copied> {
+  return { out, main: await pathOfCopy(checkpoint, out), others: await otherWeights(checkpoint) };
+}
+
+async function otherWeights(checkpoint: Checkpoint): Promise<string[]> {
+  const { source, isFolder } = await locate(checkpoint);
+  if (!isFolder) return [];
+  const own = new Set([...checkpoint.tensors.values()].map(({ file }) => join(source, file)));
+  const main = resolve(source, relative(checkpoint.path, checkpoint.main));
+  const others: string[] = [];
+  for (const { path, folder } of await listEntries(checkpoint)) {
+    const file = join(source, path);
+    if (folder || !WEIGHTS.test(path) || own.has(file) || file === main) continue;
+    if (!(await liesOn(file, own))) others.push(path);
+  }
+  return others;
+}
+
+/** Whether it is an ONNX graph whose weights are in these files, and so edited with them. */
+async function liesOn(file: string, weights: ReadonlySet<string>): Promise<boolean> {
+  if (!file.endsWith('.onnx')) return false;
+  try {
+    const graph = await open(file);
+    await graph.close();
+    return [...graph.tensors.values()].some((tensor) => weights.has(join(graph.path, tensor.file)));
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,93 @@
+import { dirname, join } from 'node:path';
+import { CheckpointError, describe, LowRankError } from '../../errors.js';
+import type { StoredType } from '../../tensor/dtype.js';
+import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
+import { configOf } from './config.js';
+import type { GgufFile } from './file.js';
+import type { GgufTensor } from './header.js';
+import { ggufLayout } from './layout.js';
+import { closeAll, type GgufFiles, openFiles } from './split.js';
+
+/**
+ * Opens a GGUF model: a file, and all others if it is one of a split model.
+ *
+ * @param path what was opened, absolute: the file or its folder. For a split model the folder counts, either way.
+ * @throws {@link CheckpointError} with the kinds of a GGUF header, `MissingShard`, `InvalidSplit`, `TensorInTwoShards`.
+ */
+export async function openGguf(path: string, file: string): Promise<Checkpoint> {
+  const files = await openFiles(file);
+  try {
+    const folder = dirname(file);
+    const [first] = files.keys();
+    const located = locateTensors(folder, files);
+    return new GgufCheckpoint(files.size > 1 ? folder : path, join(folder, first!), files, located);
+  } catch (cause) {
+    await closeAll(files);
+    throw cause;
+  }
+}
+
+/** A tensor's place: the file and its description there. */
+interface Located {
+  readonly info: TensorInfo;
+  readonly file: GgufFile;
+  readonly tensor: GgufTensor;
+}
+
+function locateTensors(folder: string, files: GgufFiles): Map<string, Located> {
+  const located = new Map<string, Located>();
+  for (const [fileName, file] of files) {
+    for (const tensor of file.header.tensors) {
+      const { name, type: dtype, shape, bytes, offset } = tensor;
+      const other = located.get(name);
+      if (other !== undefined) {
+        const message = `has the tensor ${describe(name)}, and so has ${other.info.file}`;
+        throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'TensorInTwoShards', join(folder, fileName), message, {
+          hint: 'The files may belong to different models: fetch or split all of them again.',
+        });
+      }
+      located.set(name, { info: { name, dtype, shape, bytes, file: fileName, offset }, file, tensor });
+    }
+  }
+  return located;
+}
+
+class GgufCheckpoint implements Checkpoint {
+  readonly format = 'gguf';
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly config: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(
+    readonly path: string,
+    readonly main: string,
+    private readonly files: GgufFiles,
+    private readonly located: ReadonlyMap<string, Located>,
+  ) {
+    this.tensors = new Map([...located].map(([name, { info }]) => [name, info]));
+    const [first] = files.values();
+    this.config = configOf(first!.header.metadata);
+  }
+
+  async read(name: string): Promise<Uint8Array> {
+    const found = this.located.get(name);
+    if (found === undefined) {
+      throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`, {
+        hint: `It has ${this.tensors.size} tensors; \`lowrank inspect\` lists them.`,
+      });
+    }
+    return found.file.read(found.tensor);
+  }
+
+  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
+    for (const name of edited.keys()) {
+      if (!this.tensors.has(name)) {
+        throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`);
+      }
+    }
+    return ggufLayout(this.files, edited);
+  }
+
+  close(): Promise<void> {
+    return closeAll(this.files);
+  }
+}

@@ -1,0 +1,251 @@
+import { basename, dirname, join, relative, sep } from 'node:path';
+import { CheckpointError, describe, LowRankError } from '../../errors.js';
+import type { StoredType } from '../../tensor/dtype.js';
+import type { Checkpoint, FileLayout, TensorInfo, UnlistedTensors } from '../checkpoint.js';
+import { readConfig } from '../config.js';
+import { exists, type OpenFile, openFile, readAt } from '../../files/files.js';
+import { inPlaceLayout } from '../layout.js';
+import { MAX_INITIALIZERS } from '../limits.js';
+import { type DataFile, ExternalFiles } from './external-data.js';
+import { findGraph, readGraph } from './graph.js';
+import { ProtobufFile } from './protobuf.js';
+import { checkStructure } from './structure.js';
+import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js';
+import { Unlisted } from './unlisted.js';
+import type { Usage, Usages } from './usage.js';
+
+/** A tensor with its file, and what the graph does with it. */
+interface Entry {
+  readonly info: TensorInfo;
+  readonly constant: Constant;
+  /** Undefined for data in the model's file. */
+  readonly external: DataFile | undefined;
+  readonly usage: Usage | undefined;
+}
+
+/**
+ * Opens an ONNX model, wherever its data are: the initialisers of its graph and of the graphs inside it, and the matrices
+ * of `Constant` nodes. Those in functions, sparse ones and attributes of other operators are counted, not listed; they are
+ * copied with the file as they are.
+ *
+ * A model with external data is a folder: what is opened is then the one that it lies in. `config.json` is read from
+ * the model's folder, or, where that is called `onnx`, from the one around it: so optimum and transformers.js lay them out.
+ *
+ * @param path what the user opened, absolute: the file, or a folder that holds it
+ * @param file the model
+ * @throws {@link CheckpointError} kinds `NotOnnx`, `InvalidProtobuf`, `Truncated`, `InvalidTensor`, `InvalidShape`,
+ * `InvalidDataLength`, `UnknownElementType`, `DuplicateTensor`, `InvalidName`, `NameTooLong`, `InvalidExternalData`,
+ * `UnsafeFileName`, `MissingShard`, and those of the limits (`TooMany...`, `...TooDeep`); `ERR_CHECKPOINT_IO`.
+ */
+export async function openOnnx(path: string, file: string): Promise<Checkpoint> {
+  const model = await openFile(file);
+  try {
+    const proto = new ProtobufFile(model.handle, file, model.size);
+    const span = await findGraph(proto);
+    const externalFiles = new ExternalFiles(file);
+    const placeOf = async (name: string, { data, bytes }: Constant) =>
+      data.kind === 'external' ? externalFiles.place(name, data.entries, bytes) : undefined;
+    const unlisted = new Unlisted();
+    const constants = new Map<number, Constant>();
+    let hasExternal = false;
+    await checkStructure(proto, async (tensor, names) => {
+      const constant = await readTensorProto(proto, tensor);
+      unlisted.add(constant, names);
+      if ((await placeOf(constant.name, constant)) !== undefined) hasExternal = true;
+      // Other vectors and scalars are shapes, axes and the like, by the thousand.
+      if (constant.dims.length < 2 && names.at(-1) !== 'initializer') return;
+      if (constants.set(tensor.begin, constant).size > MAX_INITIALIZERS) {
+        throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers and constant matrices`);
+      }
+    });
+    const { tensors, usages } = await readGraph(proto, span, constants);
+
+    const root = path !== file ? path : hasExternal ? dirname(file) : file;
+    const prefix = root === file ? '' : relative(root, dirname(file)).split(sep).filter(Boolean);
+    const named = (name: string) => [...prefix, name].join('/');
+    const aliases = aliasesOf(tensors, usages);
+    const entries = new Map<string, Entry>();
+    for (const [name, constant] of tensors) {
+      const { data, dims, bytes, type } = constant;
+      const place = await placeOf(name, constant);
+      const usage = usages.of(constant);
+      const alias = aliases.get(name);
+      const info: TensorInfo = {
+        name,
+        dtype: type.dtype,
+        shape: dims,
+        bytes,
+        file: named(place?.file.location ?? basename(file)),
+        offset: place?.offset ?? (data.kind === 'inline' ? data.offset : data.kind === 'varints' ? data.span.begin : 0),
+        ...(alias === undefined ? {} : { alias }),
+        ...(usage?.orientation === undefined ? {} : { orientation: usage.orientation }),
+      };
+      entries.set(name, { info, constant, external: place?.file, usage });
+      unlisted.remove(constant);
+    }
+    const config = await configOf(file);
+    return new OnnxCheckpoint(root, file, named(basename(file)), model, config, withUsers(entries), unlisted.groups());
+  } catch (cause) {
+    await model.handle.close();
+    throw cause;
+  }
+}
+
+class OnnxCheckpoint implements Checkpoint {
+  readonly format = 'onnx';
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+
+  constructor(
+    readonly path: string,
+    readonly main: string,
+    /** The model's file, relative to `path`. */
+    private readonly fileName: string,
+    private readonly model: OpenFile,
+    readonly config: Readonly<Record<string, unknown>> | undefined,
+    private readonly entries: ReadonlyMap<string, Entry>,
+    readonly unlisted: readonly UnlistedTensors[],
+  ) {
+    this.tensors = new Map([...entries].map(([name, { info }]) => [name, info]));
+  }
+
+  async read(name: string): Promise<Uint8Array> {
+    const { constant, external, info } = this.#entry(name);
+    const { data } = constant;
+    switch (data.kind) {
+      case 'inline':
+        return readAt(this.model.handle, this.main, data.offset, info.bytes);
+      case 'external':
+        return readFrom(external!.path, info.offset, info.bytes);
+      case 'varints':
+        return this.#readVarints(name, data);
+      case 'unreadable':
+        throw this.#refusal(name, `its data are ${data.why}, which are not read here`, RESAVE);
+    }
+  }
+
+  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
+    for (const name of edited.keys()) this.#checkEditable(name, edited);
+    const files = inPlaceLayout(this, edited);
+    if (files.some(({ file }) => file === this.fileName)) return files;
+    return [{ file: this.fileName, parts: undefined, places: new Map() }, ...files];
+  }
+
+  close(): Promise<void> {
+    return this.model.handle.close();
+  }
+
+  #entry(name: string): Entry {
+    const entry = this.entries.get(name);
+    if (entry !== undefined) return entry;
+    throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`, {
+      hint: `It has ${this.tensors.size} tensors; \`lowrank inspect\` lists them.`,
+    });
+  }
+
+  async #readVarints(name: string, { span, count, itemBytes }: Extract<Constant['data'], { kind: 'varints' }>) {
+    const bytes = await readAt(this.model.handle, this.main, span.begin, span.end - span.begin);
+    const numbers = decodeVarints(bytes, count, itemBytes);
+    if (numbers !== undefined) return numbers;
+    const message = `the data of ${describe(name)} are not the ${count} numbers that its shape takes`;
+    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidDataLength', this.main, message);
+  }
+
+  /** An initialiser's bytes can be exchanged only where nothing else in the model depends on them. */
+  #checkEditable(name: string, edited: ReadonlyMap<string, StoredType>): void {
+    const { constant, usage, info } = this.#entry(name);
+    const { data } = constant;
+    if (data.kind === 'varints') {
+      throw this.#refusal(name, `${info.dtype} in a list of varints, whose length depends on the numbers`, RESAVE);
+    }
+    if (data.kind === 'unreadable') throw this.#refusal(name, `its data are ${data.why}`, RESAVE);
+    if (usage?.quantizes !== undefined) {
+      const message = `it says how ${usage.quantizes} unpacks a quantised weight, and is none itself`;
+      throw this.#refusal(name, message, 'Start from a model that is not quantised.');
+    }
+    this.#checkSharedBytes(name, edited);
+  }
+
+  /** Tensors may lie on the same bytes of an external file, but only as the same numbers. */
+  #checkSharedBytes(name: string, edited: ReadonlyMap<string, StoredType>): void {
+    const { info, external } = this.#entry(name);
+    if (external === undefined || info.bytes === 0) return;
+    for (const other of this.entries.values()) {
+      const { info: theirs } = other;
+      if (other.external?.path !== external.path || theirs.name === name || theirs.bytes === 0) continue;
+      if (theirs.offset >= info.offset + info.bytes || info.offset >= theirs.offset + theirs.bytes) continue;
+      const what = `${info.file} with ${describe(theirs.name)}`;
+      const isSame = theirs.offset === info.offset && theirs.bytes === info.bytes && theirs.dtype === info.dtype;
+      if (!isSame) throw this.#refusal(name, `it shares bytes of ${what}`, UNTIE);
+      if (edited.has(theirs.name)) {
+        throw this.#refusal(name, `it is the same bytes of ${what}, which is edited too`, 'Choose one: both change.');
+      }
+    }
+  }
+
+  #refusal(name: string, why: string, hint: string): LowRankError {
+    return new LowRankError('ERR_UNSUPPORTED', `${name}: ${why}`, { hint });
+  }
+}
+
+const RESAVE = 'Load and save the model with raw data: in Python, numpy_helper.from_array makes such tensors.';
+const UNTIE = 'Export the model again with a weight of its own for each use.';
+
+async function readFrom(path: string, offset: number, bytes: number): Promise<Uint8Array> {
+  // Exporters write up to a file a tensor, more than a process may hold open.
+  const { handle } = await openFile(path);
+  try {
+    return await readAt(handle, path, offset, bytes);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function configOf(file: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const folder = dirname(file);
+  const beside = join(folder, 'config.json');
+  if (basename(folder) !== 'onnx' || (await exists(beside))) return readConfig(beside);
+  return readConfig(join(dirname(folder), 'config.json'));
+}
+
+/** Says who uses each tensor where there are several: different ones, or users of another tensor of the same bytes. */
+function withUsers(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Entry> {
+  const byBytes = new Map<string, Set<string>>();
+  const usersOf = ({ info, external, usage }: Entry): ReadonlySet<string> => {
+    if (external === undefined || info.bytes === 0) return usage?.users ?? new Set();
+    const place = `${info.offset} ${info.bytes} ${external.path}`;
+    const users = byBytes.get(place) ?? new Set();
+    byBytes.set(place, users);
+    for (const user of usage?.users ?? []) users.add(user);
+    return users;
+  };
+  for (const entry of entries.values()) usersOf(entry);
+  return new Map(
+    [...entries].map(([name, entry]) => {
+      const users = usersOf(entry);
+      return [name, users.size > 1 ? { ...entry, info: { ...entry.info, users: [...users] } } : entry];
+    }),
+  );
+}
+
+/**
+ * The names that weights have in the model that was exported: that of the only module which multiplies by the weight, and
+ * `weight`. Left out where the initialiser's own name says the same, or where two would get one name.
+ */
+function aliasesOf(tensors: ReadonlyMap<string, Constant>, usages: Usages): Map<string, string> {
+  const owners = new Map<string, string | undefined>();
+  for (const [name, constant] of tensors) {
+    const module = usages.of(constant)?.module;
+    if (module === undefined || constant.dims.length < 2 || endsAlike(name, module)) continue;
+    const alias = `${module}.weight`;
+    owners.set(alias, owners.has(alias) || tensors.has(alias) ? undefined : name);
+  }
+  const aliases = new Map<string, string>();
+  for (const [alias, name] of owners) if (name !== undefined) aliases.set(name, alias);
+  return aliases;
+}
+
+/** Whether an initialiser kept its parameter's name: `...q_proj.weight`, used by a module `...q_proj`. */
+function endsAlike(name: string, module: string): boolean {
+  const last = `${module.slice(module.lastIndexOf('.') + 1)}.weight`;
+  return name === last || name.endsWith(`.${last}`);
+}

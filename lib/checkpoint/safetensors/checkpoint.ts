@@ -1,0 +1,123 @@
+import { join } from 'node:path';
+import { CheckpointError, describe, LowRankError } from '../../errors.js';
+import type { StoredType } from '../../tensor/dtype.js';
+import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
+import { readConfig } from '../config.js';
+import type { Weights } from '../folder.js';
+import { inPlaceLayout } from '../layout.js';
+import { SafetensorsFile } from './file.js';
+import type { TensorSpan } from './header.js';
+import { sniff } from '../sniff.js';
+
+/**
+ * Opens the safetensors files that make a checkpoint, and `config.json` beside them.
+ *
+ * @param path what was opened, absolute: the file, or the folder of several
+ * @param main what opens as these files
+ * @throws {@link CheckpointError} with the kinds of a safetensors header, of an index against its files
+ * (`TensorNotInShard`, `TensorNotInIndex`, `TensorInTwoShards`, `MissingShard`), and of {@link readConfig}.
+ */
+export async function openSafetensors(path: string, weights: Weights, main = path): Promise<Checkpoint> {
+  const config = await readConfig(join(weights.folder, 'config.json'));
+  const files = new Map<string, SafetensorsFile>();
+  try {
+    for (const name of weights.files) files.set(name, await openShard(weights, name));
+    return new SafetensorsCheckpoint(path, main, config, files, locateTensors(weights, files));
+  } catch (cause) {
+    await closeAll(files);
+    throw cause;
+  }
+}
+
+async function openShard({ folder, index }: Weights, name: string): Promise<SafetensorsFile> {
+  const file = join(folder, name);
+  try {
+    await sniff(file);
+    return await SafetensorsFile.open(file);
+  } catch (cause) {
+    if (index === undefined || !(cause instanceof CheckpointError) || cause.kind !== 'NotFound') throw cause;
+    throw new CheckpointError('ERR_CHECKPOINT_IO', 'MissingShard', file, `is not there, but ${index.file} names it`, {
+      hint: 'Download the missing file.',
+      cause,
+    });
+  }
+}
+
+/** A tensor's place: the file and the span in it. */
+interface Place {
+  readonly info: TensorInfo;
+  readonly file: SafetensorsFile;
+  readonly span: TensorSpan;
+}
+
+/** Lists the tensors of all files, and holds a sharded checkpoint's index against what the files have. */
+function locateTensors({ folder, index }: Weights, files: ReadonlyMap<string, SafetensorsFile>): Map<string, Place> {
+  const fault = (kind: string, name: string, message: string) =>
+    new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, join(folder, name), message, {
+      hint: 'The index and the files belong to different models, or one was changed: download or write all of them again.',
+    });
+  const places = new Map<string, Place>();
+  for (const [name, file] of files) {
+    for (const span of file.header.tensors) {
+      const other = places.get(span.name);
+      if (other !== undefined) {
+        throw fault('TensorInTwoShards', name, `has the tensor ${describe(span.name)}, and so has ${other.info.file}`);
+      }
+      if (index !== undefined && !index.weightMap.has(span.name)) {
+        throw fault(
+          'TensorNotInIndex',
+          name,
+          `has the tensor ${describe(span.name)}, which ${index.file} does not name`,
+        );
+      }
+      const { dtype, shape, begin, end } = span;
+      const info = { name: span.name, dtype, shape, bytes: end - begin, file: name, offset: file.offset(span) };
+      places.set(span.name, { info, file, span });
+    }
+  }
+  for (const [tensor, name] of index?.weightMap ?? []) {
+    const actual = places.get(tensor)?.info.file;
+    if (actual !== name) {
+      const message = `does not have the tensor ${describe(tensor)}, which ${index!.file} says is in it`;
+      throw fault('TensorNotInShard', name, actual === undefined ? message : `${message}; ${actual} has it`);
+    }
+  }
+  return places;
+}
+
+class SafetensorsCheckpoint implements Checkpoint {
+  readonly format = 'safetensors';
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+
+  constructor(
+    readonly path: string,
+    readonly main: string,
+    readonly config: Readonly<Record<string, unknown>> | undefined,
+    private readonly files: ReadonlyMap<string, SafetensorsFile>,
+    private readonly places: ReadonlyMap<string, Place>,
+  ) {
+    this.tensors = new Map([...places].map(([name, { info }]) => [name, info]));
+  }
+
+  async read(name: string): Promise<Uint8Array> {
+    const place = this.places.get(name);
+    if (place === undefined) {
+      throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`, {
+        hint: `It has ${this.tensors.size} tensors; \`lowrank inspect\` lists them.`,
+      });
+    }
+    return place.file.read(place.span);
+  }
+
+  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
+    return inPlaceLayout(this, edited);
+  }
+
+  close(): Promise<void> {
+    return closeAll(this.files);
+  }
+}
+
+async function closeAll(files: ReadonlyMap<string, SafetensorsFile>): Promise<void> {
+  await Promise.all([...files.values()].map((file) => file.close()));
+}

@@ -1,0 +1,163 @@
+import type { FileHandle } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
+import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
+import {
+  absolutePath,
+  ioError,
+  openFile,
+  publishFile,
+  readAt,
+  refuseExisting,
+  renameTo,
+  temporarySibling,
+  writeAt,
+} from '../../files/files.js';
+import {
+  formatHeader,
+  PREFIX_BYTES,
+  parseHeader,
+  parseHeaderLength,
+  RESERVED_NAME,
+  type SafetensorsHeader,
+  type TensorSpan,
+} from './header.js';
+import { requireSpace } from '../../files/space.js';
+
+/** One open safetensors file whose header is valid. It holds the header in memory, no data. */
+export class SafetensorsFile {
+  private constructor(
+    /** As given to {@link SafetensorsFile.open}. */
+    readonly file: string,
+    readonly header: SafetensorsHeader,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /**
+   * Opens a file and checks its header.
+   *
+   * @throws CheckpointError `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with the kinds of `parseHeader`.
+   */
+  static async open(file: string): Promise<SafetensorsFile> {
+    const { handle, size } = await openFile(file);
+    try {
+      const prefix = await readAt(handle, file, 0, Math.min(PREFIX_BYTES, size));
+      const length = parseHeaderLength(prefix, size, file);
+      const header = parseHeader(await readAt(handle, file, PREFIX_BYTES, length), size, file);
+      return new SafetensorsFile(file, header, handle);
+    } catch (cause) {
+      await handle.close();
+      throw cause;
+    }
+  }
+
+  /** Where in the file a tensor begins. */
+  offset(span: TensorSpan): number {
+    return this.header.dataStart + span.begin;
+  }
+
+  /** Reads a tensor's bytes. */
+  read(span: TensorSpan): Promise<Uint8Array> {
+    return readAt(this.handle, this.file, this.offset(span), span.end - span.begin);
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}
+
+/** A tensor to be written: little-endian, row-major. */
+export interface NewTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+/** The reference's order of dtypes, small elements first. */
+const DTYPE_ORDER: ReadonlyMap<string, number> = new Map(Object.keys(DTYPE_BITS).map((dtype, index) => [dtype, index]));
+
+/**
+ * Writes a new safetensors file. It appears whole or not at all: it is made under a temporary name beside `path`, brought
+ * to the disk and then renamed.
+ *
+ * The bytes are those that the reference implementation writes: tensors ordered by dtype, large elements first, then by
+ * name, so that each is aligned to its elements. Several keys of `metadata` are written in the order given.
+ *
+ * @param metadata - becomes `__metadata__`; transformers refuses a file that has one without `format` (`pt`)
+ * @param options - `replace: true` lets it replace a file at `path`
+ * @throws ArgumentError for a name, dtype or shape that cannot be written; `ERR_SHAPE` when bytes and shape disagree.
+ * @throws CheckpointError `ERR_OUTPUT` when `path` is there already; `ERR_CHECKPOINT_IO`; kind `HeaderTooLarge`.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, NewTensor>,
+  metadata?: ReadonlyMap<string, string>,
+  options: { replace?: boolean } = {},
+): Promise<void> {
+  for (const [name, tensor] of tensors) checkTensor(name, tensor);
+  for (const [key, value] of metadata ?? []) {
+    checkText('metadata', key);
+    checkText(`metadata ${describe(key)}`, value);
+  }
+  const ordered = [...tensors].map(([name, { dtype, shape, bytes }]) => ({ name, dtype, shape, bytes }));
+  ordered.sort((a, b) => DTYPE_ORDER.get(b.dtype)! - DTYPE_ORDER.get(a.dtype)! || compareBytes(a.name, b.name));
+  const out = absolutePath(path);
+  const layouts = ordered.map((tensor) => ({ ...tensor, bytes: tensor.bytes.length }));
+  const header = formatHeader(layouts, metadata, out);
+  if (!options.replace) await refuseExisting(out);
+  await requireSpace(out, { bytes: ordered.reduce((sum, { bytes }) => sum + bytes.length, header.length) });
+
+  const temporary = temporarySibling(out);
+  try {
+    await writeAll(temporary, out, [header, ...ordered.map(({ bytes }) => bytes)]);
+    if (options.replace) await renameTo(temporary, out);
+    else await publishFile(temporary, out);
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw cause;
+  }
+}
+
+async function writeAll(temporary: string, out: string, parts: readonly Uint8Array[]): Promise<void> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(temporary, 'wx');
+    let position = 0;
+    for (const part of parts) {
+      await writeAt(handle, out, position, part);
+      position += part.length;
+    }
+    await handle.sync();
+  } catch (cause) {
+    throw ioError(out, 'cannot be written', cause);
+  } finally {
+    await handle?.close();
+  }
+}
+
+function checkTensor(name: string, { dtype, shape, bytes }: NewTensor): void {
+  checkText('tensor name', name);
+  const at = `tensor ${describe(name)}`;
+  if (name === RESERVED_NAME) throw new ArgumentError('tensor name', `another name than ${RESERVED_NAME}`, name);
+  if (!DTYPE_ORDER.has(dtype)) throw new ArgumentError(`${at} dtype`, 'a dtype of safetensors', dtype);
+  if (!Array.isArray(shape) || !shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) {
+    throw new ArgumentError(`${at} shape`, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
+  }
+  if (!(bytes instanceof Uint8Array)) throw new ArgumentError(`${at} bytes`, 'a Uint8Array', bytes);
+  const bits = shape.reduce((product, dimension) => product * BigInt(dimension), BigInt(DTYPE_BITS[dtype]));
+  if (bits !== BigInt(bytes.length) * 8n) {
+    const message = `${at}: ${dtype} of shape ${describe(shape)} takes ${bits} bits, got ${bytes.length} bytes`;
+    throw new LowRankError('ERR_SHAPE', message);
+  }
+}
+
+/** Text that UTF-8 can hold. */
+function checkText(what: string, text: string): void {
+  if (typeof text !== 'string') throw new ArgumentError(what, 'a string', text);
+  if (/\p{Surrogate}/u.test(text)) throw new ArgumentError(what, 'text without halves of surrogate pairs', text);
+}
+
+/** The order of UTF-8 bytes; JavaScript's own compares UTF-16 units, which differs beyond the basic plane. */
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
+}

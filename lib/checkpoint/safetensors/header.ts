@@ -1,0 +1,269 @@
+import { isUtf8 } from 'node:buffer';
+import { CheckpointError, describe } from '../../errors.js';
+import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
+import { JsonReader } from '../../files/json.js';
+import { MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_TENSORS } from '../limits.js';
+
+/*
+ * A safetensors file: 8 bytes N (u64, little-endian), N bytes of JSON, then the data, which the tensors cover without
+ * hole or overlap. Rules and names of faults are those of the reference implementation (huggingface/safetensors,
+ * safetensors/src/tensor.rs), in its order. What it accepts and this reader refuses:
+ *
+ *   InvalidHeaderStart             white space before the `{`: the text of the format forbids it
+ *   InvalidHeaderDeserialization   equal names, or equal keys of `__metadata__`: forbidden too, the reference takes the last;
+ *                                  a tensor written as an array, a dtype as an object (forms that its JSON library happens
+ *                                  to know); numbers over 1e308 and nesting over 100 in fields that nobody reads
+ *   TooManyTensors, TooManyDimensions   the limits of limits.ts
+ *   ValidationOverflow             a dimension beyond 2^53 - 1, possible beside a dimension of 0: no exact number in JavaScript
+ *
+ * Unknown fields of a tensor are passed over, and the order of tensors is free, as in the reference.
+ */
+
+/** The bytes before the header: its length. */
+export const PREFIX_BYTES = 8;
+
+const METADATA = '__metadata__';
+const MAX_U64 = 2n ** 64n - 1n;
+
+/** One tensor as the header describes it; `begin` and `end` count from the beginning of the data. */
+export interface TensorSpan {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A valid header. */
+export interface SafetensorsHeader {
+  /** `__metadata__`, if there is one. */
+  readonly metadata: ReadonlyMap<string, string> | undefined;
+  /** In the order of their bytes. */
+  readonly tensors: readonly TensorSpan[];
+  /** Where in the file the data begin. */
+  readonly dataStart: number;
+}
+
+/** What the JSON says, before it is known to be consistent. */
+interface RawTensor {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly bigint[];
+  readonly begin: bigint;
+  readonly end: bigint;
+}
+
+/**
+ * The length of the header, from the first bytes of a file.
+ *
+ * @param prefix - the first 8 bytes, or all there are
+ * @param fileBytes - the size of the whole file
+ * @throws {@link CheckpointError} `HeaderTooSmall`, `HeaderTooLarge`, `InvalidHeaderLength`.
+ */
+export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, file: string): number {
+  if (prefix.length < PREFIX_BYTES) {
+    throw fault('HeaderTooSmall', file, `a safetensors file has at least 8 bytes, this one ${prefix.length}`);
+  }
+  const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES) {
+    const begins = Buffer.from(prefix)
+      .toString('hex')
+      .replace(/..(?!$)/g, '$& ');
+    const message =
+      length > fileBytes
+        ? `does not begin as a safetensors file does, with the length of a header, but with the bytes ${begins}`
+        : `a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`;
+    throw fault('HeaderTooLarge', file, message, { hint: 'Check that it is a safetensors file at all.' });
+  }
+  if (PREFIX_BYTES + Number(length) > fileBytes) {
+    throw fault('InvalidHeaderLength', file, `a header of ${length} bytes in a file of ${fileBytes}`, CUT_SHORT);
+  }
+  return Number(length);
+}
+
+/**
+ * Reads and checks a header.
+ *
+ * @param header - its bytes, without the 8 before it
+ * @param fileBytes - the size of the whole file
+ * @throws {@link CheckpointError} with the reference reader's names as `kind`, and those of the stricter rules above.
+ */
+export function parseHeader(header: Uint8Array, fileBytes: number, file: string): SafetensorsHeader {
+  if (!isUtf8(header)) throw fault('InvalidHeader', file, 'the header is not valid UTF-8');
+  const { metadata, tensors } = deserialize(header, file);
+  if (header[0] !== 0x7b) {
+    throw fault('InvalidHeaderStart', file, "the header must begin with '{', here white space comes first");
+  }
+  const dataStart = PREFIX_BYTES + header.length;
+  return { metadata, tensors: validate(tensors, BigInt(fileBytes - dataStart), file), dataStart };
+}
+
+function deserialize(header: Uint8Array, file: string): Pick<SafetensorsHeader, 'metadata'> & { tensors: RawTensor[] } {
+  const json = new JsonReader(header, (message) => {
+    throw fault('InvalidHeaderDeserialization', file, `the header is no valid description of tensors: ${message}`);
+  });
+  const tensors = new Map<string, RawTensor>();
+  let metadata: ReadonlyMap<string, string> | undefined;
+  let metadataSeen = false;
+  json.object((name) => {
+    if (name === METADATA) {
+      if (metadataSeen) json.fault(`${METADATA} stands there twice`);
+      metadataSeen = true;
+      metadata = json.null() ? undefined : readMetadata(json);
+      return;
+    }
+    if (tensors.has(name)) json.fault(`the tensor ${describe(name)} stands there twice`);
+    if (tensors.size === MAX_TENSORS) throw fault('TooManyTensors', file, `more than ${MAX_TENSORS} tensors`);
+    tensors.set(name, readTensor(json, name, file));
+  });
+  json.end();
+  return { metadata, tensors: [...tensors.values()] };
+}
+
+function readMetadata(json: JsonReader): Map<string, string> {
+  const metadata = new Map<string, string>();
+  json.object((key) => {
+    if (metadata.has(key)) json.fault(`the key ${describe(key)} of ${METADATA} stands there twice`);
+    metadata.set(key, json.string());
+  });
+  return metadata;
+}
+
+function readTensor(json: JsonReader, name: string, file: string): RawTensor {
+  let dtype: DType | undefined;
+  let shape: bigint[] | undefined;
+  let offsets: bigint[] | undefined;
+  const once = (key: string, value: unknown) => {
+    if (value !== undefined) json.fault(`${key} of ${describe(name)} stands there twice`);
+  };
+  json.object((key) => {
+    if (key === 'dtype') {
+      once(key, dtype);
+      const word = json.string();
+      if (!Object.hasOwn(DTYPE_BITS, word)) json.fault(`${describe(name)} has the unknown dtype ${describe(word)}`);
+      dtype = word as DType;
+    } else if (key === 'shape') {
+      once(key, shape);
+      const dimensions: bigint[] = [];
+      json.array(() => {
+        if (dimensions.length === MAX_DIMENSIONS) {
+          throw fault('TooManyDimensions', file, `${describe(name)} has more than ${MAX_DIMENSIONS} dimensions`);
+        }
+        dimensions.push(json.unsigned());
+      });
+      shape = dimensions;
+    } else if (key === 'data_offsets') {
+      once(key, offsets);
+      const pair: bigint[] = [];
+      json.array(() => {
+        if (pair.length === 2) json.fault(`data_offsets of ${describe(name)} has more than two numbers`);
+        pair.push(json.unsigned());
+      });
+      offsets = pair;
+    } else {
+      json.skip();
+    }
+  });
+  if (dtype === undefined) return json.fault(`${describe(name)} has no dtype`);
+  if (shape === undefined) return json.fault(`${describe(name)} has no shape`);
+  const [begin, end] = offsets ?? [];
+  if (begin === undefined || end === undefined) return json.fault(`${describe(name)} has no two data_offsets`);
+  return { name, dtype, shape, begin, end };
+}
+
+/** Every check is exact: a sum or product in doubles could be right by rounding only. */
+function validate(tensors: RawTensor[], dataBytes: bigint, file: string): TensorSpan[] {
+  tensors.sort((a, b) => compare(a.begin, b.begin) || compare(a.end, b.end));
+  let covered = 0n;
+  for (const { name, dtype, shape, begin, end } of tensors) {
+    const at = describe(name);
+    if (begin !== covered || end < begin) {
+      const message = `${at} lies at bytes ${begin} to ${end} of the data, expected a beginning at ${covered}`;
+      throw fault('InvalidOffset', file, message, NO_HOLES);
+    }
+    covered = end;
+    const bits = checkedProduct([...shape, BigInt(DTYPE_BITS[dtype])]);
+    if (bits === undefined) throw fault('ValidationOverflow', file, `the size of ${at} is beyond 64 bits`);
+    if (bits % 8n !== 0n) throw fault('MisalignedSlice', file, `${at} (${dtype}) does not end at a whole byte`);
+    if (end - begin !== bits / 8n) {
+      const message = `${at} has ${end - begin} bytes, but ${dtype} of shape [${shape.join(', ')}] takes ${bits / 8n}`;
+      throw fault('TensorInvalidInfo', file, message);
+    }
+  }
+  if (covered !== dataBytes) {
+    const message = `the tensors take ${covered} bytes, the file has ${dataBytes} for them`;
+    throw fault('MetadataIncompleteBuffer', file, message, covered > dataBytes ? CUT_SHORT : NO_HOLES);
+  }
+  return tensors.map(({ name, dtype, shape, begin, end }) => {
+    if (shape.some((dimension) => dimension > Number.MAX_SAFE_INTEGER)) {
+      throw fault('ValidationOverflow', file, `${describe(name)} has a dimension beyond 2^53 - 1`);
+    }
+    return { name, dtype, shape: shape.map(Number), begin: Number(begin), end: Number(end) };
+  });
+}
+
+/** The product from left to right, or undefined when an intermediate one passes 2^64 - 1, as the reference has it. */
+function checkedProduct(factors: readonly bigint[]): bigint | undefined {
+  let product = 1n;
+  for (const factor of factors) {
+    product *= factor;
+    if (product > MAX_U64) return undefined;
+  }
+  return product;
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** A tensor to be written: how it is described, and how many bytes it takes. */
+export interface TensorLayout {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+}
+
+/**
+ * The beginning of a file up to its data, as the reference writes it: the order of `tensors` is kept, and the header is
+ * filled with spaces to a multiple of 8 bytes, so that the data begin aligned.
+ *
+ * @throws {@link CheckpointError} `HeaderTooLarge`.
+ */
+export function formatHeader(
+  tensors: readonly TensorLayout[],
+  metadata: ReadonlyMap<string, string> | undefined,
+  file: string,
+): Uint8Array {
+  const members: string[] = [];
+  if (metadata !== undefined) {
+    const entries = [...metadata].map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
+    members.push(`"${METADATA}":{${entries.join(',')}}`);
+  }
+  let begin = 0;
+  for (const { name, dtype, shape, bytes } of tensors) {
+    const end = begin + bytes;
+    const info = JSON.stringify({ dtype, shape, data_offsets: [begin, end] });
+    members.push(`${JSON.stringify(name)}:${info}`);
+    begin = end;
+  }
+  const text = Buffer.from(`{${members.join(',')}}`, 'utf8');
+  const length = Math.ceil(text.length / 8) * 8;
+  if (length > MAX_HEADER_BYTES) {
+    throw fault('HeaderTooLarge', file, `a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`);
+  }
+  const start = Buffer.alloc(PREFIX_BYTES + length, ' ');
+  start.writeBigUInt64LE(BigInt(length), 0);
+  text.copy(start, PREFIX_BYTES);
+  return start;
+}
+
+/** The name that no tensor can have, because the header keeps it for the metadata. */
+export const RESERVED_NAME = METADATA;
+
+const CUT_SHORT = { hint: 'The file is probably cut short: download or copy it again.' };
+const NO_HOLES = { hint: 'Tensors must cover the data without hole or overlap: write the file again.' };
+
+function fault(kind: string, file: string, message: string, options: { hint?: string } = {}): CheckpointError {
+  return new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, file, message, options);
+}

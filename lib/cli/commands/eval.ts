@@ -1,0 +1,253 @@
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { type Command, Option } from 'commander';
+import { ioError, publishFile, refuseExisting, temporarySibling } from '../../files/files.js';
+import { findWeights, modelsIn } from '../../checkpoint/folder.js';
+import { LowRankError } from '../../errors.js';
+import { commandEngine } from '../../evaluate/engines/command.js';
+import { ENGINES, type Engine, type EngineName } from '../../evaluate/engines/engine.js';
+import { llamaEngine } from '../../evaluate/engines/llama.js';
+import { onnxEngine } from '../../evaluate/engines/onnx.js';
+import { type EvaluateProgress, type Evaluation, Evaluator } from '../../evaluate/evaluator.js';
+import { METRICS, type Metric } from '../../evaluate/metrics/summary.js';
+import { loadQuestions } from '../../evaluate/questions/load.js';
+import {
+  DATASET_FORMATS,
+  type DatasetFormat,
+  type PromptStyle,
+  type QuestionSet,
+} from '../../evaluate/questions/question.js';
+import { SPLITS, type Split, splitQuestions } from '../../evaluate/questions/split.js';
+import { formatCount, formatSeconds, formatShare } from '../../text/format.js';
+import { interruptible } from '../interrupt.js';
+import { wholeNumber } from '../options.js';
+import { printable } from '../../text/printable.js';
+import { type Column, formatTable } from '../terminal/table.js';
+import type { Output, Terminal } from '../terminal/terminal.js';
+
+interface EvalFlags {
+  readonly dataset: string;
+  readonly format?: DatasetFormat;
+  readonly style: PromptStyle;
+  readonly engine?: EngineName;
+  readonly command?: string;
+  readonly split: Split;
+  readonly seed?: number;
+  readonly limit?: number;
+  readonly generate?: number;
+  readonly compat?: 'laser';
+  readonly threads?: number;
+  readonly context?: number;
+  readonly out?: string;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  lowrank eval model.gguf --dataset validation.jsonl
+  lowrank eval model.gguf --dataset fever_paper_dev.jsonl --split validation --limit 200
+  lowrank eval onnx-model --dataset TruthfulQA.csv --out results.jsonl
+  lowrank eval model --dataset questions.jsonl --command 'python score.py {checkpoint} {questions}'
+
+The format of a dataset is told by its content; that of biographies has to be said.
+The engine is that of the file: llama for .gguf, onnx for .onnx and folders that hold one, command where --command is given.`;
+
+/** `lowrank eval`: asks a checkpoint a set of questions. */
+export function addEvalCommand(program: Command, terminal: Terminal): void {
+  program
+    .command('eval')
+    .description('ask a checkpoint a set of questions, and measure the answers')
+    .argument('<checkpoint>', 'a .gguf or .onnx file, or a folder; never modified')
+    .requiredOption('--dataset <file>', 'the questions')
+    .addOption(new Option('--format <format>', 'the form of the questions').choices(DATASET_FORMATS))
+    .addOption(
+      new Option('--style <style>', 'for whom prompts are worded').choices(['causal', 'masked']).default('causal'),
+    )
+    .addOption(new Option('--engine <engine>', 'what runs the model').choices(ENGINES))
+    .option('--command <command>', 'a program that answers; {checkpoint} and {questions} stand for paths')
+    .addOption(
+      new Option('--split <split>', 'validation is the first fifth, test the rest').choices(SPLITS).default('all'),
+    )
+    .option('--seed <n>', 'shuffles before splitting, and draws the intervals', wholeNumber(0))
+    .option('--limit <n>', 'at most so many questions', wholeNumber(1))
+    .option('--generate <n>', 'tokens to generate and look for the answer in', wholeNumber(0))
+    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code").choices(['laser']))
+    .option('--threads <n>', 'of the engine', wholeNumber(1))
+    .option('--context <n>', 'the most tokens of a question', wholeNumber(2))
+    .option('--out <file>', 'where to write the results, one JSON object a line; must not exist')
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((checkpoint: string, flags: EvalFlags) => runEval(checkpoint, flags, terminal));
+}
+
+async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal): Promise<void> {
+  if (flags.out !== undefined) await refuseExisting(flags.out);
+  const engine = await chooseEngine(checkpoint, flags);
+  const edited = flags.engine === undefined ? await otherWeights(checkpoint, engine) : undefined;
+  if (edited !== undefined) {
+    const asked = `the .${engine.runs} model of ${checkpoint} is asked; lowrank laser edits ${edited} there`;
+    terminal.err.lines([`warning: ${printable(asked)}`]);
+  }
+  const evaluator = new Evaluator(engine);
+  const set = await loadQuestions(flags.dataset, { format: flags.format, style: flags.style });
+  const questions = splitQuestions(set.questions, flags.split, { seed: flags.seed });
+  if (questions.length === 0) throw wrongUsage(`the ${flags.split} part of ${flags.dataset} holds no question`);
+  const line = new EvalLine(terminal.err);
+  let evaluation: Evaluation;
+  try {
+    evaluation = await interruptible(
+      (signal) =>
+        evaluator.evaluate(checkpoint, questions, {
+          limit: flags.limit,
+          generate: flags.generate ?? set.generate ?? 0,
+          compat: flags.compat,
+          bootstrap: { seed: flags.seed ?? 0 },
+          signal,
+          onProgress: line.show,
+        }),
+      (again) => {
+        line.end();
+        terminal.err.lines([again ? 'stopped' : 'stopping; once more to stop at once']);
+      },
+    );
+  } finally {
+    line.end();
+    await evaluator.close();
+  }
+  if (flags.out !== undefined) await writeResults(flags.out, evaluation);
+  const report = describeEvaluation(evaluation, set, flags);
+  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
+  else printReport(evaluation, report, terminal.out);
+}
+
+/** The engine that was asked for, or that runs such a file. */
+export async function chooseEngine(
+  checkpoint: string,
+  flags: Pick<EvalFlags, 'engine' | 'command' | 'threads' | 'context'>,
+): Promise<Engine> {
+  const { command, threads, context: contextLength } = flags;
+  const name = flags.engine ?? (command === undefined ? await engineOf(checkpoint) : 'command');
+  if (name === 'command') {
+    if (command === undefined)
+      throw wrongUsage("--engine command needs --command '<program> {checkpoint} {questions}'");
+    if (contextLength !== undefined) throw wrongUsage('--context belongs to the engines llama and onnx');
+    return commandEngine({ command, threads });
+  }
+  if (command !== undefined) throw wrongUsage(`--command belongs to the engine command, not to ${name}`);
+  return name === 'llama' ? llamaEngine({ threads, contextLength }) : onnxEngine({ threads, contextLength });
+}
+
+/** What the checkpoint's name says, or of a folder the names in it. */
+async function engineOf(checkpoint: string): Promise<EngineName> {
+  if (/\.gguf$/i.test(checkpoint)) return 'llama';
+  if (/\.onnx$/i.test(checkpoint)) return 'onnx';
+  if ((await stat(checkpoint).catch(() => undefined))?.isDirectory()) {
+    if ((await modelsIn(checkpoint, 'gguf')).length > 0) return 'llama';
+    if ((await modelsIn(checkpoint, 'onnx')).length > 0) return 'onnx';
+  }
+  throw new LowRankError('ERR_ARGUMENT', `${checkpoint}: which engine runs it cannot be told`, {
+    hint: 'llama runs .gguf files, onnx .onnx files; a safetensors folder needs --command with a program that loads it.',
+  });
+}
+
+/** What of a folder an edit changes, where that is not what the engine runs: whoever asks after an edit asks something else. */
+async function otherWeights(folder: string, { runs }: Engine): Promise<string | undefined> {
+  if (runs === undefined || !(await stat(folder).catch(() => undefined))?.isDirectory()) return undefined;
+  const { files } = await findWeights(folder).catch(() => ({ files: [] }));
+  return files.find((file) => !file.endsWith(`.${runs}`));
+}
+
+/** Makes the file appear whole, or not at all. */
+async function writeResults(out: string, { results }: Evaluation): Promise<void> {
+  const temporary = temporarySibling(out);
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(temporary, 'wx');
+    await handle.writeFile(results.map((result) => `${JSON.stringify(result)}\n`).join(''));
+    await handle.sync();
+    await handle.close();
+    await publishFile(temporary, out);
+  } catch (cause) {
+    await handle?.close().catch(() => undefined);
+    await rm(temporary, { force: true });
+    throw ioError(out, 'cannot be written', cause);
+  }
+}
+
+/** The document of `--json`: all but the single results, which `--out` keeps. */
+function describeEvaluation(evaluation: Evaluation, set: QuestionSet, flags: EvalFlags) {
+  const { checkpoint, engine, summary, laser, reported, compat, results, seconds } = evaluation;
+  const { split, seed, limit } = flags;
+  const dataset = { path: set.path, format: set.format, questions: set.questions.length };
+  return {
+    ...{ checkpoint, engine, dataset, split, seed, limit, compat },
+    ...{ answered: results.length, summary, laser, reported, seconds, out: flags.out },
+  };
+}
+
+type Report = ReturnType<typeof describeEvaluation>;
+
+const COLUMNS: readonly Column[] = [
+  { title: 'metric' },
+  { title: 'value', align: 'right' },
+  { title: '95 % interval', align: 'right' },
+  { title: 'examples', align: 'right' },
+];
+
+/** Metrics that are shares, and read best in percent. */
+const SHARES: ReadonlySet<Metric> = new Set(['accuracy', 'top1', 'top5', 'top10', 'f1', 'exactMatch']);
+
+function printReport({ summary, engine }: Evaluation, report: Report, output: Output): void {
+  const { bold, green } = output.colors;
+  const rows = METRICS.flatMap((metric) => {
+    const estimate = summary[metric];
+    if (estimate === undefined) return [];
+    const show = (value: number) => (SHARES.has(metric) ? formatShare(value) : value.toPrecision(5));
+    const between = `${show(estimate.low)} to ${show(estimate.high)}`;
+    return [[metric, show(estimate.value), between, formatCount(estimate.examples)]];
+  });
+  if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  const others = Object.entries({ ...report.laser, ...report.reported });
+  output.lines(others.map(([name, value]) => `${printable(name)}: ${value}`));
+  const { answered, dataset, split, seconds } = report;
+  const questions = `${formatCount(answered)} of ${formatCount(dataset.questions)} questions`;
+  output.lines([`${questions} (${split}) of ${printable(dataset.path)} by ${engine} in ${formatSeconds(seconds)}`]);
+  if (report.out !== undefined) output.lines([`${green('wrote')} ${printable(report.out)}`]);
+}
+
+const REDRAW_MS = 100;
+/** Where the stream is no terminal. */
+const SAY_MS = 5000;
+
+/** On a terminal one line that is drawn again and again; elsewhere a line every few seconds and at the end. */
+class EvalLine {
+  readonly #output: Output;
+  #shown = Number.NEGATIVE_INFINITY;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  readonly show = (progress: EvaluateProgress): void => {
+    const now = performance.now();
+    const last = progress.done === progress.total;
+    if (!last && now - this.#shown < (this.#output.isTerminal ? REDRAW_MS : SAY_MS)) return;
+    this.#shown = now;
+    const text = describeProgress(progress);
+    if (this.#output.isTerminal) this.#output.write(`\r${text}\u001b[K`);
+    else this.#output.lines([text]);
+  };
+
+  end(): void {
+    if (this.#output.isTerminal && this.#shown !== Number.NEGATIVE_INFINITY) this.#output.write('\r\u001b[K');
+  }
+}
+
+function describeProgress({ done, total, accuracy, seconds, remainingSeconds }: EvaluateProgress): string {
+  const right = accuracy === undefined ? '' : `, ${formatShare(accuracy)} right`;
+  const left = remainingSeconds === undefined || done === total ? '' : `, ${formatSeconds(remainingSeconds)} left`;
+  return `${done}/${total}${right}, ${formatSeconds(seconds)}${left}`;
+}
+
+function wrongUsage(message: string): LowRankError {
+  return new LowRankError('ERR_ARGUMENT', message);
+}

@@ -1,0 +1,150 @@
+import { type Command, Option } from 'commander';
+import { type Extracted, type ExtractPlan, extractLora, planExtract } from '../../../adapters/extract-checkpoints.js';
+import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
+import type { ExtractChoice } from '../../../adapters/extract.js';
+import { requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
+import { METHODS, type Method } from '../../../lowrank/approximate.js';
+import { FAMILIES } from '../../../model/families.js';
+import type { FloatDType } from '../../../tensor/dtype.js';
+import { GLOBS, printSkipped } from '../../terminal/globs.js';
+import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
+import { collect, decimal, wholeNumber } from '../../options.js';
+import { printable } from '../../../text/printable.js';
+import { type Column, formatTable } from '../../terminal/table.js';
+import type { Output, Terminal } from '../../terminal/terminal.js';
+
+interface ExtractFlags {
+  readonly out?: string;
+  readonly rank?: number;
+  readonly energy?: number;
+  readonly tensor?: readonly string[];
+  readonly family?: string;
+  readonly fanInFanOut?: boolean;
+  readonly dtype: string;
+  readonly baseName?: string;
+  readonly method: Method;
+  readonly seed?: number;
+  readonly threads?: number;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  lowrank lora extract base tuned -o my-adapter --rank 16
+  lowrank lora extract base tuned -o my-adapter --energy 0.9 --dtype bf16
+  lowrank lora extract base tuned -o my-adapter --rank 8 --tensor '*.mlp.*'
+
+${GLOBS}
+What differs and is not in the adapter (norms, biases, embeddings) is listed at the end.`;
+
+/** `lowrank lora extract`: the adapter that leads from one checkpoint to another. */
+export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
+  lora
+    .command('extract')
+    .description('make an adapter of the difference of two checkpoints')
+    .argument('<base>', 'a folder or a .safetensors file')
+    .argument('<tuned>', 'the same model after training')
+    .option('-o, --out <path>', 'the folder to write; must not exist')
+    .option('--rank <r>', 'the rank of each module', wholeNumber(1))
+    .option('--energy <e>', 'the smallest rank that keeps this share of the difference, such as 0.9', decimal)
+    .option(
+      '--tensor <glob>',
+      "only tensors with such names; by default the layers' matrices; may be repeated",
+      collect,
+    )
+    .addOption(
+      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+        FAMILIES.map(({ name }) => name),
+      ),
+    )
+    .option('--fan-in-fan-out', 'tensors are stored [in, out], where neither family nor shapes tell')
+    .option('--no-fan-in-fan-out', 'they are stored [out, in]')
+    .addOption(new Option('--dtype <dtype>', 'of the factors').choices(DTYPES).default('f32'))
+    .option('--base-name <name>', "the base model's name in the adapter; by default its path as given")
+    .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
+    .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
+    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((base: string, tuned: string, flags: ExtractFlags) => runExtract(base, tuned, flags, terminal));
+}
+
+async function runExtract(base: string, tuned: string, flags: ExtractFlags, terminal: Terminal): Promise<void> {
+  const { rank, energy } = requireOne(flags, ['rank', 'energy']);
+  const choice = (rank === undefined ? { energy } : { rank }) as ExtractChoice;
+  const { tensor: tensors, family, fanInFanOut, baseName, method, seed, threads } = flags;
+  const dtype = flags.dtype.toUpperCase() as FloatDType;
+  const options = { ...choice, tensors, family, fanInFanOut, baseName, dtype, method, seed, threads };
+  if (flags.dryRun) {
+    const plan = await planExtract(base, tuned, options);
+    printSkipped(plan.skipped, 'weight matrices of modules', terminal.err);
+    if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, ...plan }, null, 2)]);
+    else printPlan(plan, terminal.out);
+    return;
+  }
+  const out = requireOut(flags.out);
+  const extracted = await runJob(terminal, out, async (signal, onProgress) => {
+    // By an energy, ranks are known only afterwards.
+    const mostBytes = rank === undefined ? 0 : (await planExtract(base, tuned, options)).output.mostBytes;
+    await requireNewFolder(out, mostBytes);
+    const result = await extractLora(base, tuned, { ...options, signal, onProgress });
+    await writeAdapter(result.adapter, out, { signal });
+    return result;
+  });
+  const { adapter: _, ...report } = extracted;
+  printSkipped(report.skipped, 'weight matrices of modules', terminal.err);
+  warnOfShortfall(report.shortfall, 'the difference', terminal);
+  if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, out, ...report }, null, 2)]);
+  else printReport(extracted, out, terminal);
+}
+
+const PLAN_COLUMNS: readonly Column[] = [{ title: 'module' }, { title: 'weight' }, { title: 'rank', align: 'right' }];
+
+function printPlan({ modules, output: { mostBytes } }: ExtractPlan, output: Output): void {
+  const rows = modules.map(({ name, shape, rank }) => [name, formatShape(shape), `${rank} of ${Math.min(...shape)}`]);
+  if (rows.length > 0) output.lines(formatTable(PLAN_COLUMNS, rows, output.columns, output.colors.bold));
+  output.lines([
+    `${modules.length} ${modules.length === 1 ? 'module' : 'modules'}, nothing written`,
+    `output at most ${formatBytes(mostBytes)}`,
+  ]);
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'module' },
+  { title: 'weight' },
+  { title: 'rank', align: 'right' },
+  { title: 'energy kept', align: 'right' },
+  { title: 'relative error', align: 'right' },
+  { title: 'method' },
+  { title: 'seconds', align: 'right' },
+];
+
+/** Names shown of a list that may be as long as the checkpoint's. */
+const SHOWN = 5;
+
+function printReport(
+  { modules, unchanged, uncovered, seconds }: Extracted,
+  out: string,
+  { out: output }: Terminal,
+): void {
+  const { bold, green, yellow } = output.colors;
+  const rows = modules.map((module) => [
+    module.name,
+    formatShape(module.shape),
+    `${module.rank} of ${Math.min(...module.shape)}`,
+    formatShare(module.keptEnergy),
+    formatError(module.relativeError),
+    module.certificate.method,
+    module.certificate.seconds.toFixed(2),
+  ]);
+  output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  if (unchanged.length > 0) output.lines([`${unchanged.length} of the chosen matrices are the same in both`]);
+  if (uncovered.length > 0) {
+    const named = uncovered.slice(0, SHOWN).map(({ tensor, reason }) => `  ${printable(tensor)} (${reason})`);
+    const rest = uncovered.length > SHOWN ? [`  and ${uncovered.length - SHOWN} more; --json lists all`] : [];
+    output.lines([`${yellow('not in the adapter')}, though they differ:`, ...named, ...rest]);
+  }
+  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`]);
+}

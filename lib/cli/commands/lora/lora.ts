@@ -1,0 +1,25 @@
+import type { Command } from 'commander';
+import { addLoraExtractCommand } from './extract.js';
+import { addLoraInspectCommand } from './inspect.js';
+import { addLoraMergeCommand } from './merge.js';
+import { addLoraResizeCommand } from './resize.js';
+import type { Terminal } from '../../terminal/terminal.js';
+
+const EXAMPLES = `
+Examples:
+  lowrank lora inspect my-adapter
+  lowrank lora extract base tuned -o my-adapter --rank 16
+  lowrank lora resize my-adapter -o smaller --energy 0.95
+  lowrank lora merge base my-adapter -o merged`;
+
+/** `lowrank lora`: adapters in the files of PEFT. */
+export function addLoraCommand(program: Command, terminal: Terminal): void {
+  const lora = program
+    .command('lora')
+    .description('inspect, extract, resize and merge LoRA adapters (PEFT files)')
+    .addHelpText('after', EXAMPLES);
+  addLoraInspectCommand(lora, terminal);
+  addLoraExtractCommand(lora, terminal);
+  addLoraResizeCommand(lora, terminal);
+  addLoraMergeCommand(lora, terminal);
+}

@@ -1,0 +1,120 @@
+import type { Command } from 'commander';
+import {
+  type ApplyPlan,
+  type ApplyReport,
+  applyLoras,
+  type PlannedWeight,
+  planLoras,
+  type ScaledLora,
+} from '../../../adapters/merge-checkpoint.js';
+import { LowRankError } from '../../../errors.js';
+import { formatBytes, formatError, formatShape } from '../../../text/format.js';
+import { readAdapter } from '../../../adapters/peft.js';
+import { requireOut, runJob } from './job.js';
+import { decimal, wholeNumber } from '../../options.js';
+import { type Column, formatTable } from '../../terminal/table.js';
+import type { Terminal } from '../../terminal/terminal.js';
+import { describeWritten } from '../../terminal/output-summary.js';
+
+interface MergeFlags {
+  readonly out?: string;
+  readonly scale?: readonly number[];
+  readonly threads?: number;
+  readonly restart?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  lowrank lora merge base my-adapter -o merged
+  lowrank lora merge base my-adapter -o half --scale 0.5
+  lowrank lora merge base first second -o both --scale 1 --scale 0.3
+
+Only the tensors that an adapter names are changed, in their own dtype; every other byte is copied.`;
+
+/** `lowrank lora merge`: a checkpoint with adapters added to its weights. */
+export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
+  lora
+    .command('merge')
+    .description('add the updates of adapters to the weights of a checkpoint')
+    .argument('<checkpoint>', 'a folder or a .safetensors file; never modified')
+    .argument('<adapters...>', 'folders of adapters')
+    .option('-o, --out <path>', 'where to write the result; must not exist')
+    .option(
+      '--scale <s>',
+      'what the updates are multiplied by; once for all adapters, or once for each in their order',
+      (text, earlier: readonly number[] | undefined) => [...(earlier ?? []), decimal(text)],
+    )
+    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--restart', 'throw away what a killed job has left for this output')
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((checkpoint: string, adapters: readonly string[], flags: MergeFlags) =>
+      runMerge(checkpoint, adapters, flags, terminal),
+    );
+}
+
+async function runMerge(
+  checkpoint: string,
+  paths: readonly string[],
+  flags: MergeFlags,
+  terminal: Terminal,
+): Promise<void> {
+  const { threads, restart, scale: scales = [1] } = flags;
+  if (scales.length !== 1 && scales.length !== paths.length) {
+    throw new LowRankError('ERR_ARGUMENT', `--scale is given ${scales.length} times for ${paths.length} adapters`, {
+      hint: 'Give it once for all, or once for each.',
+    });
+  }
+  const readAll = async () => {
+    const loras: ScaledLora[] = [];
+    for (const [i, path] of paths.entries()) {
+      loras.push({ adapter: await readAdapter(path), scale: scales[i] ?? scales[0]! });
+    }
+    return loras;
+  };
+  if (flags.dryRun) {
+    const plan = await planLoras(checkpoint, await readAll());
+    if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
+    else printPlan(plan, terminal);
+    return;
+  }
+  const out = requireOut(flags.out);
+  const report = await runJob(terminal, out, async (signal, onProgress) =>
+    applyLoras(checkpoint, await readAll(), out, { threads, restart, signal, onProgress }),
+  );
+  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
+  else printReport(report, terminal);
+}
+
+const PLAN_COLUMNS: readonly Column[] = [
+  { title: 'tensor' },
+  { title: 'shape' },
+  { title: 'dtype' },
+  { title: 'stored' },
+  { title: 'rank', align: 'right' },
+  { title: 'adapters', align: 'right' },
+];
+const COLUMNS: readonly Column[] = [...PLAN_COLUMNS, { title: 'relative change', align: 'right' }];
+
+function describeWeight({ tensor, shape, dtype, transposed, rank, adapters }: PlannedWeight): string[] {
+  return [tensor, formatShape(shape), dtype, transposed ? 'in x out' : 'out x in', String(rank), String(adapters)];
+}
+
+function printPlan({ weights, output: { bytes } }: ApplyPlan, { out: output }: Terminal): void {
+  const rows = weights.map(describeWeight);
+  if (rows.length > 0) output.lines(formatTable(PLAN_COLUMNS, rows, output.columns, output.colors.bold));
+  output.lines([
+    `${weights.length} ${weights.length === 1 ? 'matrix' : 'matrices'}, nothing written`,
+    `output ${formatBytes(bytes)}`,
+  ]);
+}
+
+function printReport(report: ApplyReport, { out: output }: Terminal): void {
+  const { bold } = output.colors;
+  const rows = report.weights.map((weight) => [...describeWeight(weight), formatError(weight.relativeChange)]);
+  if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  output.lines(describeWritten(report, report.seconds, output));
+}

@@ -1,0 +1,89 @@
+import { type Command, Option } from 'commander';
+import { formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
+import type { LoraRankChoice } from '../../../adapters/truncate.js';
+import { readAdapter, requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
+import { type ResizedModule, resizeLora } from '../../../adapters/resize.js';
+import type { FloatDType } from '../../../tensor/dtype.js';
+import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
+import { decimal, wholeNumber } from '../../options.js';
+import { printable } from '../../../text/printable.js';
+import { sparkline } from '../../terminal/sparkline.js';
+import { type Column, formatTable } from '../../terminal/table.js';
+import type { Terminal } from '../../terminal/terminal.js';
+
+interface ResizeFlags {
+  readonly out?: string;
+  readonly rank?: number;
+  readonly energy?: number;
+  readonly ratio?: number;
+  readonly dtype?: string;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  lowrank lora resize my-adapter -o smaller --rank 4
+  lowrank lora resize my-adapter -o smaller --energy 0.95
+  lowrank lora resize my-adapter -o smaller --ratio 0.05 --dtype f16`;
+
+/** `lowrank lora resize`: the best adapter of a smaller rank. */
+export function addLoraResizeCommand(lora: Command, terminal: Terminal): void {
+  lora
+    .command('resize')
+    .description('give each module the best approximation of its update of a smaller rank')
+    .argument('<adapter>', 'the folder of an adapter; never modified')
+    .option('-o, --out <path>', 'the folder to write; must not exist')
+    .option('--rank <r>', 'at most this rank', wholeNumber(1))
+    .option('--energy <e>', 'the smallest rank that keeps this share of the energy, such as 0.9', decimal)
+    .option('--ratio <x>', 'keep singular values of at least x times the largest, such as 0.05', decimal)
+    .addOption(new Option('--dtype <dtype>', 'of the factors; by default as they were').choices(DTYPES))
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((adapter: string, flags: ResizeFlags) => runResize(adapter, flags, terminal));
+}
+
+async function runResize(path: string, flags: ResizeFlags, terminal: Terminal): Promise<void> {
+  const out = requireOut(flags.out);
+  const { rank, energy, ratio } = requireOne(flags, ['rank', 'energy', 'ratio']);
+  const choice = { rank, energy, ratio } as LoraRankChoice;
+  const dtype = flags.dtype?.toUpperCase() as FloatDType | undefined;
+  const started = performance.now();
+  const { modules, shortfall } = await runJob(terminal, out, async (signal) => {
+    await requireNewFolder(out);
+    const resized = await resizeLora(await readAdapter(path), { ...choice, dtype, signal });
+    await writeAdapter(resized.adapter, out, { signal });
+    return resized;
+  });
+  const seconds = (performance.now() - started) / 1000;
+  warnOfShortfall(shortfall, 'the update', terminal);
+  if (flags.json) terminal.out.lines([JSON.stringify({ source: path, out, modules, shortfall, seconds }, null, 2)]);
+  else printModules(modules, out, seconds, terminal);
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'module' },
+  { title: 'update (out x in)' },
+  { title: 'rank', align: 'right' },
+  { title: 'energy kept', align: 'right' },
+  { title: 'relative error', align: 'right' },
+  { title: 'singular values' },
+];
+
+function printModules(
+  modules: readonly ResizedModule[],
+  out: string,
+  seconds: number,
+  { out: output }: Terminal,
+): void {
+  const { bold, green } = output.colors;
+  const rows = modules.map((module) => [
+    module.name,
+    formatShape(module.shape),
+    `${module.rank} of ${module.rankBefore}`,
+    formatShare(module.keptEnergy),
+    formatError(module.relativeError),
+    sparkline(module.singularValues),
+  ]);
+  if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`]);
+}

@@ -1,0 +1,308 @@
+import { join, relative, resolve } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { asKind, type InterventionKind, KINDS, parseAt } from '../../interventions/spec.js';
+import { describe, LowRankError } from '../../errors.js';
+import { ENGINES, type EngineName } from '../../evaluate/engines/engine.js';
+import type { Metric } from '../../evaluate/metrics/summary.js';
+import { loadQuestions } from '../../evaluate/questions/load.js';
+import { DATASET_FORMATS, type DatasetFormat, type PromptStyle } from '../../evaluate/questions/question.js';
+import { splitQuestions } from '../../evaluate/questions/split.js';
+import { formatCount, formatSeconds } from '../../text/format.js';
+import { FAMILIES } from '../../model/families.js';
+import { asLayerType, type GroupType, type MatrixType } from '../../model/types.js';
+import { writeReport } from '../../report/report.js';
+import { search } from '../../search/search.js';
+import { nameOfCandidate, type SearchSummary } from '../../search/log-lines.js';
+import type { WritableType } from '../../tensor/dtype.js';
+import { chooseEngine } from './eval.js';
+import { Interrupted, interruptible } from '../interrupt.js';
+import { SHARED } from './laser.js';
+import { wholeNumber } from '../options.js';
+import { printable } from '../../text/printable.js';
+import { formatLoss, formatScore, nameOfTrial, SearchTable } from '../terminal/search-progress.js';
+import { byteSize } from '../byte-size.js';
+import { type Column, formatTable } from '../terminal/table.js';
+import type { Output, Terminal } from '../terminal/terminal.js';
+
+interface SearchFlags {
+  readonly dataset: string;
+  readonly test?: string;
+  readonly out: string;
+  readonly format?: DatasetFormat;
+  readonly style: PromptStyle;
+  readonly engine?: EngineName;
+  readonly command?: string;
+  readonly context?: number;
+  readonly layers?: string;
+  readonly types?: readonly (MatrixType | GroupType)[];
+  readonly rhos?: readonly number[];
+  readonly kinds?: readonly InterventionKind[];
+  readonly bands?: readonly (readonly [from: number, to: number])[];
+  readonly compose: 'greedy' | 'none';
+  readonly earlyStopping: boolean;
+  readonly budget?: { readonly trials?: number; readonly seconds?: number };
+  readonly cache?: number;
+  readonly cacheDir?: string;
+  readonly family?: string;
+  readonly quant?: WritableType;
+  readonly shared?: boolean;
+  readonly limit?: number;
+  readonly generate?: number;
+  readonly compat?: 'laser';
+  readonly seed: number;
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  lowrank search model.gguf --dataset fever_paper_dev.jsonl -o fever-search
+  lowrank search onnx-model --dataset validation.jsonl --test test.jsonl -o found --compose greedy
+  lowrank search model.gguf --dataset questions.jsonl -o found --layers 20-27 --types fc_in,fc_out --rhos 0.01,0.1
+  lowrank search model.gguf --dataset questions.jsonl -o ablation --kinds rank-reduction,bottom,random --rhos 0.01,0.1
+  lowrank search model --dataset questions.jsonl -o found --command 'python score.py {checkpoint} {questions}'
+
+One dataset is divided as LASER does it: the first fifth chooses (validation), the rest is asked once at the end (test).
+With --test the dataset is validation alone.
+A search that was stopped goes on where it was when the same command is given again.
+Layers: 26, 20-27, 0,2,5-7 or all; the later ones unless given. Bands: 0-0.2,0.5-1.`;
+
+const QUANT = ['Q8_0', 'F16', 'BF16', 'F32'] as const satisfies readonly WritableType[];
+
+/** `lowrank search`: finds the intervention that helps most. */
+export function addSearchCommand(program: Command, terminal: Terminal): void {
+  program
+    .command('search')
+    .description('find the intervention that makes a model answer best, and write the model with it')
+    .argument('<checkpoint>', 'a folder or a file of safetensors, GGUF or ONNX; never modified')
+    .requiredOption('--dataset <file>', 'the questions')
+    .requiredOption('-o, --out <folder>', 'where trials.jsonl, summary.json and the model go')
+    .option('--test <file>', 'other questions for the test; the dataset is then all validation')
+    .addOption(new Option('--format <format>', 'the form of the questions').choices(DATASET_FORMATS))
+    .addOption(
+      new Option('--style <style>', 'for whom prompts are worded').choices(['causal', 'masked']).default('causal'),
+    )
+    .addOption(new Option('--engine <engine>', 'what runs the model').choices(ENGINES))
+    .option('--command <command>', 'a program that answers; {checkpoint} and {questions} stand for paths')
+    .option('--context <n>', 'the most tokens of a question', wholeNumber(2))
+    .option('--layers <layers>', 'where to try')
+    .option('--types <types>', 'which matrices, with commas', list(typeOf))
+    .option('--rhos <shares>', 'shares of the rank to keep, with commas', list(share))
+    .option('--kinds <kinds>', `what to do, with commas: ${KINDS.join(', ')}`, list(kindOf))
+    .option('--bands <bands>', 'for the kind band, with commas', list(band))
+    .addOption(
+      new Option('--compose <how>', 'greedy: add what does not hurt, from late to early layers')
+        .choices(['greedy', 'none'])
+        .default('none'),
+    )
+    .option('--no-early-stopping', 'ask every candidate all questions')
+    .option('--budget <budget>', 'at most so many trials (50), or so much time (90s, 10m, 2h)', budget)
+    .option('--cache <size>', 'for decompositions on the disk, such as 2GB; 0 for none', sizeOrNone)
+    .option('--cache-dir <folder>', 'where; by default in the cache of the user')
+    .addOption(
+      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+        FAMILIES.map(({ name }) => name),
+      ),
+    )
+    .addOption(
+      new Option('--quant <type>', 'what quantised tensors of the grid become, before all trials').choices(QUANT),
+    )
+    .option('--shared', SHARED)
+    .option('--limit <n>', 'at most so many questions of validation, and of test', wholeNumber(1))
+    .option('--generate <n>', 'tokens to generate and look for the answer in', wholeNumber(0))
+    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code").choices(['laser']))
+    .option('--seed <n>', 'of orders, random choices and intervals', wholeNumber(0), 0)
+    .option('--threads <n>', 'of the linear algebra and the engine', wholeNumber(1))
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((checkpoint: string, flags: SearchFlags) => runSearch(checkpoint, flags, terminal));
+}
+
+async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Terminal): Promise<void> {
+  const { format, style, context, limit, compat, compose, seed, family, threads, types, rhos, kinds, bands } = flags;
+  if (bands !== undefined && !kinds?.includes('band')) throw wrongUsage('--bands belongs to --kinds band');
+  const layers = flags.layers === undefined ? undefined : layersOf(flags.layers);
+  const load = async (path: string) => loadQuestions(path, { format, style });
+  const set = await load(flags.dataset);
+  const other = flags.test === undefined ? undefined : await load(flags.test);
+  const part = (split: 'validation' | 'test') => {
+    const from = split === 'test' && other !== undefined ? other : set;
+    const questions = other === undefined ? splitQuestions(from.questions, split) : from.questions;
+    if (questions.length === 0) throw wrongUsage(`the ${split} part of ${from.path} holds no question`);
+    return { questions: questions.slice(0, limit), path: from.path };
+  };
+  const questions = { validation: part('validation'), test: part('test') };
+  const engine = await chooseEngine(checkpoint, flags);
+  const table = new SearchTable(terminal.err);
+  let summary: SearchSummary;
+  try {
+    summary = await interruptible(
+      (signal) =>
+        search(checkpoint, {
+          ...questions,
+          ...{
+            engine,
+            layers,
+            types,
+            rhos,
+            kinds,
+            bands,
+            compose,
+            seed,
+            family,
+            threads,
+            compat,
+            signal,
+            quant: flags.quant,
+            shared: flags.shared,
+          },
+          out: flags.out,
+          engineOptions: { command: flags.command, context },
+          // Unless it is switched off, the engine decides.
+          earlyStopping: flags.earlyStopping ? undefined : false,
+          budget: flags.budget,
+          cache: { bytes: flags.cache, folder: flags.cacheDir },
+          generate: flags.generate ?? set.generate,
+          onProgress: table.show,
+          command: ['lowrank', ...process.argv.slice(2)],
+        }),
+      (again) => {
+        table.end();
+        terminal.err.lines([again ? 'stopped' : 'stopping and removing the candidate; once more to stop at once']);
+      },
+    );
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    throw new Interrupted('interrupted', 'Give the same command again to go on.');
+  } finally {
+    table.end();
+    await engine.close();
+  }
+  await writeReport(flags.out);
+  if (flags.json) terminal.out.lines([JSON.stringify(summary, null, 2)]);
+  else printSummary(summary, flags, terminal.out);
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: '' },
+  { title: 'validation', align: 'right' },
+  { title: 'log loss', align: 'right' },
+  { title: 'test', align: 'right' },
+  { title: 'log loss', align: 'right' },
+];
+
+function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output): void {
+  const { bold, green } = output.colors;
+  const { baseTrial, winnerTrial, gridTrial, base, edited, interventions, counts, seconds, model, greedy } = summary;
+  const row = (name: string, validation: (typeof baseTrial)['score'], test: typeof base) => [
+    name,
+    formatScore(validation),
+    formatLoss(validation),
+    test === undefined ? '' : formatScore(test),
+    test === undefined ? '' : formatLoss(test),
+  ];
+  const rows = [row('the model as it is', baseTrial.score, base)];
+  const composed = interventions.length > 1;
+  if (composed) rows.push(row(`${nameOfTrial(gridTrial)} alone`, gridTrial.score, undefined));
+  if (interventions.length > 0) {
+    rows.push(row(interventions.map(nameOfCandidate).join(' + '), winnerTrial.score, edited));
+  }
+  output.lines(formatTable(COLUMNS, rows, output.columns, bold));
+  if (interventions.length === 0) output.lines(['no intervention is better on validation than the model as it is']);
+  output.lines(summary.comparisons.map((one) => `test ${describeDifference(one)}`));
+  if (greedy.length > 0) {
+    const accepted = greedy.filter((step) => step.accepted).length;
+    output.lines([
+      `greedy composition: ${accepted} accepted upon the best of the grid, ${greedy.length - accepted} taken back`,
+    ]);
+  }
+  const { svds } = counts;
+  output.lines([
+    `${formatCount(counts.trials)} candidates, ${formatCount(counts.stopped)} stopped early, ${formatCount(counts.asked)} validation questions asked`,
+    `${svds.computed} decompositions computed, ${svds.disk} from the disk, ${svds.memory} from memory`,
+    `${formatSeconds(seconds.total)}: asking ${formatSeconds(seconds.evaluate)}, decomposing ${formatSeconds(seconds.svd)}, editing ${formatSeconds(seconds.edit)}, test ${formatSeconds(seconds.test)}`,
+  ]);
+  const { test } = summary.settings.questions;
+  if (test?.shared !== undefined) {
+    const of = `${formatCount(test.shared)} of the ${formatCount(test.count)}`;
+    output.lines([`${of} test questions stand among those of validation too: the test is too good`]);
+  }
+  if (summary.ended === 'budget') output.lines(['the budget ended the search before all candidates were tried']);
+  // As the folder was given, relative or not.
+  const shown = model && join(flags.out, relative(resolve(flags.out), model));
+  if (shown !== undefined) output.lines([`${green('wrote')} ${printable(shown)}`]);
+  output.lines([`${green('wrote')} ${printable(flags.out)}/report.html, summary.json and trials.jsonl`]);
+}
+
+function describeDifference({ metric, difference, low, high }: SearchSummary['comparisons'][number]): string {
+  const shares: readonly Metric[] = ['accuracy'];
+  const signed = (value: number) => {
+    const text = shares.includes(metric) ? (100 * value).toFixed(2) : value.toFixed(4);
+    return value < 0 ? text : `+${text}`;
+  };
+  const unit = shares.includes(metric) ? ' points' : '';
+  return `${metric} ${signed(difference)}${unit}, 95 % interval ${signed(low)} to ${signed(high)}`;
+}
+
+function layersOf(text: string): 'all' | readonly number[] {
+  try {
+    const { select } = parseAt(`${text}:all:1`);
+    if ('layers' in select) return select.layers;
+  } catch (error) {
+    if (!(error instanceof LowRankError)) throw error;
+  }
+  throw wrongUsage(`--layers: expected 26, 20-27, 0,2,5-7 or all, got ${describe(text)}`);
+}
+
+function list<T>(read: (text: string) => T): (text: string) => T[] {
+  return (text) => text.split(',').map((item) => read(item.trim()));
+}
+
+function typeOf(text: string): MatrixType | GroupType {
+  const type = usage(() => asLayerType(text));
+  if (type === 'dont') throw new InvalidArgumentError('The model as it is always competes.');
+  return type;
+}
+
+function kindOf(text: string): InterventionKind {
+  return usage(() => asKind(text));
+}
+
+function share(text: string): number {
+  const value = text === '' ? Number.NaN : Number(text);
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('Expected shares from 0 to 1.');
+}
+
+function band(text: string): readonly [number, number] {
+  const { amount } = usage(() => parseAt(`0:all:${text}`, 'band'));
+  if ('band' in amount) return amount.band;
+  throw new InvalidArgumentError('Expected bands such as 0.2-0.5.');
+}
+
+/** What is wrong about an option's value is told by the option's name. */
+function usage<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof LowRankError ? new InvalidArgumentError(error.message) : error;
+  }
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
+
+function budget(text: string): { trials: number } | { seconds: number } {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)(s|m|h)?$/.exec(text) ?? [];
+  const value = Number(amount);
+  if (unit !== undefined && value > 0) return { seconds: value * UNITS[unit]! };
+  if (unit === undefined && Number.isSafeInteger(value) && value > 0) return { trials: value };
+  throw new InvalidArgumentError('Expected a number of trials (50), or a time (90s, 10m, 2h).');
+}
+
+function sizeOrNone(text: string): number {
+  return text === '0' ? 0 : byteSize(text);
+}
+
+function wrongUsage(message: string): LowRankError {
+  return new LowRankError('ERR_ARGUMENT', message);
+}

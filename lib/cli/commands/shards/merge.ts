@@ -1,0 +1,68 @@
+import type { Command } from 'commander';
+import { mergeShards } from '../../../shards/merge.js';
+import { readPlan } from '../../../shards/plan.js';
+import { interruptible } from '../../interrupt.js';
+import { ProgressLine } from '../../terminal/progress.js';
+import type { Terminal } from '../../terminal/terminal.js';
+import { withWayOn } from '../../resume-hint.js';
+import { describeWritten } from '../../terminal/output-summary.js';
+
+interface MergeFlags {
+  readonly out?: string;
+  readonly source?: string;
+  readonly restart?: boolean;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  lowrank merge plan.json
+  lowrank merge plan.json -o llama-laser-2
+
+Every result is verified against its digest and against the source before anything is written.`;
+
+/** `lowrank merge`: the results of all shards, put together. */
+export function addMergeCommand(program: Command, terminal: Terminal): void {
+  program
+    .command('merge')
+    .description('verify the results of all shards of a plan, and write the edited checkpoint')
+    .argument('<plan>', 'the file that `lowrank plan` wrote')
+    .option('-o, --out <path>', 'where to write the result, if not where the plan says')
+    .option('--source <path>', 'where the checkpoint lies here, if not where it was planned')
+    .option('--restart', 'throw away what a stopped job has left for this output')
+    .option('--json', 'print one JSON document on standard output')
+    .addHelpText('after', EXAMPLES)
+    .action((plan: string, flags: MergeFlags) => runMerge(plan, flags, terminal));
+}
+
+async function runMerge(plan: string, { json, ...options }: MergeFlags, terminal: Terminal): Promise<void> {
+  const progress = new ProgressLine(terminal.err);
+  let report: Awaited<ReturnType<typeof mergeShards>>;
+  try {
+    report = await interruptible(
+      (signal) => mergeShards(plan, { ...options, signal, onProgress: progress.show }),
+      (again) => {
+        progress.end();
+        if (!again) terminal.err.lines(['stopping; once more to stop at once']);
+      },
+    );
+  } catch (error) {
+    progress.end();
+    const out = options.out ?? (await readPlan(plan).catch(() => undefined))?.out;
+    throw out === undefined ? error : await withWayOn(error, out, terminal);
+  } finally {
+    progress.end();
+  }
+  if (json) {
+    terminal.out.lines([JSON.stringify(report, null, 2)]);
+    return;
+  }
+  const { edits, kernels } = report;
+  if (kernels.length > 1) {
+    terminal.err.lines([`computed with different kernels: ${kernels.join(', ')}; see docs/many-machines.md`]);
+  }
+  terminal.out.lines([
+    `${edits.length} ${edits.length === 1 ? 'matrix' : 'matrices'}, all results verified`,
+    ...describeWritten(report, report.seconds, terminal.out),
+  ]);
+}

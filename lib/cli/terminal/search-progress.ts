@@ -1,0 +1,131 @@
+import { formatSeconds, formatShare } from '../../text/format.js';
+import type { SearchProgress } from '../../search/progress.js';
+import { nameOfCandidate, type Score, type Trial } from '../../search/log-lines.js';
+import { printable } from '../../text/printable.js';
+import { type Column, formatTable, shorten } from './table.js';
+import type { Output } from './terminal.js';
+
+const REDRAW_MS = 100;
+/** Rows of the table that is drawn again and again. */
+const BEST = 5;
+
+/** On a terminal a small table of the best trials that is drawn again and again; elsewhere a line for each trial. */
+export class SearchTable {
+  readonly #output: Output;
+  readonly #trials: Trial[] = [];
+  #drawn = Number.NEGATIVE_INFINITY;
+  #height = 0;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  readonly show = (progress: SearchProgress): void => {
+    const { trial, warning } = progress;
+    if (trial !== undefined) this.#trials.push(trial);
+    if (warning !== undefined) {
+      this.end();
+      this.#output.lines([`warning: ${printable(warning)}`]);
+    }
+    if (this.#output.isTerminal) this.#draw(progress);
+    else if (trial !== undefined) this.#output.lines([describeTrial(progress, trial)]);
+  };
+
+  /** Clears the table; to be called before anything else is written. */
+  end(): void {
+    if (this.#height > 0) this.#output.write(`${up(this.#height)}\u001b[J`);
+    this.#height = 0;
+  }
+
+  #draw(progress: SearchProgress): void {
+    const now = performance.now();
+    if (progress.trial === undefined && now - this.#drawn < REDRAW_MS) return;
+    this.#drawn = now;
+    const width = (this.#output.columns ?? 80) - 1;
+    const complete = this.#trials.filter(({ verdict }) => verdict === 'complete');
+    const best = complete.sort((a, b) => order(a.score, b.score)).slice(0, BEST);
+    const { bold } = this.#output.colors;
+    const rows = best.map((trial) => [nameOfTrial(trial), formatScore(trial.score), formatLoss(trial.score)]);
+    const lines = [shorten(describeSearch(progress), width), ...formatTable(COLUMNS, rows, width, bold)];
+    this.end();
+    this.#output.lines(lines);
+    this.#height = lines.length;
+  }
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'best so far' },
+  { title: 'validation', align: 'right' },
+  { title: 'log loss', align: 'right' },
+];
+
+/** What a trial put into the model, all together. */
+export function nameOfTrial({ candidate, upon }: Pick<Trial, 'candidate' | 'upon'>): string {
+  if (candidate === undefined) return 'the model as it is';
+  return [...upon, candidate].map(nameOfCandidate).join(' + ');
+}
+
+export function formatScore({ accuracy, perplexity }: Omit<Score, 'questions'>): string {
+  if (accuracy !== undefined) return formatShare(accuracy);
+  return perplexity === undefined ? '' : `perplexity ${perplexity.toPrecision(5)}`;
+}
+
+export function formatLoss({ logLoss }: Omit<Score, 'questions'>): string {
+  return logLoss === undefined ? '' : logLoss.toFixed(4);
+}
+
+function describeSearch({
+  phase,
+  done,
+  total,
+  candidate,
+  asked,
+  questions,
+  seconds,
+  remainingSeconds,
+}: SearchProgress) {
+  const left = remainingSeconds === undefined ? '' : `, at most ${formatSeconds(remainingSeconds)} left`;
+  const what = candidate === undefined ? '' : ` ${nameOfCandidate(candidate)}`;
+  const counted = phase === 'grid' || phase === 'greedy' ? ` ${done}/${total}` : '';
+  const answers = phase === 'write' ? '' : ` ${asked}/${questions}`;
+  return printable(`${PHASES[phase]}${counted}${what}${answers}, ${formatSeconds(seconds)}${left}`);
+}
+
+const PHASES = {
+  base: 'the model as it is',
+  grid: 'grid',
+  greedy: 'composing',
+  test: 'test questions',
+  write: 'writing the winner',
+} as const;
+
+function describeTrial({ phase, done, total, resumed }: SearchProgress, trial: Trial): string {
+  const { verdict, score, change, accepted, problem } = trial;
+  const place = trial.stage === 'base' ? '' : `${phase} ${done + 1}/${total} `;
+  const values = [formatScore(score), formatLoss(score) && `log loss ${formatLoss(score)}`].filter(
+    (text) => text !== '',
+  );
+  const gain =
+    trial.candidate === undefined || change.accuracy === undefined
+      ? ''
+      : ` (${change.accuracy < 0 ? '' : '+'}${(100 * change.accuracy).toFixed(2)})`;
+  const end = {
+    complete: accepted === undefined ? '' : accepted ? ', accepted' : ', taken back',
+    hopeless: `, hopeless after ${score.questions} questions`,
+    behind: `, cannot catch up after ${score.questions} questions`,
+    failed: `, not possible: ${problem}`,
+  }[verdict];
+  const before = resumed ? ', from the log' : '';
+  return printable(`${place}${nameOfTrial(trial)}: ${values.join(', ')}${gain}${end}${before}`);
+}
+
+function order(a: Score, b: Score): number {
+  // Where there is no accuracy, texts were asked.
+  const loss = ({ accuracy, logLoss, perplexity }: Score) =>
+    (accuracy === undefined ? (perplexity ?? logLoss) : logLoss) ?? 0;
+  return (b.accuracy ?? 0) - (a.accuracy ?? 0) || loss(a) - loss(b);
+}
+
+function up(lines: number): string {
+  return `\u001b[${lines}A\r`;
+}

@@ -1,0 +1,219 @@
+import type { TensorInfo } from '../checkpoint/checkpoint.js';
+import { LowRankError } from '../errors.js';
+import type { ComputeOptions } from '../lowrank/approximate.js';
+import type { Certificate } from '../lowrank/certificate.js';
+import { extract, type Slice, scatter } from '../model/slice.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import { isFloatDType, type ReadableType, type WritableType } from '../tensor/dtype.js';
+import { elements } from '../tensor/tensor.js';
+import { needsWhole, writtenAs } from './budget.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
+import { type Certified, intervene } from '../interventions/interventions.js';
+import { type Change, compare, readInto, rewrite } from '../interventions/rewrite.js';
+import type { InterventionKind } from '../interventions/spec.js';
+import { gridOf, putBack, storedBytes, takeOut } from '../tensor/block-slice.js';
+
+/** What was done to one matrix, or to all matrices of one 3D tensor. */
+export interface EditedMatrix {
+  readonly tensor: string;
+  /** Undefined for the whole tensor. */
+  readonly slice: Slice | undefined;
+  /** Undefined where the tensor was chosen by name. */
+  readonly layer: number | undefined;
+  readonly type: string | undefined;
+  /** `[m, n]` or `[batch, m, n]`. */
+  readonly shape: readonly number[];
+  /** As the source stores it. */
+  readonly dtype: ReadableType;
+  /** As it was written. */
+  readonly writtenAs: WritableType | ReadableType;
+  readonly intervention: InterventionKind;
+  /** The intervention as it was written. */
+  readonly spec: string;
+  /** Undefined unless the rank was reduced. */
+  readonly rank: number | undefined;
+  /** `rank / min(m, n)`; undefined unless the rank was reduced. */
+  readonly rankFraction: number | undefined;
+  /** ||What||_F^2 / ||W||_F^2, for a rank reduction the share of squared singular values kept. */
+  readonly keptEnergy: number;
+  /** ||W - What||_F / ||W||_F of what was written, after rounding to `writtenAs`, measured in float64. */
+  readonly relativeError: number;
+  /** What the decomposition says of itself before rounding, of a batch for all of it; undefined where none was computed. */
+  readonly certificate: Certificate | undefined;
+  /** One for each matrix of a batch; undefined for a single matrix. */
+  readonly certificates: readonly Certificate[] | undefined;
+  /** How many places of the model use the tensor; left out where the file does not tell, or one does. */
+  readonly uses?: number;
+  readonly seconds: number;
+}
+
+/** How the matrices of a tensor are computed, and who is told. */
+export interface EditContext {
+  /** Room for the numbers of the largest matrix; overwritten. */
+  readonly work: Float32Array;
+  /** For one edit of the tensor. */
+  readonly compute: (edit: Edit) => ComputeOptions;
+  readonly started: (edit: Edit) => void;
+  readonly finished: (edit: Edit) => void;
+}
+
+/**
+ * Edits the slices of a tensor one after another.
+ *
+ * @param bytes the tensor as it is stored; overwritten where the type stays
+ * @returns the tensor as it is to be written
+ */
+export async function editTensor(
+  { shape, dtype }: TensorInfo,
+  bytes: Uint8Array,
+  edits: readonly Edit[],
+  context: EditContext,
+): Promise<{ bytes: Uint8Array; edited: EditedMatrix[] }> {
+  if (needsWhole(shape, edits)) return editWhole(shape, bytes, edits, context);
+  const as = writtenAs(edits);
+  const result = as === dtype ? bytes : new Uint8Array(storedBytes(elements(shape), as));
+  const edited: EditedMatrix[] = [];
+  for (const edit of edits) {
+    context.started(edit);
+    const begin = performance.now();
+    if (edit.identity) edited.push(unchanged(edit));
+    else {
+      const { change, certified } = await named(edit, async () => {
+        const grid = gridOf(shape, edit.dtype, edit.slice)!;
+        const matrix = takeOut(bytes, grid);
+        const numbers = context.work.subarray(0, elements(edit.shape));
+        await readInto(numbers, matrix, edit.dtype);
+        const { data, certified } = await computed(edit, numbers, context);
+        const onlyZeros = edit.intervention.kind === 'dropout' && as === dtype && isFloatDType(as);
+        const place = as === dtype ? matrix : result;
+        const change = await rewrite(matrix, data, edit.dtype, { bytes: place, type: as, onlyZeros });
+        if (as === dtype) putBack(matrix, bytes, grid);
+        return { change, certified };
+      });
+      edited.push(describeEdit(edit, as, change, certified, (performance.now() - begin) / 1000));
+    }
+    context.finished(edit);
+  }
+  return { bytes: result, edited };
+}
+
+/** What is said of a matrix that keeps all, and so its bytes. */
+export function unchanged(edit: Edit): EditedMatrix {
+  return describeEdit(edit, edit.dtype, { relativeError: 0, keptEnergy: 1 }, undefined, 0);
+}
+
+/**
+ * As {@link editTensor}, for slices that cannot be told from the rest by their bytes: the tensor is decoded, edited and
+ * encoded as a whole. The parts that no edit names are rounded too where the type changes.
+ */
+async function editWhole(
+  shape: readonly number[],
+  bytes: Uint8Array,
+  edits: readonly Edit[],
+  context: EditContext,
+): Promise<{ bytes: Uint8Array; edited: EditedMatrix[] }> {
+  const as = writtenAs(edits);
+  const { dtype } = edits[0]!;
+  const all = toFloat32(bytes, dtype);
+  const raw = new Uint8Array(all.buffer, all.byteOffset, all.byteLength);
+  const computations: { certified: Certified | undefined; seconds: number }[] = [];
+  for (const edit of edits) {
+    context.started(edit);
+    const begin = performance.now();
+    const certified = edit.identity
+      ? undefined
+      : await named(edit, async () => {
+          const numbers = context.work.subarray(0, elements(edit.shape));
+          numbers.set(floats(extract(raw, shape, edit.slice, 4)));
+          const { data, certified } = await computed(edit, numbers, context);
+          scatter(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), raw, shape, edit.slice, 4);
+          return certified;
+        });
+    computations.push({ certified, seconds: (performance.now() - begin) / 1000 });
+  }
+  const result = await named(edits[0]!, async () => fromFloat32(all, as));
+  const before = toFloat32(bytes, dtype);
+  all.set(toFloat32(result, as));
+  const edited: EditedMatrix[] = [];
+  for (const [i, edit] of edits.entries()) {
+    const own = (data: Float32Array) =>
+      floats(extract(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), shape, edit.slice, 4));
+    const change = requireFinite(edit, as, await compare(own(before), own(all)));
+    edited.push(describeEdit(edit, as, change, computations[i]!.certified, computations[i]!.seconds));
+    context.finished(edit);
+  }
+  return { bytes: result, edited };
+}
+
+function floats(bytes: Uint8Array): Float32Array {
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}
+
+async function computed(edit: Edit, numbers: Float32Array, { compute }: EditContext) {
+  // A rank reduction looks at all numbers itself, in native code.
+  if (edit.intervention.kind !== 'rank-reduction') rejectNotFinite(edit, numbers);
+  return intervene(edit, numbers, compute(edit));
+}
+
+/** What knows no names tells its faults with the tensor's. */
+async function named<T>(edit: Edit, work: () => Promise<T>): Promise<T> {
+  const name = nameOf(edit);
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof LowRankError) || error.message.startsWith(name)) throw error;
+    const hint = error.hint ?? (error.code === 'ERR_NOT_FINITE' ? DAMAGED : undefined);
+    throw new LowRankError(error.code, `${name}: ${error.message}`, { hint, cause: error });
+  }
+}
+
+const DAMAGED = 'The checkpoint is damaged or was trained to divergence: there is no meaningful approximation of it.';
+
+function rejectNotFinite(edit: Edit, data: Float32Array): void {
+  const index = data.findIndex((x) => !Number.isFinite(x));
+  if (index < 0) return;
+  const place = edit.shape.map((_, axis) => {
+    const stride = elements(edit.shape.slice(axis + 1));
+    return Math.floor(index / stride) % edit.shape[axis]!;
+  });
+  const message = `${nameOf(edit)}: the matrix holds ${data[index]} at [${place.join(', ')}]`;
+  throw new LowRankError('ERR_NOT_FINITE', message, { hint: DAMAGED });
+}
+
+function requireFinite(edit: Edit, as: string, change: Change): Change {
+  if (Number.isFinite(change.relativeError)) return change;
+  throw new LowRankError('ERR_NOT_FINITE', `${nameOf(edit)}: the result does not fit into ${as}`, {
+    hint: 'Convert the checkpoint to BF16 or F32 first.',
+  });
+}
+
+function describeEdit(
+  edit: Edit,
+  as: EditedMatrix['writtenAs'],
+  change: Change,
+  certified: Certified | undefined,
+  seconds: number,
+): EditedMatrix {
+  requireFinite(edit, as, change);
+  const { tensor, slice, layer, type, shape, dtype, rank, intervention, uses } = edit;
+  const [m, n] = shape.slice(-2) as [number, number];
+  return {
+    tensor,
+    slice,
+    layer,
+    type,
+    shape,
+    dtype,
+    writtenAs: as,
+    intervention: intervention.kind,
+    spec: intervention.spec,
+    rank,
+    rankFraction: rank === undefined ? undefined : rank / Math.min(m, n),
+    keptEnergy: certified?.certificate.keptEnergy ?? change.keptEnergy,
+    relativeError: change.relativeError,
+    certificate: certified?.certificate,
+    certificates: shape.length === 3 ? certified?.certificates : undefined,
+    ...(uses === undefined ? {} : { uses }),
+    seconds,
+  };
+}

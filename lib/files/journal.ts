@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { setImmediate as turn } from 'node:timers/promises';
+import { CheckpointError } from '../errors.js';
+import { parseJson, toJson } from './document.js';
+import { ioError, openFile, readAt, writeThrough } from './files.js';
+import { MAX_JOURNAL_BYTES } from '../checkpoint/limits.js';
+
+/** Hex digits of the digest at the head of each line. */
+const MARK = 16;
+
+/**
+ * A file of lines, each of which is on the disk before the next step is taken. A line carries a digest of itself: one
+ * that was torn when the process or the power went does not match, and ends what is read.
+ */
+export class Journal {
+  private constructor(
+    readonly file: string,
+    private readonly handle: FileHandle,
+    private position: number,
+  ) {}
+
+  /**
+   * Opens a journal for appending, makes it if it is not there, and reads its sound lines; what follows them is cut off.
+   *
+   * @throws CheckpointError `ERR_CHECKPOINT_IO`; kind `InvalidJournal` for a sound line that is no JSON of ours.
+   */
+  static async open(file: string): Promise<{ journal: Journal; entries: unknown[] }> {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(file, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0), 0o600);
+      const status = await handle.stat();
+      if (!status.isFile()) throw new CheckpointError('ERR_CHECKPOINT_IO', 'NotAFile', file, 'expected a regular file');
+      checkSize(file, status.size);
+      const { entries, end } = parse(await readAt(handle, file, 0, status.size), file);
+      if (end < status.size) await handle.truncate(end);
+      return { journal: new Journal(file, handle, end), entries };
+    } catch (cause) {
+      await handle?.close();
+      throw ioError(file, 'cannot be opened', cause);
+    }
+  }
+
+  /** Appends a line, and returns when it is on the disk. One at a time. */
+  async append(entry: unknown): Promise<void> {
+    const line = format(entry);
+    await writeThrough(this.handle, this.file, this.position, line);
+    this.position += line.length;
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}
+
+/** The sound lines of a journal that nobody has to be writing; empty where there is none. */
+export async function readJournal(file: string): Promise<unknown[]> {
+  let opened: Awaited<ReturnType<typeof openFile>>;
+  try {
+    opened = await openFile(file);
+  } catch (cause) {
+    if (cause instanceof CheckpointError && cause.kind === 'NotFound') return [];
+    throw cause;
+  }
+  try {
+    checkSize(file, opened.size);
+    return parse(await readAt(opened.handle, file, 0, opened.size), file).entries;
+  } finally {
+    await opened.handle.close();
+  }
+}
+
+/** Hashed at a time: a few milliseconds, between which the process does other things. */
+const HASH_BYTES = 4 * 1024 * 1024;
+
+/** The SHA-256 of bytes, in hex. */
+export async function digestOf(bytes: Uint8Array): Promise<string> {
+  const hash = createHash('sha256');
+  for (let at = 0; at < bytes.length; at += HASH_BYTES) {
+    hash.update(bytes.subarray(at, at + HASH_BYTES));
+    if (at + HASH_BYTES < bytes.length) await turn();
+  }
+  return hash.digest('hex');
+}
+
+/** The SHA-256 of a value as JSON, in hex. */
+export function digestOfJson(value: unknown): string {
+  return createHash('sha256').update(toJson(value)).digest('hex');
+}
+
+function checkSize(file: string, size: number): void {
+  if (size <= MAX_JOURNAL_BYTES) return;
+  const message = `has ${size} bytes, expected at most ${MAX_JOURNAL_BYTES}`;
+  throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'FileTooLarge', file, message, { hint: 'Delete it.' });
+}
+
+function format(entry: unknown): Buffer {
+  const text = toJson(entry);
+  return Buffer.from(`${mark(Buffer.from(text))} ${text}\n`);
+}
+
+function parse(bytes: Uint8Array, file: string): { entries: unknown[]; end: number } {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const entries: unknown[] = [];
+  let end = 0;
+  for (;;) {
+    const stop = buffer.indexOf(10, end);
+    if (stop < 0) return { entries, end };
+    const text = buffer.subarray(end + MARK + 1, stop);
+    if (buffer.toString('latin1', end, end + MARK + 1) !== `${mark(text)} `) return { entries, end };
+    entries.push(parseJson(text, (message) => invalidJournal(file, `line ${entries.length + 1}: ${message}`)));
+    end = stop + 1;
+  }
+}
+
+/** A line whose digest is right, and yet no line of ours: no accident made it. */
+export function invalidJournal(file: string, message: string): never {
+  throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidJournal', file, message, {
+    hint: 'Begin anew: remove its folder, or use --restart (restart: true) where the command has it.',
+  });
+}
+
+function mark(text: Uint8Array): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, MARK);
+}

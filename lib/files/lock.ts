@@ -1,0 +1,212 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { open, readdir, rename, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { CheckpointError } from '../errors.js';
+import { type DocumentKind, parseDocument } from './document.js';
+import { ioError, readSmallFile } from './files.js';
+import { MAX_LOCK_BYTES } from '../checkpoint/limits.js';
+import { aDecimal, aName, aWhole, object, optional } from './schema.js';
+
+/** Who holds a lock: enough to tell, later and from outside, whether that process still lives. */
+interface Holder {
+  readonly pid: number;
+  /** When the process started, in the kernel's ticks, so that a number given out again is not taken for it. */
+  readonly start: string | undefined;
+  readonly host: string;
+  /** Of the host's present run: after a restart no process of before is alive. */
+  readonly boot: string | undefined;
+  /** The space in which `pid` counts: containers of one host have spaces of their own. */
+  readonly space: string | undefined;
+}
+
+/** The lock that a process holds on a folder. */
+export interface Lock {
+  /** Gives the folder free. Harmless when called twice. */
+  release(): Promise<void>;
+}
+
+const PREFIX = 'lock.';
+/** A lock in the making: never counts, and whoever gets the lock sweeps it away. */
+const UNFINISHED = 'new-lock.';
+/** Two processes that begin at the same moment see each other, and both step back; then chance lets one be first. */
+const ATTEMPTS = 4;
+const PAUSE_MS = 40;
+
+/**
+ * Locks a folder for this process against all others.
+ *
+ * Every process puts down a file of its own and looks for others only then. Of two processes the one that looks later
+ * sees the file of the other, whatever the order of their steps, so there is no moment in which both hold the lock; nor
+ * does it matter who sweeps away the file of a dead one. A file appears whole, by renaming.
+ *
+ * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `InUse`, naming process and host, when a live process holds the lock,
+ * or one of which that cannot be told, since it runs on another host; kind `InvalidLock` for a lock that is not understood.
+ */
+export async function lockFolder(folder: string): Promise<Lock> {
+  const name = PREFIX + randomBytes(8).toString('hex');
+  const own = join(folder, name);
+  for (let attempt = 1; ; attempt++) {
+    await putDown(folder, name);
+    let other: { file: string; holder: Holder } | undefined;
+    try {
+      other = await liveOther(folder, name);
+      if (other === undefined) await sweep(folder, name);
+    } catch (cause) {
+      await rm(own, { force: true });
+      throw cause;
+    }
+    if (other === undefined) return { release: () => rm(own, { force: true }) };
+    await rm(own, { force: true });
+    if (attempt === ATTEMPTS) throw inUse(folder, other.file, other.holder);
+    await pause(PAUSE_MS * (0.5 + Math.random()) * attempt);
+  }
+}
+
+/** @internal This process. */
+export function ourselves(): Holder {
+  return {
+    pid: process.pid,
+    start: startOf(process.pid),
+    host: hostname(),
+    boot: readKernel('/proc/sys/kernel/random/boot_id'),
+    space: processSpace(),
+  };
+}
+
+/**
+ * Whether a holder lives. True also where that cannot be told from here: to believe a process dead that is alive would
+ * let two write to the same files.
+ *
+ * @internal
+ */
+export function lives(holder: Holder, here: Holder = ourselves()): boolean {
+  if (holder.host !== here.host) return true;
+  if (holder.boot !== here.boot) return holder.boot === undefined || here.boot === undefined;
+  if (holder.space !== here.space) return true;
+  try {
+    // Signal 0 only asks.
+    process.kill(holder.pid, 0);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ESRCH') return false;
+  }
+  if (holder.start === undefined || here.start === undefined) return true;
+  return startOf(holder.pid) === holder.start;
+}
+
+async function putDown(folder: string, name: string): Promise<void> {
+  const unfinished = join(folder, UNFINISHED + name);
+  try {
+    const handle = await open(unfinished, 'wx', 0o600);
+    try {
+      await handle.writeFile(JSON.stringify(ourselves()));
+      // An empty file after a loss of power would hold nobody's name.
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(unfinished, join(folder, name));
+  } catch (cause) {
+    await rm(unfinished, { force: true }).catch(() => undefined);
+    throw ioError(folder, 'cannot be locked', cause);
+  }
+}
+
+async function liveOther(folder: string, own: string): Promise<{ file: string; holder: Holder } | undefined> {
+  for (const name of await locksIn(folder)) {
+    if (name === own || !name.startsWith(PREFIX)) continue;
+    const holder = await readHolder(join(folder, name));
+    if (holder !== undefined && lives(holder)) return { file: join(folder, name), holder };
+  }
+  return undefined;
+}
+
+/** Removes what dead processes left. */
+async function sweep(folder: string, own: string): Promise<void> {
+  for (const name of await locksIn(folder)) {
+    if (name === own) continue;
+    // Another process may have begun since we looked: it will see our file, and its own must stay until it has.
+    const holder = await readHolder(join(folder, name));
+    if (holder === undefined ? name.startsWith(PREFIX) : !lives(holder)) await rm(join(folder, name), { force: true });
+  }
+}
+
+async function locksIn(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => name.startsWith(PREFIX) || name.startsWith(UNFINISHED));
+  } catch (cause) {
+    throw ioError(folder, 'cannot be listed', cause);
+  }
+}
+
+const LOCK: DocumentKind = {
+  what: 'lock',
+  limit: MAX_LOCK_BYTES,
+  check: object({
+    ...{ pid: aWhole(1, 2 ** 31 - 1), start: optional(aDecimal), host: aName, boot: optional(aName) },
+    space: optional(aName),
+  }),
+  code: 'ERR_OUTPUT',
+  kind: 'InvalidLock',
+  hint: 'If no job of this package runs there, delete it.',
+};
+
+/**
+ * Undefined where the file is gone, empty, or a lock in the making that is not understood.
+ *
+ * @throws CheckpointError `ERR_OUTPUT`, kind `InvalidLock`, for a lock that is none of ours: whether anybody holds it is not
+ * known.
+ */
+async function readHolder(file: string): Promise<Holder | undefined> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readSmallFile(file, LOCK.limit);
+  } catch (cause) {
+    if (cause instanceof CheckpointError && cause.kind === 'NotFound') return undefined;
+    throw cause;
+  }
+  if (bytes.length === 0) return undefined;
+  try {
+    return parseDocument(bytes, file, LOCK) as Holder;
+  } catch (cause) {
+    if (basename(file).startsWith(UNFINISHED)) return undefined;
+    throw cause;
+  }
+}
+
+function inUse(folder: string, file: string, holder: Holder): CheckpointError {
+  const here = ourselves();
+  const near = holder.host === here.host && holder.space === here.space;
+  const message = `is being written by process ${holder.pid}${near ? '' : ` of ${JSON.stringify(holder.host)}`}`;
+  const hint = near
+    ? 'Wait for it, or end it.'
+    : `Whether it still runs cannot be told from here: if it does not, delete ${file}`;
+  return new CheckpointError('ERR_OUTPUT', 'InUse', folder, message, { hint });
+}
+
+/** The 22nd field of /proc/<pid>/stat; undefined where there is none, and for a process that has ended unburied. */
+function startOf(pid: number): string | undefined {
+  const status = readKernel(`/proc/${pid}/stat`);
+  if (status === undefined) return undefined;
+  // The second field is the program's name in brackets, which may hold anything, also brackets.
+  const fields = status.slice(status.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
+}
+
+function readKernel(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'latin1').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function processSpace(): string | undefined {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,202 @@
+import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
+import { open } from '../checkpoint/open.js';
+import { pathOfCopy } from '../checkpoint/copy/identity.js';
+import { describe, LowRankError } from '../errors.js';
+import { formatBytes } from '../text/format.js';
+import { singularValues } from '../linalg/svd.js';
+import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
+import { Model } from '../model/model.js';
+import { isMatrixOrBatch, matricesNamed, type Skipped, tensorsNamed } from '../model/names.js';
+import type { LayerType } from '../model/types.js';
+import { boolean, checkOptions, type OptionTypes, text, wholeNumber } from '../options.js';
+import { toFloat32 } from '../tensor/convert.js';
+import { isReadableType } from '../tensor/dtype.js';
+import { elements } from '../tensor/tensor.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+
+export interface InspectOptions {
+  /** A glob: only these tensors are listed, and analysed. */
+  readonly tensors?: string;
+  /** Also compute the singular values: of the chosen tensors, else of a known family's matrices, else of all matrices. */
+  readonly spectrum?: boolean;
+  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  readonly family?: string;
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: EditProgress) => void;
+}
+
+const INSPECT_OPTIONS: OptionTypes<InspectOptions> = {
+  ...JOB_OPTIONS,
+  ...{ threads: wholeNumber(1), tensors: text, spectrum: boolean, family: text },
+};
+
+/** A tensor, and the types of which it is a matrix, or has a part. */
+export interface InspectedTensor extends TensorInfo {
+  readonly parameters: number;
+  readonly layer: number | undefined;
+  readonly types: readonly LayerType[];
+}
+
+/** The singular values of one matrix, and what they say of its rank. */
+export interface MatrixSpectrum extends Spectrum {
+  readonly tensor: string;
+  /** Which matrix of a 3D tensor; undefined for a 2D one. */
+  readonly matrix: number | undefined;
+  readonly shape: readonly [m: number, n: number];
+  /** All min(m, n), descending. */
+  readonly singularValues: readonly number[];
+}
+
+export interface InspectReport {
+  /** The folder or the file: what opens as this checkpoint. */
+  readonly path: string;
+  readonly format: Checkpoint['format'];
+  readonly family: string | undefined;
+  /** How many layers the family's matrices are in. */
+  readonly layers: number | undefined;
+  /** What may stand as a type in an intervention on this model. */
+  readonly types: readonly LayerType[];
+  /** How the layers' tensors are stored; both, where they differ. Empty without a family, or where shapes do not tell. */
+  readonly orientations: readonly Orientation[];
+  /** Of the tensors listed. */
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly tensors: readonly InspectedTensor[];
+  /** Where spectra are computed of tensors that a glob chose: what it also matched that is no matrix. */
+  readonly skipped: readonly Skipped[];
+  /** Matrices of the file that are not among its tensors, since they can be neither read nor edited; by where they are. */
+  readonly unlisted: readonly UnlistedTensors[];
+  /** Undefined unless asked for. */
+  readonly spectra: readonly MatrixSpectrum[] | undefined;
+}
+
+/**
+ * Lists what a checkpoint holds and, on request, how far its matrices are from full rank.
+ *
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` when no tensor has such a name; `ERR_NOT_FINITE` for a matrix with a NaN or
+ * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read, or when all
+ * matrices of a model lie where none can be listed; `ERR_SHAPE` when a glob chooses none for its spectrum; as `open` does.
+ */
+export async function inspectCheckpoint(path: string, options?: InspectOptions): Promise<InspectReport> {
+  const given = checkOptions(options, INSPECT_OPTIONS, 'inspectCheckpoint');
+  const checkpoint = await open(path);
+  try {
+    const { unlisted = [] } = checkpoint;
+    if (checkpoint.tensors.size === 0 && unlisted.length > 0) throw nothingListed(checkpoint.path, unlisted);
+    const model = Model.find(checkpoint, given.family);
+    const { tensors } = given;
+    const chosen = tensors === undefined ? [...checkpoint.tensors.values()] : tensorsNamed(checkpoint, tensors);
+    const listed = chosen.map((info) => inspected(info, model));
+    const wanted = given.spectrum ? analysed(checkpoint, listed, given, model) : undefined;
+    return {
+      path: await pathOfCopy(checkpoint, checkpoint.path),
+      format: checkpoint.format,
+      family: model?.family.name,
+      layers: model?.layers,
+      types: model?.types ?? [],
+      orientations: model?.orientations ?? [],
+      parameters: sum(listed.map(({ parameters }) => parameters)),
+      bytes: sum(listed.map(({ bytes }) => bytes)),
+      tensors: listed,
+      unlisted,
+      skipped: wanted?.skipped ?? [],
+      spectra: wanted && (await spectra(checkpoint, wanted.analysed, given)),
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** `3 matrices (4.5 MB) in functions of the model` */
+export function describeUnlisted({ where, tensors, bytes }: UnlistedTensors): string {
+  return `${tensors} ${tensors === 1 ? 'matrix' : 'matrices'} (${formatBytes(bytes)}) ${where}`;
+}
+
+function nothingListed(path: string, unlisted: readonly UnlistedTensors[]): LowRankError {
+  const message = `${path}: has no tensor that can be listed or edited, only ${unlisted.map(describeUnlisted).join(' and ')}`;
+  return new LowRankError('ERR_UNSUPPORTED', message, { hint: unlisted[0]!.hint });
+}
+
+function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor {
+  const role = model?.roleOf(info.name);
+  const orientation = info.orientation ?? role?.orientation;
+  return {
+    ...info,
+    ...(orientation === undefined ? {} : { orientation }),
+    ...{ parameters: elements(info.shape), layer: role?.layer, types: role?.types ?? [] },
+  };
+}
+
+/** The tensors whose spectra are computed. */
+function analysed(
+  checkpoint: Checkpoint,
+  listed: readonly InspectedTensor[],
+  { tensors }: InspectOptions,
+  model: Model | undefined,
+): { analysed: readonly InspectedTensor[]; skipped: readonly Skipped[] } {
+  const isReadable = (info: TensorInfo) => isMatrixOrBatch(info) && isReadableType(info.dtype);
+  if (tensors === undefined) {
+    const known = listed.filter((info) => isReadable(info) && (model === undefined || info.types.length > 0));
+    return { analysed: known, skipped: [] };
+  }
+  const { matrices, skipped } = matricesNamed(checkpoint, tensors);
+  const other = matrices.find((info) => !isReadable(info));
+  if (other !== undefined) {
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${other.name}: ${other.dtype} ${describe(other.shape)} is no matrix whose numbers can be read`,
+      {
+        hint: 'Choose fewer tensors.',
+      },
+    );
+  }
+  const names = new Set(matrices.map(({ name }) => name));
+  return { analysed: listed.filter(({ name }) => names.has(name)), skipped: skipped === undefined ? [] : [skipped] };
+}
+
+async function spectra(
+  checkpoint: Checkpoint,
+  tensors: readonly InspectedTensor[],
+  { threads, signal, onProgress }: InspectOptions,
+): Promise<MatrixSpectrum[]> {
+  const progress = new Progress(
+    tensors.map(({ bytes }) => bytes),
+    onProgress,
+  );
+  const found: MatrixSpectrum[] = [];
+  for (const { name, bytes, shape, dtype } of tensors) {
+    signal?.throwIfAborted();
+    progress.working(name, bytes, 0);
+    const data = toFloat32(await checkpoint.read(name), dtype);
+    const s = (await valuesOf(name, { data, shape }, { threads, signal })).data;
+    const [m, n] = shape.slice(-2) as [number, number];
+    const rank = Math.min(m, n);
+    for (let at = 0; at < s.length; at += rank) {
+      const own = s.subarray(at, at + rank);
+      found.push({
+        tensor: name,
+        matrix: shape.length === 3 ? at / rank : undefined,
+        shape: [m, n],
+        ...analyseSpectrum(own, m, n),
+        singularValues: [...own],
+      });
+    }
+    progress.finished(name, bytes);
+  }
+  return found;
+}
+
+/** The linear algebra knows no names: a fault in the numbers is told with the tensor's. */
+async function valuesOf(name: string, ...call: Parameters<typeof singularValues>) {
+  try {
+    return await singularValues(...call);
+  } catch (error) {
+    if (!(error instanceof LowRankError) || error.code !== 'ERR_NOT_FINITE') throw error;
+    throw new LowRankError(error.code, `${name}: ${error.message}`, { hint: error.hint, cause: error });
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, x) => total + x, 0);
+}

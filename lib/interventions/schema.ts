@@ -1,0 +1,124 @@
+import { METHOD_CODE, ROUTES } from '../addon/contract.js';
+import { MAX_DIMENSIONS, MAX_THREADS } from '../checkpoint/limits.js';
+import {
+  aBoolean,
+  absent,
+  aFinite,
+  all,
+  aMagnitude,
+  aName,
+  aNumber,
+  aQuantity,
+  aString,
+  aWhole,
+  type Check,
+  either,
+  exactly,
+  expected,
+  fields,
+  list,
+  object,
+  oneOf,
+  optional,
+  orNull,
+} from '../files/schema.js';
+import { FAMILIES } from '../model/families.js';
+import { LAYER_TYPES } from '../model/types.js';
+import { FLOAT_DTYPES, QUANTIZED_BLOCKS } from '../tensor/dtype.js';
+import type { Edit } from './edit.js';
+import { KINDS, MAX_LAYERS } from './spec.js';
+
+/** What jobs on checkpoints write into files and read back, as checks of JSON. */
+
+export const aSeed = aWhole(0, Number.MAX_SAFE_INTEGER);
+const METHOD = oneOf(...Object.keys(METHOD_CODE));
+const READABLE = oneOf(...FLOAT_DTYPES, ...Object.keys(QUANTIZED_BLOCKS));
+export const WRITABLE = oneOf('Q8_0', ...FLOAT_DTYPES);
+export const KIND = oneOf(...KINDS);
+export const FAMILY = oneOf(...FAMILIES.map(({ name }) => name));
+export const SHAPE = list(aWhole(1), 2, MAX_DIMENSIONS);
+
+const range: Check = all(list(aWhole(), 2, 2), (value, at) => {
+  const [start, end] = value as [number, number];
+  return start < end ? undefined : expected('a beginning before its end', value, at);
+});
+/** A share of energy, which rounding may take a little below 0. */
+const aKeptEnergy = aFinite(-1e-3, 2 ** 50);
+export const SLICE = object({ axis: oneOf('rows', 'columns'), ranges: list(range, 1) });
+
+function editedMatrix(excessBound: Check): Check {
+  const certificate = object({
+    ...{ rank: aWhole(), method: oneOf(...ROUTES), methodsTried: list(oneOf(...ROUTES)) },
+    ...fields(aMagnitude, 'norm', 'spectralError'),
+    ...fields(aQuantity, 'relativeError', 'discardedEnergy', 'seconds'),
+    ...{ keptEnergy: aKeptEnergy, excessBound, bytes: aWhole() },
+  });
+  return object({
+    ...{ tensor: aString, slice: optional(SLICE), layer: optional(aWhole(0, MAX_LAYERS)) },
+    ...{ type: optional(oneOf(...LAYER_TYPES)), shape: SHAPE, dtype: READABLE, writtenAs: READABLE },
+    ...{ intervention: KIND, spec: aString, rank: optional(aWhole()), rankFraction: optional(aFinite(0, 1)) },
+    ...{ certificate: optional(certificate), certificates: optional(list(certificate)), uses: optional(aWhole(1)) },
+    ...{ keptEnergy: aKeptEnergy, relativeError: aQuantity, seconds: aQuantity },
+  });
+}
+
+/** `EditedMatrix`. */
+const EDITED_MATRIX = editedMatrix(aNumber);
+/** `EditedMatrix` as the command line prints it, in JSON that says null of an infinity. */
+export const PRINTED_EDITED_MATRIX = editedMatrix(orNull(aNumber));
+
+/** What is said of the edits of one tensor: one `EditedMatrix` for each, and of no other. */
+export function editedMatrices(group: readonly Edit[]): Check {
+  return all(list(EDITED_MATRIX, group.length, group.length), (value, at) => {
+    for (const [i, { tensor, shape, rank, intervention }] of group.entries()) {
+      const edited = (value as unknown[])[i];
+      const fault = object({
+        ...{ tensor: exactly(tensor), intervention: exactly(intervention.kind), spec: exactly(intervention.spec) },
+        shape: (value, at) =>
+          String(value) === String(shape) ? undefined : expected(`[${shape.join(', ')}]`, value, at),
+        rank: rank === undefined ? absent : exactly(rank),
+      })(edited, `${at}[${i}]`);
+      if (fault !== undefined) return fault;
+    }
+    return undefined;
+  });
+}
+
+/** `Settings`. */
+export const SETTINGS = object({
+  ...{ threads: aWhole(1, MAX_THREADS), overlap: aBoolean, method: METHOD },
+  choices: optional(list(object({ method: METHOD, maxMemory: aWhole(1) }))),
+});
+
+export const aShare = aFinite(0, 1);
+export const aBand: Check = all(list(aShare, 2, 2), (value, at) => {
+  const [from, to] = value as [number, number];
+  return from < to ? undefined : expected('two shares, the smaller first', value, at);
+});
+
+const INTERVENTION: Check = object({
+  kind: KIND,
+  select: (value, at) =>
+    Object.hasOwn(Object(value), 'glob')
+      ? object({ glob: aName })(value, at)
+      : object({
+          layers: either(exactly('all'), list(aWhole(0, MAX_LAYERS), 1, MAX_LAYERS)),
+          types: list(oneOf(...LAYER_TYPES), 1),
+        })(value, at),
+  amount: (value, at) => {
+    const kinds = { band: aBand, rate: aFinite(0, 10), rankFraction: aShare };
+    const name = (Object.keys(kinds) as (keyof typeof kinds)[]).find((key) => Object.hasOwn(Object(value), key));
+    return object({ [name ?? 'rankFraction']: kinds[name ?? 'rankFraction'] })(value, at);
+  },
+  spec: aString,
+});
+
+/** What was asked for beside the interventions. */
+export const CHOICES = {
+  ...{ family: optional(FAMILY), method: optional(METHOD), seed: optional(aSeed) },
+  ...{ threads: optional(aWhole(1, MAX_THREADS)), maxMemory: optional(aWhole(1)), quant: optional(WRITABLE) },
+  shared: optional(aBoolean),
+};
+
+/** `PlanOptions`, the interventions understood. */
+export const STORED_OPTIONS = object({ interventions: list(INTERVENTION, 1), ...CHOICES });

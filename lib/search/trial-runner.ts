@@ -1,0 +1,281 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
+import type { Edit } from '../edit/plan.js';
+import { ArgumentError, LowRankError } from '../errors.js';
+import type { Session } from '../evaluate/engines/engine.js';
+import type { Question } from '../evaluate/questions/question.js';
+import { Decompositions } from './decompositions.js';
+import { applyEdits } from './edited.js';
+import type { SearchOutput } from './output.js';
+import type { ProgressTeller } from './progress.js';
+import { Race } from './race.js';
+import { Answers, baseOnSame, compareScores, difference } from './score.js';
+import { earlyStoppingOf, type SearchOptions } from './settings.js';
+import type { Candidate, SearchLine, SearchSettings, Trial, TrialMatrix, Verdict } from './log-lines.js';
+import { WorkingCopy } from './working-copy.js';
+
+/** What is to be tried. */
+export interface TrialPlan {
+  readonly stage: Trial['stage'];
+  readonly candidate?: Candidate;
+  readonly edits?: readonly Edit[];
+  /** Undefined for the base itself. */
+  readonly base?: Trial;
+  /** The best so far. */
+  readonly rival?: Trial;
+  /** What is in the model already. */
+  readonly upon?: readonly Candidate[];
+}
+
+/** What says that one candidate is impossible, and nothing about the others. */
+const CANDIDATES_OWN_FAULTS: ReadonlySet<string> = new Set(['ERR_NOT_FINITE', 'ERR_NO_CONVERGENCE', 'ERR_UNSUPPORTED']);
+
+/**
+ * Makes candidates in a working copy, asks them, and writes down what came out. What an earlier run wrote down is not asked
+ * again, but done again where it is part of the model.
+ */
+export class Trials {
+  /** What was tried, by number, in this run and those before it. */
+  readonly done = new Map<number, Trial>();
+  /** Of earlier runs. */
+  readonly known: ReadonlyMap<number, Trial>;
+  /** Of the log, without its head. */
+  readonly lines: SearchLine[];
+  readonly #checkpoint: Checkpoint;
+  readonly #output: SearchOutput;
+  readonly #options: SearchOptions;
+  readonly #settings: SearchSettings;
+  readonly #progress: ProgressTeller;
+  readonly #race: Race;
+  readonly #decompositions: Decompositions;
+  readonly #copy: WorkingCopy;
+  readonly #session: Session;
+  /** Whether the session has read the files as they are. */
+  #fresh = true;
+
+  private constructor(
+    checkpoint: Checkpoint,
+    output: SearchOutput,
+    options: SearchOptions,
+    settings: SearchSettings,
+    progress: ProgressTeller,
+    race: Race,
+    copy: WorkingCopy,
+    session: Session,
+  ) {
+    this.#checkpoint = checkpoint;
+    this.#output = output;
+    this.#options = options;
+    this.#settings = settings;
+    this.#progress = progress;
+    this.#race = race;
+    this.#copy = copy;
+    this.#session = session;
+    this.lines = [...output.earlier];
+    this.known = new Map(output.earlier.flatMap((line) => (line.line === 'trial' ? [[line.number, line]] : [])));
+    this.#decompositions = new Decompositions({
+      limit: options.cache?.bytes ?? CACHE_BYTES,
+      folder: options.cache?.folder ?? cacheFolder(),
+      threads: options.threads,
+      signal: options.signal,
+      onProblem: (warning) => progress.tell({ warning }),
+    });
+  }
+
+  /** Makes the working copy, and loads it into the engine. */
+  static async open(
+    checkpoint: Checkpoint,
+    editable: ReadonlySet<string>,
+    output: SearchOutput,
+    options: SearchOptions,
+    settings: SearchSettings,
+    progress: ProgressTeller,
+  ): Promise<Trials> {
+    const race = raceOf(options, settings);
+    const copy = await WorkingCopy.create(checkpoint, output.candidate, editable);
+    try {
+      const session = await options.engine.open(copy.main);
+      return new Trials(checkpoint, output, options, settings, progress, race, copy, session);
+    } catch (cause) {
+      await copy.remove();
+      throw cause;
+    }
+  }
+
+  async close(): Promise<void> {
+    // An engine that failed may fail again here: what went wrong first is what is told.
+    await this.#session.close().catch(() => undefined);
+    await this.#copy.remove();
+  }
+
+  /** One trial: from the log of an earlier run, or made, asked and written down. */
+  async try(number: number, plan: TrialPlan): Promise<Trial> {
+    const logged = this.known.get(number);
+    const trial = logged ?? (await this.#make(number, plan));
+    if (logged === undefined) await this.append(trial);
+    else if (trial.accepted) await this.keep(plan.edits ?? []);
+    this.done.set(number, trial);
+    this.#progress.tell({ trial, resumed: logged !== undefined });
+    return trial;
+  }
+
+  /** Puts edits into the model, to stay. */
+  async keep(edits: readonly Edit[]): Promise<void> {
+    await this.#apply(edits);
+    this.#copy.accept();
+  }
+
+  /** Makes the model what it is in the source. */
+  async reset(): Promise<void> {
+    this.#fresh = false;
+    await this.#copy.reset();
+  }
+
+  /** Asks the model as it is now, all questions in their order. */
+  async askAll(questions: readonly Question[]): Promise<Answers> {
+    const answers = new Answers(questions.length);
+    const places = questions.map((_, place) => place);
+    await this.#askSome(questions, places, answers);
+    return answers;
+  }
+
+  /** Writes the model as it is now, the very bytes that the engine was asked with. */
+  async writeModel(path: string): Promise<void> {
+    const tensors = [...this.#copy.written].sort();
+    const edited = new Map(tensors.map((name) => [name, this.#checkpoint.tensors.get(name)!.dtype]));
+    const writer = await copyForEdit(this.#checkpoint, path, { signal: this.#options.signal, edited, restart: true });
+    try {
+      for (const name of tensors) await writer.write(name, await this.#copy.read(name));
+      await writer.commit();
+    } catch (error) {
+      await writer.discard().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async append(line: SearchLine): Promise<void> {
+    await this.#output.log.append(line);
+    this.lines.push(line);
+  }
+
+  async #make(number: number, plan: TrialPlan): Promise<Trial> {
+    const { stage, candidate, edits = [], base, rival, upon = [] } = plan;
+    const answers = new Answers(this.#options.validation.questions.length);
+    const begin = performance.now();
+    let editEnd = begin;
+    let matrices: TrialMatrix[] = [];
+    let verdict: Verdict = 'complete';
+    let problem: string | undefined;
+    let accepted: boolean | undefined;
+    try {
+      try {
+        matrices = await this.#apply(edits);
+      } catch (error) {
+        if (!(error instanceof LowRankError) || !CANDIDATES_OWN_FAULTS.has(error.code)) throw error;
+        [verdict, problem] = ['failed', error.message];
+      }
+      editEnd = performance.now();
+      if (verdict !== 'failed') verdict = await this.#ask(number, answers, rival);
+      if (stage === 'greedy') {
+        accepted = verdict === 'complete' && compareScores(answers.score, rival!.score, this.#settings.objective) <= 0;
+      }
+    } finally {
+      if (accepted) this.#copy.accept();
+      else await this.#rollback();
+    }
+    const { score } = answers;
+    if (stage === 'base') requireScore(score);
+    return {
+      line: 'trial',
+      ...{ number, stage, candidate, upon, matrices, verdict, problem, score },
+      change: difference(score, base === undefined ? score : baseOnSame(base, answers)),
+      rival: rival?.number,
+      accepted,
+      outcomes: answers.outcomes.join(''),
+      losses: base === undefined ? answers.losses : undefined,
+      seconds: { edit: (editEnd - begin) / 1000, evaluate: (performance.now() - editEnd) / 1000 },
+    };
+  }
+
+  /** Asks in rounds until all is asked or the rival cannot be reached. */
+  async #ask(number: number, answers: Answers, rival: Trial | undefined): Promise<Verdict> {
+    const { questions } = this.#options.validation;
+    const order = this.#race.order(number);
+    // Of a rival of which only values for the whole set are known, a part of the set cannot be compared.
+    const comparable = rival !== undefined && /[01]/.test(rival.outcomes);
+    let from = 0;
+    for (const to of comparable ? this.#race.rounds : [order.length]) {
+      await this.#askSome(questions, order.slice(from, to), answers);
+      from = to;
+      if (to === order.length) break;
+      const verdict = this.#race.verdict(answers.outcomes, rival!.outcomes);
+      if (verdict !== undefined) return verdict;
+    }
+    return 'complete';
+  }
+
+  async #askSome(all: readonly Question[], places: readonly number[], answers: Answers): Promise<void> {
+    const { generate, compat, signal } = this.#options;
+    if (!this.#fresh) await this.#session.reload();
+    this.#fresh = true;
+    const questions = places.map((place) => all[place]!);
+    const placeOf = new Map(places.map((place) => [all[place]!.id, place]));
+    for await (const result of this.#session.ask(questions, { generate, compat, signal, top: 1 })) {
+      answers.put(placeOf.get(result.id)!, result);
+      this.#progress.tell({ asked: answers.answered });
+    }
+    signal?.throwIfAborted();
+    answers.reported = this.#session.reported;
+    answers.count(questions.length);
+  }
+
+  async #apply(edits: readonly Edit[]): Promise<TrialMatrix[]> {
+    if (edits.length > 0) this.#fresh = false;
+    return applyEdits(edits, this.#copy, this.#checkpoint, this.#decompositions, {
+      seed: this.#settings.seed,
+      threads: this.#options.threads,
+      onMatrix: (line) => this.append(line),
+    });
+  }
+
+  async #rollback(): Promise<void> {
+    this.#fresh = false;
+    await this.#copy.rollback();
+  }
+}
+
+/** Nothing can be chosen by answers of which nothing is told. */
+function requireScore({ accuracy, logLoss, perplexity }: Trial['score']): void {
+  if (accuracy !== undefined || logLoss !== undefined || perplexity !== undefined) return;
+  throw new LowRankError('ERR_ENGINE', 'the engine tells neither what is right nor any log-probability', {
+    hint: 'Print `correct`, or `answerLogProb` and `answerTokens`, for each question, or `accuracy` for the whole set.',
+  });
+}
+
+function raceOf(options: SearchOptions, { candidates, compose, questions, seed }: SearchSettings): Race {
+  const stopping = earlyStoppingOf(options);
+  const mostTrials = candidates.length * (compose === 'greedy' ? 2 : 1);
+  return new Race(questions.validation.count, mostTrials, seed, stopping, stopping !== undefined);
+}
+
+const CACHE_BYTES = 2e9;
+
+/** Where decompositions are kept unless the caller says otherwise. */
+function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'lowrank', 'svd');
+}
+
+/** @throws {@link ArgumentError} for a cache or a budget that is none. */
+export function checkLimits({ cache, budget }: Pick<SearchOptions, 'cache' | 'budget'>): void {
+  const whole = (value: number | undefined, least: number) =>
+    value === undefined || (Number.isSafeInteger(value) && value >= least);
+  if (!whole(cache?.bytes, 0)) throw new ArgumentError('cache.bytes', 'a whole number of bytes', cache?.bytes);
+  if (!whole(budget?.trials, 1)) {
+    throw new ArgumentError('budget.trials', 'a whole number of at least 1', budget?.trials);
+  }
+  if (budget?.seconds !== undefined && !(budget.seconds > 0)) {
+    throw new ArgumentError('budget.seconds', 'a number above 0', budget.seconds);
+  }
+}

@@ -1,0 +1,56 @@
+import { elements } from '../tensor/tensor.js';
+import { keepsComponents } from '../interventions/components.js';
+import type { Edit } from '../interventions/edit.js';
+
+/** Operations that a number costs which is only looked at: reading, pruning, writing. */
+const PASSING = 100;
+
+/**
+ * What an edit costs, in operations. A decomposition of an m x n matrix takes a multiple of m n min(m, n) (Golub and Van
+ * Loan, Matrix Computations, section 8.6), whose factor depends on the method and is left out; the rest takes time for
+ * each number. Only the proportions matter.
+ */
+export function costOf({ shape, intervention, identity }: Edit): number {
+  if (identity) return 0;
+  const numbers = elements(shape);
+  const decomposition = keepsComponents(intervention.kind) ? numbers * Math.min(...shape.slice(-2)) : 0;
+  return decomposition + PASSING * numbers;
+}
+
+/**
+ * Deals tasks out to shards: the dearest first, each to the shard that has least so far (Graham 1969, longest processing
+ * time first: at most a third above the best possible). The same for the same costs.
+ *
+ * @returns for each shard the numbers of its tasks, ascending
+ */
+export function balance(costs: readonly number[], shards: number): number[][] {
+  const order = costs.map((_, task) => task).sort((a, b) => costs[b]! - costs[a]! || a - b);
+  // A heap: the shard with the least load at the root, of equals the first.
+  const heap = Array.from({ length: shards }, (_, shard) => ({ shard, load: 0, tasks: [] as number[] }));
+  const dealt = heap.map(({ tasks }) => tasks);
+  for (const task of order) {
+    heap[0]!.load += costs[task]!;
+    heap[0]!.tasks.push(task);
+    sink(heap);
+  }
+  return dealt.map((tasks) => tasks.sort((a, b) => a - b));
+}
+
+interface Load {
+  readonly shard: number;
+  readonly load: number;
+}
+
+/** Moves the root, which has become larger, to where it belongs. */
+function sink(heap: Load[]): void {
+  const isLess = (a: Load, b: Load) => a.load < b.load || (a.load === b.load && a.shard < b.shard);
+  for (let at = 0; ; ) {
+    const [left, right] = [2 * at + 1, 2 * at + 2];
+    let least = at;
+    if (left < heap.length && isLess(heap[left]!, heap[least]!)) least = left;
+    if (right < heap.length && isLess(heap[right]!, heap[least]!)) least = right;
+    if (least === at) return;
+    [heap[at], heap[least]] = [heap[least]!, heap[at]!];
+    at = least;
+  }
+}

@@ -1,0 +1,138 @@
+import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import { absolutePath } from '../files/files.js';
+import { digestOf } from '../files/journal.js';
+import { copyForEdit, type Resumed, requireOutput } from '../checkpoint/copy/edit-copy.js';
+import { CheckpointError } from '../errors.js';
+import type { ComputeOptions } from '../lowrank/approximate.js';
+import { boolean, checkOptions, type OptionTypes, text } from '../options.js';
+import { elements } from '../tensor/tensor.js';
+import { byTensor, changes } from '../edit/budget.js';
+import { nameOf } from '../interventions/edit.js';
+import { typesWritten } from '../edit/plan.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { checksOf } from '../edit/run.js';
+import { storedBytes } from '../tensor/block-slice.js';
+import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';
+import { openPlan, readPlan, tasksOfShards } from './plan.js';
+import { Results } from './results.js';
+
+export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
+  /** By default where the plan says. */
+  readonly out?: string;
+  /** Where the checkpoint lies on this machine, if not where it was planned. */
+  readonly source?: string;
+  /** Throws away what an interrupted merge has left for the same output, instead of going on with it. */
+  readonly restart?: boolean;
+  readonly onProgress?: (progress: EditProgress) => void;
+}
+
+const MERGE_OPTIONS: OptionTypes<MergeOptions> = {
+  ...{ out: text, source: text, restart: boolean },
+  ...JOB_OPTIONS,
+};
+
+/** What was put together. */
+export interface MergeReport extends Copied {
+  readonly source: string;
+  readonly family: string | undefined;
+  readonly edits: readonly EditedMatrix[];
+  readonly resumed: Resumed | undefined;
+  /** The kernels of the machines that computed; with more than one, the bytes may not be those of one machine. */
+  readonly kernels: readonly string[];
+  readonly seconds: number;
+}
+
+/**
+ * Puts the results of all shards of a plan together. Every result is held against its digest, and against the tensor in
+ * the source that it was made from. Where all machines have the same kernels, the result is to the last byte
+ * what `editCheckpoint` writes with the same options and the plan's threads.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming tasks and shards that are to be run;
+ * as {@link editCheckpoint}.
+ */
+export async function mergeShards(plan: string, options?: MergeOptions): Promise<MergeReport> {
+  const given = checkOptions(options, MERGE_OPTIONS, 'mergeShards');
+  const { signal, restart } = given;
+  signal?.throwIfAborted();
+  const job = await readPlan(plan);
+  const out = given.out ?? job.out;
+  const { checkpoint, edits, groups } = await openPlan(plan, job, given.source);
+  try {
+    // The results are read first, which takes its time.
+    await requireOutput(checkpoint, out);
+    const results = Results.beside(plan);
+    const sizes = edits.edits.map(({ shape, dtype }) => storedBytes(elements(shape), dtype));
+    const progress = new Progress(sizes, given.onProgress);
+    const kernels = new Set<string>();
+    const missing: number[] = [];
+    for (const [task, group] of groups.entries()) {
+      signal?.throwIfAborted();
+      const found = await results.find(job.job, task, group);
+      const source = found && (await digestOf(await checkpoint.read(group[0]!.tensor)));
+      if (found === undefined || found.record.sourceSha256 !== source) missing.push(task);
+      else kernels.add(found.record.kernel);
+    }
+    if (missing.length > 0) throw missingResults(results.folder, job, missing);
+
+    const copy = await copyForEdit(checkpoint, out, {
+      ...{ signal, restart, onCopy: () => progress.phase('copy'), edited: typesWritten(edits.edits) },
+      job: { description: { merged: job.job }, checkNote: checksOf(edits.edits).checkNote },
+    });
+    const taskOf = new Map(groups.map((group, task) => [group[0]!.tensor, task]));
+    const done: EditedMatrix[] = [];
+    // Asked before the copy appears: from then on nothing may fail any more.
+    let copied: Copied;
+    try {
+      for (const group of byTensor(edits.edits)) {
+        signal?.throwIfAborted();
+        const { tensor } = group[0]!;
+        const known = copy.finished(tensor)?.note as EditedMatrix[] | undefined;
+        if (!changes(group)) done.push(...group.map(unchanged));
+        else if (known !== undefined) done.push(...known);
+        else {
+          const task = taskOf.get(tensor)!;
+          const found = await results.find(job.job, task, group);
+          // It was there a moment ago.
+          if (found === undefined) throw missingResults(results.folder, job, [task]);
+          await copy.write(tensor, found.bytes, found.record.edited);
+          done.push(...found.record.edited);
+        }
+        for (const edit of group) {
+          const bytes = storedBytes(elements(edit.shape), edit.dtype);
+          if (known === undefined) progress.finished(nameOf(edit), bytes);
+          else progress.resumed(nameOf(edit), bytes);
+        }
+      }
+      signal?.throwIfAborted();
+      progress.phase('commit');
+      copied = await describeCopy(checkpoint, out);
+      await copy.commit();
+    } catch (error) {
+      await copy.abandon(error, signal).catch(() => undefined);
+      throw error;
+    }
+    return {
+      source: absolutePath(given.source ?? job.source),
+      ...copied,
+      family: edits.family,
+      edits: done,
+      resumed: copy.resumed,
+      kernels: [...kernels].sort(),
+      seconds: progress.seconds,
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function missingResults(folder: string, job: Awaited<ReturnType<typeof readPlan>>, missing: readonly number[]) {
+  const names = missing.slice(0, 3).map((task) => job.tasks[task]?.tensor);
+  const isMissing = new Set(missing);
+  const shards = tasksOfShards(job, job.shards).flatMap((tasks, i) =>
+    tasks.some((task) => isMissing.has(task)) ? [i + 1] : [],
+  );
+  const message = `lacks the results of ${missing.length} of ${job.tasks.length} tasks: ${names.join(', ')}${missing.length > 3 ? ', ...' : ''}`;
+  return new CheckpointError('ERR_CHECKPOINT_IO', 'MissingResults', folder, message, {
+    hint: `Run what is missing: with ${job.shards} shards these are ${shards.slice(0, 20).join(', ')}${shards.length > 20 ? ', ...' : ''}.`,
+  });
+}

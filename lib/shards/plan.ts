@@ -1,0 +1,253 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { addon, kernels } from '../addon/load.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { type DocumentKind, readDocument, toJson } from '../files/document.js';
+import {
+  absolutePath,
+  ioError,
+  publishFile,
+  refuseExisting,
+  renameTo,
+  requirePath,
+  temporarySibling,
+} from '../files/files.js';
+import { digestOfJson } from '../files/journal.js';
+import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../checkpoint/limits.js';
+import { open } from '../checkpoint/open.js';
+import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object, optional } from '../files/schema.js';
+import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { ArgumentError, CheckpointError } from '../errors.js';
+import type { Skipped } from '../model/names.js';
+import { checkOptions, number, type OptionTypes } from '../options.js';
+import { byTensor, changes, type Settings } from '../edit/budget.js';
+import type { Edit } from '../interventions/edit.js';
+import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from '../edit/plan.js';
+import { describeJob } from '../edit/run.js';
+import { SETTINGS, STORED_OPTIONS } from '../interventions/schema.js';
+import { asInterventions } from '../interventions/spec.js';
+import { balance, costOf } from './balance.js';
+
+/** One tensor to be edited: it depends on no other. */
+export interface Task {
+  readonly tensor: string;
+  /** How many matrices of it are edited. */
+  readonly matrices: number;
+  /** Of the tensor in the source. */
+  readonly bytes: number;
+  /** In operations, up to a factor that is the same for all. */
+  readonly cost: number;
+}
+
+/** The manifest of a job for many machines, as it stands in its file. */
+export interface JobPlan {
+  readonly lowrank: 1;
+  /** Absolute. */
+  readonly source: string;
+  readonly out: string;
+  readonly options: PlanOptions;
+  readonly settings: Settings;
+  /** {@link kernels} of the machine that planned. */
+  readonly kernel: string;
+  /** Of all that decides the bytes: the options, the settings, the matrices and what is known of the tensors. */
+  readonly job: string;
+  /** How many shards are meant, where `run` is not told. */
+  readonly shards: number;
+  readonly tasks: readonly Task[];
+  /** For each glob that also matched vectors and the like: what is left alone. */
+  readonly skipped: readonly Skipped[];
+  /** Of the result, as far as it was known when the plan was made: bytes of all its files. */
+  readonly output?: { readonly bytes: number };
+}
+
+export interface JobPlanOptions extends PlanOptions {
+  /** 1 by default. */
+  readonly shards?: number;
+}
+
+const JOB_PLAN_OPTIONS: OptionTypes<JobPlanOptions> = { ...PLAN_OPTIONS, shards: number };
+
+/**
+ * Plans a job for many machines: a list of independent tasks with their costs. The threads are written into the plan, so
+ * that every machine rounds alike.
+ *
+ * @throws as `planCheckpoint`.
+ */
+export async function planJob(source: string, out: string, options: JobPlanOptions): Promise<JobPlan> {
+  const { shards = 1, ...own } = checkOptions(options, JOB_PLAN_OPTIONS, 'planJob');
+  checkShards(shards);
+  const interventions = asInterventions(own.interventions);
+  const { threads: all } = addon().info();
+  const fixed = { ...own, interventions, threads: own.threads ?? all };
+  const path = absolutePath(source);
+  const checkpoint = await open(path);
+  try {
+    const plan = planEdits(checkpoint, fixed);
+    return {
+      lowrank: 1,
+      source: path,
+      out: absolutePath(out),
+      options: fixed,
+      settings: plan.settings,
+      kernel: kernels(),
+      job: digestOfPlan(checkpoint, plan.edits, fixed, plan.settings),
+      shards,
+      tasks: tasksOf(checkpoint, plan.edits),
+      skipped: plan.skipped,
+      output: { bytes: await sizeOfCopy(checkpoint, typesWritten(plan.edits)) },
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/**
+ * Writes a plan, whole or not at all. It takes the place of an older plan, and of nothing else.
+ *
+ * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`, for something that is there and is no plan;
+ * `ERR_CHECKPOINT_IO`.
+ */
+export async function writePlan(file: string, plan: JobPlan): Promise<void> {
+  requirePath(file);
+  const text = textOf(plan);
+  const replaces = await isPlan(file);
+  if (!replaces) await refuseExisting(file);
+  const temporary = temporarySibling(file);
+  try {
+    await writeFile(temporary, text, { flag: 'wx' });
+    if (replaces) await renameTo(temporary, file);
+    else await publishFile(temporary, file);
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw ioError(file, 'cannot be written', cause);
+  }
+}
+
+/** @throws {@link ArgumentError} for what could not be read again */
+function textOf(plan: JobPlan): string {
+  let fault: string | undefined;
+  try {
+    const text = `${toJson(plan, 2)}\n`;
+    fault = PLAN.check(JSON.parse(text), '');
+    if (fault === undefined) return text;
+  } catch (cause) {
+    fault = (cause as Error).message;
+  }
+  throw new ArgumentError('plan', `a plan that planJob made (${fault})`, plan);
+}
+
+async function isPlan(file: string): Promise<boolean> {
+  try {
+    await readPlan(file);
+    return true;
+  } catch (cause) {
+    if (cause instanceof CheckpointError) return false;
+    throw cause;
+  }
+}
+
+/** @throws {@link ArgumentError} */
+export function checkShards(shards: number): void {
+  if (Number.isSafeInteger(shards) && shards >= 1 && shards <= MAX_PLAN_SHARDS) return;
+  throw new ArgumentError('shards', `a whole number from 1 to ${MAX_PLAN_SHARDS}`, shards);
+}
+
+const PLAN: DocumentKind = {
+  what: 'plan',
+  limit: MAX_PLAN_BYTES,
+  check: object({
+    ...{ lowrank: exactly(1), source: aName, out: aName, options: STORED_OPTIONS, settings: SETTINGS, kernel: aName },
+    ...{ job: aDigest, shards: aWhole(1, MAX_PLAN_SHARDS) },
+    tasks: list(object({ tensor: aString, matrices: aWhole(1), bytes: aWhole(), cost: aFinite(0) }), 0, MAX_TENSORS),
+    skipped: list(object({ glob: aString, matched: aWhole(), tensors: list(aString) })),
+    output: optional(object({ bytes: aWhole() })),
+  }),
+  code: 'ERR_CHECKPOINT_FORMAT',
+  kind: 'InvalidPlan',
+  hint: 'Make it with: lowrank plan.',
+};
+
+/**
+ * Reads a plan. Whether its tasks are those of its checkpoint, `openPlan` finds out.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`, naming the field that
+ * is wrong.
+ */
+export async function readPlan(file: string): Promise<JobPlan> {
+  requirePath(file);
+  return (await readDocument(file, PLAN)) as JobPlan;
+}
+
+/** What each of so many shards does: its tasks, by their numbers in the plan. */
+export function tasksOfShards({ tasks }: JobPlan, shards: number): number[][] {
+  return balance(
+    tasks.map(({ cost }) => cost),
+    shards,
+  );
+}
+
+/** A plan's checkpoint, opened, and its edits, found again. */
+export interface OpenPlan {
+  readonly checkpoint: Checkpoint;
+  readonly edits: EditPlan;
+  /** The edits of each task. */
+  readonly groups: readonly (readonly Edit[])[];
+}
+
+/**
+ * Opens the checkpoint of a plan. Close it after use.
+ *
+ * @param file the plan's, for messages
+ * @param source where the checkpoint lies on this machine, if elsewhere
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `Changed`, when it is not the one that was planned for;
+ * `ERR_CHECKPOINT_FORMAT`, kind `InvalidPlan`, when the plan's tasks are not those of the plan.
+ */
+export async function openPlan(file: string, plan: JobPlan, source = plan.source): Promise<OpenPlan> {
+  const checkpoint = await open(source);
+  try {
+    // The budget was kept when the plan was made; its choice is in the settings.
+    const edits = planEdits(checkpoint, { ...plan.options, maxMemory: undefined });
+    const job = digestOfPlan(checkpoint, edits.edits, plan.options, plan.settings);
+    if (job !== plan.job) {
+      const message = 'is not what was planned for: the checkpoint, or the version of lowrank, is another one';
+      throw new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', checkpoint.path, message, {
+        hint: 'Plan again, or give the checkpoint of the plan.',
+      });
+    }
+    // Not part of the digest, since they follow from the rest.
+    if (toJson(tasksOf(checkpoint, edits.edits)) !== toJson(tasksIn(plan))) {
+      const message = 'tasks: expected those that follow from its options';
+      throw new CheckpointError(PLAN.code, PLAN.kind, file, message, { hint: PLAN.hint });
+    }
+    return { checkpoint, edits, groups: byTensor(edits.edits).filter(changes) };
+  } catch (cause) {
+    await checkpoint.close();
+    throw cause;
+  }
+}
+
+/** The tasks of a file, in the order of fields in which they are made. */
+function tasksIn({ tasks }: JobPlan): Task[] {
+  return tasks.map(({ tensor, matrices, bytes, cost }) => ({ tensor, matrices, bytes, cost }));
+}
+
+function tasksOf(checkpoint: Checkpoint, edits: readonly Edit[]): Task[] {
+  return byTensor(edits)
+    .filter(changes)
+    .map((group) => ({
+      tensor: group[0]!.tensor,
+      matrices: group.length,
+      bytes: checkpoint.tensors.get(group[0]!.tensor)!.bytes,
+      cost: group.reduce((sum, edit) => sum + costOf(edit), 0),
+    }));
+}
+
+/** Times and paths are not in it, since machines may have copies; nor is the kernel, which results are marked with. */
+function digestOfPlan(
+  checkpoint: Checkpoint,
+  edits: readonly Edit[],
+  options: PlanOptions,
+  settings: Settings,
+): string {
+  const { kernel: _, ...job } = describeJob(edits, options) as Record<string, unknown>;
+  return digestOfJson([job, settings, checkpoint.format, ...checkpoint.tensors.values()]);
+}
