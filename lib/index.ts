@@ -40,10 +40,10 @@ export type {
   TensorInfo,
   UnlistedTensors,
 } from './checkpoint/checkpoint.js';
+export type { Resumed } from './checkpoint/copy/edit-copy.js';
+export { type UnfinishedWork, unfinishedWork } from './checkpoint/copy/staging.js';
 export { open as openCheckpoint } from './checkpoint/open.js';
 export type { NewTensor } from './checkpoint/safetensors/file.js';
-export { type UnfinishedWork, unfinishedWork } from './checkpoint/copy/staging.js';
-export type { Resumed } from './checkpoint/copy/edit-copy.js';
 
 // Decompositions.
 
@@ -98,32 +98,24 @@ export {
   obstacles as adapterObstacles,
 } from './adapters/adapter.js';
 export { type Merged, type MergedModule, mergeLoras, type WeightedLora } from './adapters/combine.js';
-export type { LoraRankChoice } from './adapters/truncate.js';
 export type { ExtractChoice } from './adapters/extract.js';
 export { readAdapter, writeAdapter } from './adapters/peft.js';
 export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } from './adapters/resize.js';
 export type { Shortfall } from './adapters/shortfall.js';
+export type { LoraRankChoice } from './adapters/truncate.js';
 
 // Models: which tensors are which matrices.
 
 export { FAMILIES, type Family, type Fusion, type Layout, type Part, type Stored } from './model/families.js';
 export { Model, type Role, type Target } from './model/model.js';
 export type { Skipped } from './model/names.js';
-export type { Range, Slice } from './model/slice.js';
 export type { GroupType, LayerType, MatrixType } from './model/types.js';
+export type { Range, Slice } from './tensor/slice.js';
 
 // Jobs on whole checkpoints.
 
 export type { Choice } from './edit/budget.js';
-export {
-  type InspectedTensor,
-  type InspectOptions,
-  type InspectReport,
-  inspectCheckpoint,
-  type MatrixSpectrum,
-} from './inspect/inspect.js';
 export type { Edit, EditPlan, PlanOptions, PredictedMemory, Settings } from './edit/plan.js';
-export type { EditProgress } from './progress.js';
 export {
   type CheckpointPlan,
   type EditedMatrix,
@@ -132,16 +124,13 @@ export {
   editCheckpoint,
   planCheckpoint,
 } from './edit/run.js';
-export { type MergeOptions as MergeShardsOptions, type MergeReport, mergeShards } from './shards/merge.js';
 export {
-  type JobPlan,
-  type JobPlanOptions,
-  planJob,
-  readPlan,
-  type Task,
-  writePlan,
-} from './shards/plan.js';
-export { runShard, type ShardOptions, type ShardReport } from './shards/run.js';
+  type InspectedTensor,
+  type InspectOptions,
+  type InspectReport,
+  inspectCheckpoint,
+  type MatrixSpectrum,
+} from './inspect/inspect.js';
 export {
   type Amount,
   type Intervention,
@@ -152,6 +141,17 @@ export {
   parseTensorSpec,
   type Selection,
 } from './interventions/spec.js';
+export type { EditProgress } from './progress.js';
+export { type MergeOptions as MergeShardsOptions, type MergeReport, mergeShards } from './shards/merge.js';
+export {
+  type JobPlan,
+  type JobPlanOptions,
+  planJob,
+  readPlan,
+  type Task,
+  writePlan,
+} from './shards/plan.js';
+export { runShard, type ShardOptions, type ShardReport } from './shards/run.js';
 
 // Adapters out of checkpoints and into them.
 
@@ -204,10 +204,6 @@ export type { ExampleResult, LikelyToken } from './evaluate/result.js';
 export { writeReport } from './report/report.js';
 export type { GridOptions } from './search/candidates.js';
 export { readSearchLog } from './search/log.js';
-export type { SearchProgress } from './search/progress.js';
-export type { EarlyStoppingOptions } from './search/race.js';
-export { search } from './search/search.js';
-export type { QuestionPart, SearchOptions } from './search/settings.js';
 export type {
   Candidate,
   MatrixLine,
@@ -224,3 +220,7 @@ export type {
   TrialMatrix,
   Verdict,
 } from './search/log-lines.js';
+export type { SearchProgress } from './search/progress.js';
+export type { EarlyStoppingOptions } from './search/race.js';
+export { search } from './search/search.js';
+export type { QuestionPart, SearchOptions } from './search/settings.js';

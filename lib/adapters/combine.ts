@@ -4,9 +4,9 @@ import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Factors, factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
-import { checkChoice, compress, type LoraRankChoice } from './truncate.js';
 import { LORA_JOB_OPTIONS, type LoraJobOptions, takeTurn } from './resize.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
+import { checkChoice, compress, type LoraRankChoice } from './truncate.js';
 
 export interface WeightedLora {
   readonly adapter: LoraAdapter;

@@ -2,21 +2,21 @@ import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { singularValues as singularValuesOf } from '../linalg/svd.js';
-import type { LoraAdapter, LoraKind } from './adapter.js';
-import { assemble } from './assemble.js';
-import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
-import { findShortfall, type Shortfall } from './shortfall.js';
 import { COMPUTE_OPTIONS, type ComputeOptions, type Method } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import type { Family } from '../model/families.js';
 import { Model } from '../model/model.js';
 import { isMatrixOrBatch, matricesNamed, type Skipped } from '../model/names.js';
 import { boolean, checkOptions, listOf, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
-import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
-import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './modules.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
+import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { LoraAdapter, LoraKind } from './adapter.js';
+import { assemble } from './assemble.js';
+import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
+import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './modules.js';
+import { findShortfall, type Shortfall } from './shortfall.js';
 
 export interface ExtractOptions {
   /**

@@ -1,21 +1,21 @@
+import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { copyForEdit, type EditCopy, type Job } from '../checkpoint/copy/edit-copy.js';
 import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { open } from '../checkpoint/open.js';
+import { ArgumentError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
-import { open } from '../checkpoint/open.js';
 import { aBoolean, aName, aNumber, aQuantity, aWhole, exactly, object, oneOf } from '../files/schema.js';
-import { sizeOfCopy } from '../checkpoint/copy/size.js';
-import { copyForEdit, type EditCopy, type Job } from '../checkpoint/copy/edit-copy.js';
-import { ArgumentError } from '../errors.js';
-import { type LoraAdapter, requirePlain } from './adapter.js';
-import { addUpdates, type ScaledUpdate } from './apply.js';
+import { SHAPE } from '../interventions/schema.js';
 import { Model } from '../model/model.js';
 import { boolean, checkedBelow, checkOptions, number, type OptionTypes, wholeNumber } from '../options.js';
-import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
-import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './modules.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
-import { SHAPE } from '../interventions/schema.js';
-import { describeArithmetic } from '../version.js';
+import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
+import { type LoraAdapter, requirePlain } from './adapter.js';
+import { addUpdates, type ScaledUpdate } from './apply.js';
+import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './modules.js';
 
 /** An adapter and what its updates are multiplied by. */
 export interface ScaledLora {

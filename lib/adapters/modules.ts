@@ -1,9 +1,9 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { describe, LowRankError } from '../errors.js';
-import type { LoraModule } from './adapter.js';
 import type { Model } from '../model/model.js';
-import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
 import { hintForType } from '../model/not-editable.js';
+import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import type { LoraModule } from './adapter.js';
 
 /** A matrix whose numbers float32 holds. */
 export interface WeightInfo extends TensorInfo {

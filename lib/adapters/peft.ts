@@ -1,6 +1,11 @@
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
+import { open } from '../checkpoint/open.js';
+import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors/file.js';
+import { sniff } from '../checkpoint/sniff.js';
+import { CheckpointError, describe, LowRankError } from '../errors.js';
 import {
   absolutePath,
   exists,
@@ -10,13 +15,8 @@ import {
   renameTo,
   temporarySibling,
 } from '../files/files.js';
-import { MAX_CONFIG_BYTES } from '../checkpoint/limits.js';
-import { open } from '../checkpoint/open.js';
-import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors/file.js';
-import { sniff } from '../checkpoint/sniff.js';
+import { MAX_CONFIG_BYTES } from '../files/limits.js';
 import { requireSpace } from '../files/space.js';
-import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
-import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { abortSignal, checkOptions } from '../options.js';
 import { isFloatDType } from '../tensor/dtype.js';
 import { type LoraAdapter, type LoraKind, type LoraModule, requireAdapter } from './adapter.js';

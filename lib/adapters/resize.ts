@@ -3,8 +3,8 @@ import { abortSignal, checkOptions, type OptionTypes, oneOf } from '../options.j
 import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
 import { factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
-import { checkChoice, compress, LORA_RANK_CHOICE, type LoraRankChoice } from './truncate.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
+import { checkChoice, compress, LORA_RANK_CHOICE, type LoraRankChoice } from './truncate.js';
 
 export interface LoraJobOptions {
   /** What the factors are stored as; by default as they were. */

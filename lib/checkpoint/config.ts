@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { CheckpointError, describe } from '../errors.js';
 import { exists, readSmallFile, statusOf } from '../files/files.js';
-import { MAX_CONFIG_BYTES } from './limits.js';
+import { MAX_CONFIG_BYTES } from '../files/limits.js';
 
 /**
  * Reads `config.json`, which need not be there. Python writes `Infinity` and `NaN` into such files, which is no JSON; they

@@ -3,9 +3,9 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError, describe } from '../errors.js';
 import { ioError, readSmallFile } from '../files/files.js';
-import { parseSplitName, splitName } from './gguf/split-name.js';
 import { JsonReader } from '../files/json.js';
-import { MAX_INDEX_BYTES, MAX_SHARDS } from './limits.js';
+import { MAX_INDEX_BYTES, MAX_SHARDS } from '../files/limits.js';
+import { parseSplitName, splitName } from './gguf/split-name.js';
 import { onnxModels } from './onnx/find.js';
 import { otherWeights } from './other-formats.js';
 

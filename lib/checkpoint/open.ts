@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
-import type { Checkpoint } from './checkpoint.js';
 import { absolutePath, ioError } from '../files/files.js';
+import type { Checkpoint } from './checkpoint.js';
 import { findWeights, readIndex, type Weights } from './folder.js';
 import { openGguf } from './gguf/checkpoint.js';
 import { openOnnx } from './onnx/checkpoint.js';

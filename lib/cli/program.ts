@@ -1,22 +1,22 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { LowRankError } from '../errors.js';
-import { addCompletionCommand } from './completion/completion.js';
+import { printable } from '../text/printable.js';
+import { packageVersion } from '../version.js';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addEvalCommand } from './commands/eval.js';
-import { HELP } from './terminal/help.js';
 import { addInspectCommand } from './commands/inspect.js';
-import { Interrupted } from './interrupt.js';
 import { addLaserCommand } from './commands/laser.js';
 import { addLoraCommand } from './commands/lora/lora.js';
+import { addReportCommand } from './commands/report.js';
+import { addSearchCommand } from './commands/search.js';
 import { addMergeCommand } from './commands/shards/merge.js';
 import { addPlanCommand } from './commands/shards/plan.js';
-import { printable } from '../text/printable.js';
-import { addReportCommand } from './commands/report.js';
 import { addRunCommand } from './commands/shards/run.js';
-import { addSearchCommand } from './commands/search.js';
-import type { Terminal } from './terminal/terminal.js';
+import { addCompletionCommand } from './completion/completion.js';
+import { Interrupted } from './interrupt.js';
 import { Told } from './reported-error.js';
+import { HELP } from './terminal/help.js';
+import type { Terminal } from './terminal/terminal.js';
 
 /** What the process ends with. */
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -36,7 +36,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
 export function createProgram(terminal: Terminal): Command {
   const program = new Command('lowrank')
     .description('Low-rank approximation of model weights: LASER on real checkpoints.')
-    .version(version())
+    .version(packageVersion())
     .exitOverride()
     .configureHelp(HELP)
     .configureOutput({
@@ -161,9 +161,4 @@ function understand(error: unknown, help: string): Failure {
 function describeStack(error: Error): string {
   const stack = error.stack ?? error.message;
   return error.cause instanceof Error ? `${stack}\ncaused by: ${describeStack(error.cause)}` : stack;
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { unfinishedWork } from '../checkpoint/copy/staging.js';
 import { LowRankError } from '../errors.js';
 import { formatBytes } from '../text/format.js';
-import { Interrupted } from './interrupt.js';
 import { printable } from '../text/printable.js';
+import { Interrupted } from './interrupt.js';
 import type { Terminal } from './terminal/terminal.js';
 
 export const GO_ON = 'the same command goes on from there';

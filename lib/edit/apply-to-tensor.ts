@@ -1,17 +1,17 @@
 import type { TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
-import type { ComputeOptions } from '../lowrank/approximate.js';
-import type { Certificate } from '../lowrank/certificate.js';
-import { extract, type Slice, scatter } from '../model/slice.js';
-import { fromFloat32, toFloat32 } from '../tensor/convert.js';
-import { isFloatDType, type ReadableType, type WritableType } from '../tensor/dtype.js';
-import { elements } from '../tensor/tensor.js';
-import { needsWhole, writtenAs } from './budget.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
 import { type Certified, intervene } from '../interventions/interventions.js';
 import { type Change, compare, readInto, rewrite } from '../interventions/rewrite.js';
 import type { InterventionKind } from '../interventions/spec.js';
-import { gridOf, putBack, storedBytes, takeOut } from '../tensor/block-slice.js';
+import type { ComputeOptions } from '../lowrank/approximate.js';
+import type { Certificate } from '../lowrank/certificate.js';
+import { gridOf, storedBytes } from '../tensor/block-slice.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import { isFloatDType, type ReadableType, type WritableType } from '../tensor/dtype.js';
+import { extract, type Slice, scatter } from '../tensor/slice.js';
+import { elements } from '../tensor/tensor.js';
+import { needsWhole, writtenAs } from './budget.js';
 
 /** What was done to one matrix, or to all matrices of one 3D tensor. */
 export interface EditedMatrix {
@@ -80,14 +80,14 @@ export async function editTensor(
     else {
       const { change, certified } = await named(edit, async () => {
         const grid = gridOf(shape, edit.dtype, edit.slice)!;
-        const matrix = takeOut(bytes, grid);
+        const matrix = extract(bytes, grid);
         const numbers = context.work.subarray(0, elements(edit.shape));
         await readInto(numbers, matrix, edit.dtype);
         const { data, certified } = await computed(edit, numbers, context);
         const onlyZeros = edit.intervention.kind === 'dropout' && as === dtype && isFloatDType(as);
         const place = as === dtype ? matrix : result;
         const change = await rewrite(matrix, data, edit.dtype, { bytes: place, type: as, onlyZeros });
-        if (as === dtype) putBack(matrix, bytes, grid);
+        if (as === dtype) scatter(matrix, bytes, grid);
         return { change, certified };
       });
       edited.push(describeEdit(edit, as, change, certified, (performance.now() - begin) / 1000));
@@ -124,9 +124,13 @@ async function editWhole(
       ? undefined
       : await named(edit, async () => {
           const numbers = context.work.subarray(0, elements(edit.shape));
-          numbers.set(floats(extract(raw, shape, edit.slice, 4)));
+          numbers.set(floats(extract(raw, { shape, slice: edit.slice, itemBytes: 4 })));
           const { data, certified } = await computed(edit, numbers, context);
-          scatter(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), raw, shape, edit.slice, 4);
+          scatter(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), raw, {
+            shape,
+            slice: edit.slice,
+            itemBytes: 4,
+          });
           return certified;
         });
     computations.push({ certified, seconds: (performance.now() - begin) / 1000 });
@@ -137,7 +141,13 @@ async function editWhole(
   const edited: EditedMatrix[] = [];
   for (const [i, edit] of edits.entries()) {
     const own = (data: Float32Array) =>
-      floats(extract(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), shape, edit.slice, 4));
+      floats(
+        extract(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), {
+          shape,
+          slice: edit.slice,
+          itemBytes: 4,
+        }),
+      );
     const change = requireFinite(edit, as, await compare(own(before), own(all)));
     edited.push(describeEdit(edit, as, change, computations[i]!.certified, computations[i]!.seconds));
     context.finished(edit);

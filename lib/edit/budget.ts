@@ -1,13 +1,13 @@
 import { addon } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
+import type { Edit } from '../interventions/edit.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { estimateMemory } from '../lowrank/estimate.js';
 import { memoryUsage } from '../memory.js';
+import { gridOf, storedBytes } from '../tensor/block-slice.js';
 import type { WritableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
-import type { Edit } from '../interventions/edit.js';
-import { gridOf, storedBytes } from '../tensor/block-slice.js';
 
 /** Bytes a job will need at the tensor that needs most. */
 export interface PredictedMemory {

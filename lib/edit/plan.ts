@@ -1,9 +1,13 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { componentCount, keepsComponents } from '../interventions/components.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
+import { thresholdIndex } from '../interventions/prune.js';
+import { asInterventions, type Intervention } from '../interventions/spec.js';
 import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
 import { Model } from '../model/model.js';
 import { matricesNamed, type Skipped } from '../model/names.js';
-import { overlap, sliceShape } from '../model/slice.js';
+import { hintForType } from '../model/not-editable.js';
 import { boolean, checkedBelow, listOf, number, type OptionTypes, text, wholeNumber } from '../options.js';
 import {
   FLOAT_DTYPES,
@@ -14,15 +18,11 @@ import {
   type StoredType,
   type WritableType,
 } from '../tensor/dtype.js';
+import { overlap, sliceShape } from '../tensor/slice.js';
 import { chooseSettings, type PredictedMemory, predictMemory, type Settings } from './budget.js';
-import { componentCount, keepsComponents } from '../interventions/components.js';
-import { type Edit, nameOf } from '../interventions/edit.js';
-import { hintForType } from '../model/not-editable.js';
-import { thresholdIndex } from '../interventions/prune.js';
-import { asInterventions, type Intervention } from '../interventions/spec.js';
 
-export type { PredictedMemory, Settings } from './budget.js';
 export { type Edit, nameOf } from '../interventions/edit.js';
+export type { PredictedMemory, Settings } from './budget.js';
 
 /** What will be done to a checkpoint. */
 export interface EditPlan {

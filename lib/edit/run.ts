@@ -1,22 +1,22 @@
+import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
-import { absolutePath } from '../files/files.js';
-import { open } from '../checkpoint/open.js';
-import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { copyForEdit, type EditCopy, type Job, type Resumed } from '../checkpoint/copy/edit-copy.js';
+import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { open } from '../checkpoint/open.js';
+import { absolutePath } from '../files/files.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
+import { editedMatrices, SETTINGS } from '../interventions/schema.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory.js';
 import type { Skipped } from '../model/names.js';
 import { boolean, checkOptions, type OptionTypes } from '../options.js';
-import { elements } from '../tensor/tensor.js';
-import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, type Settings } from './budget.js';
-import { type Edit, nameOf } from '../interventions/edit.js';
-import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from './plan.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
-import { editedMatrices, SETTINGS } from '../interventions/schema.js';
 import { storedBytes } from '../tensor/block-slice.js';
+import { elements } from '../tensor/tensor.js';
 import { type EditedMatrix, editTensor, unchanged } from './apply-to-tensor.js';
-import { describeArithmetic } from '../version.js';
+import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, type Settings } from './budget.js';
+import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from './plan.js';
 
 export type { EditedMatrix } from './apply-to-tensor.js';
 

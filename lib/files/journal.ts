@@ -5,7 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
 import { parseJson, toJson } from './document.js';
 import { ioError, openFile, readAt, writeThrough } from './files.js';
-import { MAX_JOURNAL_BYTES } from '../checkpoint/limits.js';
+import { MAX_JOURNAL_BYTES } from './limits.js';
 
 /** Hex digits of the digest at the head of each line. */
 const MARK = 16;

@@ -1,5 +1,5 @@
 import { describe } from '../errors.js';
-import { MAX_JSON_DEPTH } from '../checkpoint/limits.js';
+import { MAX_JSON_DEPTH } from './limits.js';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;

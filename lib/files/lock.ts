@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
 import { type DocumentKind, parseDocument } from './document.js';
 import { ioError, readSmallFile } from './files.js';
-import { MAX_LOCK_BYTES } from '../checkpoint/limits.js';
+import { MAX_LOCK_BYTES } from './limits.js';
 import { aDecimal, aName, aWhole, object, optional } from './schema.js';
 
 /** Who holds a lock: enough to tell, later and from outside, whether that process still lives. */

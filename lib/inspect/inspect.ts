@@ -1,18 +1,18 @@
 import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
-import { open } from '../checkpoint/open.js';
 import { pathOfCopy } from '../checkpoint/copy/identity.js';
+import { open } from '../checkpoint/open.js';
 import { describe, LowRankError } from '../errors.js';
-import { formatBytes } from '../text/format.js';
 import { singularValues } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
 import { isMatrixOrBatch, matricesNamed, type Skipped, tensorsNamed } from '../model/names.js';
 import type { LayerType } from '../model/types.js';
 import { boolean, checkOptions, type OptionTypes, text, wholeNumber } from '../options.js';
+import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
-import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { formatBytes } from '../text/format.js';
 
 export interface InspectOptions {
   /** A glob: only these tensors are listed, and analysed. */

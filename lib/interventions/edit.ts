@@ -1,6 +1,6 @@
-import { describeSlice, type Slice } from '../model/slice.js';
 import type { GroupType, MatrixType } from '../model/types.js';
 import type { ReadableType, WritableType } from '../tensor/dtype.js';
+import { describeSlice, type Slice } from '../tensor/slice.js';
 import type { Intervention } from './spec.js';
 
 /** One intervention on one matrix, or on all matrices of one 3D tensor. */

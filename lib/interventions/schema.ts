@@ -1,5 +1,5 @@
 import { METHOD_CODE, ROUTES } from '../addon/contract.js';
-import { MAX_DIMENSIONS, MAX_THREADS } from '../checkpoint/limits.js';
+import { MAX_DIMENSIONS, MAX_THREADS } from '../files/limits.js';
 import {
   aBoolean,
   absent,

@@ -1,7 +1,7 @@
 import { describe, LowRankError } from '../errors.js';
+import type { Range, Slice } from '../tensor/slice.js';
 import type { Part } from './families.js';
 import { type Config, hiddenSize, stated } from './sizes.js';
-import type { Range, Slice } from './slice.js';
 
 /** How many attention heads a layer has, and how wide each is. */
 interface Heads {

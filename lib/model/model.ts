@@ -1,11 +1,11 @@
 import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
+import type { Slice } from '../tensor/slice.js';
 import type { Family, Layout, Part } from './families.js';
 import { sliceOfPart } from './fusion.js';
 import { contradiction, inferOrientations, type LayerMatrix } from './orientation.js';
 import { recognise, requireFamily } from './recognise.js';
 import type { Config } from './sizes.js';
-import type { Slice } from './slice.js';
 import { GROUPS, type GroupType, type LayerType, MATRIX_TYPES, type MatrixType } from './types.js';
 
 /** A matrix of a model: a tensor, or a slice of one. */

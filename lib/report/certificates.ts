@@ -1,6 +1,6 @@
 import { nameOf as nameOfMatrix } from '../interventions/edit.js';
-import { formatCount, formatShare } from '../text/format.js';
 import { type Candidate, nameOfCandidate, type TrialMatrix } from '../search/log-lines.js';
+import { formatCount, formatShare } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, nameOf } from './html.js';
 import { number, shape, small } from './numbers.js';

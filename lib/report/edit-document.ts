@@ -1,5 +1,5 @@
 import type { DocumentKind } from '../files/document.js';
-import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
+import { MAX_LOG_BYTES } from '../files/limits.js';
 import { aName, aQuantity, aString, aWhole, fields, list, object, optional } from '../files/schema.js';
 import { CHOICES, FAMILY, PRINTED_EDITED_MATRIX } from '../interventions/schema.js';
 

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
-import { nameOf as nameOfMatrix } from '../interventions/edit.js';
 import type { EditedMatrix, EditReport } from '../edit/run.js';
+import { nameOf as nameOfMatrix } from '../interventions/edit.js';
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../text/format.js';
 import { element, nameOf, shortened } from './html.js';
 import { many, number, shape, small } from './numbers.js';

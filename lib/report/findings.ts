@@ -1,5 +1,3 @@
-import { compareScores } from '../search/score.js';
-import { countsOf, secondsOf } from '../search/summary.js';
 import type {
   Candidate,
   MatrixLine,
@@ -10,6 +8,8 @@ import type {
   TestLine,
   Trial,
 } from '../search/log-lines.js';
+import { compareScores } from '../search/score.js';
+import { countsOf, secondsOf } from '../search/summary.js';
 
 /** What the lines of a search say, finished or not. */
 export interface Findings {

@@ -1,5 +1,7 @@
 import { open, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { EditReport } from '../edit/run.js';
+import { CheckpointError } from '../errors.js';
 import { parseDocument } from '../files/document.js';
 import {
   ioError,
@@ -11,9 +13,7 @@ import {
   requirePath,
   temporarySibling,
 } from '../files/files.js';
-import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
-import type { EditReport } from '../edit/run.js';
-import { CheckpointError } from '../errors.js';
+import { MAX_LOG_BYTES } from '../files/limits.js';
 import { readSearchLog } from '../search/log.js';
 import { EDIT_REPORT } from './edit-document.js';
 import { editReport } from './edit-report.js';

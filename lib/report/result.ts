@@ -1,6 +1,6 @@
 import type { Metric } from '../evaluate/metrics/summary.js';
-import { formatCount } from '../text/format.js';
 import type { Score } from '../search/log-lines.js';
+import { formatCount } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
 import { change, changeText, many, nameOfMetric, unitOf, value } from './numbers.js';

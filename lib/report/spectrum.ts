@@ -1,9 +1,9 @@
 import { type ComponentKind, keepsComponents, keptComponents } from '../interventions/components.js';
 import { nameOf as nameOfMatrix } from '../interventions/edit.js';
-import { formatCount, formatShare } from '../text/format.js';
 import { analyseSpectrum } from '../lowrank/spectrum.js';
 import { interventionOf } from '../search/candidates.js';
 import { type Candidate, type MatrixLine, nameOfCandidate, type TrialMatrix } from '../search/log-lines.js';
+import { formatCount, formatShare } from '../text/format.js';
 import { type Findings, keyOf } from './findings.js';
 import { type Content, element, type Html, nameOf, shortened } from './html.js';
 import { many, number, shape, significant } from './numbers.js';

@@ -1,6 +1,6 @@
-import { formatCount, formatSeconds } from '../text/format.js';
-import { difference } from '../search/score.js';
 import { nameOfCandidate, type SearchHeader, type Trial, type Verdict } from '../search/log-lines.js';
+import { difference } from '../search/score.js';
+import { formatCount, formatSeconds } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, nameOf, shortened } from './html.js';
 import { change, many, nameOfMetric, number, value } from './numbers.js';

@@ -1,8 +1,8 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { keptComponents } from '../interventions/components.js';
 import { type Edit, nameOf, type PlanOptions, planEdits } from '../edit/plan.js';
-import { type Intervention, type InterventionKind, KINDS, parseAt } from '../interventions/spec.js';
 import { ArgumentError, describe } from '../errors.js';
+import { keptComponents } from '../interventions/components.js';
+import { type Intervention, type InterventionKind, KINDS, parseAt } from '../interventions/spec.js';
 import { Model } from '../model/model.js';
 import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType } from '../model/types.js';
 import { either, listOf, number, type OptionType, type OptionTypes, oneOf } from '../options.js';

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { open } from '../checkpoint/open.js';
-import { mainOfCopy } from '../checkpoint/copy/identity.js';
 import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
+import { mainOfCopy } from '../checkpoint/copy/identity.js';
+import { open } from '../checkpoint/open.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { StoredType } from '../tensor/dtype.js';
 import type { PlannedCandidate } from './candidates.js';

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf } from '../files/journal.js';
 import { SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors/file.js';
 import { LowRankError } from '../errors.js';
+import { digestOf } from '../files/journal.js';
 import { type Svd, svd } from '../linalg/svd.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { Tensor } from '../tensor/tensor.js';

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { bytesInCopy } from '../checkpoint/copy/size.js';
 import { listEntries, locate } from '../checkpoint/copy/identity.js';
+import { bytesInCopy } from '../checkpoint/copy/size.js';
 import type { Demand } from '../files/space.js';
 import type { PlannedCandidate } from './candidates.js';
 import { typesConverted } from './convert.js';

@@ -1,12 +1,13 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { componentCount, keepsComponents, keptComponents, recompose } from '../interventions/components.js';
 import { type Edit, nameOf } from '../edit/plan.js';
+import { LowRankError } from '../errors.js';
+import { componentCount, keepsComponents, keptComponents, recompose } from '../interventions/components.js';
 import { prune } from '../interventions/prune.js';
 import { readInto, rewrite } from '../interventions/rewrite.js';
-import { type Grid, gridOf, putBack, takeOut } from '../tensor/block-slice.js';
-import { LowRankError } from '../errors.js';
 import type { Svd } from '../linalg/svd.js';
+import { gridOf } from '../tensor/block-slice.js';
 import { isFloatDType } from '../tensor/dtype.js';
+import { extract, type Grid, scatter } from '../tensor/slice.js';
 import { elements } from '../tensor/tensor.js';
 import type { Decompositions, Found } from './decompositions.js';
 import type { MatrixLine, TrialMatrix } from './log-lines.js';
@@ -47,7 +48,7 @@ export async function applyEdits(
     }
     const bytes = await copy.read(tensor);
     // A copy, also where it is the whole tensor: the change is measured against what was there.
-    const matrix = takeOut(bytes, grid);
+    const matrix = extract(bytes, grid);
     const { data, smallestError } = await newNumbers(edit, matrix, checkpoint, grid, decompositions, options);
     const change = await rewrite(matrix, data, dtype, {
       // Of a block, no number can be written alone.
@@ -58,7 +59,7 @@ export async function applyEdits(
         hint: 'Convert the checkpoint to BF16 or F32 first.',
       });
     }
-    putBack(matrix, bytes, grid);
+    scatter(matrix, bytes, grid);
     await copy.write(tensor, bytes);
     done.push({ ...about, ...change, smallestError });
   }
@@ -89,7 +90,7 @@ async function newNumbers(
     return { data, smallestError: undefined };
   }
   // Of the source, not of the copy: composed interventions act on the weights as they were trained.
-  const original = async () => takeOut(await checkpoint.read(tensor), grid);
+  const original = async () => extract(await checkpoint.read(tensor), grid);
   const found = await decompose(nameOf(edit), original, numbers, shape, dtype, decompositions);
   const { svd, from, seconds } = found;
   if (from !== 'memory') {

@@ -1,8 +1,8 @@
-import type { InterventionKind } from '../interventions/spec.js';
 import type { Comparison } from '../evaluate/metrics/summary.js';
-import type { Slice } from '../model/slice.js';
+import type { InterventionKind } from '../interventions/spec.js';
 import type { GroupType, MatrixType } from '../model/types.js';
 import type { WritableType } from '../tensor/dtype.js';
+import type { Slice } from '../tensor/slice.js';
 
 /**
  * What a search writes down while it runs, and all that a report of it needs. `trials.jsonl` in the output folder is one

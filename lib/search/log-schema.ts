@@ -1,3 +1,5 @@
+import { ENGINES } from '../evaluate/engines/engine.js';
+import { METRICS } from '../evaluate/metrics/summary.js';
 import {
   aBoolean,
   aDigest,
@@ -21,8 +23,6 @@ import {
 } from '../files/schema.js';
 import { aBand, aSeed, aShare, FAMILY, KIND, SHAPE, SLICE, WRITABLE } from '../interventions/schema.js';
 import { MAX_LAYERS } from '../interventions/spec.js';
-import { ENGINES } from '../evaluate/engines/engine.js';
-import { METRICS } from '../evaluate/metrics/summary.js';
 import { GROUPS, MATRIX_TYPES } from '../model/types.js';
 import { type Candidate, nameOfCandidate, type SearchHeader, type SearchLine } from './log-lines.js';
 

@@ -1,12 +1,12 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CheckpointError } from '../errors.js';
 import { parseJson, toJson } from '../files/document.js';
 import { ioError, openFile, readAt, requirePath, writeThrough } from '../files/files.js';
-import { MAX_LOG_BYTES } from '../checkpoint/limits.js';
-import { CheckpointError } from '../errors.js';
-import { faultInLog } from './log-schema.js';
+import { MAX_LOG_BYTES } from '../files/limits.js';
 import type { SearchHeader, SearchLine } from './log-lines.js';
+import { faultInLog } from './log-schema.js';
 
 export const LOG_FILE = 'trials.jsonl';
 

@@ -1,11 +1,11 @@
 import { mkdir, open, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { isInside, locate } from '../checkpoint/copy/identity.js';
+import { CheckpointError, describe } from '../errors.js';
 import { toJson } from '../files/document.js';
 import { absolutePath, ioError, renameTo, temporarySibling } from '../files/files.js';
 import { type Lock, lockFolder } from '../files/lock.js';
-import { isInside, locate } from '../checkpoint/copy/identity.js';
-import { CheckpointError, describe } from '../errors.js';
 import { LOG_FILE, SearchLog } from './log.js';
 import type { SearchHeader, SearchLine } from './log-lines.js';
 

@@ -1,23 +1,23 @@
 import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { open } from '../checkpoint/open.js';
 import { pathOfCopy } from '../checkpoint/copy/identity.js';
-import { requireSpace } from '../files/space.js';
+import { open } from '../checkpoint/open.js';
 import type { Edit } from '../edit/plan.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
-import { overlap } from '../model/slice.js';
+import { requireSpace } from '../files/space.js';
 import { checkOptions } from '../options.js';
+import { overlap } from '../tensor/slice.js';
 import { type PlannedCandidate, planGrid } from './candidates.js';
 import { convertQuantised } from './convert.js';
 import { searchDemand } from './demand.js';
+import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './log-lines.js';
 import { SearchOutput } from './output.js';
 import { ProgressTeller } from './progress.js';
 import { compareScores } from './score.js';
 import { headerOf, SEARCH_OPTIONS, type SearchOptions } from './settings.js';
 import { countsOf, summarise } from './summary.js';
 import { testLine } from './test-line.js';
-import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './log-lines.js';
 import { checkLimits, Trials } from './trial-runner.js';
 
 /**

@@ -1,13 +1,12 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { absolutePath } from '../files/files.js';
-import { digestOfJson } from '../files/journal.js';
 import { identify } from '../checkpoint/copy/identity.js';
 import { PLAN_OPTIONS } from '../edit/plan.js';
-import { packageVersion } from '../version.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { ASK_OPTIONS, type Engine } from '../evaluate/engines/engine.js';
 import type { Compat } from '../evaluate/metrics/compat.js';
 import { type Question, repeatedIds } from '../evaluate/questions/question.js';
+import { absolutePath } from '../files/files.js';
+import { digestOfJson } from '../files/journal.js';
 import {
   boolean,
   callback,
@@ -22,11 +21,12 @@ import {
   text,
 } from '../options.js';
 import type { WritableType } from '../tensor/dtype.js';
+import { packageVersion } from '../version.js';
 import { GRID_OPTIONS, type GridOptions, type PlannedCandidate } from './candidates.js';
+import type { SearchHeader, SearchSettings } from './log-lines.js';
 import type { SearchProgress } from './progress.js';
 import type { EarlyStoppingOptions } from './race.js';
 import { objectiveOf } from './score.js';
-import type { SearchHeader, SearchSettings } from './log-lines.js';
 
 /** Questions that a search asks, and where they come from. */
 export interface QuestionPart {

@@ -1,4 +1,12 @@
-import type { SearchCounts, SearchHeader, SearchLine, SearchSeconds, SearchSummary, TestLine, Trial } from './log-lines.js';
+import type {
+  SearchCounts,
+  SearchHeader,
+  SearchLine,
+  SearchSeconds,
+  SearchSummary,
+  TestLine,
+  Trial,
+} from './log-lines.js';
 
 /** What `summary.json` holds. */
 export function summarise(

@@ -1,9 +1,9 @@
 import { type Comparison, compare, type Metric } from '../evaluate/metrics/summary.js';
 import type { ExampleResult } from '../evaluate/result.js';
 import { memoryUsage } from '../memory.js';
+import type { Candidate, Objective, SearchCounts, SearchLine, TestLine, Trial } from './log-lines.js';
 import type { Answers } from './score.js';
 import { secondsOf } from './summary.js';
-import type { Candidate, Objective, SearchCounts, SearchLine, TestLine, Trial } from './log-lines.js';
 
 /** So many that the ends of the interval are steady in the third digit. */
 const RESAMPLES = 10_000;

@@ -8,12 +8,12 @@ import type { Session } from '../evaluate/engines/engine.js';
 import type { Question } from '../evaluate/questions/question.js';
 import { Decompositions } from './decompositions.js';
 import { applyEdits } from './edited.js';
+import type { Candidate, SearchLine, SearchSettings, Trial, TrialMatrix, Verdict } from './log-lines.js';
 import type { SearchOutput } from './output.js';
 import type { ProgressTeller } from './progress.js';
 import { Race } from './race.js';
 import { Answers, baseOnSame, compareScores, difference } from './score.js';
 import { earlyStoppingOf, type SearchOptions } from './settings.js';
-import type { Candidate, SearchLine, SearchSettings, Trial, TrialMatrix, Verdict } from './log-lines.js';
 import { WorkingCopy } from './working-copy.js';
 
 /** What is to be tried. */

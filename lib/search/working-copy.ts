@@ -2,9 +2,9 @@ import { constants } from 'node:fs';
 import { chmod, copyFile, link, mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Checkpoint, Place } from '../checkpoint/checkpoint.js';
-import { ioError, type OpenFile, openFile, readAt, writeAt } from '../files/files.js';
 import { type Entry, listEntries, locate, mainOfCopy } from '../checkpoint/copy/identity.js';
 import { describe, LowRankError } from '../errors.js';
+import { ioError, type OpenFile, openFile, readAt, writeAt } from '../files/files.js';
 import type { StoredType } from '../tensor/dtype.js';
 
 /** Files up to this size are copied, not linked: a program that writes into its settings must not reach the source. */

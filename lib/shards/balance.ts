@@ -1,6 +1,6 @@
-import { elements } from '../tensor/tensor.js';
 import { keepsComponents } from '../interventions/components.js';
 import type { Edit } from '../interventions/edit.js';
+import { elements } from '../tensor/tensor.js';
 
 /** Operations that a number costs which is only looked at: reading, pruning, writing. */
 const PASSING = 100;

@@ -1,18 +1,18 @@
+import { copyForEdit, type Resumed, requireOutput } from '../checkpoint/copy/edit-copy.js';
 import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';
+import { byTensor, changes } from '../edit/budget.js';
+import { typesWritten } from '../edit/plan.js';
+import { checksOf } from '../edit/run.js';
+import { CheckpointError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
-import { copyForEdit, type Resumed, requireOutput } from '../checkpoint/copy/edit-copy.js';
-import { CheckpointError } from '../errors.js';
+import { nameOf } from '../interventions/edit.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { boolean, checkOptions, type OptionTypes, text } from '../options.js';
-import { elements } from '../tensor/tensor.js';
-import { byTensor, changes } from '../edit/budget.js';
-import { nameOf } from '../interventions/edit.js';
-import { typesWritten } from '../edit/plan.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
-import { checksOf } from '../edit/run.js';
 import { storedBytes } from '../tensor/block-slice.js';
-import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';
+import { elements } from '../tensor/tensor.js';
 import { openPlan, readPlan, tasksOfShards } from './plan.js';
 import { Results } from './results.js';
 

@@ -1,6 +1,12 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { addon, kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { open } from '../checkpoint/open.js';
+import { byTensor, changes, type Settings } from '../edit/budget.js';
+import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from '../edit/plan.js';
+import { describeJob } from '../edit/run.js';
+import { ArgumentError, CheckpointError } from '../errors.js';
 import { type DocumentKind, readDocument, toJson } from '../files/document.js';
 import {
   absolutePath,
@@ -12,19 +18,13 @@ import {
   temporarySibling,
 } from '../files/files.js';
 import { digestOfJson } from '../files/journal.js';
-import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../checkpoint/limits.js';
-import { open } from '../checkpoint/open.js';
+import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../files/limits.js';
 import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object, optional } from '../files/schema.js';
-import { sizeOfCopy } from '../checkpoint/copy/size.js';
-import { ArgumentError, CheckpointError } from '../errors.js';
-import type { Skipped } from '../model/names.js';
-import { checkOptions, number, type OptionTypes } from '../options.js';
-import { byTensor, changes, type Settings } from '../edit/budget.js';
 import type { Edit } from '../interventions/edit.js';
-import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from '../edit/plan.js';
-import { describeJob } from '../edit/run.js';
 import { SETTINGS, STORED_OPTIONS } from '../interventions/schema.js';
 import { asInterventions } from '../interventions/spec.js';
+import type { Skipped } from '../model/names.js';
+import { checkOptions, number, type OptionTypes } from '../options.js';
 import { balance, costOf } from './balance.js';
 
 /** One tensor to be edited: it depends on no other. */

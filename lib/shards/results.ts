@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { EditedMatrix } from '../edit/apply-to-tensor.js';
+import { LowRankError } from '../errors.js';
 import { type DocumentKind, parseDocument, toJson } from '../files/document.js';
 import { ioError, openFile, readAt, readSmallFile, syncFolder, writeAt } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
-import { MAX_RECORD_BYTES } from '../checkpoint/limits.js';
+import { MAX_RECORD_BYTES } from '../files/limits.js';
 import { aDigest, aName, aWhole, type Check, exactly, object } from '../files/schema.js';
-import { LowRankError } from '../errors.js';
 import type { Edit } from '../interventions/edit.js';
 import { editedMatrices } from '../interventions/schema.js';
-import type { EditedMatrix } from '../edit/apply-to-tensor.js';
 
 /** What a task says of its result. */
 export interface ResultRecord {

@@ -1,17 +1,17 @@
 import { kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { editTensor } from '../edit/apply-to-tensor.js';
+import { numbersToHold, writtenAs } from '../edit/budget.js';
+import { computeOptions } from '../edit/run.js';
+import { ArgumentError } from '../errors.js';
 import { digestOf } from '../files/journal.js';
 import { requireSpace } from '../files/space.js';
-import { ArgumentError } from '../errors.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { checkOptions, number, type OptionTypes, text } from '../options.js';
-import { elements } from '../tensor/tensor.js';
-import { numbersToHold, writtenAs } from '../edit/budget.js';
-import { type Edit, nameOf } from '../interventions/edit.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
-import { computeOptions } from '../edit/run.js';
 import { storedBytes } from '../tensor/block-slice.js';
-import { editTensor } from '../edit/apply-to-tensor.js';
+import { elements } from '../tensor/tensor.js';
 import { checkShards, openPlan, readPlan, tasksOfShards } from './plan.js';
 import { Results } from './results.js';
 

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { editCheckpoint } from '../../lib/edit/run.js';
-import { parseAt, parseTensorSpec } from '../../lib/interventions/spec.js';
 import { LowRankError } from '../../lib/errors.js';
+import { parseAt, parseTensorSpec } from '../../lib/interventions/spec.js';
 import { lowrank, temporaryFolder, tinyLlama, weights, writeModel } from '../jobs/support.js';
 import { run } from './support.js';
 

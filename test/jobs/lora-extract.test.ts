@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
-import { type ExtractOptions, extractLora } from '../../lib/adapters/extract-checkpoints.js';
 import type { ExtractChoice } from '../../lib/adapters/extract.js';
+import { type ExtractOptions, extractLora } from '../../lib/adapters/extract-checkpoints.js';
+import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
 

@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { loraDelta } from '../../lib/adapters/adapter.js';
 import { readAdapter } from '../../lib/adapters/peft.js';
+import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import { distance, norm } from '../support/matrices.js';
 import {

@@ -2,7 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { describeProgress } from '../../lib/cli/terminal/progress.js';
 import { sparkline } from '../../lib/cli/terminal/sparkline.js';
 import type { EditProgress } from '../../lib/progress.js';
-import { formatBytes, formatCount, formatError, formatSeconds, formatShape, formatShare } from '../../lib/text/format.js';
+import {
+  formatBytes,
+  formatCount,
+  formatError,
+  formatSeconds,
+  formatShape,
+  formatShare,
+} from '../../lib/text/format.js';
 
 describe('numbers for people', () => {
   it.each([

@@ -3,8 +3,6 @@ import { constants } from 'node:fs';
 import { chmod, copyFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rm } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../../errors.js';
-import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, FilePart, Place } from '../checkpoint.js';
 import {
   absolutePath,
   copyRange,
@@ -21,7 +19,9 @@ import {
 } from '../../files/files.js';
 import { digestOf, digestOfJson, invalidJournal, Journal } from '../../files/journal.js';
 import type { Check } from '../../files/schema.js';
-import { bytesInCopy, lengthOf } from './size.js';
+import { type Demand, requireSpace } from '../../files/space.js';
+import type { StoredType } from '../../tensor/dtype.js';
+import type { Checkpoint, FileLayout, FilePart, Place } from '../checkpoint.js';
 import {
   checkIdentity,
   checkPlaces,
@@ -33,7 +33,7 @@ import {
   locate,
   weightFile,
 } from './identity.js';
-import { type Demand, requireSpace } from '../../files/space.js';
+import { bytesInCopy, lengthOf } from './size.js';
 import { checkedLines, type HeadLine, type Line, type TensorLine, Work, workFolder } from './staging.js';
 
 /** What makes an interrupted copy one that can be gone on with. */

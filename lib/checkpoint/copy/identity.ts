@@ -2,10 +2,10 @@ import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../../errors.js';
-import type { Checkpoint, TensorInfo } from '../checkpoint.js';
 import { ioError, openFile, statusOf } from '../../files/files.js';
 import { digestOfJson } from '../../files/journal.js';
-import { MAX_COPIED_ENTRIES, MAX_FOLDER_DEPTH } from '../limits.js';
+import { MAX_COPIED_ENTRIES, MAX_FOLDER_DEPTH } from '../../files/limits.js';
+import type { Checkpoint, TensorInfo } from '../checkpoint.js';
 import { open, opensAs } from '../open.js';
 import { SafetensorsFile } from '../safetensors/file.js';
 

@@ -5,7 +5,17 @@ import { CheckpointError } from '../../errors.js';
 import { ioError, requirePath } from '../../files/files.js';
 import { invalidJournal, readJournal } from '../../files/journal.js';
 import { type Lock, lockFolder } from '../../files/lock.js';
-import { aDigest, aName, anything, aString, aWhole, type Check, exactly, expected, object } from '../../files/schema.js';
+import {
+  aDigest,
+  aName,
+  anything,
+  aString,
+  aWhole,
+  type Check,
+  exactly,
+  expected,
+  object,
+} from '../../files/schema.js';
 
 /** Names of files have 255 bytes at most on most file systems; what is put around them needs some. */
 const LONGEST_NAME = 200;

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { CheckpointError } from '../../errors.js';
 import { openFile, readAt } from '../../files/files.js';
-import { FIRST_GGUF_HEADER_BYTES, MAX_HEADER_BYTES } from '../limits.js';
+import { FIRST_GGUF_HEADER_BYTES, MAX_HEADER_BYTES } from '../../files/limits.js';
 import { NeedMore } from './cursor.js';
 import { type GgufHeader, type GgufTensor, parseGgufHeader } from './header.js';
 

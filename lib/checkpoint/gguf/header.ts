@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
 import { CheckpointError, describe } from '../../errors.js';
-import { blockOf } from '../../tensor/dtype.js';
 import {
   MAX_GGUF_ALIGNMENT,
   MAX_GGUF_ARRAY_DEPTH,
@@ -9,7 +8,8 @@ import {
   MAX_GGUF_KEYS,
   MAX_GGUF_NAME_BYTES,
   MAX_GGUF_TENSORS,
-} from '../limits.js';
+} from '../../files/limits.js';
+import { blockOf } from '../../tensor/dtype.js';
 import { CUT_SHORT, Cursor } from './cursor.js';
 import { GgufMetadata, type MetadataEntry } from './metadata.js';
 import { type GgmlType, ggmlBytes, ggmlType, VALUE_TYPES, type ValueType } from './types.js';

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError, describe } from '../../errors.js';
-import { MAX_SHARDS } from '../limits.js';
+import { MAX_SHARDS } from '../../files/limits.js';
 import { sniff } from '../sniff.js';
 import { GgufFile } from './file.js';
 import { parseSplitName, splitName } from './split-name.js';

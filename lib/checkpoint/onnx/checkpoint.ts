@@ -1,11 +1,11 @@
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../../errors.js';
+import { exists, type OpenFile, openFile, readAt } from '../../files/files.js';
+import { MAX_INITIALIZERS } from '../../files/limits.js';
 import type { StoredType } from '../../tensor/dtype.js';
 import type { Checkpoint, FileLayout, TensorInfo, UnlistedTensors } from '../checkpoint.js';
 import { readConfig } from '../config.js';
-import { exists, type OpenFile, openFile, readAt } from '../../files/files.js';
 import { inPlaceLayout } from '../layout.js';
-import { MAX_INITIALIZERS } from '../limits.js';
 import { type DataFile, ExternalFiles } from './external-data.js';
 import { findGraph, readGraph } from './graph.js';
 import { ProtobufFile } from './protobuf.js';

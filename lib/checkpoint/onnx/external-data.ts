@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { CheckpointError, describe } from '../../errors.js';
 import { ioError, openFile } from '../../files/files.js';
-import { MAX_SHARDS } from '../limits.js';
+import { MAX_SHARDS } from '../../files/limits.js';
 
 /** A file of external data, as it was when the model was opened. */
 export interface DataFile {

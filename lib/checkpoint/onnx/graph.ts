@@ -1,5 +1,5 @@
 import { describe } from '../../errors.js';
-import { MAX_GRAPH_NODES } from '../limits.js';
+import { MAX_GRAPH_NODES } from '../../files/limits.js';
 import { readNode } from './node.js';
 import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
 import type { Constant } from './tensor-proto.js';

@@ -1,4 +1,4 @@
-import { MAX_DIMENSIONS, MAX_NODE_VALUES } from '../limits.js';
+import { MAX_DIMENSIONS, MAX_NODE_VALUES } from '../../files/limits.js';
 import { BYTES, type Field, type ProtobufFile, type Span } from './protobuf.js';
 
 /** What is read of a NodeProto. */

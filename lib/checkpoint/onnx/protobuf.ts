@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
 import { CheckpointError, describe } from '../../errors.js';
 import { readAt } from '../../files/files.js';
-import { MAX_PROTOBUF_FIELDS, MAX_PROTOBUF_TEXT_BYTES } from '../limits.js';
+import { MAX_PROTOBUF_FIELDS, MAX_PROTOBUF_TEXT_BYTES } from '../../files/limits.js';
 
 /** How a field's value is written; the numbers are those of the format. Groups (3 and 4) are not among them. */
 export const VARINT = 0;

@@ -1,4 +1,4 @@
-import { MAX_GRAPH_DEPTH, MAX_MESSAGE_DEPTH } from '../limits.js';
+import { MAX_GRAPH_DEPTH, MAX_MESSAGE_DEPTH } from '../../files/limits.js';
 import { BYTES, type Field, type ProtobufFile, type Span } from './protobuf.js';
 import { type FieldType, MESSAGE_TYPES, type MessageType } from './schema.js';
 

@@ -1,5 +1,5 @@
 import { describe } from '../../errors.js';
-import { MAX_DIMENSIONS, MAX_EXTERNAL_ENTRIES } from '../limits.js';
+import { MAX_DIMENSIONS, MAX_EXTERNAL_ENTRIES } from '../../files/limits.js';
 import { type DataField, ELEMENT_TYPES, type ElementType, packedBytes } from './element-types.js';
 import { BYTES, FIXED32, FIXED64, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
 

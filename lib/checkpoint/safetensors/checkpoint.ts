@@ -5,9 +5,9 @@ import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
 import { readConfig } from '../config.js';
 import type { Weights } from '../folder.js';
 import { inPlaceLayout } from '../layout.js';
+import { sniff } from '../sniff.js';
 import { SafetensorsFile } from './file.js';
 import type { TensorSpan } from './header.js';
-import { sniff } from '../sniff.js';
 
 /**
  * Opens the safetensors files that make a checkpoint, and `config.json` beside them.

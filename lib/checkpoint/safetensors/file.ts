@@ -1,7 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open, rm } from 'node:fs/promises';
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
-import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
 import {
   absolutePath,
   ioError,
@@ -13,6 +12,8 @@ import {
   temporarySibling,
   writeAt,
 } from '../../files/files.js';
+import { requireSpace } from '../../files/space.js';
+import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
 import {
   formatHeader,
   PREFIX_BYTES,
@@ -22,7 +23,6 @@ import {
   type SafetensorsHeader,
   type TensorSpan,
 } from './header.js';
-import { requireSpace } from '../../files/space.js';
 
 /** One open safetensors file whose header is valid. It holds the header in memory, no data. */
 export class SafetensorsFile {

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { CheckpointError, describe } from '../../errors.js';
-import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
 import { JsonReader } from '../../files/json.js';
-import { MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_TENSORS } from '../limits.js';
+import { MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_TENSORS } from '../../files/limits.js';
+import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
 
 /*
  * A safetensors file: 8 bytes N (u64, little-endian), N bytes of JSON, then the data, which the tensors cover without

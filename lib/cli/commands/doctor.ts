@@ -7,11 +7,11 @@ import { addon, addonPath } from '../../addon/load.js';
 import { LowRankError } from '../../errors.js';
 import { ENGINES, type EngineName } from '../../evaluate/engines/engine.js';
 import { findPeer, importPeer } from '../../evaluate/engines/peers.js';
-import { formatBytes, formatSeconds } from '../../text/format.js';
 import { type SelfTest, selfTest } from '../../linalg/self-test.js';
+import { formatBytes, formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
-import type { Output, Terminal } from '../terminal/terminal.js';
 import { Told } from '../reported-error.js';
+import type { Output, Terminal } from '../terminal/terminal.js';
 
 const EXAMPLES = `
 Examples:

@@ -1,6 +1,5 @@
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { ioError, publishFile, refuseExisting, temporarySibling } from '../../files/files.js';
 import { findWeights, modelsIn } from '../../checkpoint/folder.js';
 import { LowRankError } from '../../errors.js';
 import { commandEngine } from '../../evaluate/engines/command.js';
@@ -17,10 +16,11 @@ import {
   type QuestionSet,
 } from '../../evaluate/questions/question.js';
 import { SPLITS, type Split, splitQuestions } from '../../evaluate/questions/split.js';
+import { ioError, publishFile, refuseExisting, temporarySibling } from '../../files/files.js';
 import { formatCount, formatSeconds, formatShare } from '../../text/format.js';
+import { printable } from '../../text/printable.js';
 import { interruptible } from '../interrupt.js';
 import { wholeNumber } from '../options.js';
-import { printable } from '../../text/printable.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
 

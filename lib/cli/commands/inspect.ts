@@ -6,12 +6,12 @@ import {
   inspectCheckpoint,
   type MatrixSpectrum,
 } from '../../inspect/inspect.js';
-import { formatBytes, formatCount, formatShape } from '../../text/format.js';
 import { FAMILIES } from '../../model/families.js';
-import { GLOBS, printSkipped } from '../terminal/globs.js';
+import { formatBytes, formatCount, formatShape } from '../../text/format.js';
+import { printable } from '../../text/printable.js';
 import { interruptible } from '../interrupt.js';
 import { wholeNumber } from '../options.js';
-import { printable } from '../../text/printable.js';
+import { GLOBS, printSkipped } from '../terminal/globs.js';
 import { ProgressLine } from '../terminal/progress.js';
 import { sparkline } from '../terminal/sparkline.js';
 import { type Column, formatTable } from '../terminal/table.js';

@@ -7,21 +7,28 @@ import {
   editCheckpoint,
   planCheckpoint,
 } from '../../edit/run.js';
-import { asKind, type Intervention, KINDS, paperIntervention, parseAt, parseTensorSpec } from '../../interventions/spec.js';
 import { LowRankError } from '../../errors.js';
-import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
+import {
+  asKind,
+  type Intervention,
+  KINDS,
+  paperIntervention,
+  parseAt,
+  parseTensorSpec,
+} from '../../interventions/spec.js';
 import { METHODS, type Method } from '../../lowrank/approximate.js';
 import { FAMILIES } from '../../model/families.js';
 import type { WritableType } from '../../tensor/dtype.js';
-import { GLOBS, printSkipped } from '../terminal/globs.js';
+import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
+import { byteSize } from '../byte-size.js';
 import { interruptible } from '../interrupt.js';
 import { collect, decimal, wholeNumber } from '../options.js';
+import { GO_ON, withWayOn } from '../resume-hint.js';
+import { GLOBS, printSkipped } from '../terminal/globs.js';
+import { describeWritten } from '../terminal/output-summary.js';
 import { ProgressLine } from '../terminal/progress.js';
-import { byteSize } from '../byte-size.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
-import { GO_ON, withWayOn } from '../resume-hint.js';
-import { describeWritten } from '../terminal/output-summary.js';
 
 /** What says which matrices are edited, and how. */
 export interface EditFlags {

@@ -1,28 +1,28 @@
 import { join, relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { asKind, type InterventionKind, KINDS, parseAt } from '../../interventions/spec.js';
 import { describe, LowRankError } from '../../errors.js';
 import { ENGINES, type EngineName } from '../../evaluate/engines/engine.js';
 import type { Metric } from '../../evaluate/metrics/summary.js';
 import { loadQuestions } from '../../evaluate/questions/load.js';
 import { DATASET_FORMATS, type DatasetFormat, type PromptStyle } from '../../evaluate/questions/question.js';
 import { splitQuestions } from '../../evaluate/questions/split.js';
-import { formatCount, formatSeconds } from '../../text/format.js';
+import { asKind, type InterventionKind, KINDS, parseAt } from '../../interventions/spec.js';
 import { FAMILIES } from '../../model/families.js';
 import { asLayerType, type GroupType, type MatrixType } from '../../model/types.js';
 import { writeReport } from '../../report/report.js';
-import { search } from '../../search/search.js';
 import { nameOfCandidate, type SearchSummary } from '../../search/log-lines.js';
+import { search } from '../../search/search.js';
 import type { WritableType } from '../../tensor/dtype.js';
-import { chooseEngine } from './eval.js';
-import { Interrupted, interruptible } from '../interrupt.js';
-import { SHARED } from './laser.js';
-import { wholeNumber } from '../options.js';
+import { formatCount, formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
-import { formatLoss, formatScore, nameOfTrial, SearchTable } from '../terminal/search-progress.js';
 import { byteSize } from '../byte-size.js';
+import { Interrupted, interruptible } from '../interrupt.js';
+import { wholeNumber } from '../options.js';
+import { formatLoss, formatScore, nameOfTrial, SearchTable } from '../terminal/search-progress.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
+import { chooseEngine } from './eval.js';
+import { SHARED } from './laser.js';
 
 interface SearchFlags {
   readonly dataset: string;

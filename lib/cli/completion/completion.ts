@@ -1,9 +1,9 @@
 import { Argument, type Command } from 'commander';
+import type { Terminal } from '../terminal/terminal.js';
 import { bashCompletion } from './bash.js';
 import { fishCompletion } from './fish.js';
 import { type CommandGrammar, grammarOf } from './grammar.js';
 import { zshCompletion } from './zsh.js';
-import type { Terminal } from '../terminal/terminal.js';
 
 const SCRIPTS: Readonly<Record<string, (grammar: readonly CommandGrammar[]) => string>> = {
   bash: bashCompletion,

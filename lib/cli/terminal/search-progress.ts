@@ -1,6 +1,6 @@
-import { formatSeconds, formatShare } from '../../text/format.js';
-import type { SearchProgress } from '../../search/progress.js';
 import { nameOfCandidate, type Score, type Trial } from '../../search/log-lines.js';
+import type { SearchProgress } from '../../search/progress.js';
+import { formatSeconds, formatShare } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
 import { type Column, formatTable, shorten } from './table.js';
 import type { Output } from './terminal.js';

@@ -6,8 +6,8 @@ import { checkOptions } from '../../options.js';
 import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type TokenModel } from './engine.js';
 import { findModel } from './find-model.js';
 import { importPeer } from './peers.js';
-import { PreparedQuestions } from './tokenize.js';
 import { TokenSession } from './token-session.js';
+import { PreparedQuestions } from './tokenize.js';
 
 export interface LlamaOptions {
   /** Of the evaluation. One unless given for files below 64 MB, where waiting for each other costs threads more than they win. */

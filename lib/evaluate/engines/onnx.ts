@@ -11,8 +11,8 @@ import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type Toke
 import { findModel } from './find-model.js';
 import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
 import { findPeer } from './peers.js';
-import { PreparedQuestions } from './tokenize.js';
 import { TokenSession } from './token-session.js';
+import { PreparedQuestions } from './tokenize.js';
 
 export interface OnnxOptions {
   /** Of the evaluation; as many as there are cores unless given, and one for small files. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { requirePath } from '../../files/files.js';
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import { requirePath } from '../../files/files.js';
 import { callback, checkOptions, number, type OptionTypes, oneOf, text } from '../../options.js';
 import { DATASET_FORMATS, type DatasetFormat, PROMPT_STYLES, type PromptStyle, type QuestionSet } from './question.js';
 import { detectFormat, READERS, type ReadOptions } from './readers.js';

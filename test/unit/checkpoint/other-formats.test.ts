@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { open } from '../../../lib/checkpoint/open.js';
 import { readAdapter } from '../../../lib/adapters/peft.js';
+import { open } from '../../../lib/checkpoint/open.js';
 import { failure, fill, kind, temporaryFolder } from './made.js';
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');

@@ -2,9 +2,9 @@ import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { requireSpace } from '../../../lib/files/space.js';
-import { copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
 import { failure, made, temporaryFolder } from './made.js';
 
 const { statfs, copyFile } = fs;

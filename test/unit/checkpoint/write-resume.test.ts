@@ -2,9 +2,9 @@ import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
-import { open } from '../../../lib/checkpoint/open.js';
-import { unfinishedWork } from '../../../lib/checkpoint/copy/staging.js';
 import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
+import { unfinishedWork } from '../../../lib/checkpoint/copy/staging.js';
+import { open } from '../../../lib/checkpoint/open.js';
 import { failure, fill, kind, made, temporaryFolder } from './made.js';
 
 const shard = (first: string, second: string) =>

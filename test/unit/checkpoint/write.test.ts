@@ -3,8 +3,8 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, wr
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
-import { open } from '../../../lib/checkpoint/open.js';
 import { copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
+import { open } from '../../../lib/checkpoint/open.js';
 import { failure, fill, kind, made, temporaryFolder } from './made.js';
 
 const two = (...names: [string, string]) =>

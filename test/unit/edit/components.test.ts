@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { ArgumentError } from '../../../lib/errors.js';
 import { componentCount, keptComponents, recompose } from '../../../lib/interventions/components.js';
 import { parseAt } from '../../../lib/interventions/spec.js';
-import { ArgumentError } from '../../../lib/errors.js';
 import { svdSync } from '../../../lib/linalg/svd.js';
 import { gaussian } from '../../support/matrices.js';
 

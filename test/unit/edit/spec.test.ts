@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { asKind, paperIntervention, parseAt, parseTensorSpec } from '../../../lib/interventions/spec.js';
 import { ArgumentError } from '../../../lib/errors.js';
+import { asKind, paperIntervention, parseAt, parseTensorSpec } from '../../../lib/interventions/spec.js';
 
 describe('parseAt', () => {
   it.each([

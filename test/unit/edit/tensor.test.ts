@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
-import type { Edit } from '../../../lib/interventions/edit.js';
+import { editTensor } from '../../../lib/edit/apply-to-tensor.js';
 import { planEdits } from '../../../lib/edit/plan.js';
+import type { Edit } from '../../../lib/interventions/edit.js';
 import { parseTensorSpec } from '../../../lib/interventions/spec.js';
 import { gridOf } from '../../../lib/tensor/block-slice.js';
-import { editTensor } from '../../../lib/edit/apply-to-tensor.js';
-import type { Slice } from '../../../lib/model/slice.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { StoredType, WritableType } from '../../../lib/tensor/dtype.js';
+import type { Slice } from '../../../lib/tensor/slice.js';
 import { elements } from '../../../lib/tensor/tensor.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, gaussian, norm } from '../../support/matrices.js';

@@ -1,7 +1,7 @@
 import type { Engine, ScoreRequest, TokenModel } from '../../../lib/evaluate/engines/engine.js';
 import { readLogits } from '../../../lib/evaluate/engines/logits.js';
-import { PreparedQuestions } from '../../../lib/evaluate/engines/tokenize.js';
 import { TokenSession } from '../../../lib/evaluate/engines/token-session.js';
+import { PreparedQuestions } from '../../../lib/evaluate/engines/tokenize.js';
 
 /** What was asked of the models of an engine. */
 export interface Log {

@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type NewTensor, writeSafetensors } from '../../../lib/checkpoint/safetensors/file.js';
-import { LowRankError } from '../../../lib/errors.js';
 import type { LoraAdapter, LoraModule } from '../../../lib/adapters/adapter.js';
 import { readAdapter } from '../../../lib/adapters/peft.js';
+import { type NewTensor, writeSafetensors } from '../../../lib/checkpoint/safetensors/file.js';
+import { LowRankError } from '../../../lib/errors.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { FloatDType } from '../../../lib/tensor/dtype.js';
 import { temporaryFolder } from '../../support/folder.js';

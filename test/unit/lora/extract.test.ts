@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { areTransposed, weightOf } from '../../../lib/adapters/modules.js';
 import { addUpdates } from '../../../lib/adapters/apply.js';
 import { assemble } from '../../../lib/adapters/assemble.js';
 import { difference, extractUpdate, updateError } from '../../../lib/adapters/extract.js';
+import { areTransposed, weightOf } from '../../../lib/adapters/modules.js';
 import { Model } from '../../../lib/model/model.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { FloatDType } from '../../../lib/tensor/dtype.js';

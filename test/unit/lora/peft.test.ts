@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CheckpointError } from '../../../lib/errors.js';
 import { loraDelta, obstacles } from '../../../lib/adapters/adapter.js';
 import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
 import { configWithRanks, readScalings } from '../../../lib/adapters/peft-config.js';
+import { CheckpointError } from '../../../lib/errors.js';
 import { distance, norm } from '../../support/matrices.js';
 import {
   factorTensors,

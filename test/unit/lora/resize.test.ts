@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LoraAdapter } from '../../../lib/adapters/adapter.js';
-import { checkChoice, chooseRank, compress } from '../../../lib/adapters/truncate.js';
 import { productSvd } from '../../../lib/adapters/product-svd.js';
 import { resizeLora } from '../../../lib/adapters/resize.js';
+import { checkChoice, chooseRank, compress } from '../../../lib/adapters/truncate.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, gaussian, norm, product } from '../../support/matrices.js';
 import { dataOf, failure, type ModuleSpec, randomAdapter, reference } from './adapters.js';

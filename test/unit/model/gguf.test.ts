@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Model } from '../../../lib/model/model.js';
 import { requireFamily } from '../../../lib/model/recognise.js';
-import { describeSlice } from '../../../lib/model/slice.js';
 import type { LayerType } from '../../../lib/model/types.js';
+import { describeSlice } from '../../../lib/tensor/slice.js';
 import { fakeCheckpoint, repeated } from './fake.js';
 
 const D = 16;

@@ -1,17 +1,17 @@
 import { type Command, Option } from 'commander';
-import { type Extracted, type ExtractPlan, extractLora, planExtract } from '../../../adapters/extract-checkpoints.js';
-import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
 import type { ExtractChoice } from '../../../adapters/extract.js';
+import { type Extracted, type ExtractPlan, extractLora, planExtract } from '../../../adapters/extract-checkpoints.js';
 import { requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
 import { METHODS, type Method } from '../../../lowrank/approximate.js';
 import { FAMILIES } from '../../../model/families.js';
 import type { FloatDType } from '../../../tensor/dtype.js';
-import { GLOBS, printSkipped } from '../../terminal/globs.js';
-import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
-import { collect, decimal, wholeNumber } from '../../options.js';
+import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
+import { collect, decimal, wholeNumber } from '../../options.js';
+import { GLOBS, printSkipped } from '../../terminal/globs.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Output, Terminal } from '../../terminal/terminal.js';
+import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
 
 interface ExtractFlags {
   readonly out?: string;

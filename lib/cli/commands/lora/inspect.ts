@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { formatBytes, formatCount, formatShape } from '../../../text/format.js';
 import { type LoraAdapter, type LoraModule, obstacles } from '../../../adapters/adapter.js';
 import { readAdapter } from '../../../adapters/peft.js';
+import { formatBytes, formatCount, formatShape } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Output, Terminal } from '../../terminal/terminal.js';

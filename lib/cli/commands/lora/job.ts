@@ -1,10 +1,10 @@
-import type { EditProgress } from '../../../progress.js';
-import { LowRankError } from '../../../errors.js';
-import { formatShare } from '../../../text/format.js';
 import { ENOUGH_ENERGY, type Shortfall } from '../../../adapters/shortfall.js';
+import { LowRankError } from '../../../errors.js';
+import type { EditProgress } from '../../../progress.js';
 import { FLOAT_DTYPES } from '../../../tensor/dtype.js';
-import { interruptible } from '../../interrupt.js';
+import { formatShare } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
+import { interruptible } from '../../interrupt.js';
 import { ProgressLine } from '../../terminal/progress.js';
 import type { Terminal } from '../../terminal/terminal.js';
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
+import type { Terminal } from '../../terminal/terminal.js';
 import { addLoraExtractCommand } from './extract.js';
 import { addLoraInspectCommand } from './inspect.js';
 import { addLoraMergeCommand } from './merge.js';
 import { addLoraResizeCommand } from './resize.js';
-import type { Terminal } from '../../terminal/terminal.js';
 
 const EXAMPLES = `
 Examples:

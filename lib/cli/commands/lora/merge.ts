@@ -7,14 +7,14 @@ import {
   planLoras,
   type ScaledLora,
 } from '../../../adapters/merge-checkpoint.js';
+import { readAdapter } from '../../../adapters/peft.js';
 import { LowRankError } from '../../../errors.js';
 import { formatBytes, formatError, formatShape } from '../../../text/format.js';
-import { readAdapter } from '../../../adapters/peft.js';
-import { requireOut, runJob } from './job.js';
 import { decimal, wholeNumber } from '../../options.js';
+import { describeWritten } from '../../terminal/output-summary.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Terminal } from '../../terminal/terminal.js';
-import { describeWritten } from '../../terminal/output-summary.js';
+import { requireOut, runJob } from './job.js';
 
 interface MergeFlags {
   readonly out?: string;

@@ -1,15 +1,15 @@
 import { type Command, Option } from 'commander';
-import { formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
-import type { LoraRankChoice } from '../../../adapters/truncate.js';
 import { readAdapter, requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
 import { type ResizedModule, resizeLora } from '../../../adapters/resize.js';
+import type { LoraRankChoice } from '../../../adapters/truncate.js';
 import type { FloatDType } from '../../../tensor/dtype.js';
-import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
-import { decimal, wholeNumber } from '../../options.js';
+import { formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
+import { decimal, wholeNumber } from '../../options.js';
 import { sparkline } from '../../terminal/sparkline.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Terminal } from '../../terminal/terminal.js';
+import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
 
 interface ResizeFlags {
   readonly out?: string;

@@ -2,10 +2,10 @@ import type { Command } from 'commander';
 import { mergeShards } from '../../../shards/merge.js';
 import { readPlan } from '../../../shards/plan.js';
 import { interruptible } from '../../interrupt.js';
-import { ProgressLine } from '../../terminal/progress.js';
-import type { Terminal } from '../../terminal/terminal.js';
 import { withWayOn } from '../../resume-hint.js';
 import { describeWritten } from '../../terminal/output-summary.js';
+import { ProgressLine } from '../../terminal/progress.js';
+import type { Terminal } from '../../terminal/terminal.js';
 
 interface MergeFlags {
   readonly out?: string;

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import { planJob, writePlan } from '../../../shards/plan.js';
 import { LowRankError } from '../../../errors.js';
+import { planJob, writePlan } from '../../../shards/plan.js';
 import { formatBytes } from '../../../text/format.js';
-import { printSkipped } from '../../terminal/globs.js';
-import { addEditOptions, CHECKPOINT, type EditFlags, planOptions } from '../laser.js';
-import { wholeNumber } from '../../options.js';
 import { printable } from '../../../text/printable.js';
+import { wholeNumber } from '../../options.js';
+import { printSkipped } from '../../terminal/globs.js';
 import type { Terminal } from '../../terminal/terminal.js';
+import { addEditOptions, CHECKPOINT, type EditFlags, planOptions } from '../laser.js';
 
 interface PlanFlags extends EditFlags {
   readonly shards?: number;

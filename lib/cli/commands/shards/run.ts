@@ -1,12 +1,12 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { runShard, type ShardReport } from '../../../shards/run.js';
 import { LowRankError } from '../../../errors.js';
+import { runShard, type ShardReport } from '../../../shards/run.js';
 import { formatBytes, formatSeconds } from '../../../text/format.js';
-import { Interrupted, interruptible } from '../../interrupt.js';
 import { printable } from '../../../text/printable.js';
+import { Interrupted, interruptible } from '../../interrupt.js';
 import { ProgressLine } from '../../terminal/progress.js';
-import { type Shard, shardOfEnvironment } from './shard.js';
 import type { Terminal } from '../../terminal/terminal.js';
+import { type Shard, shardOfEnvironment } from './shard.js';
 
 interface RunFlags {
   readonly shard?: Shard;

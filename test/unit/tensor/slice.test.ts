@@ -8,7 +8,7 @@ import {
   type Slice,
   scatter,
   sliceShape,
-} from '../../../lib/model/slice.js';
+} from '../../../lib/tensor/slice.js';
 
 /** 0, 1, 2, ... of two bytes each, so that a mix-up of elements and of bytes shows. */
 function counting(shape: readonly number[]): Uint8Array {
@@ -20,13 +20,13 @@ const values = (bytes: Uint8Array) => [...new Uint16Array(bytes.slice().buffer)]
 describe('extract', () => {
   it('takes columns', () => {
     const slice: Slice = { axis: 'columns', ranges: [[2, 4]] };
-    expect(values(extract(counting([3, 6]), [3, 6], slice, 2))).toEqual([2, 3, 8, 9, 14, 15]);
+    expect(values(extract(counting([3, 6]), { shape: [3, 6], slice, itemBytes: 2 }))).toEqual([2, 3, 8, 9, 14, 15]);
     expect(sliceShape([3, 6], slice)).toEqual([3, 2]);
   });
 
   it('takes rows', () => {
     const slice: Slice = { axis: 'rows', ranges: [[1, 3]] };
-    expect(values(extract(counting([3, 2]), [3, 2], slice, 2))).toEqual([2, 3, 4, 5]);
+    expect(values(extract(counting([3, 2]), { shape: [3, 2], slice, itemBytes: 2 }))).toEqual([2, 3, 4, 5]);
     expect(sliceShape([3, 2], slice)).toEqual([2, 2]);
   });
 
@@ -39,19 +39,19 @@ describe('extract', () => {
         [4, 5],
       ],
     };
-    expect(values(extract(counting([6, 2]), [6, 2], key, 2))).toEqual([2, 3, 8, 9]);
+    expect(values(extract(counting([6, 2]), { shape: [6, 2], slice: key, itemBytes: 2 }))).toEqual([2, 3, 8, 9]);
     expect(sliceShape([6, 2], key)).toEqual([2, 2]);
   });
 
   it('takes the same of every matrix of a batch', () => {
     const slice: Slice = { axis: 'rows', ranges: [[0, 1]] };
-    expect(values(extract(counting([2, 2, 2]), [2, 2, 2], slice, 2))).toEqual([0, 1, 4, 5]);
+    expect(values(extract(counting([2, 2, 2]), { shape: [2, 2, 2], slice, itemBytes: 2 }))).toEqual([0, 1, 4, 5]);
     expect(sliceShape([2, 2, 2], slice)).toEqual([2, 1, 2]);
   });
 
   it('is the tensor itself without a slice', () => {
     const bytes = counting([2, 2]);
-    expect(extract(bytes, [2, 2], undefined, 2)).toBe(bytes);
+    expect(extract(bytes, { shape: [2, 2], slice: undefined, itemBytes: 2 })).toBe(bytes);
   });
 
   it('refuses ranges outside of the matrix', () => {
@@ -61,7 +61,9 @@ describe('extract', () => {
       [1, 1],
       [2, 1],
     ] as Range[]) {
-      expect(() => extract(counting([3, 2]), [3, 2], { axis: 'rows', ranges: [range] }, 2)).toThrow('3 rows');
+      expect(() =>
+        extract(counting([3, 2]), { shape: [3, 2], slice: { axis: 'rows', ranges: [range] }, itemBytes: 2 }),
+      ).toThrow('3 rows');
     }
   });
 });
@@ -91,15 +93,15 @@ describe('scatter', () => {
       fc.property(slices, ({ shape, slice, itemBytes }) => {
         const size = shape.reduce((product, d) => product * d, itemBytes);
         const bytes = Uint8Array.from({ length: size }, (_, i) => 1 + ((i * 31) % 255));
-        const part = extract(bytes, shape, slice, itemBytes);
+        const part = extract(bytes, { shape, slice, itemBytes });
         expect(part.length).toBe(sliceShape(shape, slice).reduce((product, d) => product * d, itemBytes));
 
         const hollow = bytes.slice();
-        scatter(new Uint8Array(part.length), hollow, shape, slice, itemBytes);
+        scatter(new Uint8Array(part.length), hollow, { shape, slice, itemBytes });
         expect(hollow.filter((byte) => byte === 0).length).toBe(part.length);
         expect(hollow.every((byte, i) => byte === 0 || byte === bytes[i])).toBe(true);
 
-        scatter(part, hollow, shape, slice, itemBytes);
+        scatter(part, hollow, { shape, slice, itemBytes });
         expect(hollow).toEqual(bytes);
       }),
     );

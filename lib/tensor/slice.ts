@@ -10,6 +10,14 @@ export interface Slice {
   readonly ranges: readonly Range[];
 }
 
+/** Where the bytes of a slice lie in those of its tensor. */
+export interface Grid {
+  /** The tensor's shape, counted in items: numbers, or blocks of numbers that are stored together. */
+  readonly shape: readonly number[];
+  readonly slice: Slice | undefined;
+  readonly itemBytes: number;
+}
+
 /** The shape of a slice of a tensor `[m, n]` or `[batch, m, n]`; without a slice, the shape itself. */
 export function sliceShape(shape: readonly number[], slice?: Slice): readonly number[] {
   if (slice === undefined) return shape;
@@ -23,10 +31,9 @@ export function sliceShape(shape: readonly number[], slice?: Slice): readonly nu
  * as they are to the last bit.
  *
  * @param bytes the tensor, row-major
- * @param itemBytes size of one element in bytes
  * @returns the slice, row-major and without gaps; without a slice, `bytes` itself
  */
-export function extract(bytes: Uint8Array, shape: readonly number[], slice: Slice | undefined, itemBytes: number) {
+export function extract(bytes: Uint8Array, { shape, slice, itemBytes }: Grid): Uint8Array {
   if (slice === undefined) return bytes;
   const out = new Uint8Array(sliceShape(shape, slice).reduce((product, d) => product * d, itemBytes));
   let at = 0;
@@ -38,13 +45,7 @@ export function extract(bytes: Uint8Array, shape: readonly number[], slice: Slic
 }
 
 /** The reverse of {@link extract}: puts `part` into its place in `bytes`. */
-export function scatter(
-  part: Uint8Array,
-  bytes: Uint8Array,
-  shape: readonly number[],
-  slice: Slice | undefined,
-  itemBytes: number,
-): void {
+export function scatter(part: Uint8Array, bytes: Uint8Array, { shape, slice, itemBytes }: Grid): void {
   if (slice === undefined) {
     if (part !== bytes) bytes.set(part);
     return;
