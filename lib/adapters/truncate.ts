@@ -70,7 +70,7 @@ export function compress(factors: Factors, factor: number, choice: LoraRankChoic
   };
 }
 
-/** @internal How many of the descending singular values a choice keeps. */
+/** How many of the descending singular values a choice keeps. */
 export function chooseRank(s: ProductSvd['s'], choice: LoraRankChoice): number {
   const most = Math.max(s.length, 1);
   if ('rank' in choice && choice.rank !== undefined) return Math.min(choice.rank, most);

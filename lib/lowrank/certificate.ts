@@ -58,7 +58,7 @@ export function readCertificates(out: Float64Array): Certificate[] {
 }
 
 /** A certificate from the absolute error |W - What|_F. */
-export function certificate({
+function certificate({
   error,
   ...rest
 }: Omit<Certificate, 'relativeError' | 'discardedEnergy' | 'keptEnergy'> & { error: number }): Certificate {

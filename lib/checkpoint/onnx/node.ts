@@ -12,7 +12,7 @@ export interface GraphNode {
 }
 
 /** A graph inside a node. */
-export interface InnerGraph {
+interface InnerGraph {
   readonly attribute: string;
   readonly span: Span;
 }

@@ -4,7 +4,7 @@
  */
 type Kind = 'varint' | 'varints' | 'fixed32' | 'fixed32s' | 'fixed64' | 'fixed64s' | 'bytes' | MessageName;
 
-export type MessageName = keyof typeof MESSAGES;
+type MessageName = keyof typeof MESSAGES;
 
 /** A field of a message. */
 export interface FieldType {
