@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { findOpenBlas } from '../scripts/openblas.mjs';
+import { heldTo } from './paths.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -24,9 +25,13 @@ export const CURVES = [OURS, TORCH, LASER];
 
 export const defaultThreads = availableParallelism();
 
-/** The environment of every contender: the threads that were asked for, and nothing that steers OpenBLAS' choices. */
-export function environment(threads) {
-  const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...env } = process.env;
+/**
+ * The environment of every contender: the threads that were asked for, and nothing that steers choices of kernels but, where
+ * one was asked for, the processor path that all are held to.
+ */
+export function environment(threads, path) {
+  const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, LOWRANK_SIMD, ...rest } = process.env;
+  const env = { ...rest, ...(path && heldTo(path)) };
   for (const name of ['OPENBLAS', 'OMP', 'MKL', 'BLIS', 'NUMEXPR']) env[`${name}_NUM_THREADS`] = String(threads);
   return env;
 }

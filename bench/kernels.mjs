@@ -8,12 +8,11 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { findOpenBlas } from '../scripts/openblas.mjs';
+import { heldTo } from './paths.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const LEAST_SHARE = 0.6;
 const SIZES = [512, 1000, 1024, 2048, 4096];
-/** OpenBLAS' kernels with the instructions of each path; undefined for its own choice. */
-const CORETYPES = { sse2: 'Nehalem', avx2: 'Haswell', avx512: 'SkylakeX', neon: undefined, generic: undefined };
 const SOURCES = ['simd.cc', 'skinny.cc', 'coretype.cc', 'lapack.cc', 'memory.cc', 'fortran.cc'];
 
 const { values: options } = parseArgs({
@@ -58,9 +57,7 @@ function paths() {
 }
 
 function measured(path, n) {
-  const coretype = CORETYPES[path];
-  const env = { LOWRANK_SIMD: path, ...(coretype && { OPENBLAS_CORETYPE: coretype }) };
-  const rates = JSON.parse(run(n, options.seconds, env));
+  const rates = JSON.parse(run(n, options.seconds, heldTo(path)));
   return { n, ...rates, share: Math.min(rates.product, rates.transposed) / rates.sgemm };
 }
 

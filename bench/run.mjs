@@ -22,6 +22,7 @@ const USAGE = `npm run bench -- [options]
   --quick         small sizes, one round: does everything work? Results go to bench/.cache/partial
   --rounds <n>    rounds of short tasks (5)
   --threads <n>   threads of every contender (all cores)
+  --simd <path>   holds every contender to sse2, avx2 or avx512
   --list          the names of the tasks`;
 
 function readOptions() {
@@ -32,6 +33,7 @@ function readOptions() {
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       threads: { type: 'string' },
+      simd: { type: 'string' },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -71,7 +73,7 @@ async function startReference(env) {
 
 async function run(tasks, options, folder) {
   const { threads, rounds } = options;
-  const env = environment(threads);
+  const env = environment(threads, options.simd);
   const { reference, versions: checker } = await startReference(env);
   const absent = {};
   const versions = { 'inputs and checks': checker };
@@ -112,7 +114,7 @@ async function main() {
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 
   const { results, versions } = await run(tasks, options, folder);
-  const partial = options.quick || options.only !== undefined;
+  const partial = options.quick || options.only !== undefined || options.simd !== undefined;
   const document = {
     date: new Date().toISOString(),
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
