@@ -67,28 +67,54 @@ function certificate({
   return { ...rest, relativeError, discardedEnergy, keptEnergy: 1 - discardedEnergy };
 }
 
+const EPSILON = 2 ** -23;
 /** Rounding of float32 factors, relative to what they stand for; and of a denormal number. */
-const ROUNDING = 4 * 2 ** -23;
+const ROUNDING = 4 * EPSILON;
 const DENORMAL = 2 ** -149;
 
 /**
- * The certificate of the first `rank` components of factors that have certificate `c`, singular values `s` and `m` rows.
- * What they lack more follows from the singular values; what a better approximation could gain is no more than for all components.
+ * By how much a method may be off in an entry of W^T W in the basis of its vectors, at its statistical size: see
+ * docs/mathematics.md. `r` singular vectors, the largest value `first`, the one at hand `value`.
  */
-export function truncated(c: Certificate, rank: number, s: Float32Array, m: number): Certificate {
+function coupling(method: Route, r: number, first: number, value: number): number {
+  if (method === 'krylov') return 4 * EPSILON * first ** 2;
+  if (method === 'gram') return (4 + Math.sqrt(r) / 4) * EPSILON * first ** 2;
+  if (method === 'gesdd' || method === 'gesvd') return (16 + Math.sqrt(r)) * EPSILON * first * value;
+  return 0;
+}
+
+/**
+ * The certificate of the first `rank` components of m x n factors that have certificate `c` and singular values `s`. What
+ * they lack more follows from the singular values. What a better approximation could gain is at most what it could gain of
+ * all, and what rounding has mixed between those that are kept and those that are dropped.
+ */
+export function truncated(
+  c: Certificate,
+  rank: number,
+  s: Float32Array,
+  [m, n]: readonly [number, number],
+): Certificate {
   const before = c.relativeError * c.norm;
   const dropped = s.subarray(rank, c.rank).reduce((sum, value) => sum + value ** 2, 0);
   const error = Math.sqrt(before ** 2 + dropped);
-  const gain = before ** 2 * (1 - 1 / (1 + c.excessBound) ** 2);
-  const rounded = ROUNDING * c.norm + DENORMAL * Math.sqrt(m * c.rank);
-  // The singular values are rounded as well, each to half a unit in its last place.
-  const least = error ** 2 - gain - ROUNDING * dropped - 2 * DENORMAL * Math.sqrt(m * c.rank * dropped) - rounded ** 2;
-  const largest = Math.hypot(error, rounded) + ROUNDING * error;
+  const next = s[rank]!;
+  const couplingOf = (value: number) => coupling(c.method, Math.min(m, n), s[0]!, value);
+  let gain = before ** 2 * (1 - 1 / (1 + c.excessBound) ** 2);
+  for (const value of s.subarray(0, rank)) {
+    const length = couplingOf(value);
+    gain += Math.min(2 * length, length ** 2 / Math.max(value ** 2 - next ** 2, 0));
+  }
+  // Of the singular values too, each squared to its coupling and to half a unit in its last place.
+  const doubt = ROUNDING * dropped + 2 * couplingOf(next) * Math.sqrt(c.rank - rank);
+  const denormal = DENORMAL * Math.sqrt(m * c.rank);
+  const rounded = ROUNDING * c.norm + denormal;
+  const least = error ** 2 - gain - doubt - 2 * denormal * Math.sqrt(dropped) - rounded ** 2;
+  const largest = Math.sqrt(error ** 2 + doubt + rounded ** 2) + ROUNDING * error;
   return certificate({
     ...c,
     rank,
     error,
-    spectralError: s[rank]!,
+    spectralError: next,
     excessBound: rank === 0 ? 0 : least > 0 ? largest / Math.sqrt(least) - 1 : Number.POSITIVE_INFINITY,
   });
 }

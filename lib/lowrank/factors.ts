@@ -88,7 +88,7 @@ export class LowRank {
     const batch = this.certificates.length;
     const certificates = this.certificates.map((c, i) => {
       const s = this.singularValues.data.subarray(i * k, (i + 1) * k);
-      return rank >= c.rank ? c : truncated(c, rank, s, this.shape.at(-2)!);
+      return rank >= c.rank ? c : truncated(c, rank, s, this.shape.slice(-2) as [number, number]);
     });
     return new LowRank(
       firstColumns(this.b, rank),
