@@ -101,7 +101,7 @@ std::optional<Candidate> byGram(const Context& context, ConstMatrix w, const Req
                            : request.rule.rank;
   const int64_t used = complement ? columns : k;
   const double kept = gram.sumOfSquares(used), tail = complement ? kept : survey.energy - kept;
-  const bool enough = gram.knowsNextSingularValue() && gram.gain() <= 2 * request.target * tail;
+  const bool enough = gram.knowsSingularValues() && gram.gain() <= 2 * request.target * tail;
   if (std::is_same_v<T, float> && !enough) return std::nullopt;
   Candidate c{route,
               k,
