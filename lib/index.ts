@@ -75,7 +75,7 @@ export { analyseSpectrum, type Spectrum } from './lowrank/spectrum.js';
 
 export type { HookHandle } from './lora/hooks.js';
 export type { LoraInit, WeightInit } from './lora/init.js';
-export { type AdapterOptions, LoraLinear, type LoraLinearOptions, type MergeOptions } from './lora/linear.js';
+export { type AdapterOptions, LoraLinear, type LoraLinearOptions, type LoraMergeOptions } from './lora/linear.js';
 export {
   type FromWeightOptions,
   Lora,
@@ -91,11 +91,11 @@ export { type GradientHook, Parameter } from './lora/parameter.js';
 // Adapter files of PEFT.
 
 export {
+  adapterObstacles,
   type LoraAdapter,
   type LoraKind,
   type LoraModule,
   loraDelta,
-  obstacles as adapterObstacles,
 } from './adapters/adapter.js';
 export { type Merged, type MergedModule, mergeLoras, type WeightedLora } from './adapters/combine.js';
 export type { ExtractChoice } from './adapters/extract.js';
@@ -142,7 +142,7 @@ export {
   type Selection,
 } from './interventions/spec.js';
 export type { EditProgress } from './progress.js';
-export { type MergeOptions as MergeShardsOptions, type MergeReport, mergeShards } from './shards/merge.js';
+export { type MergeShardsOptions, type MergeShardsReport, mergeShards } from './shards/merge.js';
 export {
   type JobPlan,
   type JobPlanOptions,
@@ -188,11 +188,11 @@ export type { Compat } from './evaluate/metrics/compat.js';
 export { laserSummary } from './evaluate/metrics/laser.js';
 export {
   type Comparison,
-  compare as compareResults,
+  compareResults,
   type Estimate,
   type Metric,
   type Summary,
-  summarise as summariseResults,
+  summariseResults,
 } from './evaluate/metrics/summary.js';
 export { type LoadOptions, loadQuestions } from './evaluate/questions/load.js';
 export type { DatasetFormat, PromptStyle, Question, QuestionSet } from './evaluate/questions/question.js';

@@ -38,8 +38,11 @@ export interface LoraAdapter {
   readonly source: { readonly folder: string; readonly config: Readonly<Record<string, unknown>> } | undefined;
 }
 
-/** Two factors in float32: `b` [out, rank] and `a` [rank, in]. */
-export interface Factors {
+/**
+ * Two factors in float32, oriented as PEFT stores them: `b` [out, rank] and `a` [rank, in], so that the update is B A. The
+ * factors of `Lora` are the other way round, see `LoraFactors`.
+ */
+export interface PeftFactors {
   readonly a: Tensor;
   readonly b: Tensor;
 }
@@ -49,7 +52,7 @@ export interface Factors {
  *
  * @throws LowRankError `ERR_NOT_FINITE` naming the factor with a NaN or an infinity.
  */
-export function factorsOf({ name, a, b }: LoraModule): Factors {
+export function factorsOf({ name, a, b }: LoraModule): PeftFactors {
   return { a: numbers(a, `${name} lora_A`), b: numbers(b, `${name} lora_B`) };
 }
 
@@ -92,7 +95,7 @@ export function loraDelta(adapter: LoraAdapter, name: string): Tensor {
 /**
  * What an adapter holds or says that makes it more than updates `scaling * B A`, each in a few words; none for a plain one.
  */
-export function obstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>): string[] {
+export function adapterObstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>): string[] {
   const { config, others } = (adapter ?? {}) as Partial<LoraAdapter>;
   if (typeof config !== 'object' || config === null || !(others instanceof Map)) throw noAdapter(adapter);
   return [...configObstacles(config), ...[...others.keys()].map((name) => `the tensor ${describe(name)}`)];
@@ -100,7 +103,7 @@ export function obstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>): stri
 
 /** @throws ArgumentError if `adapter` is not an adapter. */
 export function requireAdapter(adapter: LoraAdapter): void {
-  obstacles(adapter);
+  adapterObstacles(adapter);
   if (!(adapter.modules instanceof Map)) throw noAdapter(adapter);
 }
 
@@ -111,7 +114,7 @@ function noAdapter(value: unknown): ArgumentError {
 /** @throws LowRankError `ERR_UNSUPPORTED` naming what stands against it, when an adapter is not plain. */
 export function requirePlain(adapter: LoraAdapter, action: string): void {
   requireAdapter(adapter);
-  const found = obstacles(adapter);
+  const found = adapterObstacles(adapter);
   if (found.length === 0) return;
   const named = `${found.slice(0, 3).join(', ')}${found.length > 3 ? ` and ${found.length - 3} more` : ''}`;
   throw new LowRankError(

@@ -1,9 +1,9 @@
 import type { FloatDType } from '../tensor/dtype.js';
-import { type Factors, type LoraAdapter, type LoraKind, type LoraModule, stored } from './adapter.js';
+import { type LoraAdapter, type LoraKind, type LoraModule, type PeftFactors, stored } from './adapter.js';
 import { configWithRanks, type PeftConfig } from './peft-config.js';
 
 /** A module's update as it shall be: B A, without a scaling. */
-export interface Update extends Factors {
+export interface Update extends PeftFactors {
   readonly name: string;
   readonly kind: LoraKind;
   readonly dtype: FloatDType;

@@ -2,7 +2,7 @@ import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { checkedBelow, checkOptions, number, type OptionTypes } from '../options.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Factors, factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
+import { factorsOf, type LoraAdapter, type LoraModule, type PeftFactors, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
 import { LORA_JOB_OPTIONS, type LoraJobOptions, takeTurn } from './resize.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
@@ -120,7 +120,7 @@ function requireSameShape(modules: readonly LoraModule[]): void {
 }
 
 /** [w1 s1 B1, w2 s2 B2, ...] and [A1; A2; ...]. */
-function sideBySide(parts: readonly { module: LoraModule; weight: number }[]): Factors {
+function sideBySide(parts: readonly { module: LoraModule; weight: number }[]): PeftFactors {
   const factors = parts.map(({ module, weight }) => ({ ...factorsOf(module), factor: weight * module.scaling }));
   const rank = parts.reduce((sum, { module }) => sum + module.rank, 0);
   const [out, width] = [factors[0]!.b.shape[0]!, factors[0]!.a.shape[1]!];

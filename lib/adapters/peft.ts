@@ -35,8 +35,9 @@ const FACTOR = /^base_model\.model\.(.+)\.lora_(?:(embedding_[AB])|[AB]\.weight)
  * not against writing it back.
  *
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when a file cannot be read; `ERR_CHECKPOINT_FORMAT` with the kinds
- * `InvalidAdapterConfig`, `LonelyFactor` (A without B or the reverse), `RankMismatch` (two factors that do not fit together,
- * or not the rank that the configuration states), or those of the safetensors file.
+ * `InvalidAdapterConfig`, `MissingFactorPair` (A without B or the reverse), `DuplicateModule` (a linear and an embedding pair of one
+ * name), `RankMismatch` (two factors that do not fit together, or not the rank that the configuration states), or those of
+ * the safetensors file.
  * @throws {@link LowRankError} `ERR_UNSUPPORTED` for other kinds of adapters and for pickled ones.
  */
 export async function readAdapter(path: string): Promise<LoraAdapter> {
@@ -150,7 +151,7 @@ function pairFactors(
     const [a, b] = names.map((key) => tensors.get(key));
     if (name !== undefined && (a === undefined || b === undefined)) {
       throw fault(
-        'LonelyFactor',
+        'MissingFactorPair',
         `has ${describe(tensor)}, but not ${describe(names.find((key) => !tensors.has(key)))}`,
       );
     }
@@ -159,7 +160,7 @@ function pairFactors(
       continue;
     }
     if (modules.get(name)?.kind === kind) continue;
-    if (modules.has(name)) throw fault('LonelyFactor', `has the factors of ${describe(name)} twice`);
+    if (modules.has(name)) throw fault('DuplicateModule', `has the factors of ${describe(name)} twice`);
     const rank = a!.shape[0]!;
     if (rank !== b!.shape[1] || rank === 0) {
       const message = `${name}: lora_A of shape ${describe(a!.shape)} does not go with lora_B of shape ${describe(b!.shape)}`;

@@ -1,6 +1,6 @@
 import { LowRankError } from '../errors.js';
 import { svdSync } from '../linalg/svd.js';
-import type { Factors } from './adapter.js';
+import type { PeftFactors } from './adapter.js';
 
 /** Vectors of equal length, one array each. */
 type Vectors = readonly Float64Array[];
@@ -42,7 +42,7 @@ const MAX_SWEEPS = 60;
  * @param count - how many vectors are wanted, once the singular values are known; all by default
  * @throws LowRankError `ERR_NO_CONVERGENCE`.
  */
-export function productSvd({ b, a }: Factors, count = (s: Float64Array): number => s.length): ProductSvd {
+export function productSvd({ b, a }: PeftFactors, count = (s: Float64Array): number => s.length): ProductSvd {
   const left = orthonormalise(columns(b.data, b.shape[1]!));
   const right = orthonormalise(rows(a.data, a.shape[0]!));
   const r = left.q.length;

@@ -1,7 +1,7 @@
 import { ArgumentError } from '../errors.js';
 import { tailOfEnergy } from '../lowrank/rank.js';
 import { number, type OptionTypes } from '../options.js';
-import type { Factors } from './adapter.js';
+import type { PeftFactors } from './adapter.js';
 import { type ProductSvd, productSvd } from './product-svd.js';
 
 /** How the rank of an update is chosen: exactly one of the three. At least 1 in any case, as PEFT knows no rank 0. */
@@ -16,7 +16,7 @@ export type LoraRankChoice =
 export const LORA_RANK_CHOICE: OptionTypes<LoraRankChoice> = { rank: number, energy: number, ratio: number };
 
 /** The best approximation of a product of a smaller rank. */
-export interface Compressed extends Factors {
+export interface Compressed extends PeftFactors {
   readonly rank: number;
   /** All singular values of the product, descending. */
   readonly singularValues: Float64Array;
@@ -48,7 +48,7 @@ export function checkChoice(choice: LoraRankChoice): void {
  * The best approximation of `factor * B A` of the chosen rank (Eckart and Young 1936), its singular values split evenly
  * between the factors, so that neither is large where the other is small.
  */
-export function compress(factors: Factors, factor: number, choice: LoraRankChoice): Compressed {
+export function compress(factors: PeftFactors, factor: number, choice: LoraRankChoice): Compressed {
   const { u, s, v } = productSvd(factors, (values) => chooseRank(values, choice));
   const rank = u.length;
   const root = Array.from({ length: rank }, (_, i) => Math.sqrt(s[i]! * Math.abs(factor)));

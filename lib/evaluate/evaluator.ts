@@ -4,7 +4,7 @@ import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engin
 import { BOOTSTRAP_OPTIONS, type BootstrapOptions } from './metrics/bootstrap.js';
 import type { Compat } from './metrics/compat.js';
 import { laserSummary } from './metrics/laser.js';
-import { METRICS, type Metric, type Summary, summarise } from './metrics/summary.js';
+import { METRICS, type Metric, type Summary, summariseResults } from './metrics/summary.js';
 import type { Question } from './questions/question.js';
 import type { ExampleResult } from './result.js';
 
@@ -21,7 +21,7 @@ export interface EvaluateProgress {
 }
 
 export interface EvaluateOptions extends AskOptions {
-  /** What to summarise; all that the results tell unless given. */
+  /** What to summariseResults; all that the results tell unless given. */
   readonly metrics?: readonly Metric[];
   /** At most so many questions, the first ones. */
   readonly limit?: number;
@@ -131,7 +131,7 @@ export class Evaluator {
       checkpoint: session.checkpoint,
       engine: this.engine.name,
       results,
-      summary: await summarise(results, { ...bootstrap, metrics, signal: ask.signal }),
+      summary: await summariseResults(results, { ...bootstrap, metrics, signal: ask.signal }),
       laser: ask.compat === 'laser' ? laserSummary(results) : undefined,
       reported: session.reported,
       compat: ask.compat,

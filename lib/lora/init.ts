@@ -5,8 +5,11 @@ import type { LowRank } from '../lowrank/factors.js';
 import { normal, uniform } from '../random.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** A [dim, r] and B [r, dimOut]. */
-export interface Factors {
+/**
+ * The factors of `Lora`: `a` [dim, r] and `b` [r, dimOut], for rows x that become x A B. PEFT's are the other way round, see
+ * `PeftFactors`.
+ */
+export interface LoraFactors {
   readonly a: Tensor;
   readonly b: Tensor;
 }
@@ -24,7 +27,7 @@ export const INITS: readonly LoraInit[] = ['gaussian', 'zero'];
 export type WeightInit = 'pissa' | 'olora';
 export const WEIGHT_INITS: readonly WeightInit[] = ['pissa', 'olora'];
 
-export function randomFactors(init: LoraInit, dim: number, r: number, dimOut: number, seed: number): Factors {
+export function randomFactors(init: LoraInit, dim: number, r: number, dimOut: number, seed: number): LoraFactors {
   const next = uniform(seed);
   const a = new Float32Array(dim * r);
   const b = new Float32Array(r * dimOut);
@@ -44,7 +47,7 @@ export function randomFactors(init: LoraInit, dim: number, r: number, dimOut: nu
  *
  * @param principal - U S and Vt.
  */
-export function pissaFactors(principal: LowRank, scale: number): Factors {
+export function pissaFactors(principal: LowRank, scale: number): LoraFactors {
   const { b: us, a: vt, singularValues } = principal;
   const r = principal.rank;
   const dimOut = vt.shape[1]!;
@@ -60,7 +63,7 @@ export function pissaFactors(principal: LowRank, scale: number): Factors {
  * first r columns of Q and rows of R. Here the weight is [dim, dimOut], so B = Q_r' spans its first r rows and A = R_r' is
  * what is left of every row along them, W B'.
  */
-export function oloraFactors(weight: Tensor, r: number, threads: number | undefined): Factors {
+export function oloraFactors(weight: Tensor, r: number, threads: number | undefined): LoraFactors {
   const [, dimOut] = weight.shape as [number, number];
   const b: Tensor = { data: weight.data.slice(0, r * dimOut), shape: [r, dimOut] };
   callSync(addon().orthonormaliseRows, { k: r, n: dimOut, a: b.data });

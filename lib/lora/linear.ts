@@ -26,7 +26,7 @@ export interface AdapterOptions {
   seed?: number | undefined;
 }
 
-export interface MergeOptions {
+export interface LoraMergeOptions {
   /**
    * Keeps the weight as it is beside the merged one, so that {@link LoraLinear.unmerge} gives it back to the bit: true by
    * default. False writes over the weight's own array, and `unmerge` subtracts: the weight comes back within rounding.
@@ -36,7 +36,7 @@ export interface MergeOptions {
 
 const LINEAR_OPTIONS: OptionTypes<LoraLinearOptions> = { weight: checkedBelow(), bias: checkedBelow() };
 const ADAPTER_OPTIONS: OptionTypes<AdapterOptions> = { dropout: number, seed: number };
-const MERGE_OPTIONS: OptionTypes<MergeOptions> = { keepBase: boolean };
+const MERGE_OPTIONS: OptionTypes<LoraMergeOptions> = { keepBase: boolean };
 
 interface Adapter {
   readonly lora: Lora;
@@ -159,7 +159,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
    *
    * @throws LowRankError `ERR_ARGUMENT` when merged already, or while forward passes wait for their backward pass.
    */
-  merge(options?: MergeOptions): void {
+  merge(options?: LoraMergeOptions): void {
     this.#merge(checkOptions(options, MERGE_OPTIONS, 'merge'), false);
   }
 
@@ -168,7 +168,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
    *
    * @throws LowRankError `ERR_NOT_FINITE`, and as `merge`.
    */
-  safeMerge(options?: MergeOptions): void {
+  safeMerge(options?: LoraMergeOptions): void {
     this.#merge(checkOptions(options, MERGE_OPTIONS, 'safeMerge'), true);
   }
 
@@ -245,7 +245,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
     }
   }
 
-  #merge({ keepBase = true }: MergeOptions, safe: boolean): void {
+  #merge({ keepBase = true }: LoraMergeOptions, safe: boolean): void {
     this.#requireUnmerged(safe ? 'safeMerge' : 'merge');
     this.#requireNothingPending(safe ? 'safeMerge' : 'merge');
     const added = this.#active.map((name) => {

@@ -9,8 +9,8 @@ import { seedOf } from '../random.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { requireFinite } from './finite.js';
 import {
-  type Factors,
   INITS,
+  type LoraFactors,
   type LoraInit,
   oloraFactors,
   pissaFactors,
@@ -103,8 +103,8 @@ export class Lora extends Module<Saved> {
   /** @throws ArgumentError naming the option that is missing or out of range. */
   constructor(options: LoraOptions);
   /** @internal */
-  constructor(options: LoraOptions, factors?: Factors);
-  constructor(options: LoraOptions, factors?: Factors) {
+  constructor(options: LoraOptions, factors?: LoraFactors);
+  constructor(options: LoraOptions, factors?: LoraFactors) {
     super();
     const given = checkOptions(options, LORA_OPTIONS, 'Lora');
     const { dim, dimOut, r = 8, alpha = 1, scaling = 'standard', init = 'gaussian', seed } = given;

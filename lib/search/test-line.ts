@@ -1,4 +1,4 @@
-import { type Comparison, compare, type Metric } from '../evaluate/metrics/summary.js';
+import { type Comparison, compareResults, type Metric } from '../evaluate/metrics/summary.js';
 import type { ExampleResult } from '../evaluate/result.js';
 import { memoryUsage } from '../memory.js';
 import type { Candidate, Objective, SearchCounts, SearchLine, TestLine, Trial } from './log-lines.js';
@@ -32,11 +32,11 @@ export async function testLine(what: {
     const [a, b] = [before!, after!];
     if (a.score[metric as 'accuracy'] === undefined || b.score[metric as 'accuracy'] === undefined) continue;
     if (a.results.length > 0 && b.results.length > 0)
-      comparisons.push(await compare(a.results, b.results, metric, draws));
+      comparisons.push(await compareResults(a.results, b.results, metric, draws));
   }
   const validation: Comparison[] = [];
   const isChosen = interventions.length > 0 && /[01]/.test(base.outcomes) && /[01]/.test(winner.outcomes);
-  if (isChosen) validation.push(await compare(judged(base), judged(winner), 'accuracy', draws));
+  if (isChosen) validation.push(await compareResults(judged(base), judged(winner), 'accuracy', draws));
   const { process, native } = memoryUsage();
   return {
     line: 'test',

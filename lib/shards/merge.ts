@@ -16,7 +16,7 @@ import { elements } from '../tensor/tensor.js';
 import { openPlan, readPlan, tasksOfShards } from './plan.js';
 import { Results } from './results.js';
 
-export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
+export interface MergeShardsOptions extends Pick<ComputeOptions, 'signal'> {
   /** By default where the plan says. */
   readonly out?: string;
   /** Where the checkpoint lies on this machine, if not where it was planned. */
@@ -26,13 +26,13 @@ export interface MergeOptions extends Pick<ComputeOptions, 'signal'> {
   readonly onProgress?: (progress: EditProgress) => void;
 }
 
-const MERGE_OPTIONS: OptionTypes<MergeOptions> = {
+const MERGE_OPTIONS: OptionTypes<MergeShardsOptions> = {
   ...{ out: text, source: text, restart: boolean },
   ...JOB_OPTIONS,
 };
 
 /** What was put together. */
-export interface MergeReport extends Copied {
+export interface MergeShardsReport extends Copied {
   readonly source: string;
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
@@ -50,7 +50,7 @@ export interface MergeReport extends Copied {
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming tasks and shards that are to be run;
  * as {@link editCheckpoint}.
  */
-export async function mergeShards(plan: string, options?: MergeOptions): Promise<MergeReport> {
+export async function mergeShards(plan: string, options?: MergeShardsOptions): Promise<MergeShardsReport> {
   const given = checkOptions(options, MERGE_OPTIONS, 'mergeShards');
   const { signal, restart } = given;
   signal?.throwIfAborted();

@@ -151,7 +151,7 @@ const SUMMARY_OPTIONS: OptionTypes<BootstrapOptions & { readonly metrics?: reado
  * The metrics of some results with bootstrap intervals: all of them unless `metrics` are given; those about which the results
  * say nothing are left out.
  */
-export async function summarise(
+export async function summariseResults(
   results: readonly ExampleResult[],
   options?: BootstrapOptions & { readonly metrics?: readonly Metric[] },
 ): Promise<Summary> {
@@ -195,7 +195,7 @@ export interface Comparison {
  *
  * @throws {@link ArgumentError} when they share none, or the metric cannot be had from one of them.
  */
-export async function compare(
+export async function compareResults(
   before: readonly ExampleResult[],
   after: readonly ExampleResult[],
   metric: Metric,

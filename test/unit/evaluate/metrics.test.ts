@@ -3,7 +3,7 @@ import { judge } from '../../../lib/evaluate/engines/grade.js';
 import { bootstrap, interval } from '../../../lib/evaluate/metrics/bootstrap.js';
 import { laserSummary } from '../../../lib/evaluate/metrics/laser.js';
 import { exactMatch, generationMatch, overlap, words } from '../../../lib/evaluate/metrics/match.js';
-import { compare, logSumExp, measure, summarise } from '../../../lib/evaluate/metrics/summary.js';
+import { compareResults, logSumExp, measure, summariseResults } from '../../../lib/evaluate/metrics/summary.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
 import type { ExampleResult } from '../../../lib/evaluate/result.js';
 
@@ -88,7 +88,7 @@ describe('judge', () => {
   });
 });
 
-describe('summarise', () => {
+describe('summariseResults', () => {
   const top = Array.from({ length: 10 }, (_, i) => ({ text: String(i), logProb: -i - 1 }));
   const results = [
     result(0, {
@@ -113,7 +113,7 @@ describe('summarise', () => {
   ];
 
   it('knows each metric', async () => {
-    const summary = await summarise(results);
+    const summary = await summariseResults(results);
     expect(summary.accuracy).toMatchObject({ value: 2 / 3, examples: 3 });
     expect([summary.top1?.value, summary.top5?.value, summary.top10?.value]).toEqual([1 / 3, 2 / 3, 2 / 3]);
     expect(summary.meanLogProb?.value).toBeCloseTo((-1 - 2 - 2) / 3, 12);
@@ -121,9 +121,9 @@ describe('summarise', () => {
     expect(summary.perplexity?.value).toBeCloseTo(Math.exp(9 / 5), 12);
     expect(summary.choiceLogProb?.value).toBeCloseTo(-(Math.log(2) + Math.log(3)) / 3, 12);
     expect(summary.f1).toBeUndefined();
-    expect(Object.keys(await summarise(results, { metrics: ['accuracy'] }))).toEqual(['accuracy']);
-    expect(await summarise([])).toEqual({});
-    await expect(summarise(results, { metrics: ['speed' as 'accuracy'] })).rejects.toMatchObject({
+    expect(Object.keys(await summariseResults(results, { metrics: ['accuracy'] }))).toEqual(['accuracy']);
+    expect(await summariseResults([])).toEqual({});
+    await expect(summariseResults(results, { metrics: ['speed' as 'accuracy'] })).rejects.toMatchObject({
       code: 'ERR_ARGUMENT',
     });
     expect(measure(results, 'f1')).toBeUndefined();
@@ -131,7 +131,7 @@ describe('summarise', () => {
 
   it('keeps an impossible answer infinite, and no number where nothing is known', async () => {
     const lost = [...results, result(3, { answerLogProb: Number.NEGATIVE_INFINITY, answerTokens: 1 })];
-    const { logLoss } = await summarise(lost);
+    const { logLoss } = await summariseResults(lost);
     expect(logLoss?.value).toBe(Number.POSITIVE_INFINITY);
     expect(logLoss?.high).toBe(Number.POSITIVE_INFINITY);
     expect(logSumExp([Number.NEGATIVE_INFINITY])).toBe(Number.NEGATIVE_INFINITY);
@@ -140,14 +140,14 @@ describe('summarise', () => {
 
   it('draws intervals that the normal approximation confirms', async () => {
     const many = Array.from({ length: 2000 }, (_, id) => result(id, { correct: id % 4 === 0 }));
-    const { accuracy } = await summarise(many, { seed: 3 });
+    const { accuracy } = await summariseResults(many, { seed: 3 });
     const half = 1.96 * Math.sqrt((0.25 * 0.75) / 2000);
     expect(accuracy!.low).toBeGreaterThan(0.25 - 1.2 * half);
     expect(accuracy!.low).toBeLessThan(0.25 - 0.8 * half);
     expect(accuracy!.high).toBeGreaterThan(0.25 + 0.8 * half);
     expect(accuracy!.high).toBeLessThan(0.25 + 1.2 * half);
-    expect(await summarise(many, { seed: 3 })).toEqual({ accuracy });
-    expect((await summarise(many, { seed: 4 })).accuracy).not.toEqual(accuracy);
+    expect(await summariseResults(many, { seed: 3 })).toEqual({ accuracy });
+    expect((await summariseResults(many, { seed: 4 })).accuracy).not.toEqual(accuracy);
   });
 });
 
@@ -157,7 +157,7 @@ describe('compare', () => {
   );
 
   it('pairs questions, so that equal results have no uncertainty', async () => {
-    expect(await compare(before, before, 'accuracy')).toEqual({
+    expect(await compareResults(before, before, 'accuracy')).toEqual({
       metric: 'accuracy',
       difference: 0,
       low: 0,
@@ -169,25 +169,25 @@ describe('compare', () => {
 
   it('tells a gain, in whatever order the results came', async () => {
     const after = before.map((one, id) => ({ ...one, correct: one.correct || id < 60, answerLogProb: -1 })).reverse();
-    const gain = await compare(before, after, 'accuracy');
+    const gain = await compareResults(before, after, 'accuracy');
     expect(gain.difference).toBeCloseTo(30 / 200, 12);
     expect(gain.low).toBeGreaterThan(0.09);
     expect(gain.high).toBeLessThan(0.21);
     expect(gain.better).toBe(1);
     // Of the log loss less is better.
-    expect(await compare(before, after, 'logLoss')).toMatchObject({ difference: -1, better: 1 });
+    expect(await compareResults(before, after, 'logLoss')).toMatchObject({ difference: -1, better: 1 });
   });
 
   it('leaves out what only one of them knows, and refuses to compare nothing', async () => {
-    const { pairs } = await compare(before, before.slice(0, 50), 'accuracy');
+    const { pairs } = await compareResults(before, before.slice(0, 50), 'accuracy');
     expect(pairs).toBe(50);
-    await expect(compare(before, [], 'accuracy')).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
+    await expect(compareResults(before, [], 'accuracy')).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
     // Two sets put together, whose questions are counted from 0 each: nobody knows what belongs together.
     for (const [a, b] of [
       [[...before, ...before], before],
       [before, [...before, ...before]],
     ] as const) {
-      await expect(compare(a, b, 'accuracy')).rejects.toThrow('an id of its own');
+      await expect(compareResults(a, b, 'accuracy')).rejects.toThrow('an id of its own');
     }
   });
 });

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loraDelta, obstacles } from '../../../lib/adapters/adapter.js';
+import { adapterObstacles, loraDelta } from '../../../lib/adapters/adapter.js';
 import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
 import { configWithRanks, readScalings } from '../../../lib/adapters/peft-config.js';
 import { CheckpointError } from '../../../lib/errors.js';
@@ -94,7 +94,7 @@ describe('readAdapter', () => {
       ]),
     );
     expect(adapter.others.size).toBe(0);
-    expect(obstacles(adapter)).toEqual([]);
+    expect(adapterObstacles(adapter)).toEqual([]);
   });
 
   it('gives the update in the orientation of the weight', async () => {
@@ -123,7 +123,9 @@ describe('readAdapter', () => {
       writeFiles(join(folder, name), tensors, { ...config });
     const whole = factorTensors({ a: { out: 3, in: 4, rank: 2 } });
     const half = new Map([...whole].slice(0, 1));
-    expect(await kindOf(readAdapter(await made('half', half, { r: 2 })))).toBe('LonelyFactor');
+    expect(await kindOf(readAdapter(await made('half', half, { r: 2 })))).toBe('MissingFactorPair');
+    const both = new Map([...whole, ...factorTensors({ a: { out: 3, in: 4, rank: 2, embedding: true } })]);
+    expect(await kindOf(readAdapter(await made('both', both, { r: 2 })))).toBe('DuplicateModule');
     const odd = new Map([...half, ['base_model.model.a.lora_B.weight', numbers([3, 3], 1)] as const]);
     expect(await kindOf(readAdapter(await made('odd', odd, { r: 2 })))).toBe('RankMismatch');
     expect(await kindOf(readAdapter(await made('rank', whole, { r: 4 })))).toBe('RankMismatch');
@@ -145,7 +147,7 @@ describe('readAdapter', () => {
       ...{ some_later_field: 1, use_qalora: false, layer_replication: null, eva_config: { rho: 2 }, lora_dropout: 0.1 },
     };
     const adapter = await randomAdapter({ a: { out: 3, in: 4, rank: 2 } }, { r: 2, ...config });
-    expect(obstacles(adapter)).toEqual([
+    expect(adapterObstacles(adapter)).toEqual([
       'use_dora: true',
       'bias: "all"',
       'modules_to_save: ["lm_head"]',
@@ -227,7 +229,7 @@ describe.skipIf(!existsSync(real))(`an adapter that PEFT wrote${unlessNoData}`, 
   it('is read, and written back to the byte', async () => {
     const adapter = await readAdapter(real);
     expect(adapter.modules.size).toBe(36);
-    expect(obstacles(adapter)).toEqual([]);
+    expect(adapterObstacles(adapter)).toEqual([]);
     expect(adapter.modules.get('transformer.h.0.attn.c_attn')).toMatchObject({ rank: 8, alpha: 32, scaling: 4 });
     expect(loraDelta(adapter, 'transformer.h.0.attn.c_attn').shape).toEqual([768, 2304]);
     const out = join(await temporaryFolder(), 'copy');

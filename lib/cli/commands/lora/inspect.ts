@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type LoraAdapter, type LoraModule, obstacles } from '../../../adapters/adapter.js';
+import { adapterObstacles, type LoraAdapter, type LoraModule } from '../../../adapters/adapter.js';
 import { readAdapter } from '../../../adapters/peft.js';
 import { formatBytes, formatCount, formatShape } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
@@ -46,7 +46,7 @@ function describeAdapter(adapter: LoraAdapter) {
       parameters: parametersOf(module),
     })),
     /** What keeps this package from computing with the adapter. */
-    obstacles: obstacles(adapter),
+    obstacles: adapterObstacles(adapter),
     config: adapter.config,
   };
 }
