@@ -28,11 +28,6 @@ export interface EvaluateOptions extends AskOptions {
   /** How intervals are drawn. */
   readonly bootstrap?: Omit<BootstrapOptions, 'signal'>;
   readonly onProgress?: (progress: EvaluateProgress) => void;
-  /**
-   * Told every result as it comes, with all before it; `false` ends the evaluation there, and what was answered is
-   * summarised. So a search gives up a hopeless candidate.
-   */
-  readonly onResult?: (result: ExampleResult, all: readonly ExampleResult[]) => unknown;
 }
 
 const { signal: _, ...DRAW_OPTIONS } = BOOTSTRAP_OPTIONS;
@@ -42,7 +37,6 @@ const EVALUATE_OPTIONS: OptionTypes<EvaluateOptions> = {
   limit: number,
   bootstrap: optionsOf<Omit<BootstrapOptions, 'signal'>>(DRAW_OPTIONS),
   onProgress: callback,
-  onResult: callback,
 };
 
 /** What a model made of a set of questions. */
@@ -56,8 +50,6 @@ export interface Evaluation {
   /** Numbers that a program printed for the whole set. */
   readonly reported: Readonly<Record<string, number>> | undefined;
   readonly compat: Compat | undefined;
-  /** Whether `onResult` ended it before the last question. */
-  readonly stopped: boolean;
   readonly seconds: number;
 }
 
@@ -112,19 +104,14 @@ export class Evaluator {
   }
 
   async #ask(session: Session, all: readonly Question[], options: EvaluateOptions): Promise<Evaluation> {
-    const { metrics, limit, bootstrap, onProgress, onResult, ...ask } = options;
+    const { metrics, limit, bootstrap, onProgress, ...ask } = options;
     const questions = limit === undefined ? all : all.slice(0, limit);
     const progress = new Progress(questions.length, onProgress);
     const results: ExampleResult[] = [];
-    let stopped = false;
     progress.tell();
     for await (const result of session.ask(questions, ask)) {
       results.push(result);
       progress.count(result);
-      if (onResult?.(result, results) === false && results.length < questions.length) {
-        stopped = true;
-        break;
-      }
     }
     ask.signal?.throwIfAborted();
     return {
@@ -135,7 +122,6 @@ export class Evaluator {
       laser: ask.compat === 'laser' ? laserSummary(results) : undefined,
       reported: session.reported,
       compat: ask.compat,
-      stopped,
       seconds: progress.seconds,
     };
   }

@@ -287,7 +287,7 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
     'evaluate',
     (o) => evaluator.evaluate(absent, [], o as object).catch((error) => Promise.reject(error)),
     {},
-    [...ASK, 'metrics', 'limit', 'bootstrap', 'onProgress', 'onResult'],
+    [...ASK, 'metrics', 'limit', 'bootstrap', 'onProgress'],
   ],
   ['ask', async (o) => (await session()).ask([], o as object).next(), {}, ASK],
   ['summariseResults', (o) => api.summariseResults([], o as object), {}, [...DRAW, 'signal', 'metrics']],

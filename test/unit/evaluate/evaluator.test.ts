@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TokenModel } from '../../../lib/evaluate/engines/engine.js';
 import { readLogits } from '../../../lib/evaluate/engines/logits.js';
-import { Evaluator } from '../../../lib/evaluate/evaluator.js';
+import { type EvaluateProgress, Evaluator } from '../../../lib/evaluate/evaluator.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
 import { BEGIN, encodeLetters, fakeEngine, LIKELY, MASK_TOKEN, OTHER } from './fake-model.js';
 
@@ -193,16 +193,15 @@ describe('Evaluator', () => {
     await expect(ask(many, { limit: 0 })).rejects.toMatchObject({ argument: 'limit' });
   });
 
-  it('gives up a candidate when it is told to, without asking the rest', async () => {
-    const { results, stopped, summary, log } = await ask(many, {
-      onResult: (_: unknown, all: unknown[]) => all.length < 10,
-    });
-    expect(stopped).toBe(true);
-    expect(results).toHaveLength(10);
-    expect(summary.accuracy!.examples).toBe(10);
-    expect(log.requests.length).toBeLessThan(many.length);
-    expect(log.closed).toBe(1);
-    expect((await ask(many, { onResult: () => true })).stopped).toBe(false);
+  it('asks no more than are taken, when the answers of a session are left off', async () => {
+    const { engine, log } = fakeEngine();
+    const session = await engine.open('a');
+    let taken = 0;
+    for await (const _ of session.ask(many, {})) if (++taken === 10) break;
+    const { length } = log.requests;
+    expect(length).toBeLessThan(many.length);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(log.requests).toHaveLength(length);
   });
 
   it('makes tokens once for all candidates on the same questions', async () => {
@@ -229,8 +228,8 @@ describe('Evaluator', () => {
   it('ends with the reason of an abort, and closes the model', async () => {
     const { engine, log } = fakeEngine();
     const controller = new AbortController();
-    const onResult = () => controller.abort(new Error('enough'));
-    const evaluation = new Evaluator(engine).evaluate('a', many, { signal: controller.signal, onResult });
+    const onProgress = ({ done }: EvaluateProgress) => done > 0 && controller.abort(new Error('enough'));
+    const evaluation = new Evaluator(engine).evaluate('a', many, { signal: controller.signal, onProgress });
     await expect(evaluation).rejects.toThrow('enough');
     expect(log.closed).toBe(1);
     await expect(new Evaluator(engine).evaluate('a', many, { signal: controller.signal })).rejects.toThrow('enough');
