@@ -5,7 +5,7 @@ import { strict as assert } from 'node:assert';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { editCheckpoint, inspectCheckpoint, openCheckpoint, planCheckpoint } from 'lowrank';
+import { editCheckpoint, inspectCheckpoint, openCheckpoint, planCheckpoint } from 'lowrank/checkpoint';
 
 const source = join(import.meta.dirname, 'noisy-recall', 'model');
 const { family, layers, types, parameters } = await inspectCheckpoint(source);

@@ -6,7 +6,8 @@
 import { strict as assert } from 'node:assert';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { AdamW, Lora, laser, matmul, openCheckpoint, singularValues, tensor } from 'lowrank';
+import { AdamW, Lora, laser, matmul, singularValues, tensor } from 'lowrank';
+import { openCheckpoint } from 'lowrank/checkpoint';
 
 const [RANK, STEPS] = [8, 600];
 

@@ -1,7 +1,8 @@
 // Ours in the LoRA bench: `node lowrank.mjs <task as JSON>`; the protocol of ../contenders/serve.mjs.
 
 import { createInterface } from 'node:readline';
-import { AdamW, Lora, resizeLora, tensor } from '../../dist/index.js';
+import { resizeLora } from '../../dist/entries/adapters.js';
+import { AdamW, Lora, tensor } from '../../dist/index.js';
 import { versions } from '../contenders/lowrank.mjs';
 
 const answer = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);

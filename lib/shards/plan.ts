@@ -46,7 +46,7 @@ export interface JobPlan {
   readonly out: string;
   readonly options: PlanOptions;
   readonly settings: Settings;
-  /** {@link kernels} of the machine that planned. */
+  /** The kernels of the machine that planned, such as `SkylakeX avx512`. */
   readonly kernel: string;
   /** Of all that decides the bytes: the options, the settings, the matrices and what is known of the tensors. */
   readonly job: string;

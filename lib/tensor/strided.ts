@@ -1,6 +1,7 @@
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 
-type Strides = ArrayLike<number> | (() => ArrayLike<number>);
+/** One step for each dimension, or a function that returns them. */
+export type Strides = ArrayLike<number> | (() => ArrayLike<number>);
 
 /** Where an array's elements lie in its memory. All counts are in elements, not bytes. */
 export interface Strided {

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ExampleResult, Question } from '../../lib/entries/evaluate.js';
 import type { ScoreRequest } from '../../lib/evaluate/engines/engine.js';
 import type { TokenSession } from '../../lib/evaluate/engines/token-session.js';
-import type { ExampleResult, Question } from '../../lib/index.js';
 import { laserArguments, lowrank } from './judge.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
@@ -22,7 +22,9 @@ const unlessNoData = hasData ? '' : ' (skipped: ../shared/data is absent)';
 
 /** The built package, since the engine `onnx` starts a file of it in a thread of its own. */
 const built = async () =>
-  (await import(pathToFileURL(join(root, 'dist', 'index.js')).href)) as typeof import('../../lib/index.js');
+  (await import(
+    pathToFileURL(join(root, 'dist', 'entries', 'evaluate.js')).href
+  )) as typeof import('../../lib/entries/evaluate.js');
 
 let folder: string;
 beforeAll(async () => {

@@ -4,7 +4,8 @@ import { cp, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import type { ExampleResult } from '../../lib/index.js';
+import { editCheckpoint, openCheckpoint } from '../../lib/entries/checkpoint.js';
+import type { ExampleResult } from '../../lib/entries/evaluate.js';
 import { lowrank, temporaryFolder } from './support.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -305,13 +306,14 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
 });
 
 describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
+  type Evaluate = typeof import('../../lib/entries/evaluate.js');
   const built = async () =>
-    (await import(pathToFileURL(join(root, 'dist', 'index.js')).href)) as typeof import('../../lib/index.js');
+    (await import(pathToFileURL(join(root, 'dist', 'entries', 'evaluate.js')).href)) as Evaluate;
 
   it.each(['llama', 'onnx'] as const)(
     'takes the weights anew from a file that was written to, with %s',
     async (name) => {
-      const { editCheckpoint, Evaluator, llamaEngine, loadQuestions, onnxEngine, openCheckpoint } = await built();
+      const { Evaluator, llamaEngine, loadQuestions, onnxEngine } = await built();
       const [folder, file, tensor] =
         name === 'llama'
           ? ['gguf', 'model.gguf', 'blk.1.ffn_up.weight']

@@ -64,8 +64,8 @@ async function ask(name: string, inputs: readonly object[], output: object = { t
   await mkdir(at(name));
   await writeFile(at(name, 'model.onnx'), JSON.stringify({ inputs: [IDS, ...inputs], ...output }));
   await writeFile(at(name, 'tokenizer.json'), '{}');
-  const built = new URL('../../dist/index.js', import.meta.url).href;
-  const { Evaluator, onnxEngine } = (await import(built)) as typeof import('../../lib/index.js');
+  const built = new URL('../../dist/entries/evaluate.js', import.meta.url).href;
+  const { Evaluator, onnxEngine } = (await import(built)) as typeof import('../../lib/entries/evaluate.js');
   const evaluator = new Evaluator(onnxEngine({ threads: 1, peers: at() }));
   try {
     const { results } = await evaluator.evaluate(at(name), [question]);

@@ -21,7 +21,7 @@ let dataset: string[] = [];
 /** Answers as the model of test/unit/search/linear-model.ts does, in a process of its own. */
 const PROGRAM = `
 import { readFileSync } from 'node:fs';
-import { openCheckpoint } from ${JSON.stringify(pathToFileURL(join(root, 'dist', 'index.js')).href)};
+import { openCheckpoint } from ${JSON.stringify(pathToFileURL(join(root, 'dist', 'entries', 'checkpoint.js')).href)};
 const [checkpointPath, questionsPath, vectorsPath] = process.argv.slice(2);
 const { p, inputs } = JSON.parse(readFileSync(vectorsPath, 'utf8'));
 const checkpoint = await openCheckpoint(checkpointPath);

@@ -12,19 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import {
-  AdamW,
-  factorize,
-  Lora,
-  laser,
-  laserSync,
-  matmul,
-  memoryUsage,
-  openCheckpoint,
-  Sgd,
-  svd,
-  tensor,
-} from '../../dist/index.js';
+import { openCheckpoint } from '../../dist/entries/checkpoint.js';
+import { AdamW, factorize, Lora, laser, laserSync, matmul, memoryUsage, Sgd, svd, tensor } from '../../dist/index.js';
 
 if (typeof globalThis.gc !== 'function') throw new Error('run it with node --expose-gc');
 const quick = process.argv.includes('--quick');

@@ -208,7 +208,9 @@ function typed({ node }, folder) {
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc');
   const common = ['--strict', '--noEmit', '--target', 'es2022', '--types', 'node'];
   common.push('--typeRoots', join(root, 'node_modules', '@types'));
-  const kinds = { node16: 'node16', nodenext: 'nodenext', bundler: 'esnext' };
+  // node10 is what TypeScript before 6 falls back to for CommonJS: it knows no "exports", but "typesVersions".
+  common.push('--ignoreDeprecations', '6.0');
+  const kinds = { node10: 'commonjs', node16: 'node16', nodenext: 'nodenext', bundler: 'esnext' };
   for (const [resolution, module] of Object.entries(kinds)) {
     test('TypeScript', `a consumer's file, ${resolution} resolution`, () => {
       // A .mts file, so that node16 sees an ES module as it must.

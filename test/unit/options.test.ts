@@ -1,5 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import * as adapters from '../../lib/entries/adapters.js';
+import * as checkpoints from '../../lib/entries/checkpoint.js';
+import * as evaluation from '../../lib/entries/evaluate.js';
+import * as searching from '../../lib/entries/search.js';
 import { ArgumentError } from '../../lib/errors.js';
 import * as api from '../../lib/index.js';
 import {
@@ -143,9 +147,13 @@ const w = gaussian([4, 3]);
 const parameter = new api.Parameter(gaussian([2]));
 const lora = (r = 1) => new api.Lora({ dim: 4, dimOut: 3, r });
 const layer = () => new api.LoraLinear({ weight: w });
-const session = () => api.commandEngine({ command: 'true' }).open('/absent/model');
-const engine: api.Engine = { name: 'llama', open: () => Promise.reject(new Error()), close: async () => undefined };
-const evaluator = new api.Evaluator(engine);
+const session = () => evaluation.commandEngine({ command: 'true' }).open('/absent/model');
+const engine: evaluation.Engine = {
+  name: 'llama',
+  open: () => Promise.reject(new Error()),
+  close: async () => undefined,
+};
+const evaluator = new evaluation.Evaluator(engine);
 const adapter = {
   ...{ config: { peft_type: 'LORA', r: 1 }, modules: new Map(), others: new Map() },
   ...{ metadata: undefined, source: undefined },
@@ -218,71 +226,86 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
   ['AdamW', (o) => new api.AdamW([parameter], o as object), {}, ['lr', 'betas', 'eps', 'weightDecay']],
   [
     'resizeLora',
-    (o) => api.resizeLora(adapter, o as { rank: 1 }),
+    (o) => adapters.resizeLora(adapter, o as { rank: 1 }),
     { rank: 1 },
     ['rank', 'energy', 'ratio', 'dtype', 'signal'],
   ],
   [
     'mergeLoras',
-    (o) => api.mergeLoras([{ adapter, weight: 1 }], o as object),
+    (o) => adapters.mergeLoras([{ adapter, weight: 1 }], o as object),
     {},
     ['rank', 'energy', 'ratio', 'dtype', 'signal'],
   ],
-  ['a part of mergeLoras', (o) => api.mergeLoras([o as api.WeightedLora]), { adapter, weight: 1 }, ['weight']],
-  ['writeAdapter', (o) => api.writeAdapter(adapter, '/absent/folder/adapter', o as object), {}, ['signal']],
+  [
+    'a part of mergeLoras',
+    (o) => adapters.mergeLoras([o as adapters.WeightedLora]),
+    { adapter, weight: 1 },
+    ['weight'],
+  ],
+  ['writeAdapter', (o) => adapters.writeAdapter(adapter, '/absent/folder/adapter', o as object), {}, ['signal']],
   [
     'inspectCheckpoint',
-    (o) => api.inspectCheckpoint(absent, o as object),
+    (o) => checkpoints.inspectCheckpoint(absent, o as object),
     {},
     ['tensors', 'spectrum', 'family', ...CALL],
   ],
-  ['planCheckpoint', (o) => api.planCheckpoint(absent, o as api.PlanOptions), { interventions: [] }, PLAN],
+  [
+    'planCheckpoint',
+    (o) => checkpoints.planCheckpoint(absent, o as checkpoints.PlanOptions),
+    { interventions: [] },
+    PLAN,
+  ],
   [
     'editCheckpoint',
-    (o) => api.editCheckpoint(absent, '/absent/out', o as api.EditOptions),
+    (o) => checkpoints.editCheckpoint(absent, '/absent/out', o as checkpoints.EditOptions),
     { interventions: [] },
     [...PLAN, 'signal', 'onProgress', 'restart'],
   ],
   [
     'planJob',
-    (o) => api.planJob(absent, '/absent/out', o as api.JobPlanOptions),
+    (o) => checkpoints.planJob(absent, '/absent/out', o as checkpoints.JobPlanOptions),
     { interventions: [] },
     [...PLAN, 'shards'],
   ],
   [
     'runShard',
-    (o) => api.runShard(absent, o as api.ShardOptions),
+    (o) => checkpoints.runShard(absent, o as checkpoints.ShardOptions),
     { shard: 1 },
     ['shard', 'shards', 'source', 'signal', 'onProgress'],
   ],
   [
     'mergeShards',
-    (o) => api.mergeShards(absent, o as object),
+    (o) => checkpoints.mergeShards(absent, o as object),
     {},
     ['out', 'source', 'restart', 'signal', 'onProgress'],
   ],
   [
     'paperIntervention',
-    (o) => api.paperIntervention(o as api.PaperFlags),
+    (o) => checkpoints.paperIntervention(o as checkpoints.PaperFlags),
     { lnum: 1, lname: 'mlp', rate: 9 },
     ['lnum', 'lname', 'rate'],
   ],
   [
     'extractLora',
-    (o) => api.extractLora(absent, absent, o as { rank: 1 }),
+    (o) => adapters.extractLora(absent, absent, o as { rank: 1 }),
     { rank: 1 },
     ['rank', 'energy', 'tensors', 'family', 'fanInFanOut', 'dtype', 'baseName', 'method', 'seed', ...CALL],
   ],
-  ['applyLoras', (o) => api.applyLoras(absent, [{ adapter }], '/absent/out', o as object), {}, CALL],
+  ['applyLoras', (o) => adapters.applyLoras(absent, [{ adapter }], '/absent/out', o as object), {}, CALL],
   [
     'an adapter of applyLoras',
-    (o) => api.applyLoras(absent, [o as api.ScaledLora], '/absent/out'),
+    (o) => adapters.applyLoras(absent, [o as adapters.ScaledLora], '/absent/out'),
     { adapter },
     ['scale'],
   ],
-  ['commandEngine', (o) => api.commandEngine(o as api.CommandOptions), { command: 'true' }, ['command', 'threads']],
-  ['llamaEngine', (o) => api.llamaEngine(o as object), {}, ['threads', 'contextLength', 'peers']],
-  ['onnxEngine', (o) => api.onnxEngine(o as object), {}, ['threads', 'contextLength', 'peers']],
+  [
+    'commandEngine',
+    (o) => evaluation.commandEngine(o as evaluation.CommandOptions),
+    { command: 'true' },
+    ['command', 'threads'],
+  ],
+  ['llamaEngine', (o) => evaluation.llamaEngine(o as object), {}, ['threads', 'contextLength', 'peers']],
+  ['onnxEngine', (o) => evaluation.onnxEngine(o as object), {}, ['threads', 'contextLength', 'peers']],
   [
     'evaluate',
     (o) => evaluator.evaluate(absent, [], o as object).catch((error) => Promise.reject(error)),
@@ -290,18 +313,18 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
     [...ASK, 'metrics', 'limit', 'bootstrap', 'onProgress'],
   ],
   ['ask', async (o) => (await session()).ask([], o as object).next(), {}, ASK],
-  ['summariseResults', (o) => api.summariseResults([], o as object), {}, [...DRAW, 'signal', 'metrics']],
-  ['compareResults', (o) => api.compareResults([], [], 'accuracy', o as object), {}, [...DRAW, 'signal']],
+  ['summariseResults', (o) => evaluation.summariseResults([], o as object), {}, [...DRAW, 'signal', 'metrics']],
+  ['compareResults', (o) => evaluation.compareResults([], [], 'accuracy', o as object), {}, [...DRAW, 'signal']],
   [
     'loadQuestions',
-    (o) => api.loadQuestions(absent, o as object),
+    (o) => evaluation.loadQuestions(absent, o as object),
     {},
     ['format', 'style', 'countTokens', 'pieceLength'],
   ],
-  ['splitQuestions', (o) => api.splitQuestions([], 'all', o as object), {}, ['seed', 'validation']],
+  ['splitQuestions', (o) => evaluation.splitQuestions([], 'all', o as object), {}, ['seed', 'validation']],
   [
     'search',
-    (o) => api.search(absent, o as api.SearchOptions),
+    (o) => searching.search(absent, o as searching.SearchOptions),
     { engine, validation: { questions: [] }, out: '/absent/out' },
     [
       ...['engine', 'validation', 'test', 'out', 'family', 'compose', 'quant', 'seed', 'earlyStopping', 'budget'],
@@ -383,7 +406,7 @@ describe('every public function', () => {
   ];
 
   it('throws its own errors, whatever it is called with', async () => {
-    for (const [name, value] of Object.entries(api)) {
+    for (const [name, value] of [api, checkpoints, adapters, evaluation, searching].flatMap(Object.entries)) {
       if (typeof value !== 'function' || name.endsWith('Error')) continue;
       const isClass = Function.prototype.toString.call(value).startsWith('class');
       const call = value as unknown as ((...args: unknown[]) => unknown) & (new (...args: unknown[]) => unknown);

@@ -1,7 +1,8 @@
 // What every way of loading runs: exact answers on matrices whose singular values are known. Returns a line to print.
 const { strict: assert } = require('node:assert');
 
-module.exports = async function check({ laser, matrixRank, svd, tensor, LowRankError }) {
+module.exports = async function check({ lowrank, adapters, checkpoint, evaluate, search }) {
+  const { laser, matrixRank, svd, tensor, LowRankError } = lowrank;
   // diag(4, 3, 2, 1), embedded in 6 x 4.
   const data = new Float32Array(24);
   for (let i = 0; i < 4; i++) data[i * 4 + i] = 4 - i;
@@ -21,5 +22,11 @@ module.exports = async function check({ laser, matrixRank, svd, tensor, LowRankE
     assert.ok(Math.abs(value.data[i] - expected) < 1e-5, `element ${i}: ${value.data[i]}`);
   }
   await assert.rejects(laser(w, { rank: 9 }), (error) => error instanceof LowRankError && error.code === 'ERR_ARGUMENT');
+  // Whatever the entry, the errors are those of `lowrank`.
+  const absent = (error) => error instanceof LowRankError && error.code === 'ERR_CHECKPOINT_IO';
+  await assert.rejects(checkpoint.openCheckpoint('absent'), absent);
+  await assert.rejects(adapters.readAdapter('absent'), absent);
+  await assert.rejects(search.readSearchLog('absent'), absent);
+  assert.throws(() => evaluate.splitQuestions([], 'none'), LowRankError);
   return 'checked';
 };

@@ -1,4 +1,4 @@
-import * as lowrank from 'lowrank';
 import check from './check.js';
+import * as entries from './entries.mjs';
 
-console.log(await check(lowrank));
+console.log(await check(entries));

@@ -1,3 +1,9 @@
 const check = require('./check.js');
 
-check(require('lowrank')).then(console.log);
+check({
+  lowrank: require('lowrank'),
+  adapters: require('lowrank/adapters'),
+  checkpoint: require('lowrank/checkpoint'),
+  evaluate: require('lowrank/evaluate'),
+  search: require('lowrank/search'),
+}).then(console.log);

@@ -1,4 +1,8 @@
 import { factorize, type LowRank, LowRankError, laser, svd, type Tensor, tensor } from 'lowrank';
+import { type LoraAdapter, loraDelta, readAdapter } from 'lowrank/adapters';
+import { type EditReport, editCheckpoint } from 'lowrank/checkpoint';
+import { type Evaluation, Evaluator, llamaEngine, loadQuestions } from 'lowrank/evaluate';
+import { search } from 'lowrank/search';
 
 const w: Tensor = tensor(new Float32Array(12), [4, 3]);
 
@@ -14,6 +18,19 @@ export async function use(signal: AbortSignal): Promise<number> {
   // @ts-expect-error there is no such name
   await laser.certain(w, { rank: 1 });
   return shapes.length + f.rank + method.length + data.length;
+}
+
+export async function models(): Promise<number> {
+  const adapter: LoraAdapter = await readAdapter('adapter');
+  const delta: Tensor = loraDelta(adapter, 'module');
+  const { edits }: EditReport = await editCheckpoint('model', 'out', { interventions: ['1:fc_in:0.01'] });
+  const { questions } = await loadQuestions('questions.jsonl');
+  const engine = llamaEngine();
+  const { results }: Evaluation = await new Evaluator(engine).evaluate('model', questions);
+  const { model } = await search('model', { engine, validation: { questions }, out: 'found' });
+  // @ts-expect-error models have an entry of their own
+  const { openCheckpoint } = await import('lowrank');
+  return delta.data.length + edits.length + results.length + Number(model === openCheckpoint);
 }
 
 export function code(error: unknown): string | undefined {

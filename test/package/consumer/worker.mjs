@@ -1,6 +1,6 @@
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import * as lowrank from 'lowrank';
 import check from './check.js';
+import * as entries from './entries.mjs';
 
 if (isMainThread) {
   // Two at once, and the main thread beside them.
@@ -14,8 +14,8 @@ if (isMainThread) {
         .on('error', reject)
         .on('exit', (code) => (code === 0 && answer ? resolve(answer) : reject(new Error(`exit code ${code}`))));
     });
-  const answers = await Promise.all([run(), run(), check(lowrank)]);
+  const answers = await Promise.all([run(), run(), check(entries)]);
   if (answers.every((answer) => answer === 'checked')) console.log('checked');
 } else {
-  parentPort.postMessage(await check(lowrank));
+  parentPort.postMessage(await check(entries));
 }

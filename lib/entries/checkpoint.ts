@@ -1,0 +1,80 @@
+/**
+ * Checkpoints on disk: `openCheckpoint`, `inspectCheckpoint`, and LASER on whole models by `editCheckpoint`, on one machine or
+ * in shards on many.
+ *
+ * @module lowrank/checkpoint
+ */
+
+// Files.
+
+export type {
+  Checkpoint,
+  FileLayout,
+  FilePart,
+  Format,
+  Orientation,
+  Place,
+  TensorInfo,
+  UnlistedTensors,
+} from '../checkpoint/checkpoint.js';
+export type { Resumed } from '../checkpoint/copy/edit-copy.js';
+export { type UnfinishedWork, unfinishedWork } from '../checkpoint/copy/staging.js';
+export { open as openCheckpoint } from '../checkpoint/open.js';
+export type {
+  DType,
+  FloatDType,
+  OnnxType,
+  OpaqueType,
+  QuantizedType,
+  ReadableType,
+  StoredType,
+  WritableType,
+} from '../tensor/dtype.js';
+
+// Models: which tensors hold which matrices.
+
+export { FAMILIES, type Family, type Fusion, type Layout, type Part, type Stored } from '../model/families.js';
+export { Model, type Role, type Target } from '../model/model.js';
+export type { Skipped } from '../model/names.js';
+export type { GroupType, LayerType, MatrixType } from '../model/types.js';
+export type { Range, Slice } from '../tensor/slice.js';
+
+// Inspection.
+
+export {
+  type InspectedTensor,
+  type InspectOptions,
+  type InspectReport,
+  inspectCheckpoint,
+  type MatrixSpectrum,
+} from '../inspect/inspect.js';
+
+// LASER: interventions, plan and run.
+
+export type { Choice } from '../edit/budget.js';
+export type { Edit, EditPlan, PlanOptions, PredictedMemory, Settings } from '../edit/plan.js';
+export {
+  type CheckpointPlan,
+  type EditedMatrix,
+  type EditOptions,
+  type EditReport,
+  editCheckpoint,
+  planCheckpoint,
+} from '../edit/run.js';
+export {
+  type Amount,
+  type Intervention,
+  type InterventionKind,
+  type PaperFlags,
+  paperIntervention,
+  parseAt,
+  parseTensorSpec,
+  type Selection,
+} from '../interventions/spec.js';
+export type { EditProgress } from '../progress.js';
+
+// One job on many machines.
+
+export { type MergeShardsOptions, type MergeShardsReport, mergeShards } from '../shards/merge.js';
+export { type JobPlan, type JobPlanOptions, planJob, readPlan, type Task, writePlan } from '../shards/plan.js';
+export { runShard, type ShardOptions, type ShardReport } from '../shards/run.js';
