@@ -6,15 +6,8 @@ import { open } from '../checkpoint/open.js';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors/file.js';
 import { sniff } from '../checkpoint/sniff.js';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
-import {
-  absolutePath,
-  exists,
-  ioError,
-  readSmallFile,
-  refuseExisting,
-  renameTo,
-  temporarySibling,
-} from '../files/files.js';
+import { makeFolderAtomically } from '../files/atomic.js';
+import { absolutePath, exists, ioError, readSmallFile, refuseExisting } from '../files/files.js';
 import { MAX_CONFIG_BYTES } from '../files/limits.js';
 import { requireSpace } from '../files/space.js';
 import { abortSignal, checkOptions } from '../options.js';
@@ -80,24 +73,18 @@ export async function writeAdapter(
   requireAdapter(adapter);
   const target = absolutePath(out);
   await requireNewFolder(target, adapterBytes(adapter));
-  const temporary = temporarySibling(target);
-  try {
+  await makeFolderAtomically(target, async (temporary) => {
     signal?.throwIfAborted();
     if (adapter.source === undefined) await makeFolder(temporary);
     else await copyFolder(adapter.source.folder, temporary, signal);
     if (adapter.config !== adapter.source?.config) {
       await writeText(join(temporary, CONFIG), `${JSON.stringify(adapter.config, null, 2)}\n`);
     }
-    // PEFT's own files say so, and transformers refuses a file whose metadata lack it.
+    // PEFT's own files have this entry, and transformers refuses a file whose metadata lack it.
     const metadata = adapter.metadata ?? new Map([['format', 'pt']]);
     await writeSafetensors(join(temporary, WEIGHTS), tensorsOf(adapter), metadata, { replace: true });
     signal?.throwIfAborted();
-    await refuseExisting(target);
-    await renameTo(temporary, target);
-  } catch (cause) {
-    await rm(temporary, { recursive: true, force: true });
-    throw cause;
-  }
+  });
 }
 
 /**

@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { ArgumentError, CheckpointError, LowRankError } from '../errors.js';
 
 /** Bytes of one call to the operating system, which takes less than 2 GiB at a time. */
@@ -196,15 +195,6 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/**
- * Where an output is made before it appears: `.<name>.<random>.tmp` in the same folder, hence on the same file system,
- * where renaming is atomic. A process that dies leaves it behind; it may be deleted.
- */
-export function temporarySibling(path: string): string {
-  // Shortened, because a name may have 255 bytes at most on most file systems.
-  return join(dirname(path), `.${basename(path).slice(0, 60)}.${randomBytes(6).toString('hex')}.tmp`);
-}
-
 /** Refuses an output path that is taken. */
 export async function refuseExisting(out: string): Promise<void> {
   if (await exists(out)) {
@@ -212,36 +202,6 @@ export async function refuseExisting(out: string): Promise<void> {
       hint: 'Give another path, or delete it first.',
     });
   }
-}
-
-/** Makes a finished file appear at `out`; never replaces what is there. */
-export async function publishFile(temporary: string, out: string): Promise<void> {
-  try {
-    // Unlike renaming, linking fails when the name is taken, with no moment between the question and the deed.
-    await link(temporary, out);
-  } catch {
-    // The name is taken, or the file system has no hard links (FAT, some network drives).
-    await refuseExisting(out);
-    await renameTo(temporary, out);
-    return;
-  }
-  // Before the other name goes, or a loss of power could take both.
-  await syncFolder(dirname(out));
-  try {
-    await rm(temporary, { force: true });
-  } catch (cause) {
-    throw ioError(temporary, 'cannot be removed', cause);
-  }
-}
-
-/** Renames, and makes sure that the renaming survives a loss of power. */
-export async function renameTo(temporary: string, out: string): Promise<void> {
-  try {
-    await rename(temporary, out);
-  } catch (cause) {
-    throw ioError(out, 'cannot be renamed from its temporary name', cause);
-  }
-  await syncFolder(dirname(out));
 }
 
 /** Brings a folder's entries to the disk. */

@@ -3,7 +3,7 @@ import { copyFile, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CheckpointError } from '../errors.js';
 import { formatBytes } from '../text/format.js';
-import { temporarySibling } from './files.js';
+import { temporarySibling } from './atomic.js';
 
 /** What a job is about to write. */
 export interface Demand {

@@ -1,18 +1,10 @@
-import { open, rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { EditReport } from '../edit/run.js';
 import { CheckpointError } from '../errors.js';
+import { writeAtomically } from '../files/atomic.js';
 import { parseDocument } from '../files/document.js';
-import {
-  ioError,
-  openFile,
-  publishFile,
-  readAt,
-  readSmallFile,
-  renameTo,
-  requirePath,
-  temporarySibling,
-} from '../files/files.js';
+import { ioError, openFile, readAt, readSmallFile, requirePath } from '../files/files.js';
 import { MAX_LOG_BYTES } from '../files/limits.js';
 import { readSearchLog } from '../search/log.js';
 import { EDIT_REPORT } from './edit-document.js';
@@ -36,7 +28,7 @@ export async function writeReport(from: string, out?: string): Promise<string> {
   if (out !== undefined) requirePath(out);
   const html = await reportOf(from);
   const path = resolve(out ?? join((await isFolder(from)) ? from : dirname(from), REPORT_FILE));
-  await put(path, html);
+  await writeAtomically(path, html, { replace: await isReport(path) });
   return path;
 }
 
@@ -62,26 +54,6 @@ async function isFolder(path: string): Promise<boolean> {
     return (await stat(path)).isDirectory();
   } catch (cause) {
     throw ioError(path, 'cannot be read', cause);
-  }
-}
-
-/** Makes the file appear whole, in the place of an older report. */
-async function put(path: string, html: string): Promise<void> {
-  const replaces = await isReport(path);
-  const temporary = temporarySibling(path);
-  try {
-    const handle = await open(temporary, 'wx');
-    try {
-      await handle.writeFile(html);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    if (replaces) await renameTo(temporary, path);
-    else await publishFile(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw ioError(path, 'cannot be written', cause);
   }
 }
 

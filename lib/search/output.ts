@@ -1,10 +1,11 @@
-import { mkdir, open, readdir, realpath, rm, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { isInside, locate } from '../checkpoint/copy/identity.js';
 import { CheckpointError, describe } from '../errors.js';
+import { writeAtomically } from '../files/atomic.js';
 import { toJson } from '../files/document.js';
-import { absolutePath, ioError, renameTo, temporarySibling } from '../files/files.js';
+import { absolutePath, ioError } from '../files/files.js';
 import { type Lock, lockFolder } from '../files/lock.js';
 import { LOG_FILE, SearchLog } from './log.js';
 import type { SearchHeader, SearchLine } from './log-lines.js';
@@ -65,22 +66,8 @@ export class SearchOutput {
   }
 
   /** Writes a file of JSON, whole or not at all. */
-  async writeJson(name: string, value: unknown): Promise<void> {
-    const path = join(this.folder, name);
-    const temporary = temporarySibling(path);
-    try {
-      const handle = await open(temporary, 'wx');
-      try {
-        await handle.writeFile(`${toJson(value, 2)}\n`);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await renameTo(temporary, path);
-    } catch (cause) {
-      await rm(temporary, { force: true });
-      throw ioError(path, 'cannot be written', cause);
-    }
+  writeJson(name: string, value: unknown): Promise<void> {
+    return writeAtomically(join(this.folder, name), `${toJson(value, 2)}\n`, { replace: true });
   }
 
   /** Lets go of the folder. One that has nothing to go on with is removed. */

@@ -1,4 +1,3 @@
-import { rm, writeFile } from 'node:fs/promises';
 import { addon, kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
@@ -7,16 +6,9 @@ import { byTensor, changes, type Settings } from '../edit/budget.js';
 import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from '../edit/plan.js';
 import { describeJob } from '../edit/run.js';
 import { ArgumentError, CheckpointError } from '../errors.js';
+import { writeAtomically } from '../files/atomic.js';
 import { type DocumentKind, readDocument, toJson } from '../files/document.js';
-import {
-  absolutePath,
-  ioError,
-  publishFile,
-  refuseExisting,
-  renameTo,
-  requirePath,
-  temporarySibling,
-} from '../files/files.js';
+import { absolutePath, refuseExisting, requirePath } from '../files/files.js';
 import { digestOfJson } from '../files/journal.js';
 import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../files/limits.js';
 import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object, optional } from '../files/schema.js';
@@ -109,17 +101,9 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
 export async function writePlan(file: string, plan: JobPlan): Promise<void> {
   requirePath(file);
   const text = textOf(plan);
-  const replaces = await isPlan(file);
-  if (!replaces) await refuseExisting(file);
-  const temporary = temporarySibling(file);
-  try {
-    await writeFile(temporary, text, { flag: 'wx' });
-    if (replaces) await renameTo(temporary, file);
-    else await publishFile(temporary, file);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw ioError(file, 'cannot be written', cause);
-  }
+  const replace = await isPlan(file);
+  if (!replace) await refuseExisting(file);
+  await writeAtomically(file, text, { replace });
 }
 
 /** @throws {@link ArgumentError} for what could not be read again */

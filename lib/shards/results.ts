@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { EditedMatrix } from '../edit/apply-to-tensor.js';
 import { LowRankError } from '../errors.js';
+import { writeAtomically } from '../files/atomic.js';
 import { type DocumentKind, parseDocument, toJson } from '../files/document.js';
-import { ioError, openFile, readAt, readSmallFile, syncFolder, writeAt } from '../files/files.js';
+import { ioError, openFile, readAt, readSmallFile } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
 import { MAX_RECORD_BYTES } from '../files/limits.js';
 import { aDigest, aName, aWhole, type Check, exactly, object } from '../files/schema.js';
@@ -139,23 +139,9 @@ export class Results {
     }
   }
 
-  private async put(name: string, bytes: Uint8Array): Promise<void> {
-    const file = join(this.folder, name);
-    const temporary = join(this.folder, `.${name}.${randomBytes(6).toString('hex')}.tmp`);
-    try {
-      const handle = await open(temporary, 'wx');
-      try {
-        await writeAt(handle, file, 0, bytes);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await rename(temporary, file);
-    } catch (cause) {
-      await rm(temporary, { force: true }).catch(() => undefined);
-      throw ioError(file, 'cannot be written', cause);
-    }
-    await syncFolder(this.folder);
+  /** Replaces an equal file that another process may have written meanwhile. */
+  private put(name: string, bytes: Uint8Array): Promise<void> {
+    return writeAtomically(join(this.folder, name), bytes, { replace: true });
   }
 }
 

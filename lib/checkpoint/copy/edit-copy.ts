@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { chmod, copyFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rm } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../../errors.js';
+import { publishFile, publishFolder } from '../../files/atomic.js';
 import {
   absolutePath,
   copyRange,
@@ -10,9 +11,7 @@ import {
   ioError,
   openFile,
   passRange,
-  publishFile,
   refuseExisting,
-  renameTo,
   sameRange,
   syncFolder,
   writeAt,
@@ -543,13 +542,7 @@ export class EditCopy {
 
   private async publish(): Promise<void> {
     if (this.complete) return;
-    if (this.isFolder) {
-      // Renaming a folder replaces an empty one, so the question comes again as late as it can.
-      await refuseExisting(this.out);
-      await renameTo(this.work.copy, this.out);
-    } else {
-      await publishFile(this.work.copy, this.out);
-    }
+    await (this.isFolder ? publishFolder : publishFile)(this.work.copy, this.out);
   }
 
   private inCopy(file: string): string {

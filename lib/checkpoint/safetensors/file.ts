@@ -1,17 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
-import { open, rm } from 'node:fs/promises';
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
-import {
-  absolutePath,
-  ioError,
-  openFile,
-  publishFile,
-  readAt,
-  refuseExisting,
-  renameTo,
-  temporarySibling,
-  writeAt,
-} from '../../files/files.js';
+import { writeAtomically } from '../../files/atomic.js';
+import { absolutePath, openFile, readAt, refuseExisting } from '../../files/files.js';
 import { requireSpace } from '../../files/space.js';
 import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
 import {
@@ -107,32 +97,7 @@ export async function writeSafetensors(
   if (!options.replace) await refuseExisting(out);
   await requireSpace(out, { bytes: ordered.reduce((sum, { bytes }) => sum + bytes.length, header.length) });
 
-  const temporary = temporarySibling(out);
-  try {
-    await writeAll(temporary, out, [header, ...ordered.map(({ bytes }) => bytes)]);
-    if (options.replace) await renameTo(temporary, out);
-    else await publishFile(temporary, out);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw cause;
-  }
-}
-
-async function writeAll(temporary: string, out: string, parts: readonly Uint8Array[]): Promise<void> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(temporary, 'wx');
-    let position = 0;
-    for (const part of parts) {
-      await writeAt(handle, out, position, part);
-      position += part.length;
-    }
-    await handle.sync();
-  } catch (cause) {
-    throw ioError(out, 'cannot be written', cause);
-  } finally {
-    await handle?.close();
-  }
+  await writeAtomically(out, [header, ...ordered.map(({ bytes }) => bytes)], options);
 }
 
 function checkTensor(name: string, { dtype, shape, bytes }: NewTensor): void {

@@ -1,4 +1,4 @@
-import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { findWeights, modelsIn } from '../../checkpoint/folder.js';
 import { LowRankError } from '../../errors.js';
@@ -16,7 +16,8 @@ import {
   type QuestionSet,
 } from '../../evaluate/questions/question.js';
 import { SPLITS, type Split, splitQuestions } from '../../evaluate/questions/split.js';
-import { ioError, publishFile, refuseExisting, temporarySibling } from '../../files/files.js';
+import { writeAtomically } from '../../files/atomic.js';
+import { refuseExisting } from '../../files/files.js';
 import { formatCount, formatSeconds, formatShare } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
 import { interruptible } from '../interrupt.js';
@@ -156,21 +157,8 @@ async function otherWeights(folder: string, { runs }: Engine): Promise<string | 
   return files.find((file) => !file.endsWith(`.${runs}`));
 }
 
-/** Makes the file appear whole, or not at all. */
-async function writeResults(out: string, { results }: Evaluation): Promise<void> {
-  const temporary = temporarySibling(out);
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(temporary, 'wx');
-    await handle.writeFile(results.map((result) => `${JSON.stringify(result)}\n`).join(''));
-    await handle.sync();
-    await handle.close();
-    await publishFile(temporary, out);
-  } catch (cause) {
-    await handle?.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw ioError(out, 'cannot be written', cause);
-  }
+function writeResults(out: string, { results }: Evaluation): Promise<void> {
+  return writeAtomically(out, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
 }
 
 /** The document of `--json`: all but the single results, which `--out` keeps. */
