@@ -1,8 +1,9 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { copyForEdit, type EditCopy, type Job } from '../checkpoint/copy/edit-copy.js';
-import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import type { EditCopy, Job } from '../checkpoint/copy/edit-copy.js';
+import type { Copied } from '../checkpoint/copy/output-summary.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
@@ -122,36 +123,32 @@ export async function applyLoras(
       planned.map(({ info }) => info.bytes),
       given.onProgress,
     );
-    const writer = await copyForEdit(checkpoint, out, {
-      ...{ signal, restart, edited: typesOf(planned), onCopy: () => progress.phase('copy') },
+    const options: TransactionOptions = {
+      signal,
+      restart,
+      edited: typesOf(planned),
       job: await describeJob(planned, threads),
-    });
-    const weights: AppliedWeight[] = [];
-    // Asked before the copy appears: from then on nothing may fail any more.
-    let copied: Copied;
-    try {
+      onCopy: () => progress.phase('copy'),
+      onCommit: () => progress.phase('commit'),
+      discardOnFailure: true,
+    };
+    const { result: weights, copied } = await withCopy(checkpoint, out, options, async (copy) => {
+      const weights: AppliedWeight[] = [];
       for (const item of planned) {
         signal?.throwIfAborted();
         const { name, bytes } = item.info;
-        const known = writer.finished(name)?.note as AppliedWeight | undefined;
+        const known = copy.finished(name)?.note as AppliedWeight | undefined;
         if (known !== undefined) {
           weights.push(known);
           progress.resumed(name, bytes);
           continue;
         }
         progress.working(name, bytes, 0);
-        weights.push(await applyOne(checkpoint, writer, item, given));
+        weights.push(await applyOne(checkpoint, copy, item, given));
         progress.finished(name, bytes);
       }
-      signal?.throwIfAborted();
-      progress.phase('commit');
-      copied = await describeCopy(checkpoint, out);
-      await writer.commit();
-    } catch (error) {
-      // The first failure is the one to report; removing what was written can only fail for the same reason.
-      await writer.discard().catch(() => undefined);
-      throw error;
-    }
+      return weights;
+    });
     return { source: absolutePath(source), ...copied, weights, seconds: progress.seconds };
   } finally {
     await checkpoint.close();
@@ -223,7 +220,7 @@ function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
 
 async function applyOne(
   checkpoint: Checkpoint,
-  writer: EditCopy,
+  copy: EditCopy,
   planned: Planned,
   { threads, signal }: ApplyOptions,
 ): Promise<AppliedWeight> {
@@ -233,7 +230,7 @@ async function applyOne(
   const { relativeChange } = await addUpdates(bytes, info, updates, { threads, signal });
   const seconds = (performance.now() - started) / 1000;
   const weight: AppliedWeight = { ...describeWeight(planned), relativeChange, seconds };
-  await writer.write(info.name, bytes, weight);
+  await copy.write(info.name, bytes, weight);
   return weight;
 }
 

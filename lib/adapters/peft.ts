@@ -1,7 +1,7 @@
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
+import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint/safetensors/file.js';
 import { sniff } from '../checkpoint/sniff.js';
@@ -212,13 +212,7 @@ async function copyFolder(folder: string, to: string, signal: AbortSignal | unde
       layout: (edited) => weights.layout(edited),
       close: () => weights.close(),
     };
-    const writer = await copyForEdit(whole, to, signal === undefined ? {} : { signal });
-    try {
-      await writer.commit();
-    } catch (cause) {
-      await writer.discard().catch(() => undefined);
-      throw cause;
-    }
+    await withCopy(whole, to, { signal }, async () => undefined);
   } finally {
     await weights.close();
   }

@@ -1,8 +1,9 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { copyForEdit, type EditCopy, type Job, type Resumed } from '../checkpoint/copy/edit-copy.js';
-import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import type { EditCopy, Job, Resumed } from '../checkpoint/copy/edit-copy.js';
+import type { Copied } from '../checkpoint/copy/output-summary.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
+import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { absolutePath } from '../files/files.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
@@ -105,25 +106,25 @@ export async function editCheckpoint(source: string, out: string, options: EditO
   try {
     const plan = planEdits(checkpoint, given);
     const progress = new Progress(plan.edits.map(bytesOf), given.onProgress);
-    const copy = await copyForEdit(checkpoint, out, {
-      ...{ signal, restart, onCopy: () => progress.phase('copy'), edited: typesWritten(plan.edits) },
-      job: { description: describeJob(plan.edits, given), settings: plan.settings, ...checksOf(plan.edits) },
-    });
-    const settings = copy.settings as Settings;
     const edits: EditedMatrix[] = [];
-    // Asked before the copy appears: from then on nothing may fail any more.
-    let copied: Copied;
-    try {
-      await editAll(checkpoint, copy, plan.edits, settings, given, progress, edits);
-      signal?.throwIfAborted();
-      progress.phase('commit');
-      copied = await describeCopy(checkpoint, out);
-      await copy.commit();
-    } catch (error) {
-      // The first failure is the one to report; removing what was written can only fail for the same reason.
-      await copy.abandon(error, signal).catch(() => undefined);
-      throw error;
-    }
+    const { result, copied } = await withCopy(
+      checkpoint,
+      out,
+      {
+        signal,
+        restart,
+        edited: typesWritten(plan.edits),
+        job: { description: describeJob(plan.edits, given), settings: plan.settings, ...checksOf(plan.edits) },
+        onCopy: () => progress.phase('copy'),
+        onCommit: () => progress.phase('commit'),
+      },
+      async (copy) => {
+        const settings = copy.settings as Settings;
+        await editAll(checkpoint, copy, plan.edits, settings, given, progress, edits);
+        return { settings, resumed: copy.resumed };
+      },
+    );
+    const { settings, resumed } = result;
     const { process, native } = memoryUsage();
     return {
       source: absolutePath(source),
@@ -132,7 +133,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
       options: choicesIn(given),
       edits,
       skipped: plan.skipped,
-      resumed: copy.resumed,
+      resumed,
       memory: {
         predicted: settings === plan.settings ? plan.memory : predictMemory(checkpoint, plan.edits, settings),
         measured: { peakRss: process.peakRss, nativePeak: native.peak },

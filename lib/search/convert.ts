@@ -1,8 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
 import { mainOfCopy } from '../checkpoint/copy/identity.js';
+import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { StoredType } from '../tensor/dtype.js';
@@ -33,17 +33,12 @@ export async function convertQuantised(
   if (edited.size === 0) return undefined;
   const path = join(folder, basename(source.path));
   await mkdir(folder, { mode: 0o700 });
-  const writer = await copyForEdit(source, path, { signal, edited });
-  try {
+  await withCopy(source, path, { signal, edited }, async (copy) => {
     for (const [name, type] of edited) {
       signal?.throwIfAborted();
       const numbers = toFloat32(await source.read(name), source.tensors.get(name)!.dtype);
-      await writer.write(name, fromFloat32(numbers, type));
+      await copy.write(name, fromFloat32(numbers, type));
     }
-    await writer.commit();
-  } catch (error) {
-    await writer.discard().catch(() => undefined);
-    throw error;
-  }
+  });
   return open(mainOfCopy(source, path));
 }

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { copyForEdit } from '../checkpoint/copy/edit-copy.js';
+import { withCopy } from '../checkpoint/copy/with-copy.js';
 import type { Edit } from '../edit/plan.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Session } from '../evaluate/engines/engine.js';
@@ -145,14 +145,10 @@ export class Trials {
   async writeModel(path: string): Promise<void> {
     const tensors = [...this.#copy.written].sort();
     const edited = new Map(tensors.map((name) => [name, this.#checkpoint.tensors.get(name)!.dtype]));
-    const writer = await copyForEdit(this.#checkpoint, path, { signal: this.#options.signal, edited, restart: true });
-    try {
-      for (const name of tensors) await writer.write(name, await this.#copy.read(name));
-      await writer.commit();
-    } catch (error) {
-      await writer.discard().catch(() => undefined);
-      throw error;
-    }
+    const options = { signal: this.#options.signal, edited, restart: true };
+    await withCopy(this.#checkpoint, path, options, async (copy) => {
+      for (const name of tensors) await copy.write(name, await this.#copy.read(name));
+    });
   }
 
   async append(line: SearchLine): Promise<void> {

@@ -1,5 +1,6 @@
-import { copyForEdit, type Resumed, requireOutput } from '../checkpoint/copy/edit-copy.js';
-import { type Copied, describeCopy } from '../checkpoint/copy/output-summary.js';
+import { type Resumed, requireOutput } from '../checkpoint/copy/edit-copy.js';
+import type { Copied } from '../checkpoint/copy/output-summary.js';
+import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';
 import { byTensor, changes } from '../edit/budget.js';
 import { typesWritten } from '../edit/plan.js';
@@ -74,15 +75,17 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
     }
     if (missing.length > 0) throw missingResults(results.folder, job, missing);
 
-    const copy = await copyForEdit(checkpoint, out, {
-      ...{ signal, restart, onCopy: () => progress.phase('copy'), edited: typesWritten(edits.edits) },
-      job: { description: { merged: job.job }, checkNote: checksOf(edits.edits).checkNote },
-    });
     const taskOf = new Map(groups.map((group, task) => [group[0]!.tensor, task]));
     const done: EditedMatrix[] = [];
-    // Asked before the copy appears: from then on nothing may fail any more.
-    let copied: Copied;
-    try {
+    const copyOptions: TransactionOptions = {
+      signal,
+      restart,
+      edited: typesWritten(edits.edits),
+      job: { description: { merged: job.job }, checkNote: checksOf(edits.edits).checkNote },
+      onCopy: () => progress.phase('copy'),
+      onCommit: () => progress.phase('commit'),
+    };
+    const { result: resumed, copied } = await withCopy(checkpoint, out, copyOptions, async (copy) => {
       for (const group of byTensor(edits.edits)) {
         signal?.throwIfAborted();
         const { tensor } = group[0]!;
@@ -103,20 +106,14 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
           else progress.resumed(nameOf(edit), bytes);
         }
       }
-      signal?.throwIfAborted();
-      progress.phase('commit');
-      copied = await describeCopy(checkpoint, out);
-      await copy.commit();
-    } catch (error) {
-      await copy.abandon(error, signal).catch(() => undefined);
-      throw error;
-    }
+      return copy.resumed;
+    });
     return {
       source: absolutePath(given.source ?? job.source),
       ...copied,
       family: edits.family,
       edits: done,
-      resumed: copy.resumed,
+      resumed,
       kernels: [...kernels].sort(),
       seconds: progress.seconds,
     };

@@ -327,7 +327,7 @@ describe('copyForEdit', () => {
       import { createServer } from 'vite';
       const server = await createServer({ configFile: false, server: { middlewareMode: true, hmr: false, ws: false, watch: null }, logLevel: 'silent', optimizeDeps: { noDiscovery: true } });
       const { open } = await server.ssrLoadModule(${library('open.ts')});
-      const { copyForEdit } = await server.ssrLoadModule(${library('write.ts')});
+      const { copyForEdit } = await server.ssrLoadModule(${library('copy/edit-copy.ts')});
       const writer = await copyForEdit(await open(${JSON.stringify(folder)}), ${JSON.stringify(out)});
       await writer.write('a', Buffer.from('AAA'));
       process.kill(process.pid, 'SIGKILL');`;
