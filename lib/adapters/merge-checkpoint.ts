@@ -1,7 +1,8 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import type { EditCopy, Job } from '../checkpoint/copy/edit-copy.js';
+import type { EditCopy } from '../checkpoint/copy/edit-copy.js';
 import type { Copied } from '../checkpoint/copy/output-summary.js';
+import type { Job } from '../checkpoint/copy/resume.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';

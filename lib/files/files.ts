@@ -135,6 +135,11 @@ export async function writeThrough(
   bytes: Uint8Array,
 ): Promise<void> {
   await writeAt(handle, file, position, bytes);
+  await syncFile(handle, file);
+}
+
+/** Brings the bytes of an open file to the disk. */
+export async function syncFile(handle: FileHandle, file: string): Promise<void> {
   try {
     await handle.datasync();
   } catch (cause) {
@@ -189,6 +194,16 @@ export async function exists(path: string): Promise<boolean> {
   try {
     await lstat(path);
     return true;
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return false;
+    throw ioError(path, 'cannot be looked up', cause);
+  }
+}
+
+/** Whether there is a regular file of that name; links are not followed. */
+export async function isRegularFile(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isFile();
   } catch (cause) {
     if (errorCode(cause) === 'ENOENT') return false;
     throw ioError(path, 'cannot be looked up', cause);

@@ -1,5 +1,5 @@
 import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
-import { pathOfCopy } from '../checkpoint/copy/identity.js';
+import { pathOfCopy } from '../checkpoint/copy/places.js';
 import { open } from '../checkpoint/open.js';
 import { describe, LowRankError } from '../errors.js';
 import { singularValues } from '../linalg/svd.js';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { mainOfCopy } from '../checkpoint/copy/identity.js';
+import { mainOfCopy } from '../checkpoint/copy/places.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { listEntries, locate } from '../checkpoint/copy/identity.js';
+import { listEntries, locate } from '../checkpoint/copy/entries.js';
 import { bytesInCopy } from '../checkpoint/copy/size.js';
 import type { Demand } from '../files/space.js';
 import type { PlannedCandidate } from './candidates.js';

@@ -1,7 +1,7 @@
 import { mkdir, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { isInside, locate } from '../checkpoint/copy/identity.js';
+import { isInside, locate } from '../checkpoint/copy/entries.js';
 import { CheckpointError, describe } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
 import { toJson } from '../files/document.js';

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { pathOfCopy } from '../checkpoint/copy/identity.js';
+import { pathOfCopy } from '../checkpoint/copy/places.js';
 import { open } from '../checkpoint/open.js';
 import type { Edit } from '../edit/plan.js';
 import { ArgumentError, LowRankError } from '../errors.js';

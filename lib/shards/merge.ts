@@ -1,4 +1,5 @@
-import { type Resumed, requireOutput } from '../checkpoint/copy/edit-copy.js';
+import type { Resumed } from '../checkpoint/copy/edit-copy.js';
+import { requireOutput } from '../checkpoint/copy/output.js';
 import type { Copied } from '../checkpoint/copy/output-summary.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';

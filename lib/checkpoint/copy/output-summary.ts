@@ -1,7 +1,8 @@
 import { join, relative, resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint.js';
 import { open } from '../open.js';
-import { listEntries, locate, pathOfCopy } from './identity.js';
+import { listEntries, locate } from './entries.js';
+import { pathOfCopy } from './places.js';
 
 /** A copy of a checkpoint, and what else lies in it. */
 export interface Copied {

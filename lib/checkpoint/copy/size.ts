@@ -1,10 +1,7 @@
 import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, FilePart } from '../checkpoint.js';
-import { type Entry, listEntries, locate } from './identity.js';
-
-export function lengthOf(part: FilePart): number {
-  return part.kind === 'bytes' ? part.data.length : part.bytes;
-}
+import type { Checkpoint, FileLayout } from '../checkpoint.js';
+import { type Entry, listEntries, locate } from './entries.js';
+import { lengthOf } from './places.js';
 
 /** Bytes of a file in a copy, of a weight file with its layout. */
 export function bytesInCopy({ size }: Entry, layout: FileLayout | undefined): number {

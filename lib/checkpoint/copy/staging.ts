@@ -17,10 +17,10 @@ import {
   object,
 } from '../../files/schema.js';
 
-/** Names of files have 255 bytes at most on most file systems; what is put around them needs some. */
+/** Most file systems allow names of 255 bytes; the prefix and suffix need some of them. */
 const LONGEST_NAME = 200;
 
-/** Where the copy that becomes `out` grows: always the same folder for the same output, on its file system. */
+/** The folder in which the copy for `out` is made: always the same for the same output, and on its file system. */
 export function workFolder(out: string): string {
   const name = basename(out);
   const short =
@@ -30,8 +30,8 @@ export function workFolder(out: string): string {
   return join(dirname(out), `.${short}.lowrank`);
 }
 
-/** A folder of unfinished work, locked for this process. */
-export class Work {
+/** The folder of an unfinished copy and its journal, locked for this process. */
+export class StagingFolder {
   private constructor(
     readonly folder: string,
     private readonly lock: Lock,
@@ -47,12 +47,12 @@ export class Work {
   }
 
   /**
-   * Makes the folder, or takes over the one that is there.
+   * Makes the folder, or opens the existing one.
    *
    * @throws CheckpointError `ERR_OUTPUT`, kind `InUse`, when another process works in it; kind `NotOurs` for a folder that
    * somebody else put there; `ERR_CHECKPOINT_IO`.
    */
-  static async open(folder: string): Promise<Work> {
+  static async open(folder: string): Promise<StagingFolder> {
     for (;;) {
       try {
         await mkdir(folder, { mode: 0o700 });
@@ -61,7 +61,7 @@ export class Work {
       }
       try {
         await checkOwner(folder);
-        return new Work(folder, await lockFolder(folder));
+        return new StagingFolder(folder, await lockFolder(folder));
       } catch (cause) {
         // Another process finished, and removed the folder, between the two steps.
         if (!(cause instanceof CheckpointError) || cause.kind !== 'NotFound') throw cause;
@@ -71,7 +71,7 @@ export class Work {
 
   /**
    * Removes the copy and the journal. The journal goes last: as long as anything is left, it tells the same job that the
-   * output which is there is its own. It can do no harm to a copy that is half removed, since all it says is verified.
+   * existing output is its own. It cannot vouch for a copy that is half removed, since every entry is verified.
    */
   async clear(): Promise<void> {
     try {
@@ -88,7 +88,7 @@ export class Work {
     try {
       await rmdir(this.folder);
     } catch (cause) {
-      // Work that stays, or another process that waits for its turn, or has had it.
+      // Work that is kept, or a file of another process that waits for its turn.
       const code = (cause as NodeJS.ErrnoException).code;
       if (!['ENOTEMPTY', 'EEXIST', 'ENOENT', 'EPERM'].includes(code ?? '')) {
         throw ioError(this.folder, 'cannot be removed', cause);
@@ -97,7 +97,7 @@ export class Work {
   }
 }
 
-/** Work that a job left behind and can go on with. */
+/** Work that a job left behind and can resume. */
 export interface UnfinishedWork {
   readonly folder: string;
   /** Tensors that are done, and their bytes. */
@@ -106,7 +106,7 @@ export interface UnfinishedWork {
 }
 
 /**
- * What an interrupted job has left for `out`; undefined when there is nothing to go on with.
+ * Finds what an interrupted job has left for `out`; undefined when there is nothing to resume.
  *
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; `ERR_CHECKPOINT_FORMAT`, kind `InvalidJournal`.
  */
@@ -123,7 +123,7 @@ export async function unfinishedWork(out: string): Promise<UnfinishedWork | unde
 /** The first line of a journal. */
 export interface HeadLine {
   readonly lowrank: 1;
-  /** What the job is: its digest decides whether work can be gone on with. */
+  /** The digest of the job: work can be resumed only by a job with the same one. */
   readonly job: string;
   /** The digest of the source alone, to tell a changed source from another job. */
   readonly source: string;
@@ -145,14 +145,14 @@ export interface TensorLine {
   readonly note: unknown;
 }
 
-/** All is done but for the renaming. */
+/** Everything is written; only publishing is left. */
 interface CompleteLine {
   readonly complete: true;
 }
 
 export type Line = FileLine | TensorLine | CompleteLine;
 
-/** What the caller of a copy keeps in the journal is for the caller to check. */
+/** The caller of a copy checks what it keeps in the journal itself. */
 const HEAD: Check = object({ lowrank: exactly(1), job: aDigest, source: aDigest, settings: anything });
 const LINES: Readonly<Record<string, Check>> = {
   complete: object({ complete: exactly(true) }),
@@ -178,7 +178,7 @@ function journalIn(folder: string): string {
   return join(folder, 'journal');
 }
 
-/** The name can be guessed, and the folder may lie in one that all may write to, such as /tmp. */
+/** The name can be guessed, and the folder may lie in one that everybody can write to, such as /tmp. */
 async function checkOwner(folder: string): Promise<void> {
   let status: Awaited<ReturnType<typeof lstat>>;
   try {

@@ -1,0 +1,132 @@
+import { constants } from 'node:fs';
+import { chmod, copyFile, type FileHandle, lstat, mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { copyRange, exists, ioError, openFile, syncFolder, writeAt } from '../../files/files.js';
+import type { Demand } from '../../files/space.js';
+import type { FileLayout, FilePart } from '../checkpoint.js';
+import type { Entry } from './entries.js';
+import { lengthOf } from './places.js';
+import { bytesInCopy } from './size.js';
+
+/** The length of a journal line with the certificates of a few matrices. */
+const JOURNAL_LINE_BYTES = 2000;
+
+/**
+ * The room on the disk that the copy still needs; files that an earlier run has made count as far as they are written.
+ *
+ * @param layouts by path in the copy
+ * @param pending tensors whose lines the journal still lacks; 0 without a journal
+ */
+export async function demandOfCopy(
+  copy: string,
+  entries: readonly Entry[],
+  layouts: ReadonlyMap<string, FileLayout>,
+  pending: number,
+): Promise<Demand> {
+  // Any file can show whether blocks can be shared; the largest one counts most.
+  let largest: Entry | undefined;
+  let [bytes, shared] = [0, 0];
+  for (const entry of entries) {
+    if (entry.folder) continue;
+    const layout = layouts.get(entry.path);
+    const own = bytesInCopy(entry, layout);
+    const there = await allocatedBytes(join(copy, entry.path));
+    bytes += Math.max(0, own - there);
+    const edited = [...(layout?.places.values() ?? [])].reduce((sum, place) => sum + place.bytes, 0);
+    shared += layout?.parts === undefined ? Math.min(edited, own) : Math.max(0, own - there);
+    if (largest === undefined || entry.size > largest.size) largest = entry;
+  }
+  const journal = JOURNAL_LINE_BYTES * pending;
+  return { bytes: bytes + journal, ...(largest && { shared: { from: largest.from, bytes: shared + journal } }) };
+}
+
+/** Bytes that a file takes on the disk; 0 without a file. */
+async function allocatedBytes(path: string): Promise<number> {
+  try {
+    const { blocks } = await lstat(path);
+    return 512 * blocks;
+  } catch {
+    return 0;
+  }
+}
+
+/** Copies a file; where the file system can, by sharing its blocks. */
+export async function copyWhole({ from, mode }: Entry, to: string): Promise<void> {
+  try {
+    await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    // The copy of a read-only file must accept new bytes; sealCopy restores its permissions.
+    await chmod(to, mode | 0o600);
+  } catch (cause) {
+    throw ioError(from, 'cannot be copied', cause);
+  }
+}
+
+/** Makes a folder of the copy, in the place of a file if need be. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    if ((await exists(path)) && !(await lstat(path)).isDirectory()) await rm(path, { force: true });
+    await mkdir(path, { mode: 0o700, recursive: true });
+  } catch (cause) {
+    throw ioError(path, 'cannot be made', cause);
+  }
+}
+
+/**
+ * Writes a file from its parts.
+ *
+ * @param sourceOf the path of a weight file of the source
+ */
+export async function assemble(
+  parts: readonly FilePart[],
+  to: string,
+  sourceOf: (file: string) => string,
+): Promise<void> {
+  const sources = new Map<string, FileHandle>();
+  let target: FileHandle | undefined;
+  try {
+    target = await open(to, 'wx', 0o600);
+    let offset = 0;
+    for (const part of parts) {
+      if (part.kind === 'bytes') await writeAt(target, to, offset, part.data);
+      else if (part.kind === 'copy') {
+        const file = sourceOf(part.file);
+        const handle = sources.get(file) ?? (await openFile(file)).handle;
+        sources.set(file, handle);
+        await copyRange({ handle, file, offset: part.offset }, { handle: target, file: to, offset }, part.bytes);
+      }
+      offset += lengthOf(part);
+    }
+    await target.truncate(offset);
+  } catch (cause) {
+    throw ioError(to, 'cannot be written', cause);
+  } finally {
+    await target?.close();
+    for (const handle of sources.values()) await handle.close();
+  }
+}
+
+/** Gives files and folders their permissions, and brings everything to the disk. */
+export async function sealCopy(copy: string, entries: readonly Entry[]): Promise<void> {
+  for (const { path, mode, folder } of entries) {
+    if (folder) continue;
+    const file = join(copy, path);
+    const { handle } = await openFile(file, 'r+');
+    try {
+      await handle.chmod(mode);
+      await handle.sync();
+    } catch (cause) {
+      throw ioError(file, 'cannot be brought to the disk', cause);
+    } finally {
+      await handle.close();
+    }
+  }
+  for (const { path, mode } of entries.filter((entry) => entry.folder).reverse()) {
+    const folder = join(copy, path);
+    try {
+      await chmod(folder, mode);
+    } catch (cause) {
+      throw ioError(folder, 'cannot be given its permissions', cause);
+    }
+    await syncFolder(folder);
+  }
+}
