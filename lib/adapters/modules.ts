@@ -1,4 +1,5 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import { formatNamed } from '../checkpoint/formats.js';
 import { describe, LowRankError } from '../errors.js';
 import type { Model } from '../model/model.js';
 import { hintForType } from '../model/not-editable.js';
@@ -46,7 +47,7 @@ export function weightOf({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>
  * @throws LowRankError `ERR_UNSUPPORTED` for another format.
  */
 export function requireModuleNames({ path, format }: Pick<Checkpoint, 'path' | 'format'>, what: string): void {
-  if (format === 'safetensors') return;
+  if (formatNamed(format).hasModuleNames) return;
   throw new LowRankError('ERR_UNSUPPORTED', `${path}: adapters cannot be ${what} ${format}`, {
     hint: 'Use the safetensors checkpoint that it was made from.',
   });

@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { CheckpointError } from '../errors.js';
 import { absolutePath, ioError } from '../files/files.js';
 import type { Checkpoint } from './checkpoint.js';
-import { findWeights, readIndex, type Weights } from './folder.js';
-import { openGguf } from './gguf/checkpoint.js';
-import { openOnnx } from './onnx/checkpoint.js';
+import { findWeights } from './folder.js';
+import { formatNamed } from './formats.js';
 import { openSafetensors } from './safetensors/checkpoint.js';
+import { readIndex } from './safetensors/shards.js';
 import { sniff } from './sniff.js';
 
 /**
@@ -25,22 +25,19 @@ import { sniff } from './sniff.js';
  */
 export async function open(path: string): Promise<Checkpoint> {
   const absolute = absolutePath(path);
-  const weights = (await isFolder(absolute)) ? await findWeights(absolute) : onlyFile(absolute);
-  if (weights.index !== undefined) return openSafetensors(absolute, weights);
-  const file = join(weights.folder, weights.files[0]!);
-  switch (await sniff(file)) {
-    case 'index': {
-      const indexed = await readIndex(file);
-      const { folder } = indexed;
-      return openSafetensors(folder, indexed, (await opensAs(folder, file)) ? folder : file);
-    }
-    case 'gguf':
-      return openGguf(absolute, file);
-    case 'onnx':
-      return openOnnx(absolute, file);
-    case 'safetensors':
-      return openSafetensors(absolute, weights);
-  }
+  if (!(await isFolder(absolute))) return openFile(absolute, absolute);
+  const weights = await findWeights(absolute);
+  if (weights.index !== undefined) return openSafetensors(absolute, weights, { check: sniff });
+  return openFile(absolute, join(absolute, weights.files[0]!));
+}
+
+async function openFile(path: string, file: string): Promise<Checkpoint> {
+  const content = await sniff(file);
+  if (content !== 'index') return formatNamed(content).open(path, file, sniff);
+  const weights = await readIndex(file);
+  const { folder } = weights;
+  const main = (await opensAs(folder, file)) ? folder : file;
+  return openSafetensors(folder, weights, { main, check: sniff });
 }
 
 /** Whether a folder, given by itself, opens as the model that this file in it is or begins. */
@@ -60,8 +57,4 @@ async function isFolder(path: string): Promise<boolean> {
   } catch (cause) {
     throw ioError(path, 'cannot be opened', cause);
   }
-}
-
-function onlyFile(path: string): Weights {
-  return { folder: dirname(path), files: [basename(path)], index: undefined };
 }

@@ -1,10 +1,8 @@
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { openFile, readAt } from '../files/files.js';
-import { mayBeOnnx } from './onnx/sniff.js';
+import type { Content } from './format.js';
+import { ENDINGS_IN_WORDS, FORMATS } from './formats.js';
 import { isText, otherFormat } from './other-formats.js';
-
-/** What a weight file can be; `index` is the list of a safetensors checkpoint's shards. */
-export type Content = 'safetensors' | 'index' | 'gguf' | 'onnx';
 
 /** Enough of the beginning to tell text from numbers, and to reach the mark of a tar archive. */
 const START_BYTES = 512;
@@ -14,7 +12,7 @@ const END_BYTES = 64 * 1024;
 const QUOTED = 30;
 
 /**
- * Says what a file is by its first bytes. What is nothing known is taken for safetensors, whose reader then tells the fault.
+ * Recognises a file by its first bytes. An unknown file is taken for safetensors, whose reader then reports what is wrong.
  *
  * @throws {@link CheckpointError} kinds `GitLfsPointer`, `TextFile`; {@link LowRankError} `ERR_UNSUPPORTED` for what is
  * known to be something else.
@@ -23,14 +21,11 @@ export async function sniff(file: string): Promise<Content> {
   const { handle, size } = await openFile(file);
   try {
     const start = Buffer.from(await readAt(handle, file, 0, Math.min(size, START_BYTES)));
+    for (const format of FORMATS) {
+      const content = format.sniff(start);
+      if (content !== undefined) return content;
+    }
     const text = start.toString('latin1');
-    // As a length of a safetensors header these letters would be beyond its limit.
-    if (text.startsWith('GGUF')) return 'gguf';
-    // A header's length of at most 100 million leaves the upper half of its 8 bytes zero; no text has zeros there.
-    const isLength = start.length >= 8 && start.readUInt32LE(4) === 0;
-    if (isLength && text[8] === '{') return 'safetensors';
-    if (!isLength && text.trimStart().startsWith('{')) return 'index';
-    if (!isLength && mayBeOnnx(start)) return 'onnx';
     const length = Math.min(size, END_BYTES);
     const readEnd = async () => Buffer.from(await readAt(handle, file, size - length, length)).toString('latin1');
     const other = otherFormat(file, text, text.startsWith('PK') ? await readEnd() : '');
@@ -63,6 +58,6 @@ function textFault(file: string, start: Buffer): CheckpointError {
   return fault(
     'TextFile',
     `is a text file, which begins with ${begins}, and no checkpoint`,
-    'Give a .safetensors, .gguf or .onnx file, or the folder of a model.',
+    `Give a ${ENDINGS_IN_WORDS} file, or the folder of a model.`,
   );
 }

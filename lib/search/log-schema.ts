@@ -1,3 +1,4 @@
+import { FORMATS } from '../checkpoint/formats.js';
 import { ENGINES } from '../evaluate/engines/engine.js';
 import { METRICS } from '../evaluate/metrics/summary.js';
 import {
@@ -48,7 +49,7 @@ const COMPARISON = object({
 });
 
 const SETTINGS = object({
-  source: object({ path: aName, format: oneOf('safetensors', 'gguf', 'onnx'), digest: aDigest }),
+  source: object({ path: aName, format: oneOf(...FORMATS.map(({ name }) => name)), digest: aDigest }),
   ...{ family: FAMILY, engine: oneOf(...ENGINES), engineOptions: anything },
   questions: object({ validation: QUESTIONS, test: optional(QUESTIONS) }),
   objective: oneOf('accuracy', 'perplexity'),

@@ -4,8 +4,9 @@ import { CheckpointError, LowRankError } from '../../errors.js';
 import { ioError } from '../../files/files.js';
 import { digestOfJson } from '../../files/journal.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint.js';
+import type { NamedPlace } from '../format.js';
+import { formatNamed } from '../formats.js';
 import { open } from '../open.js';
-import { SafetensorsFile } from '../safetensors/file.js';
 import { locate, weightFile } from './entries.js';
 
 /** Detects whether the weights changed since the checkpoint was opened, without reading them. */
@@ -56,42 +57,38 @@ export async function checkIdentity(checkpoint: Checkpoint, before: Identity): P
  * @throws CheckpointError `ERR_CHECKPOINT_IO`, kind `Changed`.
  */
 export async function checkPlaces(checkpoint: Checkpoint): Promise<void> {
-  if (checkpoint.format === 'safetensors') {
+  const { placesIn } = formatNamed(checkpoint.format);
+  if (placesIn !== undefined) {
     // Each file by itself: which files of a folder are the weights was decided when it was opened.
     const { isFolder } = await locate(checkpoint);
     for (const [file, expected] of byFile(checkpoint)) {
-      const path = weightFile(checkpoint, file, isFolder);
-      const now = await reopened(checkpoint, file, () => SafetensorsFile.open(path));
-      const found = now.header.tensors.map((span) => ({
-        ...{ name: span.name, bytes: span.end - span.begin },
-        offset: now.offset(span),
-      }));
+      const found = await reread(checkpoint, file, () => placesIn(weightFile(checkpoint, file, isFolder)));
       if (!samePlaces(found, expected)) throw changed(checkpoint, file);
     }
     return;
   }
-  const now = await reopened(checkpoint, undefined, () => open(checkpoint.main));
-  if (!samePlaces([...now.tensors.values()], [...checkpoint.tensors.values()])) throw changed(checkpoint, undefined);
+  const found = await reread(checkpoint, undefined, async () => {
+    const now = await open(checkpoint.main);
+    await now.close();
+    return [...now.tensors.values()];
+  });
+  if (!samePlaces(found, [...checkpoint.tensors.values()])) throw changed(checkpoint, undefined);
 }
 
-async function reopened<T extends { close(): Promise<void> }>(
+async function reread(
   checkpoint: Checkpoint,
   file: string | undefined,
-  again: () => Promise<T>,
-): Promise<T> {
+  read: () => Promise<readonly NamedPlace[]>,
+): Promise<readonly NamedPlace[]> {
   try {
-    const now = await again();
-    await now.close();
-    return now;
+    return await read();
   } catch (cause) {
     if (cause instanceof LowRankError && cause.code !== 'ERR_CHECKPOINT_IO') throw changed(checkpoint, file, cause);
     throw cause;
   }
 }
 
-type Placed = Pick<TensorInfo, 'name' | 'offset' | 'bytes'>;
-
-function samePlaces(found: readonly Placed[], expected: readonly Placed[]): boolean {
+function samePlaces(found: readonly NamedPlace[], expected: readonly NamedPlace[]): boolean {
   return (
     found.length === expected.length &&
     found.every(({ name, offset, bytes }, i) => {

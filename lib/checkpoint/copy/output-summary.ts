@@ -1,5 +1,6 @@
 import { join, relative, resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint.js';
+import { FORMATS } from '../formats.js';
 import { open } from '../open.js';
 import { listEntries, locate } from './entries.js';
 import { pathOfCopy } from './places.js';
@@ -13,8 +14,13 @@ export interface Copied {
   readonly others: readonly string[];
 }
 
-/** How the files of weights are called that are known here, and those of other programs. */
-const WEIGHTS = /\.(safetensors|gguf|onnx|pth|h5|msgpack)$|(^|\/)pytorch_model[^/]*\.bin$/i;
+/** Names of weight files of the formats that are not read here. */
+const OTHER_WEIGHTS = /\.(pth|h5|msgpack)$|(^|\/)pytorch_model[^/]*\.bin$/i;
+
+function isWeightFile(path: string): boolean {
+  const name = path.toLowerCase();
+  return FORMATS.some(({ ending }) => name.endsWith(ending)) || OTHER_WEIGHTS.test(path);
+}
 
 /** What there is to say of the copy of a checkpoint that lies at `out`. */
 export async function describeCopy(checkpoint: Checkpoint, out: string): Promise<Copied> {
@@ -29,7 +35,7 @@ async function otherWeights(checkpoint: Checkpoint): Promise<string[]> {
   const others: string[] = [];
   for (const { path, folder } of await listEntries(checkpoint)) {
     const file = join(source, path);
-    if (folder || !WEIGHTS.test(path) || own.has(file) || file === main) continue;
+    if (folder || !isWeightFile(path) || own.has(file) || file === main) continue;
     if (!(await liesOn(file, own))) others.push(path);
   }
   return others;

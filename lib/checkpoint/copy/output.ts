@@ -3,6 +3,7 @@ import { basename, dirname, extname, join } from 'node:path';
 import { CheckpointError, describe } from '../../errors.js';
 import { absolutePath, exists, ioError, refuseExisting } from '../../files/files.js';
 import type { Checkpoint } from '../checkpoint.js';
+import { FORMATS } from '../formats.js';
 import { isInside, locate } from './entries.js';
 import { workFolder } from './staging.js';
 
@@ -28,7 +29,7 @@ export async function requireOutput(
   return { target, isFolder };
 }
 
-const WEIGHT_ENDINGS = new Set(['.safetensors', '.gguf', '.onnx']);
+const WEIGHT_ENDINGS = new Set<string>(FORMATS.map(({ ending }) => ending));
 
 async function checkOutput(checkpoint: Checkpoint, source: string, isFolder: boolean, out: string): Promise<void> {
   const fault = (kind: string, message: string, hint: string) =>

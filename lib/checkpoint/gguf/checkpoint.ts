@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../../errors.js';
 import type { StoredType } from '../../tensor/dtype.js';
 import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
+import type { FileCheck } from '../format.js';
 import { configOf } from './config.js';
 import type { GgufFile } from './file.js';
 import type { GgufTensor } from './header.js';
@@ -12,10 +13,11 @@ import { closeAll, type GgufFiles, openFiles } from './split.js';
  * Opens a GGUF model: a file, and all others if it is one of a split model.
  *
  * @param path what was opened, absolute: the file or its folder. For a split model the folder counts, either way.
+ * @param check for the other files of a split model
  * @throws {@link CheckpointError} with the kinds of a GGUF header, `MissingShard`, `InvalidSplit`, `TensorInTwoShards`.
  */
-export async function openGguf(path: string, file: string): Promise<Checkpoint> {
-  const files = await openFiles(file);
+export async function openGguf(path: string, file: string, check: FileCheck): Promise<Checkpoint> {
+  const files = await openFiles(file, check);
   try {
     const folder = dirname(file);
     const [first] = files.keys();

@@ -1,7 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError, describe } from '../../errors.js';
 import { MAX_SHARDS } from '../../files/limits.js';
-import { sniff } from '../sniff.js';
+import type { FileCheck } from '../format.js';
 import { GgufFile } from './file.js';
 import { parseSplitName, splitName } from './split-name.js';
 
@@ -17,9 +17,10 @@ export type GgufFiles = ReadonlyMap<string, GgufFile>;
 /**
  * Opens a GGUF file and, if it is one of several that make a model, all others.
  *
+ * @param check for the other files, see {@link FileCheck}
  * @throws CheckpointError kinds `MissingShard`, `InvalidSplit`, `TooManyShards`, and as `GgufFile.open`.
  */
-export async function openFiles(file: string): Promise<GgufFiles> {
+export async function openFiles(file: string, check: FileCheck): Promise<GgufFiles> {
   const given = await GgufFile.open(file);
   const files = new Map([[basename(file), given]]);
   try {
@@ -27,7 +28,7 @@ export async function openFiles(file: string): Promise<GgufFiles> {
     if (count <= 1) return files;
     const names = namesOf(file, count);
     for (const name of names) {
-      if (!files.has(name)) files.set(name, await openPart(join(dirname(file), name), given));
+      if (!files.has(name)) files.set(name, await openPart(join(dirname(file), name), given, check));
     }
     const ordered = new Map(names.map((name) => [name, files.get(name)!]));
     checkSplit([...ordered.values()]);
@@ -56,10 +57,10 @@ function namesOf(file: string, count: number): string[] {
   return Array.from({ length: count }, (_, i) => splitName({ ...own, number: i + 1 }));
 }
 
-async function openPart(file: string, given: GgufFile): Promise<GgufFile> {
+async function openPart(file: string, given: GgufFile, check: FileCheck): Promise<GgufFile> {
   try {
-    // What is no GGUF at all is told by what it is.
-    await sniff(file);
+    // Says what a file is that is no GGUF at all.
+    await check(file);
     return await GgufFile.open(file);
   } catch (cause) {
     if (!(cause instanceof CheckpointError) || cause.kind !== 'NotFound') throw cause;

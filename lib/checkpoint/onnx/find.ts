@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError } from '../../files/files.js';
 
-const ENDING = '.onnx';
+export const ONNX_ENDING = '.onnx';
 const STANDARD = 'model.onnx';
 /** Where optimum and transformers.js put the models of a folder. */
 const INNER = 'onnx';
@@ -26,5 +26,5 @@ export async function onnxModels(folder: string, names: readonly string[]): Prom
 
 function modelsAmong(names: readonly string[]): string[] {
   if (names.includes(STANDARD)) return [STANDARD];
-  return names.filter((name) => name.endsWith(ENDING) && !name.startsWith('.')).sort();
+  return names.filter((name) => name.endsWith(ONNX_ENDING) && !name.startsWith('.')).sort();
 }

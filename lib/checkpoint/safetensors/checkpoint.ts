@@ -3,25 +3,30 @@ import { CheckpointError, describe, LowRankError } from '../../errors.js';
 import type { StoredType } from '../../tensor/dtype.js';
 import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
 import { readConfig } from '../config.js';
-import type { Weights } from '../folder.js';
+import type { FileCheck } from '../format.js';
 import { inPlaceLayout } from '../layout.js';
-import { sniff } from '../sniff.js';
 import { SafetensorsFile } from './file.js';
 import type { TensorSpan } from './header.js';
+import type { Weights } from './shards.js';
 
 /**
  * Opens the safetensors files that make a checkpoint, and `config.json` beside them.
  *
  * @param path what was opened, absolute: the file, or the folder of several
- * @param main what opens as these files
+ * @param main what opens as these files; `path` by default
+ * @param check for every file; left out for a single one that has been recognised
  * @throws {@link CheckpointError} with the kinds of a safetensors header, of an index against its files
  * (`TensorNotInShard`, `TensorNotInIndex`, `TensorInTwoShards`, `MissingShard`), and of {@link readConfig}.
  */
-export async function openSafetensors(path: string, weights: Weights, main = path): Promise<Checkpoint> {
+export async function openSafetensors(
+  path: string,
+  weights: Weights,
+  { main = path, check }: { readonly main?: string; readonly check?: FileCheck } = {},
+): Promise<Checkpoint> {
   const config = await readConfig(join(weights.folder, 'config.json'));
   const files = new Map<string, SafetensorsFile>();
   try {
-    for (const name of weights.files) files.set(name, await openShard(weights, name));
+    for (const name of weights.files) files.set(name, await openShard(weights, name, check));
     return new SafetensorsCheckpoint(path, main, config, files, locateTensors(weights, files));
   } catch (cause) {
     await closeAll(files);
@@ -29,10 +34,10 @@ export async function openSafetensors(path: string, weights: Weights, main = pat
   }
 }
 
-async function openShard({ folder, index }: Weights, name: string): Promise<SafetensorsFile> {
+async function openShard({ folder, index }: Weights, name: string, check?: FileCheck): Promise<SafetensorsFile> {
   const file = join(folder, name);
   try {
-    await sniff(file);
+    await check?.(file);
     return await SafetensorsFile.open(file);
   } catch (cause) {
     if (index === undefined || !(cause instanceof CheckpointError) || cause.kind !== 'NotFound') throw cause;

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { FORMATS_IN_WORDS } from '../../checkpoint/formats.js';
 import {
   describeUnlisted,
   type InspectedTensor,
@@ -40,7 +41,7 @@ export function addInspectCommand(program: Command, terminal: Terminal): void {
   program
     .command('inspect')
     .description('list the layers, types and tensors of a checkpoint')
-    .argument('<checkpoint>', 'a folder or a file of safetensors, GGUF or ONNX')
+    .argument('<checkpoint>', `a folder or a file of ${FORMATS_IN_WORDS}`)
     .option('--spectrum', 'compute the singular values: takes a decomposition of each matrix')
     .option('--tensor <glob>', 'only tensors with such names')
     .addOption(

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { FORMATS_IN_WORDS } from '../../checkpoint/formats.js';
 import { type Edit, nameOf, type PlanOptions } from '../../edit/plan.js';
 import {
   type CheckpointPlan,
@@ -84,7 +85,7 @@ export function addLaserCommand(program: Command, terminal: Terminal): void {
 /** What `--shared` does, of every command that edits. */
 export const SHARED = 'edit also an ONNX weight that several places use, for all of them';
 
-export const CHECKPOINT = 'a folder or a file of safetensors, GGUF or ONNX; never modified';
+export const CHECKPOINT = `a folder or a file of ${FORMATS_IN_WORDS}; never modified`;
 
 /** The options that say what is edited and how, of every command that edits. */
 export function addEditOptions(command: Command): Command {

@@ -1,5 +1,6 @@
 import { join, relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { FORMATS_IN_WORDS } from '../../checkpoint/formats.js';
 import { describe, LowRankError } from '../../errors.js';
 import { ENGINES, type EngineName } from '../../evaluate/engines/engine.js';
 import type { Metric } from '../../evaluate/metrics/summary.js';
@@ -74,7 +75,7 @@ export function addSearchCommand(program: Command, terminal: Terminal): void {
   program
     .command('search')
     .description('find the intervention that makes a model answer best, and write the model with it')
-    .argument('<checkpoint>', 'a folder or a file of safetensors, GGUF or ONNX; never modified')
+    .argument('<checkpoint>', `a folder or a file of ${FORMATS_IN_WORDS}; never modified`)
     .requiredOption('--dataset <file>', 'the questions')
     .requiredOption('-o, --out <folder>', 'where trials.jsonl, summary.json and the model go')
     .option('--test <file>', 'other questions for the test; the dataset is then all validation')

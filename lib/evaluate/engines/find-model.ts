@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import type { Format } from '../../checkpoint/checkpoint.js';
 import { modelsIn } from '../../checkpoint/folder.js';
 import { LowRankError } from '../../errors.js';
 
@@ -8,7 +9,7 @@ import { LowRankError } from '../../errors.js';
  *
  * @throws LowRankError `ERR_ENGINE`, `ERR_CHECKPOINT_IO`.
  */
-export async function findModel(path: string, format: 'gguf' | 'onnx'): Promise<string> {
+export async function findModel(path: string, format: Format): Promise<string> {
   const absolute = resolve(path);
   if (!(await isFolder(absolute))) return absolute;
   const models = await modelsIn(absolute, format);

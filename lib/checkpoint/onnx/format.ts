@@ -1,0 +1,16 @@
+import type { FormatDescription } from '../format.js';
+import { beginsWithLength } from '../safetensors/sniff.js';
+import { openOnnx } from './checkpoint.js';
+import { ONNX_ENDING, onnxModels } from './find.js';
+import { mayBeOnnx } from './sniff.js';
+
+export const ONNX: FormatDescription = {
+  name: 'onnx',
+  label: 'ONNX',
+  ending: ONNX_ENDING,
+  hasModuleNames: false,
+  // Without a mark, a protobuf message is only told apart by what it is not.
+  sniff: (start) => (!beginsWithLength(start) && mayBeOnnx(start) ? 'onnx' : undefined),
+  models: onnxModels,
+  open: openOnnx,
+};
