@@ -7,20 +7,20 @@
 #include <iterator>
 #include <string>
 
-#include "batch.h"
-#include "convert.h"
-#include "digest.h"
-#include "gram.h"
-#include "krylov.h"
-#include "lapack.h"
-#include "lora.h"
-#include "low_rank.h"
-#include "norms.h"
-#include "optimizer.h"
-#include "products.h"
-#include "skinny.h"
+#include "lowrank/batch.h"
+#include "core/convert.h"
+#include "core/digest.h"
+#include "lowrank/gram.h"
+#include "lowrank/krylov.h"
+#include "blas/lapack.h"
+#include "train/lora.h"
+#include "lowrank/low_rank.h"
+#include "core/norms.h"
+#include "train/optimizer.h"
+#include "lowrank/factors.h"
+#include "blas/skinny.h"
 #include "support.h"
-#include "svd.h"
+#include "lowrank/svd.h"
 
 using namespace lowrank;
 using namespace drive;

@@ -1,4 +1,4 @@
-// The pool and the tasks of native/task.h, over a stand-in for Node: environments on threads of their own that open,
+// The pool and the tasks of native/node/task.h, over a stand-in for Node: environments on threads of their own that open,
 // submit, answer, and close while tasks wait and run, and some that end between two steps of opening or submitting. For
 // ThreadSanitizer, and AddressSanitizer for what closing frees.
 
@@ -6,7 +6,7 @@
 #include <random>
 #include <thread>
 
-#include "task.h"
+#include "node/task.h"
 
 #include "support.h"
 

@@ -5,11 +5,11 @@
 #include <cstring>
 #include <thread>
 
-#include "batch.h"
-#include "lora.h"
-#include "low_rank.h"
-#include "norms.h"
-#include "optimizer.h"
+#include "lowrank/batch.h"
+#include "train/lora.h"
+#include "lowrank/low_rank.h"
+#include "core/norms.h"
+#include "train/optimizer.h"
 #include "support.h"
 
 using namespace lowrank;

@@ -1,0 +1,32 @@
+// Measures of float32 data, accumulated in float64. The order of summation is fixed by the shape, so the results do not
+// depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+
+#include "core/exact.h"
+#include "core/matrix_view.h"
+#include "core/threads.h"
+
+namespace lowrank {
+
+// sum of x_i^2 / of (x_i - y_i)^2
+double squares(const float* x, int64_t count);
+double squaredDistance(const float* x, const float* y, int64_t count);
+double squaredDistance(const float* x, const double* y, int64_t count);
+
+// |w|_F^2 without rounding: the squares of float32 are exact in float64, their sum in twice that.
+Exact exactSquares(ConstMatrix w, Team& team);
+
+// What every method asks of a matrix first, in one pass.
+struct Survey {
+  double energy; // |w|_F^2
+  float largest; // magnitude
+};
+// Throws ERR_NOT_FINITE, naming row and column of the first NaN or infinity.
+Survey survey(ConstMatrix w, Team& team);
+
+// Throws as `survey` does.
+void requireFinite(ConstMatrix w, Team& team);
+
+} // namespace lowrank

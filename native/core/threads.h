@@ -1,0 +1,96 @@
+// Who computes when, and with how many threads.
+//
+// OpenBLAS' thread count is one number for the whole process, so one place owns it. Every computation holds a Lease of
+// cores; BLAS is single-threaded and our own threads (Team) call it side by side, except inside WideBlas, which only a
+// lease of several cores may open, and it is alone. The width is the task's own, never a question of load, so results
+// do not depend on who else computes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "core/failure.h"
+
+namespace lowrank {
+
+// Threads to use unless told otherwise: what OpenBLAS chose from the cores and OPENBLAS_NUM_THREADS.
+int defaultThreads();
+
+class Lease {
+public:
+  // Waits in order of arrival for `threads` cores. BLAS runs single-threaded; all cores together are held alone, so
+  // that a WideBlas may be opened.
+  explicit Lease(int threads);
+  ~Lease();
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
+private:
+  int slots_;
+};
+
+// Several BLAS threads, for LAPACK's large decompositions, while it lives. Only under a Lease of that many threads.
+class WideBlas {
+public:
+  explicit WideBlas(int threads);
+  ~WideBlas();
+  WideBlas(const WideBlas&) = delete;
+  WideBlas& operator=(const WideBlas&) = delete;
+
+private:
+  int threads_;
+};
+
+// A fixed number of threads, the caller's included, that run the same function side by side, again and again, with
+// microseconds between: for algorithms of many short steps. What a part computes depends on its number, never on
+// timing.
+class Team {
+public:
+  explicit Team(int size);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return size_; }
+  // work(part) for part in [0, size); returns when all are done. The first exception is thrown on.
+  void run(const std::function<void(int)>& work);
+  // work(begin, end) over [0, count) in `size` even ranges that begin at multiples of `grain`.
+  void ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& work);
+
+private:
+  struct Shared;
+  void gather();
+  int size_;
+  std::unique_ptr<Shared> shared_;
+};
+
+// Calls work(i) for i in [0, count) on up to `threads` threads, the calling one included. The first exception is thrown
+// on; after it no further i is started.
+void parallelFor(int64_t count, int threads, const std::function<void(int64_t)>& work);
+
+// The window between a running task and its caller, in memory that JavaScript owns: control[0] != 0 cancels,
+// control[1] is the share done in parts per million.
+class Control {
+public:
+  explicit Control(int32_t* shared = nullptr) : shared_(shared) {}
+
+  bool cancelled() const {
+    return stop_.load(std::memory_order_relaxed) || (shared_ && __atomic_load_n(&shared_[0], __ATOMIC_RELAXED) != 0);
+  }
+  void check() const {
+    if (cancelled()) throw Cancelled();
+  }
+  void progress(double share) const {
+    if (shared_) __atomic_store_n(&shared_[1], static_cast<int32_t>(share * 1e6), __ATOMIC_RELAXED);
+  }
+  // From the environment's end, when JavaScript can no longer say it.
+  void stop() { stop_.store(true, std::memory_order_relaxed); }
+
+private:
+  int32_t* shared_;
+  std::atomic<bool> stop_{false};
+};
+
+} // namespace lowrank
