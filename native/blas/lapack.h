@@ -10,7 +10,7 @@ namespace lowrank {
 
 namespace blas {
 
-// The process-wide thread count. Only threads.cc sets it, and asks for it before anything is computed, which is when
+// The process-wide thread count. Only lease.cc sets it, and asks for it before anything is computed, which is when
 // the kernels are chosen (coretype.h).
 int threads();
 void setThreads(int count);

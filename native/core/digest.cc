@@ -208,7 +208,7 @@ int64_t chunkCount(int64_t bytes) { return std::max<int64_t>(1, (bytes + kChunk 
 
 } // namespace
 
-Digest blake3(const void* data, size_t size, Ledger& memory, Team& team) {
+Digest blake3(const void* data, size_t size, MemoryLedger& memory, Team& team) {
   const Kernels k = kernels();
   const auto* bytes = static_cast<const uint8_t*>(data);
   const auto length = static_cast<int64_t>(size);

@@ -14,7 +14,7 @@ namespace lowrank {
 using Digest = std::array<uint32_t, 8>;
 
 // The same for any number of threads and any vector instructions.
-Digest blake3(const void* data, size_t bytes, Ledger& memory, Team& team);
+Digest blake3(const void* data, size_t bytes, MemoryLedger& memory, Team& team);
 
 // Native bytes that it takes meanwhile.
 int64_t blake3Bytes(int64_t bytes);

@@ -21,7 +21,7 @@ void raise(std::atomic<int64_t>& peak, int64_t value) {
 
 } // namespace
 
-void* Ledger::allocate(int64_t bytes) {
+void* MemoryLedger::allocate(int64_t bytes) {
   const int64_t now = now_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   if (limit_ > 0 && now > limit_) {
     now_.fetch_sub(bytes, std::memory_order_relaxed);
@@ -39,14 +39,14 @@ void* Ledger::allocate(int64_t bytes) {
   return pointer;
 }
 
-void Ledger::release(void* pointer, int64_t bytes) noexcept {
+void MemoryLedger::release(void* pointer, int64_t bytes) noexcept {
   ::operator delete(pointer, std::align_val_t(kAlignment));
   now_.fetch_sub(bytes, std::memory_order_relaxed);
   allNow.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
-int64_t Ledger::processNow() { return allNow.load(std::memory_order_relaxed); }
-int64_t Ledger::processPeak() { return allPeak.load(std::memory_order_relaxed); }
-int64_t Ledger::resetProcessPeak() { return allPeak.exchange(processNow(), std::memory_order_relaxed); }
+int64_t MemoryLedger::processNow() { return allNow.load(std::memory_order_relaxed); }
+int64_t MemoryLedger::processPeak() { return allPeak.load(std::memory_order_relaxed); }
+int64_t MemoryLedger::resetProcessPeak() { return allPeak.exchange(processNow(), std::memory_order_relaxed); }
 
 } // namespace lowrank

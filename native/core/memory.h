@@ -1,5 +1,5 @@
 // Counted, aligned work memory. Every native buffer is a Buffer, so `memoryUsage()` and the certificate's `bytes` are
-// measurements. A Ledger counts one task; all ledgers together are the process.
+// measurements. A MemoryLedger counts one task; all ledgers together are the process.
 #pragma once
 
 #include <atomic>
@@ -9,10 +9,10 @@
 
 namespace lowrank {
 
-class Ledger {
+class MemoryLedger {
 public:
   // `limit` in bytes, 0 for none.
-  explicit Ledger(int64_t limit = 0) : limit_(limit) {}
+  explicit MemoryLedger(int64_t limit = 0) : limit_(limit) {}
 
   void* allocate(int64_t bytes);
   void release(void* pointer, int64_t bytes) noexcept;
@@ -35,7 +35,7 @@ private:
 template <class T> class Buffer {
 public:
   Buffer() = default;
-  Buffer(Ledger& ledger, int64_t count)
+  Buffer(MemoryLedger& ledger, int64_t count)
       : ledger_(&ledger), count_(count), data_(static_cast<T*>(ledger.allocate(bytes(count)))) {}
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -61,7 +61,7 @@ private:
     std::swap(data_, other.data_);
   }
 
-  Ledger* ledger_ = nullptr;
+  MemoryLedger* ledger_ = nullptr;
   int64_t count_ = 0;
   T* data_ = nullptr;
 };

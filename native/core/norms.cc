@@ -118,7 +118,7 @@ void requireFinite(ConstMatrix w, Team& team) {
                                       " at row " + std::to_string(row) + ", column " + std::to_string(col));
 }
 
-Survey survey(ConstMatrix w, Team& team) {
+MatrixStats matrixStats(ConstMatrix w, Team& team) {
   std::vector<float> largest(static_cast<size_t>(w.rows));
   const double energy = sumRows(w.rows, w.size(), team, [&](int64_t i) {
     largest[static_cast<size_t>(i)] = largestMagnitude(w.row(i), w.cols);

@@ -10,6 +10,9 @@
 
 namespace lowrank {
 
+// The distance from 1 to the next float32.
+inline constexpr double kEpsilon = 1.0 / (1 << 23);
+
 // sum of x_i^2 / of (x_i - y_i)^2
 double squares(const float* x, int64_t count);
 double squaredDistance(const float* x, const float* y, int64_t count);
@@ -18,15 +21,15 @@ double squaredDistance(const float* x, const double* y, int64_t count);
 // |w|_F^2 without rounding: the squares of float32 are exact in float64, their sum in twice that.
 Exact exactSquares(ConstMatrix w, Team& team);
 
-// What every method asks of a matrix first, in one pass.
-struct Survey {
+// Computed in one pass before any method runs.
+struct MatrixStats {
   double energy; // |w|_F^2
   float largest; // magnitude
 };
 // Throws ERR_NOT_FINITE, naming row and column of the first NaN or infinity.
-Survey survey(ConstMatrix w, Team& team);
+MatrixStats matrixStats(ConstMatrix w, Team& team);
 
-// Throws as `survey` does.
+// Throws as `matrixStats` does.
 void requireFinite(ConstMatrix w, Team& team);
 
 } // namespace lowrank

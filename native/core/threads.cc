@@ -9,25 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "blas/lapack.h"
-
 namespace lowrank {
 namespace {
-
-struct Gate {
-  std::mutex mutex;
-  std::condition_variable turn;
-  uint64_t nextTicket = 0;
-  uint64_t serving = 0;
-  int used = 0;
-  int capacity = defaultThreads();
-};
-
-// Never destroyed: a thread may still be waiting when the process ends.
-Gate& gate() {
-  static Gate* instance = new Gate;
-  return *instance;
-}
 
 // The first of several threads' exceptions.
 class FirstFailure {
@@ -46,41 +29,6 @@ private:
 };
 
 } // namespace
-
-int defaultThreads() {
-  static const int count = std::max(1, blas::threads());
-  return count;
-}
-
-Lease::Lease(int threads) {
-  Gate& g = gate();
-  std::unique_lock lock(g.mutex);
-  // More threads than cores are allowed (the user asked), but alone. A wide BLAS must be alone too, and any lease of
-  // several threads may open one.
-  slots_ = threads > 1 ? g.capacity : 1;
-  const uint64_t ticket = g.nextTicket++;
-  g.turn.wait(lock, [&] { return ticket == g.serving && g.used + slots_ <= g.capacity; });
-  g.serving++;
-  g.used += slots_;
-  // Whatever another user of the same OpenBLAS left behind.
-  if (blas::threads() != 1) blas::setThreads(1);
-  // The next in line may fit beside us.
-  g.turn.notify_all();
-}
-
-Lease::~Lease() {
-  Gate& g = gate();
-  const std::lock_guard lock(g.mutex);
-  g.used -= slots_;
-  g.turn.notify_all();
-}
-
-WideBlas::WideBlas(int threads) : threads_(threads) {
-  if (threads_ > 1) blas::setThreads(threads_);
-}
-WideBlas::~WideBlas() {
-  if (threads_ > 1) blas::setThreads(1);
-}
 
 struct Team::Shared {
   std::mutex mutex;

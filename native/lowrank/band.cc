@@ -7,7 +7,7 @@
 
 namespace lowrank {
 
-BandMatrix::BandMatrix(Ledger& memory, const float* t, int64_t n, int64_t stride, int64_t width)
+BandMatrix::BandMatrix(MemoryLedger& memory, const float* t, int64_t n, int64_t stride, int64_t width)
     : n_(n), width_(width), band_(memory, n * (width + 1)), pivots_(memory, n * (width + 1)),
       lu_(memory, n * (3 * width + 1)), vector_(memory, n), rows_(memory, n) {
   for (int64_t i = 0; i < n; i++) {

@@ -11,7 +11,7 @@ namespace lowrank {
 class BandMatrix {
 public:
   // The band of a full symmetric matrix t (n x n, row-major, stride `stride`); what lies outside is rounding.
-  BandMatrix(Ledger& memory, const float* t, int64_t n, int64_t stride, int64_t width);
+  BandMatrix(MemoryLedger& memory, const float* t, int64_t n, int64_t stride, int64_t width);
 
   // How many eigenvalues are larger than sigma: the signs of the pivots of T - sigma (Sylvester's law of inertia).
   int64_t countAbove(double sigma);

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 
+#include "blas/lease.h"
+#include "core/context.h"
 #include "core/threads.h"
-#include "lowrank/svd.h"
 
 namespace lowrank {
 
@@ -14,7 +17,7 @@ public:
   Batch(int64_t count, int64_t m, int64_t n, int threads, int64_t inner = 0);
 
   // one(context, i) for every matrix i, under a lease of the cores.
-  template <class Function> void run(Ledger& ledger, const Control& control, const Function& one) const {
+  template <class Function> void run(MemoryLedger& ledger, const Control& control, const Function& one) const {
     const Lease lease(std::max(atOnce_, threadsEach_));
     const double share = 1.0 / static_cast<double>(count_);
     std::atomic<int64_t> done{0};

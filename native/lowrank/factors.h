@@ -1,18 +1,12 @@
-// gemm shared out among a team: each member multiplies its own rows (or columns) with a single-threaded BLAS.
+// What the routes do to the factors of w ~ b a: where the singular values stand, and how they are read off.
 #pragma once
 
 #include <cstdint>
 
-#include "lowrank/svd.h"
+#include "core/context.h"
+#include "core/matrix_view.h"
 
 namespace lowrank {
-
-// c = alpha op(a) op(b), row-major, m x n with k inside; op transposes when the flag is set.
-void gemm(Team& team, bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
-          int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc);
-
-// c = b a, compact, by the calling thread alone.
-void multiplyRows(ConstMatrix b, ConstMatrix a, float* c);
 
 // u <- u diag(s).
 void scaleColumns(Matrix u, const float* s);

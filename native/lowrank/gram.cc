@@ -5,7 +5,9 @@
 #include <limits>
 #include <type_traits>
 
+#include "blas/gemm.h"
 #include "blas/lapack.h"
+#include "blas/lease.h"
 #include "core/failure.h"
 #include "lowrank/factors.h"
 #include "lowrank/gain.h"

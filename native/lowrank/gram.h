@@ -5,7 +5,9 @@
 
 #include <cstdint>
 
-#include "lowrank/svd.h"
+#include "core/context.h"
+#include "core/matrix_view.h"
+#include "core/memory.h"
 
 namespace lowrank {
 
@@ -17,7 +19,7 @@ public:
   // False: the eigenproblem did not converge, and nothing else here may be asked.
   bool converged() const { return converged_; }
 
-  // w ~ b a with b: m x k and a: k x n, as low_rank.h defines factors.
+  // w ~ b a with b: m x k and a: k x n, as request.h defines factors.
   void factors(float* b, float* a, float* s) const;
   // The singular value next to the subspace on the other side of the cut (of `smallest`: the largest within it).
   double nextSingularValue() const;

@@ -6,7 +6,9 @@
 #include <cstring>
 #include <vector>
 
+#include "blas/gemm.h"
 #include "blas/lapack.h"
+#include "blas/lease.h"
 #include "core/random.h"
 #include "lowrank/band.h"
 #include "lowrank/factors.h"
@@ -73,8 +75,6 @@ constexpr double kSearchShare = 0.85;
 // Rounds of orthogonalisation; two are enough unless columns are replaced.
 constexpr int kRounds = 4;
 
-constexpr double kEpsilon = 1.0 / (1 << 23);
-
 int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 int64_t capacityFor(int64_t maxDimension, int64_t shorter) {
@@ -95,16 +95,16 @@ int64_t partSize(int64_t shorter, int64_t capacity) { return std::max(shorter, c
 
 } // namespace
 
-Krylov::Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t maxDimension, uint64_t seed)
+Krylov::Krylov(const Context& context, ConstMatrix w, const MatrixStats& stats, int64_t maxDimension, uint64_t seed)
     : context_(context), w_(w), longer_(std::max(w.rows, w.cols)), shorter_(std::min(w.rows, w.cols)),
       tall_(w.rows >= w.cols), a_(tall_ ? Strided{w.data, w.stride, 1} : Strided{w.data, 1, w.stride}), seed_(seed),
       limit_(std::min(maxDimension, shorter_)), capacity_(capacityFor(maxDimension, shorter_)) {
-  Ledger& memory = context.memory;
+  MemoryLedger& memory = context.memory;
   // Squares of 1e30 or 1e-30 leave the range of float32.
   int exponent = 0;
-  if (survey.largest > 0) std::frexp(survey.largest, &exponent);
+  if (stats.largest > 0) std::frexp(stats.largest, &exponent);
   scale_ = std::ldexp(1.0, std::clamp(-exponent, -126, 126));
-  energy_ = survey.energy * scale_ * scale_;
+  energy_ = stats.energy * scale_ * scale_;
   basis_ = Buffer<float>(memory, shorter_ * capacity_);
   images_ = Buffer<float>(memory, longer_ * capacity_);
   block_ = Buffer<float>(memory, shorter_ * kSkinny);

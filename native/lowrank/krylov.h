@@ -16,8 +16,10 @@
 #include <cstdint>
 
 #include "blas/skinny.h"
+#include "core/context.h"
+#include "core/matrix_view.h"
+#include "core/memory.h"
 #include "core/norms.h"
-#include "lowrank/svd.h"
 
 namespace lowrank {
 
@@ -32,13 +34,13 @@ enum class KrylovEnd {
 class Krylov {
 public:
   // The basis lies in the space of the smaller side and may grow to `maxDimension`.
-  Krylov(const Context& context, ConstMatrix w, Survey survey, int64_t maxDimension, uint64_t seed);
+  Krylov(const Context& context, ConstMatrix w, const MatrixStats& stats, int64_t maxDimension, uint64_t seed);
 
   // Grows the basis until the best approximation of rank k in it is proved to be within `target` (relative, in the
   // Frobenius norm) of the best one at all, and the first k + 1 singular values are known.
   KrylovEnd run(int64_t k, double target);
 
-  // After `converged`: w ~ b a with b: m x k and a: k x n, as low_rank.h defines factors.
+  // After `converged`: w ~ b a with b: m x k and a: k x n, as request.h defines factors.
   void factors(float* b, float* a, float* s) const;
   // The largest singular value left out, as far as the subspace knows it.
   double nextSingularValue() const;

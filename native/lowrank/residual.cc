@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "blas/gemm.h"
 #include "blas/lapack.h"
 #include "core/norms.h"
 #include "core/random.h"
-#include "lowrank/factors.h"
 
 namespace lowrank {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "core/context.h"
 #include "core/matrix_view.h"
-#include "lowrank/svd.h"
 
 namespace lowrank {
 

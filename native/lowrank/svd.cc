@@ -4,6 +4,7 @@
 #include <string>
 
 #include "blas/lapack.h"
+#include "blas/lease.h"
 #include "core/failure.h"
 #include "core/norms.h"
 
@@ -25,7 +26,7 @@ SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, flo
     Buffer<float> work(context.memory, size.work);
     Buffer<int> integers(context.memory, size.integers);
     info = lapack::gesdd(m, n, a.data(), s, u, vt, work.data(), size.work, integers.data());
-    if (info == 0 && !options.pretendGesddFails) return SvdDriver::gesdd;
+    if (info == 0 && !options.hooks.pretendGesddFails) return SvdDriver::gesdd;
     context.control.check();
     copyRows(w, a.data());
     requireFinite(ConstMatrix(a.data(), m, n), context.team);

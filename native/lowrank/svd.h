@@ -1,32 +1,19 @@
 // Exact thin singular value decomposition by LAPACK.
 #pragma once
 
+#include "core/context.h"
 #include "core/matrix_view.h"
-#include "core/memory.h"
-#include "core/threads.h"
+#include "lowrank/test_hooks.h"
 
 namespace lowrank {
 
-// What every computation is given: where to count memory, whether to stop, with whom to share the work.
-struct Context {
-  Ledger& memory;
-  const Control& control;
-  Team& team;
-  // The part of the whole task that this computation is: [from, from + span] of [0, 1].
-  double from = 0;
-  double span = 1;
-
-  void progress(double share) const {
-    if (span > 0) control.progress(from + span * share);
-  }
-};
-
 enum class SvdDriver { gesdd, gesvd };
+// By their codes, as JavaScript knows them.
+inline constexpr const char* kSvdDriverNames[] = {"gesdd", "gesvd"};
 
 struct SvdOptions {
   SvdDriver driver = SvdDriver::gesdd;
-  // Lets a test see the fallback: gesdd is taken to have failed.
-  bool pretendGesddFails = false;
+  TestHooks hooks = {};
 };
 
 // w = u diag(s) vt with s descending and r = min(m, n) columns; u and vt both null for the values alone. w is left

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include "blas/lapack.h"
 #include "core/convert.h"
@@ -29,13 +30,20 @@ int readThreads(const Arguments& arguments) {
   return count == 0 ? defaultThreads() : static_cast<int>(std::min(count, kMost));
 }
 
+TestHooks readTestHooks(const Arguments& arguments) {
+  TestHooks hooks;
+  hooks.pretendGesddFails = arguments.flag("pretendGesddFails");
+  if (arguments.has("maxDimension")) hooks.maxDimension = arguments.size("maxDimension");
+  return hooks;
+}
+
 SvdOptions readSvdOptions(const Arguments& arguments) {
-  return {arguments.flag("gesvd") ? SvdDriver::gesvd : SvdDriver::gesdd, arguments.flag("pretendGesddFails")};
+  return {arguments.flag("gesvd") ? SvdDriver::gesvd : SvdDriver::gesdd, readTestHooks(arguments)};
 }
 
 Request readRequest(const Arguments& arguments, int64_t r) {
   Request request;
-  request.svd = readSvdOptions(arguments);
+  request.hooks = readTestHooks(arguments);
   if (arguments.has("tail")) {
     const double rest = arguments.has("tailRest") ? arguments.number("tailRest") : 0;
     request.rule = {RankRule::byTail, 0, {arguments.number("tail"), rest}};
@@ -44,11 +52,10 @@ Request readRequest(const Arguments& arguments, int64_t r) {
     if (request.rule.rank > r) throw Failure("ERR_ARGUMENT", "rank is larger than the matrix");
   }
   const int64_t method = arguments.size("method");
-  if (method > static_cast<int64_t>(Method::krylov)) throw Failure("ERR_ARGUMENT", "method is unknown");
+  if (method >= static_cast<int64_t>(std::size(kMethodNames))) throw Failure("ERR_ARGUMENT", "method is unknown");
   request.method = static_cast<Method>(method);
   if (arguments.has("seed")) request.seed = static_cast<uint64_t>(arguments.size("seed"));
   if (arguments.has("target")) request.target = arguments.number("target");
-  if (arguments.has("maxDimension")) request.maxDimension = arguments.size("maxDimension");
   return request;
 }
 
@@ -109,7 +116,7 @@ struct Gemm {
         c(arguments.floats("c", product(batch, product(m, n)))) {}
   void run(const Control& control) const {
     if (m == 0 || n == 0) return; // any number of products
-    Ledger ledger;
+    MemoryLedger ledger;
     // One product is OpenBLAS' own to share out; several go side by side.
     Batch(batch, m, n, threads, k).run(ledger, control, [this](const Context& context, int64_t i) {
       const WideBlas wide(context.team.size());
@@ -137,7 +144,7 @@ struct Svd {
         vt(arguments.has("u") ? arguments.floats("vt", product(batch, product(r, n))) : nullptr),
         out(arguments.doubles("out", batch)) {}
   void run(const Control& control) const {
-    Ledger ledger;
+    MemoryLedger ledger;
     Batch(batch, m, n, threads).run(ledger, control, [this](const Context& context, int64_t i) {
       const SvdDriver driver = thinSvd(context, ConstMatrix(w + i * m * n, m, n), s + i * r, offset(u, i * m * r),
                                        offset(vt, i * r * n), options);
@@ -175,7 +182,7 @@ struct Approximate {
     if (b && capacity < needed) throw Failure("ERR_SHAPE", "capacity is smaller than the rank");
   }
   void run(const Control& control) const {
-    Ledger ledger(limit);
+    MemoryLedger ledger(limit);
     Batch(batch, m, n, threads).run(ledger, control, [&](const Context& context, int64_t i) {
       const double begin = seconds();
       const Result result{capacity, offset(b, i * m * capacity), offset(a, i * capacity * n), offset(s, i * capacity),
@@ -206,7 +213,7 @@ struct OrthonormaliseRows {
     if (k > n) throw Failure("ERR_SHAPE", "more rows than columns");
   }
   void run(const Control&) const {
-    Ledger ledger;
+    MemoryLedger ledger;
     const Lease lease(1);
     const Buffer<float> tau(ledger, k), work(ledger, lapack::orthonormaliseWork(k));
     lapack::orthonormaliseRows(k, n, a, tau.data(), work.data());
@@ -393,13 +400,13 @@ Napi::Value info(const Napi::CallbackInfo& info) {
 
 Napi::Value memory(const Napi::CallbackInfo& info) {
   const Napi::Object object = Napi::Object::New(info.Env());
-  object.Set("now", static_cast<double>(Ledger::processNow()));
-  object.Set("peak", static_cast<double>(Ledger::processPeak()));
+  object.Set("now", static_cast<double>(MemoryLedger::processNow()));
+  object.Set("peak", static_cast<double>(MemoryLedger::processPeak()));
   return object;
 }
 
 Napi::Value resetPeak(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(Ledger::resetProcessPeak()));
+  return Napi::Number::New(info.Env(), static_cast<double>(MemoryLedger::resetProcessPeak()));
 }
 
 Napi::Value estimateSvd(const Napi::CallbackInfo& info) {

@@ -25,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "blas/lease.h"
 #include "core/threads.h"
 #include "node/arguments.h"
 

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "blas/lapack.h"
+#include "blas/lease.h"
 #include "core/random.h"
-#include "core/threads.h"
 
 namespace lowrank {
 namespace {

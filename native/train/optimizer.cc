@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "blas/lease.h"
 #include "core/simd.h"
 #include "core/threads.h"
 

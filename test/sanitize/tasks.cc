@@ -1,6 +1,6 @@
-// The pool and the tasks of native/node/task.h, over a stand-in for Node: environments on threads of their own that open,
-// submit, answer, and close while tasks wait and run, and some that end between two steps of opening or submitting. For
-// ThreadSanitizer, and AddressSanitizer for what closing frees.
+// The pool and the tasks of native/node/task.h, over a stand-in for Node: environments on threads of their own that
+// open, submit, answer, and close while tasks wait and run, and some that end between two steps of opening or
+// submitting. For ThreadSanitizer, and AddressSanitizer for what closing frees.
 
 #include <cstring>
 #include <random>
