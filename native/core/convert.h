@@ -7,6 +7,8 @@
 namespace lowrank {
 
 enum class FloatFormat { f64, f32, f16, bf16 };
+// By their codes, as JavaScript knows them.
+inline constexpr const char* kFloatFormatNames[] = {"F64", "F32", "F16", "BF16"};
 
 int64_t bytesPerElement(FloatFormat format);
 void toFloat32(FloatFormat from, const uint8_t* source, float* target, int64_t count);

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,14 @@ public:
 
   bool flag(const char* name) const { return job_.Get(name).ToBoolean().Value(); }
 
+  // The fields of an object within the job, which may not hold arrays; nothing where it is absent.
+  std::optional<Arguments> object(const char* name) const {
+    if (!has(name)) return std::nullopt;
+    const Napi::Value value = job_.Get(name);
+    if (!value.IsObject()) throw Failure("ERR_ARGUMENT", std::string(name) + " is not an object");
+    return Arguments(env_, value.As<Napi::Object>());
+  }
+
   float* floats(const char* name, int64_t count) { return static_cast<float*>(array(name, napi_float32_array, count)); }
   double* doubles(const char* name, int64_t count) {
     return static_cast<double*>(array(name, napi_float64_array, count));
@@ -79,6 +88,8 @@ public:
   }
 
 private:
+  Arguments(Napi::Env env, Napi::Object fields) : env_(env), job_(fields) {}
+
   // napi_get_typedarray_info answers for SharedArrayBuffers too, on every version; asking for the buffer's data does
   // not.
   void* array(const char* name, napi_typedarray_type wanted, int64_t count) {

@@ -1,34 +1,70 @@
-// What addon.cc exports. The contract, with the meaning of every field, is lib/addon/contract.ts.
+// What the files of bindings share. Each file lists its own functions, once: addon.cc exports the lists, and
+// test/unit/addon/contract.test.ts holds their names against lib/addon/contract.ts, which defines every field.
 #pragma once
 
 #include <napi.h>
 
-namespace lowrank::bindings {
+#include <algorithm>
+#include <span>
+#include <string>
+#include <vector>
 
-Napi::Value info(const Napi::CallbackInfo& info);
-Napi::Value memory(const Napi::CallbackInfo& info);
-Napi::Value resetPeak(const Napi::CallbackInfo& info);
-Napi::Value estimateSvd(const Napi::CallbackInfo& info);
-Napi::Value estimateApproximate(const Napi::CallbackInfo& info);
+#include "blas/lease.h"
+#include "lowrank/test_hooks.h"
+#include "node/arguments.h"
+#include "node/task.h"
 
-Napi::Value toFloat32(const Napi::CallbackInfo& info);
-Napi::Value fromFloat32(const Napi::CallbackInfo& info);
-Napi::Value gemm(const Napi::CallbackInfo& info);
-Napi::Value gemmAsync(const Napi::CallbackInfo& info);
-Napi::Value svd(const Napi::CallbackInfo& info);
-Napi::Value svdAsync(const Napi::CallbackInfo& info);
-Napi::Value approximate(const Napi::CallbackInfo& info);
-Napi::Value approximateAsync(const Napi::CallbackInfo& info);
+namespace lowrank {
 
-Napi::Value orthonormaliseRows(const Napi::CallbackInfo& info);
-Napi::Value loraForward(const Napi::CallbackInfo& info);
-Napi::Value loraBackward(const Napi::CallbackInfo& info);
-Napi::Value addLowRank(const Napi::CallbackInfo& info);
-Napi::Value affine(const Napi::CallbackInfo& info);
-Napi::Value dropout(const Napi::CallbackInfo& info);
-Napi::Value sgdStep(const Napi::CallbackInfo& info);
-Napi::Value adamWStep(const Napi::CallbackInfo& info);
-Napi::Value sumOfSquares(const Napi::CallbackInfo& info);
-Napi::Value scale(const Napi::CallbackInfo& info);
+struct Export {
+  const char* name;
+  Napi::Value (*function)(const Napi::CallbackInfo&);
+};
 
-} // namespace lowrank::bindings
+std::span<const Export> processExports();
+std::span<const Export> linalgExports();
+std::span<const Export> lowRankExports();
+std::span<const Export> trainExports();
+
+// The numbers of a certificate, in the order in which `approximate` writes them.
+std::vector<const char*> certificateFields();
+
+inline int readThreads(const Arguments& arguments) {
+  constexpr int64_t kMost = 1024; // OpenBLAS itself stops far below
+  const int64_t count = arguments.has("threads") ? arguments.size("threads") : 0;
+  return count == 0 ? defaultThreads() : static_cast<int>(std::min(count, kMost));
+}
+
+// Reads a number of rows or columns of matrices to decompose. It is not 0, and no size computed from the two overflows.
+inline int64_t readSide(const Arguments& arguments, const char* name, int64_t other = 1) {
+  constexpr int64_t kMostElements = int64_t{1} << 48;
+  const int64_t side = arguments.size(name);
+  if (side == 0) throw Failure("ERR_SHAPE", std::string(name) + " is 0");
+  if (product(side, other) > kMostElements) throw Failure("ERR_MEMORY", "a matrix of this size cannot be addressed");
+  return side;
+}
+
+inline TestHooks readTestHooks(const Arguments& arguments) {
+  TestHooks hooks;
+  if (const auto given = arguments.object("testHooks")) {
+    hooks.pretendGesddFails = given->flag("pretendGesddFails");
+    if (given->has("maxDimension")) hooks.maxDimension = given->size("maxDimension");
+  }
+  return hooks;
+}
+
+// A part of an array that may be absent.
+template <class T> T* offset(T* base, int64_t elements) { return base ? base + elements : nullptr; }
+
+// Runs function(arguments), with errors turned into JavaScript's as those of a Work are.
+template <class Function> Napi::Value guarded(const Napi::CallbackInfo& info, const Function& function) {
+  Napi::Value value = info.Env().Undefined();
+  const Outcome outcome = Outcome::of([&] {
+    Arguments arguments(info);
+    value = function(arguments);
+  });
+  if (!outcome.code.empty()) throw outcome.error(info.Env());
+  return value;
+}
+
+} // namespace lowrank

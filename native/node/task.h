@@ -4,143 +4,32 @@
 // nothing of JavaScript but the arrays it was given) and writes every result into those arrays; so a task ends with
 // undefined or an error, and nothing is owned by both sides.
 //
-// Tasks run on threads of our own: libuv has four, shared with files and DNS. An environment (the main thread's or a
-// worker's) that closes stops its tasks and waits for the running ones, because they write into its arrays. The hook
-// that does so is registered after the thread-safe function and therefore runs before it goes away.
+// An environment (the main thread's or a worker's) that closes stops its tasks and waits for the running ones, because
+// they write into its arrays. The hook that does so is registered after the thread-safe function and therefore runs
+// before it goes away.
 #pragma once
 
 #include <napi.h>
 
-#include <chrono>
 #include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
-#include <string>
-#include <system_error>
-#include <thread>
+#include <utility>
 #include <vector>
 
-#include "blas/lease.h"
+#include "core/failure.h"
 #include "core/threads.h"
 #include "node/arguments.h"
+#include "node/outcome.h"
+#include "node/pool.h"
 
 namespace lowrank {
 
-// What a computation ended with.
-struct Outcome {
-  std::string code; // empty: well
-  std::string message;
-
-  template <class Function> static Outcome of(const Function& function) {
-    try {
-      function();
-      return {};
-    } catch (const Cancelled& e) {
-      return {"ABORTED", e.what()};
-    } catch (const Failure& e) {
-      return {e.code, e.what()};
-    } catch (const std::bad_alloc&) {
-      return {"ERR_MEMORY", "out of memory"};
-    } catch (const std::exception& e) {
-      return {"ERR_NATIVE", e.what()};
-    } catch (...) {
-      return {"ERR_NATIVE", "unknown native failure"};
-    }
-  }
-
-  Napi::Error error(Napi::Env env) const {
-    Napi::Error error = Napi::Error::New(env, message);
-    error.Set("code", Napi::String::New(env, code));
-    return error;
-  }
-};
-
-class Tasks;
-
-struct Task {
-  Tasks* owner;
-  Control control;
-  std::function<void(const Control&)> run;
-  Outcome outcome;
-  napi_deferred deferred = nullptr;
-  std::vector<Napi::Reference<Napi::Value>> arrays;
-
-  explicit Task(int32_t* shared) : control(shared) {}
-};
-
-// Threads for all environments of the process. Never destroyed: a thread may be waiting when the process ends.
-class Pool {
-public:
-  static Pool& instance() {
-    static Pool* pool = new Pool;
-    return *pool;
-  }
-
-  Pool() {
-#if defined(__GLIBC__)
-    on_exit([](int status, void* self) { static_cast<Pool*>(self)->processEnds(&status); }, this);
-#else
-    std::atexit([] { instance().processEnds(nullptr); });
-#endif
-  }
-
-  void submit(Task* task) {
-    std::lock_guard lock(mutex_);
-    queue_.push_back(task);
-    if (static_cast<int64_t>(queue_.size()) > idle_ && threads_ < defaultThreads()) start();
-    wake_.notify_one();
-  }
-
-  // Takes back a task that has not begun.
-  bool withdraw(Task* task) {
-    std::lock_guard lock(mutex_);
-    return std::erase(queue_, task) > 0;
-  }
-
-private:
-  void start() {
-    try {
-      std::thread([this] { loop(); }).detach();
-      threads_++;
-    } catch (const std::system_error&) {
-      if (threads_ > 0) return; // those that exist will come to it
-      queue_.pop_back();
-      throw Failure("ERR_NATIVE", "the system refused to start a thread");
-    }
-  }
-
-  void loop();
-
-  // process.exit() in the main thread runs no environment's hooks but goes on to destructors, OpenBLAS' among them,
-  // which take away the memory that a running decomposition works in. So what runs is stopped first; and where LAPACK
-  // does not come back soon, the process ends here, with its status, instead of there.
-  void processEnds(const int* status) {
-    std::unique_lock lock(mutex_);
-    queue_.clear();
-    for (Task* task : running_) task->control.stop();
-    const auto over = [this] { return running_.empty(); };
-    if (status == nullptr) return settled_.wait(lock, over);
-    if (settled_.wait_for(lock, std::chrono::milliseconds(200), over)) return;
-    std::fflush(nullptr);
-    _Exit(*status);
-  }
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::condition_variable settled_;
-  std::list<Task*> running_;
-  std::deque<Task*> queue_;
-  int threads_ = 0;
-  int64_t idle_ = 0;
-};
-
 // The tasks of one environment.
-class Tasks {
+class Tasks final : public TaskOwner {
 public:
   explicit Tasks(Napi::Env env) : env_(env) {
     napi_value name = Napi::String::New(env, "lowrank");
@@ -155,7 +44,9 @@ public:
     }
   }
 
-  Napi::Value submit(std::unique_ptr<Task> task, const std::vector<napi_value>& arrays) {
+  // Computes `run` on a thread of the pool. Keeps `arrays` alive meanwhile; `shared` is the window of Control.
+  Napi::Value submit(int32_t* shared, std::function<void(const Control&)> run, const std::vector<napi_value>& arrays) {
+    auto task = std::make_unique<Promised>(*this, shared, std::move(run));
     napi_value promise = nullptr;
     // A worker may be told to end at any moment, also between the call and here; then there are no promises any more.
     if (napi_create_promise(env_, &task->deferred, &promise) != napi_ok) {
@@ -164,8 +55,7 @@ public:
     for (const napi_value value : arrays) {
       task->arrays.push_back(Napi::Reference<Napi::Value>::New(Napi::Value(env_, value), 1));
     }
-    task->owner = this;
-    Task* raw = task.get();
+    Promised* raw = task.get();
     if (active_.empty()) napi_ref_threadsafe_function(env_, wakeup_);
     active_.push_back(std::move(task));
     const Outcome submitted = Outcome::of([&] { Pool::instance().submit(raw); });
@@ -177,27 +67,33 @@ public:
   }
 
   // From a pool thread.
-  void finished(Task* task) {
+  void finished(Task* task) override {
     std::lock_guard lock(mutex_);
-    done_.push_back(task);
+    done_.push_back(static_cast<Promised*>(task));
     // After close() nobody may touch the thread-safe function.
     if (!closing_) napi_call_threadsafe_function(wakeup_, nullptr, napi_tsfn_nonblocking);
     progress_.notify_all();
   }
 
 private:
+  struct Promised final : Task {
+    using Task::Task;
+    napi_deferred deferred = nullptr;
+    std::vector<Napi::Reference<Napi::Value>> arrays;
+  };
+
   static void settleAll(napi_env, napi_value, void* context, void*) {
     auto* self = static_cast<Tasks*>(context);
-    std::deque<Task*> done;
+    std::deque<Promised*> done;
     {
       std::lock_guard lock(self->mutex_);
       if (self->closing_) return;
       done.swap(self->done_);
     }
-    for (Task* task : done) self->settle(task);
+    for (Promised* task : done) self->settle(task);
   }
 
-  void settle(Task* task) {
+  void settle(Promised* task) {
     const Napi::HandleScope scope(env_);
     // In a terminating worker every call into JavaScript fails; there is nobody left to tell.
     try {
@@ -227,35 +123,12 @@ private:
 
   Napi::Env env_;
   napi_threadsafe_function wakeup_ = nullptr;
-  std::list<std::unique_ptr<Task>> active_; // on the JavaScript thread only
+  std::list<std::unique_ptr<Promised>> active_; // on the JavaScript thread only
   std::mutex mutex_;
   std::condition_variable progress_;
-  std::deque<Task*> done_;
+  std::deque<Promised*> done_;
   bool closing_ = false;
 };
-
-inline void Pool::loop() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    idle_++;
-    wake_.wait(lock, [this] { return !queue_.empty(); });
-    idle_--;
-    Task* task = queue_.front();
-    queue_.pop_front();
-    running_.push_back(task);
-    lock.unlock();
-    task->outcome = Outcome::of([task] {
-      task->control.check();
-      task->run(task->control);
-    });
-    lock.lock();
-    running_.remove(task);
-    settled_.notify_all();
-    lock.unlock();
-    task->owner->finished(task);
-    lock.lock();
-  }
-}
 
 // The two forms in which every Work is exported.
 template <class Work> Napi::Value callSync(const Napi::CallbackInfo& info) {
@@ -276,11 +149,10 @@ template <class Work> Napi::Value callAsync(const Napi::CallbackInfo& info) {
   const Outcome outcome = Outcome::of([&] {
     Arguments arguments(info);
     int32_t* shared = arguments.has("control") ? arguments.integers("control", 2) : nullptr;
-    auto task = std::make_unique<Task>(shared);
     auto work = std::make_shared<Work>(arguments);
     arguments.confirm();
-    task->run = [work](const Control& control) { work->run(control); };
-    promise = info.Env().template GetInstanceData<Tasks>()->submit(std::move(task), arguments.arrays());
+    const auto run = [work](const Control& control) { work->run(control); };
+    promise = info.Env().template GetInstanceData<Tasks>()->submit(shared, run, arguments.arrays());
   });
   if (!outcome.code.empty()) throw outcome.error(info.Env());
   return promise;
