@@ -8,7 +8,7 @@
 
 #include "core/simd.h"
 
-// Weak, because an OpenBLAS for one processor alone has none of them.
+// Weak, because an OpenBLAS built for a single processor lacks them.
 extern "C" {
 char* openblas_get_corename(void);
 #if defined(__GNUC__)
@@ -22,7 +22,7 @@ namespace {
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-// All that OpenBLAS has without AVX2.
+// All kernels of OpenBLAS that do not use AVX2.
 constexpr const char* kWithoutAvx2[] = {
     "Prescott",    "Atom",         "Core2",  "Penryn",    "Dunnington", "Nehalem",   "Opteron",    "Nano",
     "Sandybridge", "Opteron_SSE3", "Bobcat", "Barcelona", "Athlon",     "Bulldozer", "Piledriver", "Steamroller"};
@@ -37,7 +37,8 @@ void choose() {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512cd");
   if (!avx512 && !supported(Simd::avx2)) return;
-  // The environment is the only way in; children must not inherit what was not the user's choice.
+  // The environment is the only way to choose; child processes must not inherit a choice that the
+  // user did not make.
 #if defined(_WIN32)
   _putenv_s(kVariable, avx512 ? "SkylakeX" : "Haswell");
 #else

@@ -1,7 +1,8 @@
-// OpenBLAS registers with pthread_atfork a function that ends its threads before every fork: also while another thread
-// computes with them, which then waits for ever. libuv forks for each child process and calls exec at once, so there
-// is never a child that could use the threads, and nothing has to be done about them. This definition is met by the
-// linker before the C library's; it is hidden, so no other library is concerned.
+// OpenBLAS registers a pthread_atfork handler that ends its threads before every fork, even while
+// another thread computes with them; that thread then waits forever. libuv forks for each child
+// process and calls exec at once, so no child ever uses the threads and the handler is not needed.
+// The linker finds this definition before the C library's. It is hidden, so other libraries are not
+// affected.
 #if defined(__unix__) || defined(__APPLE__)
 
 extern "C" __attribute__((visibility("hidden"))) int pthread_atfork(void (*)(), void (*)(), void (*)()) { return 0; }

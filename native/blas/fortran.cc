@@ -1,6 +1,7 @@
-// The one function of the Fortran runtime that LAPACK's compiled Fortran calls (to build the name it looks up in
-// ilaenv). Having it here keeps libgfortran out of the binary, and with it libquadmath, which is under the LGPL. Weak,
-// so a build of OpenBLAS that needs more of the runtime can still be linked with all of it.
+// The one function of the Fortran runtime that LAPACK's compiled Fortran calls (to build the name
+// it looks up in ilaenv). Defining it here keeps libgfortran out of the binary, and with it
+// libquadmath, which is under the LGPL. It is weak, so that an OpenBLAS that needs more of the
+// runtime can still be linked with all of it.
 
 #include <algorithm>
 #include <cstddef>
@@ -12,7 +13,7 @@
 #define LOWRANK_WEAK
 #endif
 
-// `to = a // b` of Fortran: cut to the length of `to`, or padded with blanks.
+// Fortran's `to = a // b`: truncated to the length of `to`, or padded with blanks.
 extern "C" LOWRANK_WEAK void _gfortran_concat_string(size_t length, char* to, size_t lengthA, const char* a,
                                                      size_t lengthB, const char* b) {
   const size_t fromA = std::min(length, lengthA);

@@ -1,4 +1,5 @@
-// Products shared out among a team: each member multiplies its own rows (or columns) with a single-threaded BLAS.
+// Matrix products. A team shares one product out: each member computes its own rows (or columns)
+// with a single-threaded BLAS.
 #pragma once
 
 #include <cstdint>

@@ -8,8 +8,8 @@
 #include "blas/coretype.h"
 #include "core/failure.h"
 
-// The Fortran symbols, declared here because distributions ship the archive under different headers. Each character
-// argument has its length appended at the end (the ABI of gfortran).
+// The Fortran symbols are declared here because distributions ship the archive with different
+// headers. Each character argument has its length appended at the end (the ABI of gfortran).
 extern "C" {
 void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*, const float*, const int*,
             const float*, const int*, const float*, float*, const int*, size_t, size_t);
@@ -81,7 +81,7 @@ std::string kernel() {
 }
 
 std::string version() {
-  // "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...": the second word.
+  // Take the second word of "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...".
   std::istringstream words(openblas_get_config());
   std::string name, number;
   words >> name >> number;
@@ -128,8 +128,8 @@ namespace lapack {
 
 SvdWork thinSvdWork(int64_t m, int64_t n, bool vectors) {
   const int64_t r = std::min(m, n), longer = std::max(m, n);
-  // The minimum by formula (LAPACK 3.10, sgesdd.f, MINWRK with JOBZ = 'S' or 'N'), because the queried number comes
-  // back in a float32, which rounds from 2^24 on.
+  // Compute the minimum by formula (LAPACK 3.10, sgesdd.f, MINWRK with JOBZ = 'S' or 'N'): the
+  // query returns it in a float32, which rounds from 2^24 on.
   int64_t least;
   if (!vectors) {
     least = 3 * r + std::max(longer, 7 * r);
@@ -144,7 +144,7 @@ SvdWork thinSvdWork(int64_t m, int64_t n, bool vectors) {
   const int query = -1;
   float size = 0;
   int info = 0;
-  // sgesdd(W') answers for U and Vt exchanged.
+  // sgesdd(W') returns U and Vt exchanged.
   sgesdd_(vectors ? "S" : "N", &rows, &cols, nullptr, &rows, nullptr, nullptr, &rows, nullptr, &minimum, &size, &query,
           nullptr, &info, 1);
   const int64_t best = std::max<int64_t>(least, answer(size));
@@ -217,8 +217,8 @@ constexpr int64_t kEigenBlock = 64;
 } // namespace
 
 template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k) {
-  // The diagonal, the off-diagonal, the reflectors' scales, all n eigenvalues that stemr may write, and the larger of
-  // the routines' own needs (18 n for stemr).
+  // The diagonal, the off-diagonal, the reflectors' scales, all n eigenvalues that stemr may write,
+  // and the larger of the routines' own needs (18 n for stemr).
   return {4 * n + std::max(kEigenBlock * n, 18 * n), 10 * n + 2 * std::max<int64_t>(k, 1)};
 }
 

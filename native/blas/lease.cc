@@ -36,14 +36,14 @@ int defaultThreads() {
 Lease::Lease(int threads) {
   CoreQueue& queue = coreQueue();
   std::unique_lock lock(queue.mutex);
-  // More threads than cores are allowed (the user asked), but alone. A wide BLAS must be alone too, and any lease of
-  // several threads may open one.
+  // More threads than cores are allowed, because the user asked for them, but exclusively. So is
+  // any lease of several threads, because its holder may open a WideBlas.
   slots_ = threads > 1 ? queue.capacity : 1;
   const uint64_t ticket = queue.nextTicket++;
   queue.turn.wait(lock, [&] { return ticket == queue.serving && queue.used + slots_ <= queue.capacity; });
   queue.serving++;
   queue.used += slots_;
-  // Whatever another user of the same OpenBLAS left behind.
+  // Undo what another user of the same OpenBLAS may have set.
   if (blas::threads() != 1) blas::setThreads(1);
   // The next in line may fit beside us.
   queue.turn.notify_all();

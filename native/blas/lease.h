@@ -1,20 +1,21 @@
-// Who computes when, and with how many threads.
+// Decides who computes when, and with how many threads.
 //
-// OpenBLAS' thread count is one number for the whole process, so one place owns it. Every computation holds a Lease of
-// cores; BLAS is single-threaded and our own threads (Team) call it side by side, except inside WideBlas, which only a
-// lease of several cores may open, and it is alone. The width is the task's own, never a question of load, so results
-// do not depend on who else computes.
+// OpenBLAS' thread count is one number for the whole process, so this file alone owns it. Every
+// computation holds a Lease of cores. BLAS is single-threaded, and our own threads (Team) call it
+// side by side, except inside WideBlas: only the holder of a lease of several cores may open one,
+// and such a lease is exclusive. The task alone fixes the number of threads, never the load, so
+// results do not depend on what else is computed.
 #pragma once
 
 namespace lowrank {
 
-// Threads to use unless told otherwise: what OpenBLAS chose from the cores and OPENBLAS_NUM_THREADS.
+// The default number of threads: what OpenBLAS chose from the cores and OPENBLAS_NUM_THREADS.
 int defaultThreads();
 
 class Lease {
 public:
-  // Waits in order of arrival for `threads` cores. BLAS runs single-threaded; all cores together are held alone, so
-  // that a WideBlas may be opened.
+  // Waits in order of arrival for `threads` cores. BLAS runs single-threaded. A lease of more than
+  // one core takes all of them, so that its holder may open a WideBlas.
   explicit Lease(int threads);
   ~Lease();
   Lease(const Lease&) = delete;
@@ -24,7 +25,8 @@ private:
   int slots_;
 };
 
-// Several BLAS threads, for LAPACK's large decompositions, while it lives. Only under a Lease of that many threads.
+// Gives BLAS several threads during its lifetime, for LAPACK's large decompositions. Requires a
+// Lease of that many.
 class WideBlas {
 public:
   explicit WideBlas(int threads);

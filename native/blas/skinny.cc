@@ -7,14 +7,16 @@
 namespace lowrank {
 namespace {
 
-// A vector as wide as a register of the path. GCC lowers vector types before it knows the target attribute of the
-// function that they are inlined into, and sends wider ones through the stack, a number at a time.
+// A vector as wide as a register of the path. GCC lowers vector types before it knows the target
+// attribute of the function that they are inlined into, and sends wider ones through the stack, a
+// number at a time.
 template <int Bytes> struct Lane {
   typedef float type __attribute__((vector_size(Bytes), aligned(4), may_alias));
   static constexpr int64_t width = Bytes / sizeof(float);
 };
 
-// `Rows` x `Lanes` registers hold a tile of c while k runs; a's elements are broadcast from where they lie.
+// `Rows` x `Lanes` registers hold a tile of c while k runs; a's elements are broadcast from where
+// they lie.
 template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const float* b, float* c, Update update) {
   using Vector = typename Lane<Bytes>::type;
@@ -47,8 +49,8 @@ inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const floa
   }
 }
 
-// A sum of more terms than this is put together from parts: of equal terms all roundings go the same way, and the error
-// grows with their number.
+// A sum of more terms than this is put together from parts: of equal terms all roundings go the
+// same way, and the error grows with their number.
 constexpr int64_t kTerms = 256;
 
 template <int Bytes, int Rows, int Lanes>

@@ -1,6 +1,6 @@
-// Products of a large matrix with one of kSkinny columns, the only shape in which block Krylov methods meet the large
-// matrix. General gemm packs the large operand first, which costs as much as the product when the other has 32 columns;
-// here it is read where it lies, once.
+// Products of a large matrix with one of kSkinny columns, the only shape in which block Krylov
+// methods meet the large matrix. General gemm packs the large operand first, which costs as much as
+// the product when the other has 32 columns; here it is read where it lies, once.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,8 @@ namespace lowrank {
 
 constexpr int64_t kSkinny = 32;
 
-// A matrix read through two strides: element (i, l) is data[i * rowStride + l * colStride]. A transpose is a swap.
+// A matrix read through two strides: element (i, l) is data[i * rowStride + l * colStride]. A
+// transpose is a swap.
 struct Strided {
   const float* data;
   int64_t rowStride;
@@ -21,8 +22,8 @@ struct Strided {
   }
 };
 
-// Rows whose stride is a multiple of many cache lines compete for the same few lines of the cache, which halves the
-// speed. With an odd number of lines they use all of it.
+// Rows whose stride is a multiple of many cache lines compete for the same few lines of the cache,
+// which halves the speed. With an odd number of lines they use all of it.
 constexpr int64_t kLineFloats = 16;
 constexpr bool spreads(int64_t stride) { return stride % (8 * kLineFloats) != 0; }
 constexpr int64_t spreadStride(int64_t width) {

@@ -7,10 +7,10 @@
 namespace lowrank {
 
 struct Context {
-  MemoryLedger& memory;   // counts its buffers
-  const Control& control; // says when to stop, takes reports of progress
-  Team& team;             // shares the work
-  // The part of the whole task that this computation is: [from, from + span] of [0, 1].
+  MemoryLedger& memory;   // counts and limits its buffers
+  const Control& control; // cancellation and progress
+  Team& team;             // the threads to share work with
+  // This computation is the part [from, from + span] of the whole task, [0, 1].
   double from = 0;
   double span = 1;
 

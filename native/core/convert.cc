@@ -12,12 +12,13 @@ template <class To, class From> To bits(From from) {
   return to;
 }
 
-// Both directions without branches, on integers, so that they vectorise on every processor.
+// Both directions work on integers without branches, so that they vectorise on every processor.
 
 float fromHalf(uint16_t h) {
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(h & 0x7fff) << 13;
-  // Multiplying by 2^112 moves the exponent's bias from 15 to 127 and is exact for subnormal halves too.
+  // Multiplying by 2^112 moves the exponent's bias from 15 to 127 and is exact for subnormal halves
+  // too.
   const float scaled = bits<float>(magnitude) * bits<float>(uint32_t{(127 + 112) << 23});
   const uint32_t infinite = (h & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
   return bits<float>(bits<uint32_t>(scaled) | infinite | sign);
@@ -27,10 +28,11 @@ uint16_t toHalf(float f) {
   const uint32_t u = bits<uint32_t>(f);
   const uint32_t sign = (u >> 16) & 0x8000;
   const uint32_t magnitude = u & 0x7fffffff;
-  // Normal halves: rebias the exponent and round the 13 lost bits to nearest, ties to even; a carry into the exponent
-  // is right, up to infinity.
+  // Normal halves: rebias the exponent and round the 13 lost bits to nearest, ties to even; a carry
+  // into the exponent is right, up to infinity.
   const uint32_t normal = (magnitude - ((127 - 15) << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
-  // Subnormal halves: adding 0.5 aligns the last bit kept with float32's last bit, so the addition itself rounds.
+  // Subnormal halves: adding 0.5 aligns the last bit kept with float32's last bit, so the addition
+  // itself rounds.
   const uint32_t subnormal = bits<uint32_t>(bits<float>(magnitude) + 0.5f) - bits<uint32_t>(0.5f);
   const uint32_t nan = 0x7e00 | ((magnitude >> 13) & 0x3ff);
   uint32_t h = magnitude < (113u << 23) ? subnormal : normal;
@@ -79,7 +81,7 @@ int64_t bytesPerElement(FloatFormat format) {
 }
 
 void toFloat32(FloatFormat from, const uint8_t* source, float* target, int64_t count) {
-  if (count == 0) return; // an empty array has no address, and memcpy wants one
+  if (count == 0) return; // an empty array has no address, which memcpy requires
   switch (from) {
   case FloatFormat::f64:
     return each<double>(source, target, count, [](double d) { return static_cast<float>(d); });

@@ -1,5 +1,6 @@
-// Between the float formats of checkpoints and float32. To 16 bits: round to nearest, ties to even, as IEEE 754 and
-// PyTorch do. Sources and targets need no alignment: checkpoints do not promise any.
+// Converts between the float formats of checkpoints and float32. Conversions to 16 bits round to
+// nearest, ties to even, as IEEE 754 and PyTorch do. Sources and targets need no alignment, because
+// checkpoints promise none.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,7 @@
 namespace lowrank {
 
 enum class FloatFormat { f64, f32, f16, bf16 };
-// By their codes, as JavaScript knows them.
+// The names that JavaScript sees; each index is a code.
 inline constexpr const char* kFloatFormatNames[] = {"F64", "F32", "F16", "BF16"};
 
 int64_t bytesPerElement(FloatFormat format);

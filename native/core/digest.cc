@@ -48,7 +48,8 @@ inline __attribute__((always_inline)) void mix(Word& a, Word& b, Word& c, Word& 
   xorRotate<7>(b, c);
 }
 
-// value <- the chaining value after `block`. `counter` is that of the first lane; `step` is added from lane to lane.
+// value <- the chaining value after `block`. `counter` is that of the first lane; `step` is added
+// from lane to lane.
 template <int Bytes>
 inline __attribute__((always_inline)) void compress(typename Lanes<Bytes>::type* value,
                                                     const typename Lanes<Bytes>::type* block, uint64_t counter,
@@ -82,7 +83,7 @@ inline __attribute__((always_inline)) void compress(typename Lanes<Bytes>::type*
   for (int i = 0; i < 8; i++) value[i] = v[i] ^ v[i + 8];
 }
 
-// Word i of the block of each lane, which lie `stride` bytes apart.
+// Loads word i of every lane's block; blocks lie `stride` bytes apart.
 template <int Bytes>
 inline __attribute__((always_inline)) void load(const uint8_t* data, int64_t stride,
                                                 typename Lanes<Bytes>::type* block) {
@@ -111,7 +112,8 @@ inline __attribute__((always_inline)) void store(const typename Lanes<Bytes>::ty
   }
 }
 
-// The chaining values of whole chunks [begin, end), those that fill the lanes; returns the first one that is left.
+// Computes the chaining values of whole chunks from [begin, end) as long as they fill all lanes.
+// Returns the first chunk that is left.
 template <int Bytes>
 inline __attribute__((always_inline)) int64_t wholeChunks(const uint8_t* data, int64_t begin, int64_t end,
                                                           uint32_t* values) {
@@ -130,7 +132,7 @@ inline __attribute__((always_inline)) int64_t wholeChunks(const uint8_t* data, i
   return begin;
 }
 
-// The parents of pairs [begin, end) of `children`.
+// Computes the parents of pairs [begin, end) of `children`. Returns as above.
 template <int Bytes>
 inline __attribute__((always_inline)) int64_t parents(const uint32_t* children, int64_t begin, int64_t end,
                                                       uint32_t* values, uint32_t flags) {
@@ -188,7 +190,7 @@ Kernels kernels() {
   return {chunksNarrow, parentsNarrow};
 }
 
-// The last chunk, which may be shorter, or the only one.
+// Hashes the last or only chunk, which may be shorter.
 void lastChunk(const uint8_t* data, int64_t bytes, uint64_t counter, bool only, uint32_t* value) {
   std::copy_n(kInitial, kValue, value);
   uint32_t flags = kStart;
@@ -218,7 +220,7 @@ Digest blake3(const void* data, size_t size, MemoryLedger& memory, Team& team) {
   team.ranges(count - 1, kGrain, [&](int64_t begin, int64_t end) { k.chunks(bytes, begin, end, values.data()); });
   lastChunk(bytes + (count - 1) * kChunk, length - (count - 1) * kChunk, static_cast<uint64_t>(count - 1), count == 1,
             values.data() + (count - 1) * kValue);
-  // Pairs of neighbours, level by level; one that is left over moves up as it is.
+  // Merge pairs of neighbours, level by level; an odd one out moves up unchanged.
   for (; count > 1; count = (count + 1) / 2) {
     const int64_t pairs = count / 2;
     if (count == 2) {

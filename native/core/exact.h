@@ -1,5 +1,5 @@
-// Sums and products to twice the precision of float64, as unevaluated pairs (Dekker 1971; Knuth 1969): for decisions
-// that rounding must not make.
+// Sums and products to twice the precision of float64, as unevaluated pairs (Dekker 1971; Knuth
+// 1969), for decisions that must not depend on rounding.
 #pragma once
 
 #include <cmath>

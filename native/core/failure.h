@@ -1,4 +1,5 @@
-// What pure C++ throws: a code of lib/errors.ts and a sentence. The binding turns it into a JavaScript error.
+// The exceptions of pure C++: a code of lib/errors.ts and a message. node/outcome.h turns them into
+// JavaScript errors.
 #pragma once
 
 #include <stdexcept>
@@ -11,7 +12,7 @@ struct Failure : std::runtime_error {
   Failure(const char* code, const std::string& message) : std::runtime_error(message), code(code) {}
 };
 
-// The caller's AbortSignal fired; lib/ rejects with the signal's own reason.
+// Thrown when the caller's AbortSignal has fired; lib/ rejects with the signal's own reason.
 struct Cancelled : std::runtime_error {
   Cancelled() : std::runtime_error("aborted") {}
 };

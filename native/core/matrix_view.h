@@ -1,8 +1,9 @@
-// The one place that says how matrices lie in memory.
+// Defines how matrices are laid out in memory.
 //
-// Everything here is row-major: element (i, j) of an m x n matrix is data[i * stride + j], stride >= n. LAPACK and BLAS
-// are column-major, and a row-major m x n array *is* the column-major n x m array of its transpose. So nothing is ever
-// transposed in memory: where W = U S Vt is wanted, LAPACK is given W' = V S Ut and the roles of U and Vt exchanged.
+// Everything here is row-major: element (i, j) of an m x n matrix is data[i * stride + j], stride
+// >= n. LAPACK and BLAS are column-major, and a row-major m x n array *is* the column-major n x m
+// array of its transpose. So nothing is ever transposed in memory: where W = U S Vt is wanted,
+// LAPACK is given W' = V S Ut and the roles of U and Vt exchanged.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ template <class T> struct MatrixView {
 using Matrix = MatrixView<float>;
 using ConstMatrix = MatrixView<const float>;
 
-// to (compact) <- from; nothing where it already lies there. A caller's arrays may overlap.
+// Copies `from` to compact rows at `to`, unless it is already there. A caller's arrays may overlap.
 inline void copyRows(ConstMatrix from, float* to) {
   if (from.data == to) return;
   for (int64_t i = 0; i < from.rows; i++) {

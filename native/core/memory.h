@@ -1,5 +1,6 @@
-// Counted, aligned work memory. Every native buffer is a Buffer, so `memoryUsage()` and the certificate's `bytes` are
-// measurements. A MemoryLedger counts one task; all ledgers together are the process.
+// Counted, aligned work memory. Every native buffer is a Buffer, so `memoryUsage()` and the
+// certificate's `bytes` are measurements. A MemoryLedger counts one task; the static functions
+// count the whole process.
 #pragma once
 
 #include <atomic>
@@ -11,7 +12,7 @@ namespace lowrank {
 
 class MemoryLedger {
 public:
-  // `limit` in bytes, 0 for none.
+  // `limit` is in bytes; 0 means none. Allocating beyond it throws ERR_MEMORY.
   explicit MemoryLedger(int64_t limit = 0) : limit_(limit) {}
 
   void* allocate(int64_t bytes);
@@ -22,7 +23,7 @@ public:
 
   static int64_t processNow();
   static int64_t processPeak();
-  // Starts a new measurement of the peak; returns the old one.
+  // Starts a new measurement of the peak and returns the old peak.
   static int64_t resetProcessPeak();
 
 private:

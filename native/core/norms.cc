@@ -14,7 +14,7 @@ namespace {
 
 // Enough independent sums to fill the vector units; the compiler may not reorder a single one.
 constexpr int kLanes = 16;
-// Elements below which another thread costs more than it brings.
+// Below this many elements a further thread costs more than it saves.
 constexpr int64_t kElementsPerThread = 1 << 18;
 
 template <class Term> double sum(int64_t count, Term term) {
@@ -30,7 +30,7 @@ template <class Term> double sum(int64_t count, Term term) {
   return lanes[0];
 }
 
-// work(row) for all rows, by the whole team where the matrix is large enough.
+// Calls work(row) for every row, on the whole team if the matrix is large enough.
 template <class Work> void forRows(int64_t rows, int64_t size, Team& team, Work work) {
   if (size < kElementsPerThread * team.size()) {
     for (int64_t i = 0; i < rows; i++) work(i);
@@ -41,7 +41,7 @@ template <class Work> void forRows(int64_t rows, int64_t size, Team& team, Work 
   });
 }
 
-// Row by row, then over the rows in order.
+// Sums each row, then the rows in order.
 template <class RowTerm> double sumRows(int64_t rows, int64_t size, Team& team, RowTerm rowTerm) {
   std::vector<double> perRow(static_cast<size_t>(rows));
   forRows(rows, size, team, [&](int64_t i) { perRow[static_cast<size_t>(i)] = rowTerm(i); });
@@ -127,7 +127,7 @@ MatrixStats matrixStats(ConstMatrix w, Team& team) {
   // A NaN or an infinity anywhere shows in the sum; float32 squares cannot overflow float64.
   if (!std::isfinite(energy)) {
     requireFinite(w, team);
-    // It was there when the sum met it: another thread writes to the array.
+    // The sum saw one that is gone now: another thread is writing to the array.
     throw Failure("ERR_NOT_FINITE",
                   "the matrix held a NaN or an infinity while it was read, and was changed meanwhile");
   }

@@ -1,5 +1,5 @@
-// Measures of float32 data, accumulated in float64. The order of summation is fixed by the shape, so the results do not
-// depend on the number of threads.
+// Norms and checks of float32 data, accumulated in float64. The shape alone fixes the order of
+// summation, so results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>

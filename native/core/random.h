@@ -1,4 +1,5 @@
-// Reproducible random numbers: element i of a stream is a function of (seed, i) alone, so threads may fill any part.
+// Reproducible random numbers: element i of a stream is a function of (seed, i) alone, so threads
+// may fill any part.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,7 @@
 namespace lowrank {
 namespace {
 
-// The first of several threads' exceptions.
+// Keeps the first exception of several threads.
 class FirstFailure {
 public:
   void note() {
@@ -40,7 +40,8 @@ struct Team::Shared {
   FirstFailure failure;
   std::vector<std::thread> threads;
 
-  // The steps of an algorithm follow each other within microseconds: waiting that long awake is cheaper than a sleep.
+  // The steps of an algorithm follow each other within microseconds: spinning that long is cheaper
+  // than sleeping.
   static constexpr int kSpins = 2000;
 
   void member(int part) {
@@ -75,14 +76,14 @@ struct Team::Shared {
 
 Team::Team(int size) : size_(std::max(size, 1)) {}
 
-// At the first need: a product that BLAS shares out by itself never has one.
+// Called on first use: a product that BLAS parallelises by itself never needs the threads.
 void Team::gather() {
   shared_ = std::make_unique<Shared>();
   for (int part = 1; part < size_; part++) {
     try {
       shared_->threads.emplace_back([shared = shared_.get(), part] { shared->member(part); });
     } catch (const std::system_error&) {
-      break; // run() does the missing parts itself
+      break; // run() computes the missing parts itself
     }
   }
 }
@@ -145,7 +146,7 @@ void parallelFor(int64_t count, int threads, const std::function<void(int64_t)>&
   };
   std::vector<std::thread> helpers;
   for (int t = 1; t < width; t++) {
-    // Without another thread the loop is slower, not wrong.
+    // With fewer threads the loop is slower, not wrong.
     try {
       helpers.emplace_back(loop);
     } catch (const std::system_error&) {

@@ -5,11 +5,11 @@
 namespace lowrank {
 namespace {
 
-// Below about 96^3 multiplications the hand-over to another thread costs more than it saves.
+// Below about 96^3 multiplications, handing work to another thread costs more than it saves.
 constexpr double kWorkPerThread = 96.0 * 96.0 * 96.0;
 
-// Up to this size two matrices side by side are faster than one on two threads (LAPACK's panels are sequential), and
-// the memory of a copy a core is bearable.
+// Up to this size, two matrices side by side are faster than one on two threads (LAPACK's panels
+// are sequential), and one copy per core takes an acceptable amount of memory.
 constexpr int64_t kSideBySideElements = int64_t{1} << 22;
 
 } // namespace

@@ -1,4 +1,5 @@
-// A batch of equal matrices: several at once with one BLAS thread each, or one after the other with all threads.
+// Runs a batch of matrices of one shape: several at once with one BLAS thread each, or one after
+// the other with all threads.
 #pragma once
 
 #include <algorithm>
@@ -13,17 +14,19 @@ namespace lowrank {
 
 class Batch {
 public:
-  // Each is m x n and takes about m n min(m, n) multiplications, or m n `inner`.
+  // Each matrix is m x n and takes about m n min(m, n) multiplications, or m n `inner` if that is
+  // given.
   Batch(int64_t count, int64_t m, int64_t n, int threads, int64_t inner = 0);
 
-  // one(context, i) for every matrix i, under a lease of the cores.
+  // Calls one(context, i) for every matrix i, under a lease of the cores.
   template <class Function> void run(MemoryLedger& ledger, const Control& control, const Function& one) const {
     const Lease lease(std::max(atOnce_, threadsEach_));
     const double share = 1.0 / static_cast<double>(count_);
     std::atomic<int64_t> done{0};
     parallelFor(count_, atOnce_, [&](int64_t i) {
       control.check();
-      // Side by side, whole matrices are counted; one after the other, each reports its part.
+      // Progress counts finished matrices if they run side by side; otherwise each reports its
+      // part.
       const double span = atOnce_ == 1 ? share : 0;
       Team team(threadsEach_);
       one(Context{ledger, control, team, static_cast<double>(i) * share, span}, i);

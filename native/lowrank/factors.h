@@ -1,4 +1,4 @@
-// What the routes do to the factors of w ~ b a: where the singular values stand, and how they are read off.
+// Operations on the factors of w ~ b a: reading the singular values off, and moving them from one factor to the other.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ double imageLength(const Context& context, ConstMatrix a, bool transpose, const 
 // rows in a and columns of b with those lengths. Where a row is so short against the first that rounding has bent it,
 // the rows are made orthonormal by Householder reflections, and b = w a'.
 void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix a, const float* s);
-// Native bytes that it takes for k rows.
+// Returns the native bytes that this needs for k rows.
 int64_t moveSingularValuesBytes(int64_t k);
 
 } // namespace lowrank

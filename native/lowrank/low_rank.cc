@@ -48,7 +48,7 @@ bool acceptable(const Certificate& c, double target) {
 
 // --- what needs no decomposition
 
-// No route at all can be off when nothing is kept; s_1 is found by the same means as any other singular value.
+// Any route is exact when nothing is kept. s_1 is found by the same means as any other singular value.
 Certificate zeroApproximation(const Context& context, ConstMatrix w, const Request& request, const Result& result,
                               const MatrixStats& stats) {
   const double energy = stats.energy;
@@ -110,7 +110,7 @@ Certificate approximateInRange(const Context& context, ConstMatrix w, const Requ
       whole.tried |= tried;
       return whole;
     }
-    // In place, nothing may be overwritten before the result is known to be good.
+    // In place, do not overwrite w before the result has been accepted.
     const bool later = result.dense == w.data;
     const double squaredError = result.dense ? form(context, w, c->product, later ? nullptr : result.dense)
                                              : measure(context, w, c->product.b, c->product.a);
@@ -208,7 +208,7 @@ MemoryNeed approximateBytes(int64_t m, int64_t n, const Request& request, const 
   const int64_t r = std::min(m, n);
   const bool fixed = request.rule.kind == RankRule::fixed;
   if (fixed && request.rule.rank == r && !wanted.wantsFactors()) return {0, 0};
-  // Rank 0 takes what finding s_1 takes.
+  // Rank 0 needs what finding s_1 needs.
   Request effective = request;
   const bool none = fixed && request.rule.rank == 0;
   if (none) effective.rule.rank = 1;

@@ -1,5 +1,5 @@
-// The best approximation of a matrix by one of rank k (Eckart and Young 1936; Mirsky 1960), with a certificate of what
-// was reached, measured on the numbers that are returned.
+// The best approximation of a matrix by one of rank k (Eckart and Young 1936; Mirsky 1960), with a
+// certificate of what was reached, measured on the numbers that are returned.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,11 @@
 
 namespace lowrank {
 
+// Throws ERR_NOT_FINITE, ERR_NO_CONVERGENCE, ERR_MEMORY.
 Certificate approximate(const Context& context, ConstMatrix w, const Request& request, const Result& result);
 
-// Native bytes at the peak, upper bounds: of the route that is planned, and of the most expensive one to which it may
-// hand over.
+// Upper bounds of the native bytes at the peak, for the route tried first and for any that it may
+// hand over to.
 struct MemoryNeed {
   int64_t planned;
   int64_t worst;

@@ -8,13 +8,14 @@
 
 namespace lowrank {
 
-// `automatic` tries the cheapest route first; the others name the one to try first. A route that cannot prove its
-// result hands over to the next.
+// `automatic` tries the cheapest route first; the others name the one to try first. A route that
+// cannot prove its result hands over to the next.
 enum class Method { automatic, exact, gram, krylov };
-// By their codes, as JavaScript knows them.
+// The names that JavaScript sees; each index is a code.
 inline constexpr const char* kMethodNames[] = {"auto", "exact", "gram", "krylov"};
 
-// How the rank is chosen: given, or the smallest that discards at most a share of the energy sum(s_i^2).
+// How the rank is chosen: given, or the smallest that discards at most a share of the energy
+// sum(s_i^2).
 struct RankRule {
   enum Kind { fixed, byTail } kind;
   int64_t rank;
@@ -31,8 +32,9 @@ struct Request {
   TestHooks hooks = {};
 };
 
-// Outputs, owned by the caller; null where not wanted. `capacity` bounds the rank; b is m x k, a is k x n, both compact
-// with the k found (w ~ b a; a has orthonormal rows, b = u diag(s)). `dense` is m x n and may be w itself.
+// Outputs, owned by the caller; null where not wanted. `capacity` bounds the rank; b is m x k, a is
+// k x n, both compact with the k found (w ~ b a; a has orthonormal rows, b = u diag(s)). `dense` is
+// m x n and may be w itself.
 struct Result {
   int64_t capacity;
   float* b = nullptr;
@@ -58,7 +60,8 @@ struct Certificate {
 
   double slack = 0; // what forming the product of factors in float32 can add to the error
 
-  // error / (smallest possible) - 1 is at most this; infinite where the smallest possible error may be 0.
+  // error / (smallest possible) - 1 is at most this; infinite where the smallest possible error may
+  // be 0.
   double excessBound() const;
 };
 

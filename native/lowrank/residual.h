@@ -1,4 +1,4 @@
-// Forming an approximation, and how far it is from the matrix.
+// Forms an approximation and measures its distance from the matrix.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct Product {
 // Forms the approximation into `dense`, which may be w itself or null, and returns |w - What|_F^2 of its float32
 // numbers.
 double form(const Context& context, ConstMatrix w, const Product& product, float* dense);
-// Native bytes that it takes, `scratch` where `dense` does not hold the panels.
+// Native bytes that `form` needs; `scratch` if the panels cannot lie in `dense`.
 int64_t formBytes(int64_t m, int64_t n, bool scratch, int threads);
 
 // |w - b a|_F^2 with the product in float64: its rounding to float32 would hide what the factors are.

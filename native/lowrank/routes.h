@@ -1,5 +1,6 @@
-// The routes to the best approximation, as a table with one row per route. Planning, memory estimates, execution and
-// the names that JavaScript sees all read it. A new method is a file of its own, a Route, and a row.
+// The routes to the best approximation, as a table with one row per route. Planning, memory
+// estimates, execution and the names that JavaScript sees all read it. A new method is a file of
+// its own, a Route, and a row.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +44,8 @@ struct Workspace {
   Buffer<float> b, a, s, u, vt;
 };
 
-// The functions are null for routes that are never planned: `copy` and `zero` need no decomposition, `gesvd` is what
-// gesdd falls back on.
+// The functions are null for routes that are never planned: `copy` and `zero` need no
+// decomposition, `gesvd` is what gesdd falls back on.
 struct RouteEntry {
   Route route;
   const char* name;
@@ -54,9 +55,11 @@ struct RouteEntry {
   bool (*possible)(const Problem&) = nullptr;
   // Decides the order: floating-point operations at the rate of gemm.
   double (*cost)(const Problem&) = nullptr;
-  // Native bytes at the peak, an upper bound. Throws ERR_MEMORY where LAPACK cannot address its workspace.
+  // Native bytes at the peak, an upper bound. Throws ERR_MEMORY where LAPACK cannot address its
+  // workspace.
   int64_t (*bytes)(const Problem&, const Result& wanted, int threads) = nullptr;
-  // Returns nothing where the route cannot reach the target. The candidate may lie in `result` or in the workspace.
+  // Returns nothing where the route cannot reach the target. The candidate may lie in `result` or
+  // in the workspace.
   std::optional<Candidate> (*run)(const Context&, ConstMatrix w, const MatrixStats&, const Request&, const Result&,
                                   Workspace&) = nullptr;
 };
@@ -64,8 +67,8 @@ struct RouteEntry {
 // Row r is that of route r.
 std::span<const RouteEntry> routeTable();
 
-// The routes to try, in order: the one that was asked for, then the others from the cheapest on in case it does not
-// reach the target. Ends with gesdd, whose result is always accepted.
+// The routes to try, in order: the one that was asked for, then the others from the cheapest on in
+// case it does not reach the target. Ends with gesdd, whose result is always accepted.
 std::vector<const RouteEntry*> planRoutes(const Problem& problem);
 
 } // namespace lowrank

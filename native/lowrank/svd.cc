@@ -15,7 +15,8 @@ SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, flo
   const bool vectors = u != nullptr;
   Buffer<float> a(context.memory, m * n); // LAPACK destroys its input
   copyRows(w, a.data());
-  // On the copy: nobody else can change it before LAPACK, which may never return from a NaN, has read it.
+  // Check the copy: LAPACK may never return from a NaN, and nobody else can change the copy before
+  // LAPACK reads it.
   requireFinite(ConstMatrix(a.data(), m, n), context.team);
   context.control.check();
 

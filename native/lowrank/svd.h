@@ -8,7 +8,7 @@
 namespace lowrank {
 
 enum class SvdDriver { gesdd, gesvd };
-// By their codes, as JavaScript knows them.
+// The names that JavaScript sees; each index is a code.
 inline constexpr const char* kSvdDriverNames[] = {"gesdd", "gesvd"};
 
 struct SvdOptions {
@@ -16,12 +16,13 @@ struct SvdOptions {
   TestHooks hooks = {};
 };
 
-// w = u diag(s) vt with s descending and r = min(m, n) columns; u and vt both null for the values alone. w is left
-// alone. Divide and conquer (sgesdd); where that does not converge, QR iteration (sgesvd). Returns the driver that
-// succeeded. Throws ERR_NOT_FINITE, ERR_NO_CONVERGENCE, ERR_MEMORY.
+// w = u diag(s) vt with s descending and r = min(m, n) columns; u and vt both null for the values
+// alone. w is not changed. Uses divide and conquer (sgesdd), and QR iteration (sgesvd) if that does
+// not converge. Returns the driver that succeeded. Throws ERR_NOT_FINITE, ERR_NO_CONVERGENCE,
+// ERR_MEMORY.
 SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, float* vt, SvdOptions options = {});
 
-// The native bytes that thinSvd takes at its peak.
+// Returns the native bytes that thinSvd needs at its peak.
 int64_t thinSvdBytes(int64_t m, int64_t n, bool vectors);
 
 } // namespace lowrank

@@ -1,4 +1,4 @@
-// Makes the exports of an environment.
+// Exports the functions of the bindings to an environment.
 #include <napi.h>
 
 #include "node/bindings.h"

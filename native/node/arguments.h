@@ -1,5 +1,5 @@
-// Reads the fields of a job object. lib/ has judged their meaning; here only what could corrupt memory is checked: the
-// element type and length of every array, whole sizes, products that overflow.
+// Reads the fields of a job object. lib/ has validated their meaning. This checks only what could
+// corrupt memory: element type and length of every array, integral sizes, products that overflow.
 #pragma once
 
 #include <napi.h>
@@ -28,14 +28,15 @@ public:
   }
 
   Napi::Env env() const { return env_; }
-  // The arrays read so far; whoever computes later must keep them alive.
+  // The arrays read so far. An asynchronous computation must keep them alive.
   std::vector<napi_value> arrays() const {
     std::vector<napi_value> values;
     for (const Read& read : read_) values.push_back(read.array);
     return values;
   }
 
-  // When all fields have been read: a getter among them may have given away the buffer of an array that came before.
+  // Call after all fields have been read: a getter among them may have detached the buffer of an
+  // array read before.
   void confirm() const {
     for (const auto& [array, data, length] : read_) {
       size_t now = 0;
@@ -68,7 +69,7 @@ public:
 
   bool flag(const char* name) const { return job_.Get(name).ToBoolean().Value(); }
 
-  // The fields of an object within the job, which may not hold arrays; nothing where it is absent.
+  // Reads a nested object without arrays; returns nothing if it is absent.
   std::optional<Arguments> object(const char* name) const {
     if (!has(name)) return std::nullopt;
     const Napi::Value value = job_.Get(name);
@@ -90,8 +91,8 @@ public:
 private:
   Arguments(Napi::Env env, Napi::Object fields) : env_(env), job_(fields) {}
 
-  // napi_get_typedarray_info answers for SharedArrayBuffers too, on every version; asking for the buffer's data does
-  // not.
+  // napi_get_typedarray_info also works on SharedArrayBuffers, in every version of Node; asking for
+  // the buffer's data does not.
   void* array(const char* name, napi_typedarray_type wanted, int64_t count) {
     const Napi::Value value = job_.Get(name);
     napi_typedarray_type type;

@@ -1,5 +1,6 @@
-// What the files of bindings share. Each file lists its own functions, once: addon.cc exports the lists, and
-// test/unit/addon/contract.test.ts holds their names against lib/addon/contract.ts, which defines every field.
+// Shared by the bindings_*.cc. Each of them ends with the list of its exports, the only place that
+// names them. lib/addon/ contract.ts defines every field; test/unit/addon/contract.test.ts compares
+// names and codes.
 #pragma once
 
 #include <napi.h>
@@ -35,7 +36,8 @@ inline int readThreads(const Arguments& arguments) {
   return count == 0 ? defaultThreads() : static_cast<int>(std::min(count, kMost));
 }
 
-// Reads a number of rows or columns of matrices to decompose. It is not 0, and no size computed from the two overflows.
+// Reads the number of rows or columns of matrices to decompose. Rejects 0 and sizes from which
+// computed ones overflow.
 inline int64_t readSide(const Arguments& arguments, const char* name, int64_t other = 1) {
   constexpr int64_t kMostElements = int64_t{1} << 48;
   const int64_t side = arguments.size(name);
@@ -53,18 +55,7 @@ inline TestHooks readTestHooks(const Arguments& arguments) {
   return hooks;
 }
 
-// A part of an array that may be absent.
+// Returns base + elements, or null if the array is absent.
 template <class T> T* offset(T* base, int64_t elements) { return base ? base + elements : nullptr; }
-
-// Runs function(arguments), with errors turned into JavaScript's as those of a Work are.
-template <class Function> Napi::Value guarded(const Napi::CallbackInfo& info, const Function& function) {
-  Napi::Value value = info.Env().Undefined();
-  const Outcome outcome = Outcome::of([&] {
-    Arguments arguments(info);
-    value = function(arguments);
-  });
-  if (!outcome.code.empty()) throw outcome.error(info.Env());
-  return value;
-}
 
 } // namespace lowrank

@@ -58,9 +58,9 @@ struct Gemm {
         b(arguments.floats("b", product(batch, product(k, n)))),
         c(arguments.floats("c", product(batch, product(m, n)))) {}
   void run(const Control& control) const {
-    if (m == 0 || n == 0) return; // any number of products
+    if (m == 0 || n == 0) return; // nothing to compute, and `batch` may be huge
     MemoryLedger ledger;
-    // One product is OpenBLAS' own to share out; several go side by side.
+    // OpenBLAS parallelises a single product; several run side by side.
     Batch(batch, m, n, threads, k).run(ledger, control, [this](const Context& context, int64_t i) {
       const WideBlas wide(context.team.size());
       blas::gemm(transposeA, transposeB, m, n, k, 1, a + i * m * k, transposeA ? m : k, b + i * k * n,

@@ -1,4 +1,4 @@
-// Best low-rank approximations, and the memory that they take.
+// Best low-rank approximations and their memory estimates.
 #include "node/bindings.h"
 
 #include <algorithm>
@@ -31,7 +31,7 @@ Request readRequest(const Arguments& arguments, int64_t r) {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// One certificate with what the call around it measured.
+// A certificate and what was measured around it.
 struct Measured {
   const Certificate& certificate;
   double seconds;
@@ -43,7 +43,7 @@ struct Field {
   double (*read)(const Measured&);
 };
 
-// In the order in which they are written.
+// The numbers of a certificate, in the order in which they are written.
 constexpr Field kFields[] = {
     {"rank", [](const Measured& m) { return static_cast<double>(m.certificate.rank); }},
     {"route", [](const Measured& m) { return static_cast<double>(m.certificate.route); }},
@@ -96,18 +96,20 @@ struct Approximate {
 };
 
 Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
-  return guarded(info, [](Arguments& arguments) -> Napi::Value {
+  const Napi::Object object = Napi::Object::New(info.Env());
+  const Outcome outcome = Outcome::of([&] {
+    const Arguments arguments(info);
     const int64_t m = readSide(arguments, "m"), n = readSide(arguments, "n", m);
     const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
-    float wanted = 0; // only whether an output is wanted counts here
+    float wanted = 0; // estimates ask only whether an output is wanted
     const Result result{0, arguments.flag("factors") ? &wanted : nullptr, nullptr, nullptr,
                         arguments.flag("dense") ? &wanted : nullptr};
     const MemoryNeed need = approximateBytes(m, n, readRequest(arguments, std::min(m, n)), result, batch.threadsEach());
-    const Napi::Object object = Napi::Object::New(arguments.env());
     object.Set("planned", static_cast<double>(product(need.planned, batch.atOnce())));
     object.Set("worst", static_cast<double>(product(need.worst, batch.atOnce())));
-    return object;
   });
+  if (!outcome.code.empty()) throw outcome.error(info.Env());
+  return object;
 }
 
 constexpr Export kExports[] = {

@@ -1,4 +1,4 @@
-// What holds for the whole process: the machine, the codes of the contract, and memory.
+// Facts about the process: the processor, the codes of the contract, memory.
 #include "node/bindings.h"
 
 #include "blas/lapack.h"
@@ -18,7 +18,7 @@ template <class Names> Napi::Array strings(Napi::Env env, const Names& names) {
   return array;
 }
 
-// The names behind every number that crosses to JavaScript as a code, each at its own index.
+// The names of everything that crosses to JavaScript as a code; each index is a code.
 Napi::Object codes(Napi::Env env) {
   std::vector<const char*> routes;
   for (const RouteEntry& entry : routeTable()) routes.push_back(entry.name);

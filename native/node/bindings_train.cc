@@ -1,4 +1,4 @@
-// Low-rank maps and their training. The caller owns the work arrays too.
+// Low-rank maps and optimizers. The caller owns the work arrays, too.
 #include "node/bindings.h"
 
 #include "core/norms.h"

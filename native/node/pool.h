@@ -1,4 +1,5 @@
-// The threads of the addon. libuv has four, shared with files and DNS, so tasks run on threads of our own.
+// The threads of the addon. libuv has four, shared with files and DNS, so tasks run on threads of
+// our own.
 #pragma once
 
 #include <chrono>
@@ -21,7 +22,7 @@ namespace lowrank {
 
 struct Task;
 
-// Hears of a finished task on the thread that ran it, and may delete it at once.
+// Is called on the thread that ran a task when it has finished. May delete the task.
 class TaskOwner {
 public:
   virtual void finished(Task* task) = 0;
@@ -40,7 +41,8 @@ struct Task {
       : owner(owner), control(shared), run(std::move(run)) {}
 };
 
-// The threads that run the tasks of all environments. Never destroyed: a thread may be waiting when the process ends.
+// The threads that run the tasks of all environments. Never destroyed: a thread may be waiting when
+// the process ends.
 class Pool {
 public:
   static Pool& instance() {
@@ -63,7 +65,7 @@ public:
     wake_.notify_one();
   }
 
-  // Takes back a task that has not begun.
+  // Removes a task from the queue. Returns false if it has started.
   bool withdraw(Task* task) {
     std::lock_guard lock(mutex_);
     return std::erase(queue_, task) > 0;
@@ -75,7 +77,7 @@ private:
       std::thread([this] { loop(); }).detach();
       threads_++;
     } catch (const std::system_error&) {
-      if (threads_ > 0) return; // those that exist will come to it
+      if (threads_ > 0) return; // the existing threads will get to it
       queue_.pop_back();
       throw Failure("ERR_NATIVE", "the system refused to start a thread");
     }
@@ -104,9 +106,9 @@ private:
     }
   }
 
-  // process.exit() in the main thread runs no environment's hooks but goes on to destructors, OpenBLAS' among them,
-  // which take away the memory that a running decomposition works in. So what runs is stopped first; and where LAPACK
-  // does not come back soon, the process ends here, with its status, instead of there.
+  // process.exit() on the main thread skips the environments' hooks and runs destructors, OpenBLAS'
+  // among them, which free the memory that a running decomposition uses. So stop what runs first.
+  // If LAPACK does not return soon, end the process here, with its exit code.
   void processEnds(const int* status) {
     std::unique_lock lock(mutex_);
     queue_.clear();

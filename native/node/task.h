@@ -1,12 +1,13 @@
-// All asynchronous work, in one template.
+// Asynchronous work: one template for every kind.
 //
-// A Work reads its arguments in its constructor (on the JavaScript thread), computes in run() (on any thread, touching
-// nothing of JavaScript but the arrays it was given) and writes every result into those arrays; so a task ends with
-// undefined or an error, and nothing is owned by both sides.
+// A Work reads its arguments in its constructor (on the JavaScript thread), computes in run() (on
+// any thread, touching nothing of JavaScript but the arrays it was given) and writes every result
+// into those arrays; so a task ends with undefined or an error, and both sides never own the same
+// memory.
 //
-// An environment (the main thread's or a worker's) that closes stops its tasks and waits for the running ones, because
-// they write into its arrays. The hook that does so is registered after the thread-safe function and therefore runs
-// before it goes away.
+// An environment (the main thread's or a worker's) that closes stops its tasks and waits for the
+// running ones, because they write into its arrays. The hook that does so is registered after the
+// thread-safe function, so it runs while that still exists.
 #pragma once
 
 #include <napi.h>
@@ -37,18 +38,20 @@ public:
         napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settleAll, &wakeup_);
     if (status != napi_ok) throw Napi::Error::New(env, "the environment is ending");
     napi_unref_threadsafe_function(env, wakeup_);
-    // Without the hook nobody would wait for the tasks that write into this environment's arrays.
+    // Without the hook, nobody would wait for the tasks that write into this environment's arrays.
     if (napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Tasks*>(self)->close(); }, this) != napi_ok) {
       napi_release_threadsafe_function(wakeup_, napi_tsfn_abort);
       throw Napi::Error::New(env, "the environment is ending");
     }
   }
 
-  // Computes `run` on a thread of the pool. Keeps `arrays` alive meanwhile; `shared` is the window of Control.
+  // Runs `run` on a thread of the pool and keeps `arrays` alive until it is done. `shared` is for
+  // Control.
   Napi::Value submit(int32_t* shared, std::function<void(const Control&)> run, const std::vector<napi_value>& arrays) {
     auto task = std::make_unique<Promised>(*this, shared, std::move(run));
     napi_value promise = nullptr;
-    // A worker may be told to end at any moment, also between the call and here; then there are no promises any more.
+    // A worker may be terminated at any moment, even between the call and here; then promises are
+    // unavailable.
     if (napi_create_promise(env_, &task->deferred, &promise) != napi_ok) {
       throw Failure("ERR_NATIVE", "the environment is ending");
     }
@@ -66,11 +69,11 @@ public:
     return Napi::Value(env_, promise);
   }
 
-  // From a pool thread.
+  // Called on a thread of the pool.
   void finished(Task* task) override {
     std::lock_guard lock(mutex_);
     done_.push_back(static_cast<Promised*>(task));
-    // After close() nobody may touch the thread-safe function.
+    // After close() the thread-safe function must not be used.
     if (!closing_) napi_call_threadsafe_function(wakeup_, nullptr, napi_tsfn_nonblocking);
     progress_.notify_all();
   }
@@ -95,7 +98,8 @@ private:
 
   void settle(Promised* task) {
     const Napi::HandleScope scope(env_);
-    // In a terminating worker every call into JavaScript fails; there is nobody left to tell.
+    // In a terminating worker every call into JavaScript fails, and nobody is left to receive the
+    // result.
     try {
       if (task->outcome.code.empty()) {
         napi_resolve_deferred(env_, task->deferred, env_.Undefined());
@@ -130,7 +134,7 @@ private:
   bool closing_ = false;
 };
 
-// The two forms in which every Work is exported.
+// Every Work is exported in one or both of these forms.
 template <class Work> Napi::Value callSync(const Napi::CallbackInfo& info) {
   const Outcome outcome = Outcome::of([&] {
     Arguments arguments(info);

@@ -10,14 +10,15 @@
 namespace lowrank {
 namespace {
 
-// Below about 96^3 multiplications a thread the hand-over costs more than it saves.
+// Below about 96^3 multiplications per thread, handing work over costs more than it saves.
 constexpr double kWorkPerThread = 96.0 * 96.0 * 96.0;
 
 int width(double multiplications, int threads) {
   return static_cast<int>(std::clamp(multiplications / kWorkPerThread, 1.0, static_cast<double>(threads)));
 }
 
-// c [+]= alpha op(a) op(b), all compact. Where one side is a vector gemm would still pack the matrix first.
+// c [+]= alpha op(a) op(b), all compact. Vectors take gemv or ger, because gemm would pack the
+// matrix first.
 void multiply(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
               const float* b, Target c) {
   const float beta = c.add ? 1 : 0;
@@ -72,7 +73,7 @@ void addLowRank(const LowRankMap& map, float* w) {
 
 void affine(int64_t rows, int64_t dim, int64_t dimOut, const float* x, const float* w, const float* bias, float* y,
             int threads) {
-  if (dimOut == 0) return; // any number of rows
+  if (dimOut == 0) return; // nothing to compute, and `rows` may be huge
   const int wide = width(static_cast<double>(rows) * static_cast<double>(dim) * static_cast<double>(dimOut), threads);
   const Lease lease(wide);
   const WideBlas blas(wide);

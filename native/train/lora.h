@@ -1,5 +1,6 @@
-// A linear map in low-rank form, y = scale (x A) B with A: dim x r and B: r x dimOut, and its gradients. All arrays are
-// the caller's, work arrays included: a training step takes no memory of its own.
+// A linear map in low-rank form, y = scale (x A) B with A: dim x r and B: r x dimOut, and its
+// gradients. The caller owns all arrays, work arrays included, so a training step allocates
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ struct LowRankMap {
   int threads;
 };
 
-// An array that is written, or added to.
+// An array to overwrite, or to add to.
 struct Target {
   float* data;
   bool add;
@@ -34,12 +35,12 @@ void lowRankBackward(const LowRankMap& map, const float* x, const float* h, cons
 // w (dim x dimOut) += scale A B
 void addLowRank(const LowRankMap& map, float* w);
 
-// y (rows x dimOut) = x W + bias; a null bias is none.
+// y (rows x dimOut) = x W + bias; `bias` may be null.
 void affine(int64_t rows, int64_t dim, int64_t dimOut, const float* x, const float* w, const float* bias, float* y,
             int threads);
 
-// Sets each element to zero with the given probability and divides the others by 1 - probability. Element i's fate is
-// that of element `offset + i` of the seed's stream.
+// Sets each element to zero with the given probability and divides the others by 1 - probability.
+// Element i uses element `offset + i` of the seed's random stream.
 struct Dropout {
   double probability;
   uint64_t seed;

@@ -10,19 +10,19 @@
 namespace lowrank {
 namespace {
 
-// Elements below which another thread costs more than it brings.
+// Below this many elements a further thread costs more than it saves.
 constexpr int64_t kElementsPerThread = 1 << 20;
 // A cache line of floats.
 constexpr int64_t kGrain = 16;
 
-template <class Work> void shared(int64_t count, int threads, const Work& work) {
+template <class Work> void inParallel(int64_t count, int threads, const Work& work) {
   const int64_t useful = std::clamp<int64_t>(count / kElementsPerThread, 1, threads);
   const Lease lease(static_cast<int>(useful));
   Team team(static_cast<int>(useful));
   team.ranges(count, kGrain, work);
 }
 
-// What every element of one step shares.
+// The constants of one step, in float32.
 struct AdamWRates {
   float keep, beta1, beta2, rest1, rest2, rate, correction, epsilon;
 
@@ -46,7 +46,7 @@ inline __attribute__((always_inline)) void adamW(const AdamWRates& rates, int64_
   }
 }
 
-// The same loop for each width of vectors.
+// The same loop, compiled for each width of vectors.
 #if defined(__x86_64__)
 __attribute__((target("avx512f,fma"))) void adamWAvx512(const AdamWRates& rates, int64_t count, float* p,
                                                         const float* g, float* mean, float* square) {
@@ -91,7 +91,7 @@ void sgdWithMomentum(const Sgd& sgd, int64_t count, float* __restrict p, const f
 } // namespace
 
 void sgdStep(const Sgd& step, int64_t count, float* p, const float* gradient, float* velocity, int threads) {
-  shared(count, threads, [&](int64_t begin, int64_t end) {
+  inParallel(count, threads, [&](int64_t begin, int64_t end) {
     if (velocity) {
       sgdWithMomentum(step, end - begin, p + begin, gradient + begin, velocity + begin);
     } else {
@@ -104,7 +104,7 @@ void adamWStep(const AdamW& adam, int64_t count, float* p, const float* gradient
                int threads) {
   static const AdamWLoop loop = choose();
   const AdamWRates rates(adam);
-  shared(count, threads, [&](int64_t begin, int64_t end) {
+  inParallel(count, threads, [&](int64_t begin, int64_t end) {
     loop(rates, end - begin, p + begin, gradient + begin, mean + begin, square + begin);
   });
 }

@@ -1,4 +1,4 @@
-// One step of an optimizer on one parameter, in place and in a single pass over the memory.
+// Optimizer steps on one parameter, in place, in a single pass over memory.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,11 @@ struct Sgd {
   float momentum;
   float dampening;
   bool nesterov;
-  bool first; // the velocity has no past
+  bool first; // the velocity starts here
 };
-// g = gradient + weightDecay p; v = momentum v + (1 - dampening) g, at the first step v = g; p -= rate v, or with
-// Nesterov rate (g + momentum v) (Sutskever et al. 2013, as PyTorch writes it). A null `velocity` is plain descent.
+// g = gradient + weightDecay p; v = momentum v + (1 - dampening) g, at the first step v = g; p -=
+// rate v, or with Nesterov rate (g + momentum v) (Sutskever et al. 2013, as PyTorch writes it). A
+// null `velocity` is plain descent.
 void sgdStep(const Sgd& sgd, int64_t count, float* p, const float* gradient, float* velocity, int threads);
 
 struct AdamW {
@@ -25,8 +26,8 @@ struct AdamW {
   double epsilon;
   int64_t step; // from 1
 };
-// Adam (Kingma and Ba 2015, algorithm 1) with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2, the
-// decay times the rate as in PyTorch).
+// Adam (Kingma and Ba 2015, algorithm 1) with decoupled weight decay (Loshchilov and Hutter 2019,
+// algorithm 2, the decay times the rate as in PyTorch).
 void adamWStep(const AdamW& adam, int64_t count, float* p, const float* gradient, float* mean, float* square,
                int threads);
 
