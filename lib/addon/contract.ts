@@ -222,7 +222,7 @@ interface AdamWJob {
 }
 
 /** The names behind all codes, as the addon has them: each name at the index that is its code. */
-export interface Codes {
+interface Codes {
   floatFormats: string[];
   svdDrivers: string[];
   methods: string[];

@@ -62,8 +62,8 @@ template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k);
 template <class T>
 bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size, int* integers);
 
-// c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; or a a' (m
-// x m) if `rows`.
+// c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; if `rows`,
+// a a' (m x m).
 void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc);
 void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc);
 

@@ -1,5 +1,5 @@
 // Shared by the bindings_*.cc. Each of them ends with the list of its exports, the only place that
-// names them. lib/addon/ contract.ts defines every field; test/unit/addon/contract.test.ts compares
+// names them. lib/addon/contract.ts defines every field; test/unit/addon/contract.test.ts compares
 // names and codes.
 #pragma once
 
