@@ -184,8 +184,10 @@ std::optional<Candidate> runGram(const Context& context, ConstMatrix w, const Ma
                            : request.rule.rank;
   const int64_t used = complement ? columns : k;
   const double kept = gram.sumOfSquares(used), tail = complement ? kept : stats.energy - kept;
-  const bool enough = gram.knowsNextSingularValue() && gram.gain() <= 2 * request.target * tail;
-  if (std::is_same_v<T, float> && !enough) return std::nullopt;
+  // Only float32 asks for gain(): it reads the value beyond the kept ones, which the complement does not have.
+  if constexpr (std::is_same_v<T, float>) {
+    if (!gram.knowsNextSingularValue() || gram.gain() > 2 * request.target * tail) return std::nullopt;
+  }
   Candidate c{complement                 ? Route::complement
               : std::is_same_v<T, float> ? Route::gram
                                          : Route::gram64,
@@ -193,11 +195,13 @@ std::optional<Candidate> runGram(const Context& context, ConstMatrix w, const Ma
               {Matrix(space.b.data(), m, columns).colRange(0, used), Matrix(space.a.data(), used, n), complement},
               space.s.data(),
               chosen ? (k < r ? space.s[k] : 0) : gram.nextSingularValue(),
-              gram.gain()};
+              0};
   // The eigenvalues of float64 are better known than the energy of rounded factors; those of float32 are not.
-  if (std::is_same_v<T, double>) {
+  if constexpr (std::is_same_v<T, double>) {
     c.gain = gram.noise();
     c.tail = tail;
+  } else {
+    c.gain = gram.gain();
   }
   return c;
 }
