@@ -72,8 +72,11 @@ constexpr int64_t kWideEigen = 1024;
 // The share of the whole work that is the search for the subspace, for reports of progress.
 constexpr double kSearchShare = 0.85;
 
-// Rounds of orthogonalisation; two are enough unless columns are replaced.
-constexpr int kRounds = 4;
+// Rounds of orthogonalisation; two are enough unless columns are replaced or nearly dependent.
+constexpr int kRounds = 6;
+
+// The cosine between two columns from which one round of Cholesky QR makes them orthogonal to rounding.
+constexpr double kOrthogonal = 0.1;
 
 int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -223,8 +226,9 @@ void Krylov::projectOut(int64_t from) {
 }
 
 // Cholesky QR of the block (Stathopoulos and Wu 2002, shifted as in Fukaya et al. 2020): block <- block r^-1, and
-// link <- r link. A column shorter than `least` holds nothing but rounding and is replaced by a random one.
-void Krylov::normalise(double least) {
+// link <- r link. A column shorter than `least` holds nothing but rounding and is replaced by a random one. Returns how
+// far from orthogonal the columns were: the largest cosine between two of them.
+double Krylov::normalise(double least) {
   const int size = context_.team.size();
   constexpr int64_t kPart = kSkinny * kSkinny;
   double gram[kSkinny][kSkinny] = {};
@@ -244,6 +248,13 @@ void Krylov::normalise(double least) {
     });
     for (int thread = 0; thread < size; thread++) {
       for (int64_t i = 0; i < kPart; i++) gram[i / kSkinny][i % kSkinny] += grams_[thread * kPart + i];
+    }
+  }
+  double cosine = 0;
+  for (int64_t i = 0; i < kSkinny; i++) {
+    for (int64_t j = 0; j < i; j++) {
+      const double scale = gram[i][i] * gram[j][j];
+      if (scale > 0) cosine = std::max(cosine, gram[i][j] * gram[i][j] / scale);
     }
   }
   // r upper triangular with r'r = gram; `inverse` = r^-1.
@@ -294,6 +305,7 @@ void Krylov::normalise(double least) {
     }
   }
   std::memcpy(link_, product, sizeof link_);
+  return std::sqrt(cosine);
 }
 
 // One block more: Q <- [Q, block], T its new columns, block the next one.
@@ -334,13 +346,14 @@ KrylovEnd Krylov::step() {
   std::memset(link_, 0, sizeof link_);
   for (int64_t i = 0; i < kSkinny; i++) link_[i][i] = 1;
   normalise(kExhausted * largest_);
-  // Once more for columns that were replaced by random ones: they are not orthogonal to anything yet.
+  // Once more for columns that were replaced by random ones, which are not orthogonal to anything yet, and where a
+  // round began with columns so nearly dependent that rounding has left them far from orthogonal.
   for (int round = 0; round < kRounds; round++) {
     projectOut(0);
     addToT(0, false);
     const bool replaced = fresh_;
-    normalise(kLost);
-    if (!replaced && !fresh_) break;
+    const double cosine = normalise(kLost);
+    if (!replaced && !fresh_ && cosine < kOrthogonal) break;
     if (round == kRounds - 1) return KrylovEnd::precision;
   }
   // T is symmetric; the next step fills only its own columns.

@@ -58,7 +58,7 @@ private:
   void multiply();
   Strided packed(int64_t begin, int64_t rows, float* to) const;
   void projectOut(int64_t from);
-  void normalise(double least);
+  double normalise(double least);
   void randomise(int64_t column);
   bool promising(double target);
   KrylovEnd check(double target);

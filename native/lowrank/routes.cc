@@ -231,7 +231,7 @@ std::optional<Candidate> runSvd(const Context& context, ConstMatrix w, const Mat
                    k,
                    {b, Matrix(vt.data, k, n)},
                    s,
-                   k < r ? s[k] : 0.0,
+                   k < r ? imageLength(context, w, false, vt.row(k)) : 0.0,
                    gain};
 }
 
