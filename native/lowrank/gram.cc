@@ -65,10 +65,11 @@ template <class T> void Gram<T>::separate() {
 }
 
 // Eigenvectors of values closer than the rounding of the matrix are mixed, and so are the lengths of their images.
-template <class T> bool Gram<T>::knowsNextSingularValue() const {
-  if (k_ >= known_) return true;
+template <class T> bool Gram<T>::knowsSingularValues() const {
+  if (known_ == 0) return true;
   constexpr double kKnown = 1e-5; // of the largest singular value
-  return rounding() <= 4 * kKnown * std::sqrt(static_cast<double>(values_[0]) * std::max(values_[k_], T{0}));
+  const T last = std::max(values_[std::min(k_, known_ - 1)], T{0});
+  return rounding() <= 4 * kKnown * std::sqrt(static_cast<double>(values_[0]) * last);
 }
 
 template <class T> double Gram<T>::rounding() const {

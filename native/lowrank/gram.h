@@ -23,8 +23,8 @@ public:
   void factors(float* b, float* a, float* s) const;
   // The singular value next to the subspace on the other side of the cut (of `smallest`: the largest within it).
   double nextSingularValue() const;
-  // Whether that is good to a hundred-thousandth of the largest.
-  bool knowsNextSingularValue() const;
+  // Whether that, and those that are kept, are good to a hundred-thousandth of the largest.
+  bool knowsSingularValues() const;
   // The sum of the first `count` squared singular values.
   double sumOfSquares(int64_t count) const;
   // The k squared singular values, in the order of the factors.

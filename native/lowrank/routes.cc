@@ -186,7 +186,7 @@ std::optional<Candidate> runGram(const Context& context, ConstMatrix w, const Ma
   const double kept = gram.sumOfSquares(used), tail = complement ? kept : stats.energy - kept;
   // Only float32 asks for gain(): it reads the value beyond the kept ones, which the complement does not have.
   if constexpr (std::is_same_v<T, float>) {
-    if (!gram.knowsNextSingularValue() || gram.gain() > 2 * request.target * tail) return std::nullopt;
+    if (!gram.knowsSingularValues() || gram.gain() > 2 * request.target * tail) return std::nullopt;
   }
   Candidate c{complement                 ? Route::complement
               : std::is_same_v<T, float> ? Route::gram
