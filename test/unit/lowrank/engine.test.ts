@@ -137,14 +137,11 @@ describe('the planner', () => {
   });
 
   it('goes to float64 when float32 cannot prove the target', () => {
-    // After 20 the spectrum falls to 1e-3 of its head. Squares in float32 know the gap, and nothing of what lies behind it.
+    // After 20 the spectrum falls to 1e-3 of its head: squares in float32 know nothing of what lies behind.
     const w = withSpectrum(300, 280, (i) => (i < 20 ? 1 : 1e-3 * decaying(i)));
-    for (const [rank, tried] of [
-      [20, ['gram']],
-      [30, ['gram', 'gram64']],
-    ] as const) {
+    for (const rank of [20, 30]) {
       const { certificate } = laserSync.certified(w, { rank, method: 'gram' });
-      expect(certificate.methodsTried).toEqual(tried);
+      expect(certificate.methodsTried).toEqual(['gram', 'gram64']);
       const excess = (certificate.relativeError * certificate.norm) / optimum(w, rank) - 1;
       expect(excess).toBeLessThan(1e-4);
       expect(certificate.excessBound).toBeLessThan(1e-3);
