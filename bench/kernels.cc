@@ -1,4 +1,4 @@
-// The rate of the kernel of block Krylov methods (native/skinny.h) beside that of OpenBLAS' sgemm, on one thread:
+// The rate of the kernel of block Krylov methods (native/blas/skinny.h) beside that of OpenBLAS' sgemm, on one thread:
 // kernels <n> <seconds>, for bench/kernels.mjs. Prints a line of JSON with the vector instructions, OpenBLAS' kernel,
 // and the rates in 10^9 multiplications and additions a second: of both halves of a pass over a panel of n columns, and
 // of sgemm at 1024. Each is the best of runs that alternate.
@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "lapack.h"
-#include "simd.h"
-#include "skinny.h"
+#include "blas/lapack.h"
+#include "core/simd.h"
+#include "blas/skinny.h"
 
 using namespace lowrank;
 

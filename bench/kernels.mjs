@@ -13,7 +13,14 @@ import { heldTo } from './paths.mjs';
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const LEAST_SHARE = 0.6;
 const SIZES = [512, 1000, 1024, 2048, 4096];
-const SOURCES = ['simd.cc', 'skinny.cc', 'coretype.cc', 'lapack.cc', 'memory.cc', 'fortran.cc'];
+const SOURCES = [
+  'core/simd.cc',
+  'core/memory.cc',
+  'blas/skinny.cc',
+  'blas/coretype.cc',
+  'blas/lapack.cc',
+  'blas/fortran.cc',
+];
 
 const { values: options } = parseArgs({
   options: { seconds: { type: 'string', default: '0.5' }, json: { type: 'boolean', default: false } },

@@ -6,7 +6,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join, posix } from 'node:path';
+import { join, posix, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { examine } from './binary.mjs';
 import { prebuiltPath, TARGETS, target } from './targets.mjs';
@@ -34,7 +34,8 @@ const paths = new Set(files.map(({ path }) => path));
 
 const needed = [types, ...Object.values(exports['.']), ...Object.values(bin)].map((path) => path.replace(/^\.\//, ''));
 needed.push('README.md', 'LICENSE', 'THIRD_PARTY_NOTICES.md', 'package.json', 'CMakeLists.txt', 'prebuilds/README.md');
-needed.push(...readdirSync(join(root, 'native')).map((name) => `native/${name}`));
+const sources = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true });
+for (const entry of sources) if (entry.isFile()) needed.push(relative(root, join(entry.parentPath, entry.name)));
 needed.push(...scriptsOf('scripts/build-native.mjs'));
 needed.push(...['package.json', 'package-lock.json'].map((name) => `scripts/tools/native/${name}`));
 const faults = needed.filter((path) => !paths.has(path)).map((path) => `${path} is missing`);

@@ -51,7 +51,7 @@ export function buildOpenBlas({ name, arch, zig }) {
     // Where one of the four precisions is named, the others are left out.
     BUILD_SINGLE: 1,
     BUILD_DOUBLE: 1,
-    // native/threads.cc counts on OpenBLAS' own threads.
+    // native/blas/lease.cc counts on OpenBLAS' own threads.
     USE_OPENMP: 0,
     USE_THREAD: 1,
     NUM_THREADS: 64,

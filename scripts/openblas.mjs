@@ -1,4 +1,4 @@
-// Finds static OpenBLAS, and the Fortran runtime where it needs more of that than native/fortran.cc has. For this system:
+// Finds static OpenBLAS, and the Fortran runtime where it needs more of that than native/blas/fortran.cc has. For this system:
 // OPENBLAS_ROOT, else what is installed, else (Debian and its kin) the distribution's own packages, unpacked into
 // .openblas/ without root. For another one: OPENBLAS_ROOT, else .openblas/<target>/, filled from Debian's packages of that
 // architecture (glibc) or by scripts/openblas-source.mjs (musl).
@@ -14,7 +14,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const fetched = join(root, '.openblas');
 const compiler = process.env.CXX ?? (process.platform === 'darwin' ? 'gfortran' : 'g++');
 const RUNTIME = ['libgfortran.a', 'libquadmath.a'];
-/** Of the Fortran runtime: what native/fortran.cc has, and what only routines call that nothing here uses. */
+/** Of the Fortran runtime: what native/blas/fortran.cc has, and what only routines call that nothing here uses. */
 const NOT_NEEDED = new Set(['_gfortran_concat_string', '_gfortran_etime']);
 
 /** Runs a program and returns what it prints, or undefined when it is missing or fails. */

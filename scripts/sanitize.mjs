@@ -1,7 +1,7 @@
 // Runs the native code under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer and under valgrind.
 // Usage: node scripts/sanitize.mjs [--quick]
 //
-// Three drivers without Node (test/sanitize/: every function of the core; concurrent calls; the pool of native/task.h over a
+// Three drivers without Node (test/sanitize/: every function of the core; concurrent calls; the pool of native/node/task.h over a
 // stand-in for Node) run under all three, and the unit tests of the addon's rooms run with an addon built with the first.
 // Every instrument is shown a fault on purpose before, so that one that sees nothing cannot pass. Needs Linux, GCC and
 // valgrind. OpenBLAS itself is not instrumented: what it does to our memory is what valgrind watches, and what passes between

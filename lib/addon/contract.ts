@@ -1,7 +1,7 @@
 /**
  * The native addon, as TypeScript sees it: numbers and typed arrays only. Every output array is allocated here and written
  * there. Functions come in pairs: the plain one computes before it returns, the `Async` one on a thread of the addon's own.
- * native/bindings.cc is the other side of this file.
+ * native/node/ is the other side of this file; test/unit/addon/contract.test.ts holds names and codes of both together.
  */
 
 /** Fields that every computing job may carry. */
@@ -12,7 +12,7 @@ export interface Job {
   control?: Int32Array;
 }
 
-/** Codes of float formats, in the order of native/convert.h. */
+/** Codes of float formats: {@link Codes.floatFormats}. */
 export const FLOAT_FORMAT_CODE = { F64: 0, F32: 1, F16: 2, BF16: 3 } as const;
 
 interface ConvertJob {
@@ -33,6 +33,14 @@ export interface GemmJob extends Job {
   c: Float32Array;
 }
 
+/** Reaches branches for tests that no matrix of theirs would reach. */
+interface TestHooks {
+  /** Treats gesdd as not converged, so that gesvd takes over. */
+  pretendGesddFails?: boolean;
+  /** Bounds the subspace of `krylov`. */
+  maxDimension?: number;
+}
+
 /** Thin SVD of each m x n matrix of the batch, r = min(m, n). Without `u` and `vt`, the singular values alone. */
 export interface SvdJob extends Job {
   batch: number;
@@ -47,13 +55,12 @@ export interface SvdJob extends Job {
   vt?: Float32Array;
   /** QR iteration (gesvd) instead of divide and conquer (gesdd). */
   gesvd?: boolean;
-  /** For tests of the fallback: gesdd is taken to have failed. */
-  pretendGesddFails?: boolean;
+  testHooks?: TestHooks;
   /** batch codes of {@link SVD_DRIVERS}. */
   out: Float64Array;
 }
 
-/** By the codes of native/svd.h. */
+/** By their codes: {@link Codes.svdDrivers}. */
 export const SVD_DRIVERS = ['gesdd', 'gesvd'] as const;
 
 /** Which rank: either `rank`, or the smallest that discards at most the share `tail` of the energy, the sum of s_i^2. */
@@ -68,12 +75,10 @@ interface RankJob {
   seed?: number;
   /** |W - What|_F may exceed the smallest possible by this share. */
   target?: number;
-  /** For tests: bounds the subspace of `krylov`. */
-  maxDimension?: number;
-  pretendGesddFails?: boolean;
+  testHooks?: TestHooks;
 }
 
-/** In the order of native/low_rank.h. */
+/** Codes of methods: {@link Codes.methods}. */
 export const METHOD_CODE = { auto: 0, exact: 1, gram: 2, krylov: 3 } as const;
 
 /** Best rank-k approximation of each m x n matrix of the batch; factors `b a`, or the dense product, or both. */
@@ -98,7 +103,7 @@ export interface ApproximateJob extends Job, RankJob {
   out: Float64Array;
 }
 
-/** The numbers of one certificate, in order. */
+/** The numbers of one certificate, in order: {@link Codes.certificateFields}. */
 export const CERTIFICATE_FIELDS = [
   'rank',
   'route',
@@ -111,7 +116,7 @@ export const CERTIFICATE_FIELDS = [
   'bytes',
 ] as const;
 
-/** How a result was made, by the codes of native/low_rank.h. */
+/** How a result was made, by code: {@link Codes.routes}. */
 export const ROUTES = ['copy', 'zero', 'krylov', 'gram', 'gram64', 'complement', 'gesdd', 'gesvd'] as const;
 export type Route = (typeof ROUTES)[number];
 
@@ -216,19 +221,27 @@ interface AdamWJob {
   threads?: number;
 }
 
+/** The names behind all codes, as the addon has them: each name at the index that is its code. */
+interface Codes {
+  floatFormats: string[];
+  svdDrivers: string[];
+  methods: string[];
+  routes: string[];
+  certificateFields: string[];
+}
+
 export interface Addon {
   /**
    * OpenBLAS' version, the kernel it chose for this processor, and the default number of threads; the vector instructions
    * of our own kernels (`LOWRANK_SIMD` in the environment chooses others), and all that this processor has, narrowest first.
    * Throws `ERR_ARGUMENT` where `LOWRANK_SIMD` names none of them.
    */
-  info(): { openblas: string; kernel: string; threads: number; simd: string; simdPaths: string[] };
+  info(): { openblas: string; kernel: string; threads: number; simd: string; simdPaths: string[]; codes: Codes };
   /** Bytes of native work memory, now and at most so far. */
   memory(): { now: number; peak: number };
   /** Begins a new measurement of the peak; returns the old one. */
   resetPeak(job: object): number;
-  /** Bytes of native work memory a job takes at its peak. */
-  estimateSvd(job: { batch: number; m: number; n: number; vectors: boolean; threads?: number }): number;
+  /** Bytes of native work memory that a job takes at its peak: by the route that is planned, and by any of its plan. */
   estimateApproximate(
     job: RankJob & { batch: number; m: number; n: number; factors: boolean; dense: boolean; threads?: number },
   ): { planned: number; worst: number };

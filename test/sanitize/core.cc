@@ -7,30 +7,35 @@
 #include <iterator>
 #include <string>
 
-#include "batch.h"
-#include "convert.h"
-#include "digest.h"
-#include "gram.h"
-#include "krylov.h"
-#include "lapack.h"
-#include "lora.h"
-#include "low_rank.h"
-#include "norms.h"
-#include "optimizer.h"
-#include "products.h"
-#include "skinny.h"
+#include "blas/gemm.h"
+#include "blas/lapack.h"
+#include "blas/lease.h"
+#include "blas/skinny.h"
+#include "core/convert.h"
+#include "core/digest.h"
+#include "core/norms.h"
+#include "lowrank/batch.h"
+#include "lowrank/factors.h"
+#include "lowrank/gram.h"
+#include "lowrank/krylov.h"
+#include "lowrank/low_rank.h"
+#include "lowrank/routes.h"
+#include "lowrank/svd.h"
 #include "support.h"
-#include "svd.h"
+#include "train/lora.h"
+#include "train/optimizer.h"
 
 using namespace lowrank;
 using namespace drive;
 
 namespace {
 
+constexpr int kMethods = static_cast<int>(std::size(kMethodNames));
+
 bool quick = false;
 int64_t calls = 0;
 
-void nothingHeld(const char* after) { require(Ledger::processNow() == 0, after, Ledger::processNow()); }
+void nothingHeld(const char* after) { require(MemoryLedger::processNow() == 0, after, MemoryLedger::processNow()); }
 
 // --- singular value decomposition
 
@@ -38,7 +43,7 @@ void oneSvd(int64_t m, int64_t n, SvdOptions options, int threads) {
   const int64_t r = std::min(m, n);
   const Floats w = gaussian(m * n, m * 131 + n);
   Floats u(m * r), s(r), vt(r * n), alone(r);
-  Ledger ledger;
+  MemoryLedger ledger;
   Team team(threads);
   const Lease lease(threads);
   const Control control;
@@ -57,8 +62,8 @@ void svds() {
                               {17, 16}, {33, 31}, {1, 90}, {90, 1}, {65, 40}};
   for (const auto& [m, n] : sizes) {
     oneSvd(m, n, {}, 1);
-    oneSvd(m, n, {SvdDriver::gesvd, false}, 1);
-    oneSvd(m, n, {SvdDriver::gesdd, true}, 2);
+    oneSvd(m, n, {SvdDriver::gesvd}, 1);
+    oneSvd(m, n, {SvdDriver::gesdd, {.pretendGesddFails = true}}, 2);
   }
   if (!quick) oneSvd(150, 131, {}, 2);
   nothingHeld("svd keeps memory");
@@ -124,7 +129,7 @@ Certificate approximation(const Floats& w, int64_t m, int64_t n, const Request& 
     result.s = capacity ? s.data() : &none;
   }
   if (dense) result.dense = inPlace ? copy.data() : out.data();
-  Ledger ledger;
+  MemoryLedger ledger;
   Team team(threads);
   const Lease lease(threads);
   const Control control;
@@ -154,7 +159,7 @@ void approximations() {
       const Floats w = kind.make(m, n);
       int64_t ranks[] = {0, 1, r / 2, r - 1, r};
       for (const int64_t rank : ranks) {
-        for (int method = 0; method < 4; method++) {
+        for (int method = 0; method < kMethods; method++) {
           Request request;
           request.rule = {RankRule::fixed, rank, {}};
           request.method = static_cast<Method>(method);
@@ -192,9 +197,11 @@ void approximations() {
   Request fallen;
   fallen.rule = {RankRule::fixed, 3, {}};
   fallen.method = Method::exact;
-  fallen.svd.pretendGesddFails = true;
+  fallen.hooks.pretendGesddFails = true;
   approximation(kinds[1].make(12, 10), 12, 10, fallen, true, true, false, 1);
-  for (int route = 0; route < 8; route++) require(reached & (1u << route), "a route was never taken", route);
+  for (size_t route = 0; route < routeTable().size(); route++) {
+    require(reached & (1u << route), "a route was never taken", static_cast<int64_t>(route));
+  }
   nothingHeld("approximate keeps memory");
 }
 
@@ -207,11 +214,11 @@ void refusals() {
     for (const int64_t at : {int64_t{0}, int64_t{59}, int64_t{119}}) {
       Floats w = gaussian(120, 9);
       w[at] = bad;
-      for (int method = 0; method < 4; method++) {
+      for (int method = 0; method < kMethods; method++) {
         Request request;
         request.rule = {RankRule::fixed, 2, {}};
         request.method = static_cast<Method>(method);
-        Ledger ledger;
+        MemoryLedger ledger;
         const Control control;
         Floats dense(120);
         Result result{2};
@@ -224,7 +231,7 @@ void refusals() {
     }
   }
   const Floats w = gaussian(70 * 60, 10);
-  for (int method = 0; method < 4; method++) {
+  for (int method = 0; method < kMethods; method++) {
     Request request;
     request.rule = {RankRule::fixed, 5, {}};
     request.method = static_cast<Method>(method);
@@ -233,7 +240,7 @@ void refusals() {
     result.dense = dense.data();
     int32_t shared[2] = {1, 0};
     const Control stopped(shared);
-    Ledger ledger, small(1000);
+    MemoryLedger ledger, small(1000);
     const Control control;
     const char* aborted =
         codeOf([&] { approximate({ledger, stopped, team}, ConstMatrix(w.data(), 70, 60), request, result); });
@@ -292,7 +299,7 @@ void digests() {
     for (const int threads : {1, 2, 3}) {
       std::vector<uint8_t> data(bytes);
       for (size_t i = 0; i < bytes; i++) data[i] = static_cast<uint8_t>(i % 251);
-      Ledger ledger;
+      MemoryLedger ledger;
       Team team(threads);
       require(blake3(data.data(), bytes, ledger, team)[0] == first, "blake3", static_cast<int64_t>(bytes), threads);
       require(ledger.peak() <= blake3Bytes(static_cast<int64_t>(bytes)), "blake3 takes more than it says");
@@ -401,7 +408,7 @@ void batches() {
       Floats s(count * n);
       int32_t shared[2] = {0, 0};
       const Control control(shared);
-      Ledger ledger;
+      MemoryLedger ledger;
       Batch(count, m, n, threads).run(ledger, control, [&](const Context& context, int64_t i) {
         thinSvd(context, ConstMatrix(w.data() + i * m * n, m, n), s.data() + i * n, nullptr, nullptr);
       });

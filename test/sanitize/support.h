@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "failure.h"
-#include "random.h"
+#include "core/failure.h"
+#include "core/random.h"
 
 namespace drive {
 

@@ -1,12 +1,12 @@
-// The pool and the tasks of native/task.h, over a stand-in for Node: environments on threads of their own that open,
-// submit, answer, and close while tasks wait and run, and some that end between two steps of opening or submitting. For
-// ThreadSanitizer, and AddressSanitizer for what closing frees.
+// The pool and the tasks of native/node/, over a stand-in for Node: environments on threads of their own that
+// open, submit, answer, and close while tasks wait and run, and some that end between two steps of opening or
+// submitting. For ThreadSanitizer, and AddressSanitizer for what closing frees.
 
 #include <cstring>
 #include <random>
 #include <thread>
 
-#include "task.h"
+#include "node/task.h"
 
 #include "support.h"
 
@@ -42,11 +42,10 @@ Tally environment(uint32_t seed, bool wait) {
   std::vector<std::array<int32_t, 2>> controls(count);
   for (int i = 0; i < count; i++) {
     controls[i] = {0, 0};
-    auto task = std::make_unique<Task>(controls[i].data());
     outputs[i].resize(256);
     const int rounds = static_cast<int>(random() % 200);
     const bool fails = random() % 5 == 0;
-    task->run = [&output = outputs[i], rounds, fails](const Control& control) {
+    const auto run = [&output = outputs[i], rounds, fails](const Control& control) {
       for (int round = 0; round < rounds; round++) {
         control.check();
         for (double& value : output) value = value * 0.5 + round;
@@ -54,7 +53,7 @@ Tally environment(uint32_t seed, bool wait) {
       }
       if (fails) throw Failure("ERR_NOT_FINITE", "on purpose");
     };
-    tasks->submit(std::move(task), {});
+    tasks->submit(controls[i].data(), run, {});
     if (random() % 4 == 0) __atomic_store_n(&controls[i][0], 1, __ATOMIC_RELAXED);
   }
   const int64_t enough = wait ? count : static_cast<int64_t>(random() % (count + 1));
@@ -94,11 +93,7 @@ void endsBetweenSteps() {
 
   Tasks tasks{Napi::Env(&env)};
   bool ran = false;
-  const auto submit = [&] {
-    auto task = std::make_unique<Task>(nullptr);
-    task->run = [&](const Control&) { ran = true; };
-    tasks.submit(std::move(task), {});
-  };
+  const auto submit = [&] { tasks.submit(nullptr, [&](const Control&) { ran = true; }, {}); };
   env.refusesPromises = true;
   require(throws(submit), "a call was answered with a promise that Node did not make");
   env.refusesPromises = false;

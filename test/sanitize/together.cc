@@ -5,12 +5,13 @@
 #include <cstring>
 #include <thread>
 
-#include "batch.h"
-#include "lora.h"
-#include "low_rank.h"
-#include "norms.h"
-#include "optimizer.h"
+#include "core/norms.h"
+#include "lowrank/batch.h"
+#include "lowrank/low_rank.h"
+#include "lowrank/svd.h"
 #include "support.h"
+#include "train/lora.h"
+#include "train/optimizer.h"
 
 using namespace lowrank;
 using namespace drive;
@@ -19,7 +20,7 @@ namespace {
 
 // One result, as one array of numbers, of each kind of call.
 Floats compute(int kind, int threads) {
-  Ledger ledger;
+  MemoryLedger ledger;
   const Control control;
   switch (kind % 5) {
   case 0: {
@@ -67,7 +68,7 @@ Floats compute(int kind, int threads) {
     const Floats w = gaussian(m * n, kind);
     Floats out(2);
     Batch(1, m, n, threads).run(ledger, control, [&](const Context& context, int64_t) {
-      const Survey seen = survey(ConstMatrix(w.data(), m, n), context.team);
+      const MatrixStats seen = matrixStats(ConstMatrix(w.data(), m, n), context.team);
       out = {static_cast<float>(seen.energy), seen.largest};
     });
     return out;
@@ -121,7 +122,7 @@ int main(int count, char** arguments) {
     const int64_t batch = 40, m = 70, n = 50;
     const Floats w = gaussian(batch * m * n, 50);
     Floats s(batch * n);
-    Ledger ledger;
+    MemoryLedger ledger;
     codeOf([&] {
       Batch(batch, m, n, 3).run(ledger, control, [&](const Context& context, int64_t j) {
         thinSvd(context, ConstMatrix(w.data() + j * m * n, m, n), s.data() + j * n, nullptr, nullptr);
@@ -130,7 +131,7 @@ int main(int count, char** arguments) {
     other.join();
     calls++;
   }
-  require(Ledger::processNow() == 0, "memory is kept", Ledger::processNow());
+  require(MemoryLedger::processNow() == 0, "memory is kept", MemoryLedger::processNow());
   std::printf("%lld calls\n", static_cast<long long>(calls.load()));
   return 0;
 }

@@ -7,12 +7,15 @@ import { describe, expect, it } from 'vitest';
  * The floors of the house, from the ground up, as CONTRIBUTING.md has them: a room imports only from lower floors, so data
  * flows one way.
  */
-const FLOORS = floors(readFileSync(new URL('../../CONTRIBUTING.md', import.meta.url), 'utf8'));
+const FLOORS = floors('lib');
 
-function floors(text: string): string[][] {
-  const rows = [...text.matchAll(/^\| (\d+) \| (`lib\/.*?) \|/gm)].map(([, floor, rooms]) => ({
+function floors(folder: string): string[][] {
+  const text = readFileSync(new URL('../../CONTRIBUTING.md', import.meta.url), 'utf8');
+  const row = new RegExp(`^\\| (\\d+) \\| (\`${folder}/.*?) \\|`, 'gm');
+  const named = new RegExp(`\`${folder}/([^\`]+?)/?\``, 'g');
+  const rows = [...text.matchAll(row)].map(([, floor, rooms]) => ({
     floor: Number(floor),
-    rooms: [...rooms!.matchAll(/`lib\/([^`]+?)\/?`/g)].map(([, room]) => room!),
+    rooms: [...rooms!.matchAll(named)].map(([, room]) => room!),
   }));
   return rows.sort((a, b) => a.floor - b.floor).map(({ rooms }) => rooms);
 }
@@ -59,15 +62,46 @@ describe('the house', () => {
     expect(done.size).toBe(files.length);
   });
 
-  it('only the addon room reaches native code, only lapack.* and the choice of its kernels reach OpenBLAS', () => {
-    const native = fileURLToPath(new URL('../../native', import.meta.url));
-    const naming = (pattern: RegExp) =>
-      readdirSync(native)
-        .filter((name) => /\.(cc|h)$/.test(name) && pattern.test(readFileSync(join(native, name), 'utf8')))
-        .sort();
-    expect(naming(/\bopenblas_\w+\(|\bs\w+_\(const char/)).toEqual(['coretype.cc', 'lapack.cc']);
-    expect(naming(/napi/i)).toEqual(['addon.cc', 'arguments.h', 'bindings.cc', 'bindings.h', 'task.h']);
+  it('loads the native addon in one room', () => {
     const loaders = files.filter((file) => /createRequire|\.node'/.test(readFileSync(join(lib, file), 'utf8')));
     expect(loaders.filter((file) => room(file) === 'addon')).toEqual(['addon/load.ts']);
+  });
+});
+
+describe('the rooms of native/', () => {
+  const ROOMS = floors('native');
+  const native = fileURLToPath(new URL('../../native', import.meta.url));
+  const sources = readdirSync(native, { recursive: true, encoding: 'utf8' }).filter((name) => /\.(cc|h)$/.test(name));
+  const text = (name: string) => readFileSync(join(native, name), 'utf8');
+  const height = (name: string) => ROOMS.findIndex((rooms) => rooms.includes(room(name)));
+  const naming = (pattern: RegExp) => sources.filter((name) => pattern.test(text(name))).sort();
+
+  it('every file is in a room of the table', () => {
+    expect(ROOMS.length).toBeGreaterThan(2);
+    expect(sources.length).toBeGreaterThan(40);
+    expect(sources.filter((name) => height(name) < 0)).toEqual([]);
+  });
+
+  it('includes name the room, and go to the same room or to lower ones', () => {
+    const includes = sources.flatMap((name) =>
+      [...text(name).matchAll(/#include "([^"]+)"/g)].map(([, target]) => ({ name, target: target! })),
+    );
+    expect(includes.length).toBeGreaterThan(100);
+    const wrong = includes.filter(
+      ({ name, target }) =>
+        !sources.includes(target) || (room(target) !== room(name) && height(target) >= height(name)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('only blas/lapack.* and the choice of its kernels reach OpenBLAS, only node/ reaches Node-API', () => {
+    expect(naming(/\bopenblas_\w+\(|\bs\w+_\(const char/)).toEqual(['blas/coretype.cc', 'blas/lapack.cc']);
+    const node = naming(/napi/i);
+    expect(node).toContain('node/addon.cc');
+    expect(node.filter((name) => room(name) !== 'node')).toEqual([]);
+  });
+
+  it('no file is longer than 400 lines but the one long algorithm', () => {
+    expect(sources.filter((name) => text(name).split('\n').length > 401)).toEqual(['lowrank/krylov.cc']);
   });
 });

@@ -1,4 +1,4 @@
-// As much of Node-API as native/task.h uses, over plain C++, so that ThreadSanitizer can watch the pool without an
+// As much of Node-API as native/node/task.h and pool.h use, over plain C++, so that ThreadSanitizer can watch the pool without an
 // uninstrumented Node around it. An environment is a thread that runs its queue; values are nothing but addresses.
 #pragma once
 

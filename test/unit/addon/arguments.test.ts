@@ -35,6 +35,7 @@ const SPOILT: [string, Record<string, unknown>][] = [
   ],
   ['factors without a', { capacity: 2, b: new Float32Array(8), s: new Float32Array(2) }],
   ['an unknown method', { method: 99 }],
+  ['test hooks that are no object', { testHooks: 1 }],
   ['an infinite memory limit', { maxMemory: Number.POSITIVE_INFINITY }],
 ];
 
@@ -55,7 +56,7 @@ describe('the native boundary', () => {
   });
 
   it('refuses calls without a job', () => {
-    for (const name of ['approximate', 'svd', 'gemm', 'toFloat32', 'estimateSvd'] as const) {
+    for (const name of ['approximate', 'svd', 'gemm', 'toFloat32', 'estimateApproximate'] as const) {
       const native = addon()[name] as unknown as (...args: unknown[]) => void;
       expect(() => native()).toThrow(/job object/);
       expect(() => native(7)).toThrow(/job object/);

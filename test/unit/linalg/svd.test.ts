@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { METHOD_CODE } from '../../../lib/addon/contract.js';
 import {
   matrixRank,
   matrixRankSync,
@@ -123,10 +124,9 @@ describe('svd', () => {
 
   it('refuses a matrix whose LAPACK workspace does not fit 32-bit integers, before it allocates', async () => {
     const { addon } = await import('../../../lib/addon/load.js');
-    expect(() => addon().estimateSvd({ batch: 1, m: 30000, n: 30000, vectors: true })).toThrow(
-      /32-bit integers of LAPACK/,
-    );
-    expect(addon().estimateSvd({ batch: 1, m: 26000, n: 26000, vectors: true })).toBeGreaterThan(4 * 26000 ** 2 * 3);
+    const job = (n: number) => ({ batch: 1, m: n, n, rank: 1, method: METHOD_CODE.exact, factors: true, dense: false });
+    expect(() => addon().estimateApproximate(job(30000))).toThrow(/32-bit integers of LAPACK/);
+    expect(addon().estimateApproximate(job(26000)).planned).toBeGreaterThan(4 * 26000 ** 2 * 3);
   });
 });
 
@@ -194,7 +194,7 @@ describe('when gesdd does not converge', () => {
       },
       ...{ out: new Float64Array(1), ...extra },
     });
-    const failing = job({ pretendGesddFails: true });
+    const failing = job({ testHooks: { pretendGesddFails: true } });
     addon().svd(failing);
     expect(failing.out[0]).toBe(1);
     expectSvd(w, {

@@ -47,7 +47,7 @@ describe('a batch whose matrices have different ranks', () => {
 });
 
 describe('a matrix that was made to mislead the public seed', () => {
-  // splitmix64 and the sum of four uniform numbers, as native/random.h has them.
+  // splitmix64 and the sum of four uniform numbers, as native/core/random.h has them.
   const mask = (1n << 64n) - 1n;
   const bits = (seed: bigint, index: bigint): bigint => {
     let z = (seed + (index + 1n) * 0x9e3779b97f4a7c15n) & mask;

@@ -127,7 +127,7 @@ describe('the planner', () => {
 
   it('hands over when a subspace of the allowed dimension does not hold the answer, and the certificate says so', () => {
     const w = withSpectrum(1100, 300, decaying);
-    const short = job(w, { method: METHOD_CODE.krylov, maxDimension: 60 });
+    const short = job(w, { method: METHOD_CODE.krylov, testHooks: { maxDimension: 60 } });
     addon().approximate(short);
     const [certificate] = readCertificates(short.out);
     expect(certificate!.methodsTried).toEqual(['krylov', 'gram64']);

@@ -1,0 +1,292 @@
+#include "blas/lapack.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <sstream>
+
+#include "blas/coretype.h"
+#include "core/failure.h"
+
+// The Fortran symbols are declared here because distributions ship the archive with different
+// headers. Each character argument has its length appended at the end (the ABI of gfortran).
+extern "C" {
+void sgemm_(const char*, const char*, const int*, const int*, const int*, const float*, const float*, const int*,
+            const float*, const int*, const float*, float*, const int*, size_t, size_t);
+void dgemm_(const char*, const char*, const int*, const int*, const int*, const double*, const double*, const int*,
+            const double*, const int*, const double*, double*, const int*, size_t, size_t);
+void sgemv_(const char*, const int*, const int*, const float*, const float*, const int*, const float*, const int*,
+            const float*, float*, const int*, size_t);
+void sger_(const int*, const int*, const float*, const float*, const int*, const float*, const int*, float*,
+           const int*);
+void sgeqrf_(const int*, const int*, float*, const int*, float*, float*, const int*, int*);
+void sorgqr_(const int*, const int*, const int*, float*, const int*, const float*, float*, const int*, int*);
+void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*, const int*,
+             float*, const int*, int*, int*, size_t);
+void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*,
+             const int*, float*, const int*, int*, size_t, size_t);
+void ssyrk_(const char*, const char*, const int*, const int*, const float*, const float*, const int*, const float*,
+            float*, const int*, size_t, size_t);
+void ssytrd_(const char*, const int*, float*, const int*, float*, float*, float*, float*, const int*, int*, size_t);
+void sstemr_(const char*, const char*, const int*, float*, float*, const float*, const float*, const int*, const int*,
+             int*, float*, float*, const int*, const int*, int*, int*, float*, const int*, int*, const int*, int*,
+             size_t, size_t);
+void sormtr_(const char*, const char*, const char*, const int*, const int*, const float*, const int*, const float*,
+             float*, const int*, float*, const int*, int*, size_t, size_t, size_t);
+void dsyrk_(const char*, const char*, const int*, const int*, const double*, const double*, const int*, const double*,
+            double*, const int*, size_t, size_t);
+void dsytrd_(const char*, const int*, double*, const int*, double*, double*, double*, double*, const int*, int*,
+             size_t);
+void dstemr_(const char*, const char*, const int*, double*, double*, const double*, const double*, const int*,
+             const int*, int*, double*, double*, const int*, const int*, int*, int*, double*, const int*, int*,
+             const int*, int*, size_t, size_t);
+void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
+             double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
+void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
+void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
+             double*, const int*, int*, size_t);
+int openblas_get_num_threads(void);
+void openblas_set_num_threads(int);
+char* openblas_get_config(void);
+char* openblas_get_corename(void);
+}
+
+namespace lowrank {
+namespace {
+
+constexpr int64_t kLargest = std::numeric_limits<int>::max();
+
+int narrow(int64_t value, const char* what) {
+  if (value > kLargest) {
+    throw Failure("ERR_MEMORY", std::string(what) + " of " + std::to_string(value) +
+                                    " does not fit the 32-bit integers of LAPACK (at most 2147483647)");
+  }
+  return static_cast<int>(value);
+}
+
+int answer(float query) { return static_cast<int>(std::min<double>(query, kLargest)); }
+
+} // namespace
+
+namespace blas {
+
+int threads() {
+  chooseKernels();
+  return openblas_get_num_threads();
+}
+void setThreads(int count) { openblas_set_num_threads(count); }
+std::string kernel() {
+  chooseKernels();
+  return openblas_get_corename();
+}
+
+std::string version() {
+  // Take the second word of "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...".
+  std::istringstream words(openblas_get_config());
+  std::string name, number;
+  words >> name >> number;
+  return number;
+}
+
+void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+          const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  // Row-major C = A B is column-major C' = B' A'.
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"), inner = narrow(k, "a size");
+  const int strideA = narrow(std::max<int64_t>(lda, 1), "a stride"),
+            strideB = narrow(std::max<int64_t>(ldb, 1), "a stride"),
+            strideC = narrow(std::max<int64_t>(ldc, 1), "a stride");
+  sgemm_(transposeB ? "T" : "N", transposeA ? "T" : "N", &rows, &cols, &inner, &alpha, b, &strideB, a, &strideA, &beta,
+         c, &strideC, 1, 1);
+}
+
+void gemm(int64_t m, int64_t n, int64_t k, const double* a, const double* b, double* c) {
+  const int rows = narrow(n, "a dimension"), cols = narrow(m, "a dimension"), inner = narrow(k, "a dimension");
+  const double one = 1, none = 0;
+  dgemm_("N", "N", &rows, &cols, &inner, &one, b, &rows, a, &inner, &none, c, &rows, 1, 1);
+}
+
+void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,
+          float* y) {
+  if (m == 0 || n == 0) return;
+  // Row-major A is column-major A'.
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            stride = narrow(lda, "a stride"), one = 1;
+  sgemv_(transpose ? "N" : "T", &rows, &cols, &alpha, a, &stride, x, &one, &beta, y, &one, 1);
+}
+
+void ger(int64_t m, int64_t n, float alpha, const float* x, const float* y, float* a, int64_t lda) {
+  if (m == 0 || n == 0) return;
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            stride = narrow(lda, "a stride"), one = 1;
+  sger_(&rows, &cols, &alpha, y, &one, x, &one, a, &stride);
+}
+
+} // namespace blas
+
+namespace lapack {
+
+SvdWork thinSvdWork(int64_t m, int64_t n, bool vectors) {
+  const int64_t r = std::min(m, n), longer = std::max(m, n);
+  // Compute the minimum by formula (LAPACK 3.10, sgesdd.f, MINWRK with JOBZ = 'S' or 'N'): the
+  // query returns it in a float32, which rounds from 2^24 on.
+  int64_t least;
+  if (!vectors) {
+    least = 3 * r + std::max(longer, 7 * r);
+  } else if (longer >= r * 11 / 6) {
+    least = 4 * r * r + 7 * r;
+  } else {
+    least = 3 * r + std::max(longer, 3 * r * r + 4 * r);
+  }
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            minimum = narrow(r, "a size");
+  narrow(least, "an SVD workspace");
+  const int query = -1;
+  float size = 0;
+  int info = 0;
+  // sgesdd(W') returns U and Vt exchanged.
+  sgesdd_(vectors ? "S" : "N", &rows, &cols, nullptr, &rows, nullptr, nullptr, &rows, nullptr, &minimum, &size, &query,
+          nullptr, &info, 1);
+  const int64_t best = std::max<int64_t>(least, answer(size));
+  return {std::min(best, kLargest), 8 * r};
+}
+
+int64_t gesvdWork(int64_t m, int64_t n, bool vectors) {
+  const int64_t r = std::min(m, n), longer = std::max(m, n);
+  const int64_t least = std::max(3 * r + longer, 5 * r);
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            minimum = narrow(r, "a size");
+  const int query = -1;
+  float size = 0;
+  int info = 0;
+  const char* job = vectors ? "S" : "N";
+  sgesvd_(job, job, &rows, &cols, nullptr, &rows, nullptr, nullptr, &rows, nullptr, &minimum, &size, &query, &info, 1,
+          1);
+  return std::min(std::max<int64_t>(least, answer(size)), kLargest);
+}
+
+int gesdd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork, int* iwork) {
+  const int rows = static_cast<int>(n), cols = static_cast<int>(m), minimum = std::min(rows, cols);
+  const int length = narrow(lwork, "an SVD workspace");
+  int info = 0;
+  sgesdd_(u ? "S" : "N", &rows, &cols, a, &rows, s, vt, &rows, u, &minimum, work, &length, iwork, &info, 1);
+  return info;
+}
+
+int gesvd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork) {
+  const int rows = static_cast<int>(n), cols = static_cast<int>(m), minimum = std::min(rows, cols);
+  const int length = narrow(lwork, "an SVD workspace");
+  const char* job = u ? "S" : "N";
+  int info = 0;
+  sgesvd_(job, job, &rows, &cols, a, &rows, s, vt, &rows, u, &minimum, work, &length, &info, 1, 1);
+  return info;
+}
+
+namespace {
+
+// One name for the routines of both precisions.
+void sytrd(const int* n, float* a, float* d, float* e, float* tau, float* work, const int* lwork, int* info) {
+  ssytrd_("L", n, a, n, d, e, tau, work, lwork, info, 1);
+}
+void sytrd(const int* n, double* a, double* d, double* e, double* tau, double* work, const int* lwork, int* info) {
+  dsytrd_("L", n, a, n, d, e, tau, work, lwork, info, 1);
+}
+void stemr(const int* n, float* d, float* e, const int* il, const int* iu, int* m, float* w, float* z, const int* nzc,
+           int* isuppz, int* tryrac, float* work, const int* lwork, int* iwork, const int* liwork, int* info) {
+  sstemr_("V", "I", n, d, e, nullptr, nullptr, il, iu, m, w, z, n, nzc, isuppz, tryrac, work, lwork, iwork, liwork,
+          info, 1, 1);
+}
+void stemr(const int* n, double* d, double* e, const int* il, const int* iu, int* m, double* w, double* z,
+           const int* nzc, int* isuppz, int* tryrac, double* work, const int* lwork, int* iwork, const int* liwork,
+           int* info) {
+  dstemr_("V", "I", n, d, e, nullptr, nullptr, il, iu, m, w, z, n, nzc, isuppz, tryrac, work, lwork, iwork, liwork,
+          info, 1, 1);
+}
+void ormtr(const int* n, const int* k, const float* a, const float* tau, float* z, float* work, const int* lwork,
+           int* info) {
+  sormtr_("L", "L", "N", n, k, a, n, tau, z, n, work, lwork, info, 1, 1, 1);
+}
+void ormtr(const int* n, const int* k, const double* a, const double* tau, double* z, double* work, const int* lwork,
+           int* info) {
+  dormtr_("L", "L", "N", n, k, a, n, tau, z, n, work, lwork, info, 1, 1, 1);
+}
+
+// Columns that the blocked reductions work on at a time; LAPACK itself chooses 32.
+constexpr int64_t kEigenBlock = 64;
+
+} // namespace
+
+template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k) {
+  // The diagonal, the off-diagonal, the reflectors' scales, all n eigenvalues that stemr may write,
+  // and the larger of the routines' own needs (18 n for stemr).
+  return {4 * n + std::max(kEigenBlock * n, 18 * n), 10 * n + 2 * std::max<int64_t>(k, 1)};
+}
+
+template <class T>
+bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size,
+           int* integers) {
+  const int order = narrow(n, "a matrix of order"), wanted = narrow(k, "a number of eigenvalues");
+  T *d = work, *e = d + n, *tau = e + n, *w = tau + n, *rest = w + n;
+  const int lrest = narrow(size.work - 4 * n, "a workspace"), lintegers = narrow(10 * n, "a workspace");
+  int info = 0, found = 0, robust = 1;
+  sytrd(&order, a, d, e, tau, rest, &lrest, &info);
+  const int first = smallest ? 1 : order - wanted + 1, last = smallest ? wanted : order;
+  stemr(&order, d, e, &first, &last, &found, w, vectors, &wanted, integers + 10 * n, &robust, rest, &lrest, integers,
+        &lintegers, &info);
+  if (info != 0 || found != wanted) return false;
+  ormtr(&order, &wanted, a, tau, vectors, rest, &lrest, &info);
+  std::copy(w, w + k, values);
+  if (smallest) return true;
+  std::reverse(values, values + k);
+  for (int64_t i = 0; i < k / 2; i++)
+    std::swap_ranges(vectors + i * n, vectors + (i + 1) * n, vectors + (k - 1 - i) * n);
+  return true;
+}
+
+template EigenWork<float> eigenWork(int64_t, int64_t);
+template EigenWork<double> eigenWork(int64_t, int64_t);
+template bool eigen(int64_t, int64_t, bool, float*, float*, float*, float*, EigenWork<float>, int*);
+template bool eigen(int64_t, int64_t, bool, double*, double*, double*, double*, EigenWork<double>, int*);
+
+void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc) {
+  const int order = narrow(rows ? m : n, "an order"), inner = narrow(rows ? n : m, "a size");
+  const int strideA = narrow(lda, "a stride"), strideC = narrow(ldc, "a stride");
+  const float one = 1;
+  ssyrk_("L", rows ? "T" : "N", &order, &inner, &one, a, &strideA, &beta, c, &strideC, 1, 1);
+}
+void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc) {
+  const int order = narrow(rows ? m : n, "an order"), inner = narrow(rows ? n : m, "a size");
+  const int strideA = narrow(lda, "a stride"), strideC = narrow(ldc, "a stride");
+  const double one = 1;
+  dsyrk_("L", rows ? "T" : "N", &order, &inner, &one, a, &strideA, &beta, c, &strideC, 1, 1);
+}
+
+// LAPACK's own block for both routines.
+int64_t orthonormaliseWork(int64_t k) { return 32 * std::max<int64_t>(k, 1); }
+
+void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work) {
+  if (k == 0) return;
+  // The rows of row-major a are the columns of column-major a'.
+  const int rows = narrow(n, "a number of columns"), cols = narrow(k, "a number of rows"),
+            length = narrow(orthonormaliseWork(k), "a workspace");
+  int info = 0;
+  sgeqrf_(&rows, &cols, a, &rows, tau, work, &length, &info);
+  sorgqr_(&rows, &cols, &cols, a, &rows, tau, work, &length, &info);
+}
+
+void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {
+  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1;
+  int info = 0;
+  dgbtrf_(&order, &order, &bands, &bands, band, &stride, rows, &info);
+  // A pivot of exactly 0: any tiny number in its place serves inverse iteration.
+  if (info > 0) band[(info - 1) * stride + 2 * width] = std::numeric_limits<double>::min();
+}
+
+void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x) {
+  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1, one = 1;
+  int info = 0;
+  dgbtrs_("N", &order, &bands, &bands, &one, band, &stride, rows, x, &order, &info, 1);
+}
+
+} // namespace lapack
+} // namespace lowrank

@@ -1,0 +1,82 @@
+// The only access to OpenBLAS. Arguments are row-major (see matrix_view.h); sizes are checked
+// against its 32-bit integers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/matrix_view.h"
+
+namespace lowrank {
+
+namespace blas {
+
+// The process-wide thread count. Only lease.cc sets it. It reads it before anything is computed,
+// which is when the kernels are chosen (coretype.h).
+int threads();
+void setThreads(int count);
+std::string version();
+std::string kernel();
+
+// c = alpha op(a) op(b) + beta c, row-major; op transposes when the flag is set.
+void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+          const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
+
+// c = a b in float64, for compact a: m x k, b: k x n.
+void gemm(int64_t m, int64_t n, int64_t k, const double* a, const double* b, double* c);
+
+// y = alpha op(a) x + beta y for a: m x n, row-major; op transposes when the flag is set.
+void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,
+          float* y);
+
+// a (m x n, row-major) += alpha x y'
+void ger(int64_t m, int64_t n, float alpha, const float* x, const float* y, float* a, int64_t lda);
+
+} // namespace blas
+
+namespace lapack {
+
+// Returns the sizes of the work arrays of gesdd, in elements. Throws ERR_MEMORY where LAPACK's
+// 32-bit integers overflow.
+struct SvdWork {
+  int64_t work;
+  int64_t integers;
+};
+SvdWork thinSvdWork(int64_t m, int64_t n, bool vectors);
+int64_t gesvdWork(int64_t m, int64_t n, bool vectors);
+
+// a (m x n, stride n) = u diag(s) vt; a is destroyed. u: m x r, vt: r x n, r = min(m, n); both null
+// for values only. Returns LAPACK's info: 0, or > 0 when it did not converge.
+int gesdd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork, int* iwork);
+int gesvd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* work, int64_t lwork);
+
+// The largest `k` eigenvalues of a symmetric n x n matrix, descending, and their eigenvectors as
+// the rows of `vectors` (k x n): reduction to tridiagonal form, multiple relatively robust
+// representations (Dhillon and Parlett 2004) for those k, back-transformation. `a` is destroyed.
+// `smallest` gives the k smallest instead, ascending.
+template <class T> struct EigenWork {
+  int64_t work;
+  int64_t integers;
+};
+template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k);
+template <class T>
+bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size, int* integers);
+
+// c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; if `rows`,
+// a a' (m x m).
+void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc);
+void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc);
+
+// Replaces the rows of a (k x n, k <= n) by orthonormal ones with the same spans, in order: Q' of
+// a' = Q R by Householder reflections. `tau` has k elements, `work` orthonormaliseWork(k) of them.
+int64_t orthonormaliseWork(int64_t k);
+void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work);
+
+// LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
+// stores it, and a solve.
+void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
+void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
+
+} // namespace lapack
+
+} // namespace lowrank

@@ -1,0 +1,112 @@
+#include "blas/skinny.h"
+
+#include <algorithm>
+
+#include "core/simd.h"
+
+namespace lowrank {
+namespace {
+
+// A vector as wide as a register of the path. GCC lowers vector types before it knows the target
+// attribute of the function that they are inlined into, and sends wider ones through the stack, a
+// number at a time.
+template <int Bytes> struct Lane {
+  typedef float type __attribute__((vector_size(Bytes), aligned(4), may_alias));
+  static constexpr int64_t width = Bytes / sizeof(float);
+};
+
+// `Rows` x `Lanes` registers hold a tile of c while k runs; a's elements are broadcast from where
+// they lie.
+template <int Bytes, int Rows, int Lanes>
+inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const float* b, float* c, Update update) {
+  using Vector = typename Lane<Bytes>::type;
+  constexpr int64_t kWidth = Lane<Bytes>::width;
+  Vector sum[Rows][Lanes] = {};
+  for (int64_t l = 0; l < k; l++) {
+    Vector row[Lanes];
+    for (int j = 0; j < Lanes; j++) row[j] = *reinterpret_cast<const Vector*>(b + l * kSkinny + kWidth * j);
+    const float* column = a.data + l * a.colStride;
+    for (int i = 0; i < Rows; i++) {
+      const float x = column[i * a.rowStride];
+      for (int j = 0; j < Lanes; j++) sum[i][j] += x * row[j];
+    }
+  }
+  for (int i = 0; i < Rows; i++) {
+    for (int j = 0; j < Lanes; j++) {
+      Vector* target = reinterpret_cast<Vector*>(c + i * kSkinny + kWidth * j);
+      switch (update) {
+      case Update::assign:
+        *target = sum[i][j];
+        break;
+      case Update::add:
+        *target += sum[i][j];
+        break;
+      case Update::subtract:
+        *target -= sum[i][j];
+        break;
+      }
+    }
+  }
+}
+
+// A sum of more terms than this is put together from parts: of equal terms all roundings go the
+// same way, and the error grows with their number.
+constexpr int64_t kTerms = 256;
+
+template <int Bytes, int Rows, int Lanes>
+inline __attribute__((always_inline)) void rows(int64_t k, Strided a, const float* b, float* c, Update update) {
+  constexpr int64_t kColumns = Lanes * Lane<Bytes>::width;
+  static_assert(kSkinny % kColumns == 0);
+  for (int64_t l = 0; l < k || l == 0; l += kTerms) {
+    const Update part = l > 0 && update == Update::assign ? Update::add : update;
+    for (int64_t j = 0; j < kSkinny; j += kColumns) {
+      tile<Bytes, Rows, Lanes>(std::min(kTerms, k - l), a.from(0, l), b + l * kSkinny + j, c + j, part);
+    }
+  }
+}
+
+template <int Bytes, int Rows, int Lanes>
+inline __attribute__((always_inline)) void product(int64_t m, int64_t k, Strided a, const float* b, float* c,
+                                                   Update update) {
+  int64_t i = 0;
+  for (; i + Rows <= m; i += Rows) rows<Bytes, Rows, Lanes>(k, a.from(i, 0), b, c + i * kSkinny, update);
+  for (; i < m; i++) rows<Bytes, 1, Lanes>(k, a.from(i, 0), b, c + i * kSkinny, update);
+}
+
+// Tiles that fill the registers: 32 of 16 floats, 16 of 8, 16 of 4 (SSE), 32 of 4 (NEON).
+#if defined(__x86_64__)
+__attribute__((target("avx512f,fma"))) void productAvx512(int64_t m, int64_t k, Strided a, const float* b, float* c,
+                                                          Update update) {
+  product<64, 12, 2>(m, k, a, b, c, update);
+}
+__attribute__((target("avx2,fma"))) void productAvx2(int64_t m, int64_t k, Strided a, const float* b, float* c,
+                                                     Update update) {
+  product<32, 6, 2>(m, k, a, b, c, update);
+}
+void productNarrow(int64_t m, int64_t k, Strided a, const float* b, float* c, Update update) {
+  product<16, 6, 2>(m, k, a, b, c, update);
+}
+#else
+void productNarrow(int64_t m, int64_t k, Strided a, const float* b, float* c, Update update) {
+  product<16, 6, 4>(m, k, a, b, c, update);
+}
+#endif
+
+using Product = void (*)(int64_t, int64_t, Strided, const float*, float*, Update);
+
+Product choose() {
+#if defined(__x86_64__)
+  if (simd() == Simd::avx512) return productAvx512;
+  if (simd() == Simd::avx2) return productAvx2;
+#endif
+  return productNarrow;
+}
+
+} // namespace
+
+void skinnyProduct(int64_t m, int64_t k, Strided a, const float* b, float* c, Update update) {
+  static const Product best = choose();
+  best(m, k, a, b, c, update);
+}
+
+} // namespace lowrank

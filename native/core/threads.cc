@@ -1,0 +1,161 @@
+#include "core/threads.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace lowrank {
+namespace {
+
+// Keeps the first exception of several threads.
+class FirstFailure {
+public:
+  void note() {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::current_exception();
+  }
+  void rethrow() {
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+
+private:
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+};
+
+} // namespace
+
+struct Team::Shared {
+  std::mutex mutex;
+  std::condition_variable start;
+  std::atomic<uint64_t> round{0};
+  std::atomic<int> running{0};
+  std::atomic<bool> over{false};
+  const std::function<void(int)>* work = nullptr;
+  FirstFailure failure;
+  std::vector<std::thread> threads;
+
+  // The steps of an algorithm follow each other within microseconds: spinning that long is cheaper
+  // than sleeping.
+  static constexpr int kSpins = 2000;
+
+  void member(int part) {
+    uint64_t seen = 0;
+    for (;;) {
+      for (int spin = 0; spin < kSpins && round.load(std::memory_order_acquire) == seen && !over; spin++) relax();
+      if (round.load(std::memory_order_acquire) == seen) {
+        std::unique_lock lock(mutex);
+        start.wait(lock, [&] { return over || round.load(std::memory_order_acquire) != seen; });
+      }
+      if (over) return;
+      seen++;
+      perform(part);
+      running.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void perform(int part) {
+    try {
+      (*work)(part);
+    } catch (...) {
+      failure.note();
+    }
+  }
+
+  static void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+};
+
+Team::Team(int size) : size_(std::max(size, 1)) {}
+
+// Called on first use: a product that BLAS parallelises by itself never needs the threads.
+void Team::gather() {
+  shared_ = std::make_unique<Shared>();
+  for (int part = 1; part < size_; part++) {
+    try {
+      shared_->threads.emplace_back([shared = shared_.get(), part] { shared->member(part); });
+    } catch (const std::system_error&) {
+      break; // run() computes the missing parts itself
+    }
+  }
+}
+
+Team::~Team() {
+  if (!shared_) return;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->over = true;
+  }
+  shared_->start.notify_all();
+  for (auto& thread : shared_->threads) thread.join();
+}
+
+void Team::run(const std::function<void(int)>& work) {
+  if (size_ == 1) return work(0);
+  if (!shared_) gather();
+  const int others = static_cast<int>(shared_->threads.size());
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->work = &work;
+    shared_->running.store(others, std::memory_order_relaxed);
+    shared_->round.fetch_add(1, std::memory_order_release);
+  }
+  shared_->start.notify_all();
+  shared_->perform(0);
+  for (int part = others + 1; part < size_; part++) shared_->perform(part);
+  for (int spin = 0; shared_->running.load(std::memory_order_acquire) > 0; spin++) {
+    if (spin < Shared::kSpins) {
+      Shared::relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  shared_->failure.rethrow();
+}
+
+void Team::ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& work) {
+  const int64_t grains = (count + grain - 1) / grain;
+  run([&](int part) {
+    const int64_t begin = std::min(count, grains * part / size_ * grain);
+    const int64_t end = std::min(count, grains * (part + 1) / size_ * grain);
+    if (begin < end) work(begin, end);
+  });
+}
+
+void parallelFor(int64_t count, int threads, const std::function<void(int64_t)>& work) {
+  const int width = static_cast<int>(std::min<int64_t>(count, threads));
+  std::atomic<int64_t> next{0};
+  FirstFailure failure;
+  const auto loop = [&] {
+    for (int64_t i; (i = next.fetch_add(1)) < count;) {
+      try {
+        work(i);
+      } catch (...) {
+        next.store(count);
+        failure.note();
+      }
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (int t = 1; t < width; t++) {
+    // With fewer threads the loop is slower, not wrong.
+    try {
+      helpers.emplace_back(loop);
+    } catch (const std::system_error&) {
+      break;
+    }
+  }
+  loop();
+  for (auto& helper : helpers) helper.join();
+  failure.rethrow();
+}
+
+} // namespace lowrank

@@ -1,0 +1,510 @@
+#include "lowrank/krylov.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "blas/gemm.h"
+#include "blas/lapack.h"
+#include "blas/lease.h"
+#include "core/random.h"
+#include "lowrank/band.h"
+#include "lowrank/factors.h"
+#include "lowrank/gain.h"
+
+namespace lowrank {
+namespace {
+
+// Of the 32 columns that travel together, two are probes and the rest is the block.
+constexpr int64_t kProbes = 2;
+constexpr int64_t kBlock = kSkinny - kProbes;
+
+// Numbers of w between the two halves of a step, a megabyte: in cache the second time. Enough rows to make little of
+// loading and storing the sums, and no more than keep their cache lines in L1 from one tile to the next.
+constexpr int64_t kPanelElements = int64_t{1} << 18;
+constexpr int64_t kLeastPanel = 24;
+constexpr int64_t kLargestPanel = 120;
+
+// Rows in which the basis is orthogonalised, so that a panel of it stays in cache from the product to the update.
+constexpr int64_t kBasisPanel = 64;
+
+// Eigenvectors computed beyond the wanted ones, to see which Ritz value is the first that has not converged.
+constexpr int64_t kBeyond = 16;
+
+// A Ritz value whose residual is above this share of it has not converged.
+constexpr double kUnconverged = 0.05;
+
+// Error of a singular value, as a share of the largest, up to which it counts as known.
+constexpr double kValueError = 5e-6;
+
+// Power iteration approaches |D| from below; the probes' answer is raised by this.
+constexpr double kProbeMargin = 1.15;
+
+// Squared length, relative to the column's own, that a column keeps against the earlier ones of its block before it
+// counts as dependent; the second round of normalisation repairs what the first shifts.
+constexpr double kShift = 1e-6;
+
+// Length, relative to the largest product so far, below which what a product adds to the basis is nothing but rounding;
+// and what a column of length one may lose to the basis before the same is true of it.
+constexpr double kExhausted = 2e-6;
+constexpr double kLost = 1e-4;
+
+// Squared length below which a column counts as zero, whatever the scale.
+constexpr double kTiny = 1e-36;
+
+// Spectral norm of the rounding errors of T, in units of the largest eigenvalue, at its statistical size.
+constexpr double kRounding = 4;
+
+// As many singular values as the block is wide, within this share of each other, count as one value repeated.
+constexpr double kRepeated = 1e-5;
+
+// Of the energy times the target, what the residual of the k-th Ritz value may be for a full check to be tried; more
+// while the eigenproblem is small.
+constexpr double kHopeful = 0.02;
+constexpr double kHopefulSmall = 1;
+constexpr int64_t kSmall = 400;
+
+// Order from which LAPACK's eigensolver gains from BLAS threads; they stay awake for a while and disturb ours.
+constexpr int64_t kWideEigen = 1024;
+
+// The share of the whole work that is the search for the subspace, for reports of progress.
+constexpr double kSearchShare = 0.85;
+
+// Rounds of orthogonalisation; two are enough unless columns are replaced or nearly dependent.
+constexpr int kRounds = 6;
+
+// The cosine between two columns from which one round of Cholesky QR makes them orthogonal to rounding.
+constexpr double kOrthogonal = 0.1;
+
+int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+int64_t capacityFor(int64_t maxDimension, int64_t shorter) {
+  return roundUp(std::min(maxDimension, shorter) + 1, kBlock);
+}
+
+int64_t panelRows(int64_t shorter) {
+  return std::clamp(kPanelElements / shorter / kLeastPanel * kLeastPanel, kLeastPanel, kLargestPanel);
+}
+
+// Numbers that a panel takes where it is copied to a stride of its own.
+int64_t packedSize(int64_t shorter) {
+  const int64_t rows = panelRows(shorter);
+  return std::max(rows * spreadStride(shorter), shorter * spreadStride(rows));
+}
+
+int64_t partSize(int64_t shorter, int64_t capacity) { return std::max(shorter, capacity) * kSkinny; }
+
+} // namespace
+
+Krylov::Krylov(const Context& context, ConstMatrix w, const MatrixStats& stats, int64_t maxDimension, uint64_t seed)
+    : context_(context), w_(w), longer_(std::max(w.rows, w.cols)), shorter_(std::min(w.rows, w.cols)),
+      tall_(w.rows >= w.cols), a_(tall_ ? Strided{w.data, w.stride, 1} : Strided{w.data, 1, w.stride}), seed_(seed),
+      limit_(std::min(maxDimension, shorter_)), capacity_(capacityFor(maxDimension, shorter_)) {
+  MemoryLedger& memory = context.memory;
+  // Squares of 1e30 or 1e-30 leave the range of float32.
+  int exponent = 0;
+  if (stats.largest > 0) std::frexp(stats.largest, &exponent);
+  scale_ = std::ldexp(1.0, std::clamp(-exponent, -126, 126));
+  energy_ = stats.energy * scale_ * scale_;
+  basis_ = Buffer<float>(memory, shorter_ * capacity_);
+  images_ = Buffer<float>(memory, longer_ * capacity_);
+  block_ = Buffer<float>(memory, shorter_ * kSkinny);
+  packed_ = Buffer<float>(memory, packedSize(shorter_) * context.team.size());
+  image_ = Buffer<float>(memory, panelRows(shorter_) * kSkinny * context.team.size());
+  parts_ = Buffer<float>(memory, partSize(shorter_, capacity_) * context.team.size());
+  coefficients_ = Buffer<float>(memory, capacity_ * kSkinny);
+  t_ = Buffer<float>(memory, capacity_ * capacity_);
+  grams_ = Buffer<double>(memory, kSkinny * kSkinny * context.team.size());
+}
+
+int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int threads) {
+  const int64_t longer = std::max(m, n), shorter = std::min(m, n), capacity = capacityFor(maxDimension, shorter);
+  const int64_t known = std::min(k + kBeyond, capacity);
+  const auto size = lapack::eigenWork<float>(capacity, known);
+  const int64_t held = (shorter + longer) * capacity + shorter * kSkinny +
+                       (partSize(shorter, capacity) + packedSize(shorter) + panelRows(shorter) * kSkinny) * threads +
+                       capacity * kSkinny + capacity * capacity;
+  const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
+  return 4 * (held + checking + longer) + (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
+         BandMatrix::bytes(capacity, kBlock);
+}
+
+void Krylov::randomise(int64_t column) {
+  const uint64_t stream = randomBits(seed_, drawn_++);
+  for (int64_t i = 0; i < shorter_; i++) {
+    block_[i * kSkinny + column] = randomNormal(stream, static_cast<uint64_t>(i));
+  }
+}
+
+// Rows [begin, begin + rows) of a_, at a stride that uses all of the cache.
+Strided Krylov::packed(int64_t begin, int64_t rows, float* to) const {
+  const Strided panel = a_.from(begin, 0);
+  if (tall_ && spreads(a_.rowStride)) return panel;
+  const int64_t lines = tall_ ? rows : shorter_, length = tall_ ? shorter_ : rows;
+  const int64_t from = tall_ ? a_.rowStride : a_.colStride, stride = spreadStride(length);
+  for (int64_t i = 0; i < lines; i++) {
+    std::memcpy(to + i * stride, panel.data + i * from, static_cast<size_t>(length) * sizeof(float));
+  }
+  return tall_ ? Strided{to, stride, 1} : Strided{to, 1, stride};
+}
+
+// block <- scale^2 w'w block; the newest columns of `images` <- scale w block; probeGram <- that of the probes' images.
+void Krylov::multiply() {
+  std::vector<std::array<double, kProbes * kProbes>> probes(static_cast<size_t>(context_.team.size()));
+  const auto alpha = static_cast<float>(scale_);
+  const int64_t height = panelRows(shorter_);
+  const int64_t part = shorter_ * kSkinny;
+  context_.team.run([&](int thread) {
+    const int size = context_.team.size();
+    float* sum = parts_.data() + thread * part;
+    std::fill(sum, sum + part, 0.0f);
+    const int64_t panels = (longer_ + height - 1) / height;
+    for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
+      if (context_.control.cancelled()) return;
+      const int64_t begin = p * height, rows = std::min(height, longer_ - begin);
+      float* y = image_.data() + thread * height * kSkinny;
+      const Strided panel = packed(begin, rows, packed_.data() + thread * packedSize(shorter_));
+      skinnyProduct(rows, shorter_, panel, block_.data(), y, Update::assign);
+      for (int64_t i = 0; i < rows * kSkinny; i++) y[i] *= alpha;
+      for (int64_t i = 0; i < rows; i++) {
+        std::memcpy(images_.data() + (begin + i) * capacity_ + dimension_, y + i * kSkinny, kBlock * sizeof(float));
+        for (int p = 0; p < kProbes * kProbes; p++) {
+          probes[thread][p] +=
+              static_cast<double>(y[i * kSkinny + kBlock + p / kProbes]) * y[i * kSkinny + kBlock + p % kProbes];
+        }
+      }
+      skinnyProduct(shorter_, rows, panel.transposed(), y, sum, Update::add);
+    }
+  });
+  context_.control.check();
+  for (int p = 0; p < kProbes * kProbes; p++) {
+    probeGram_[p] = 0;
+    for (const auto& sums : probes) probeGram_[p] += sums[p];
+  }
+  context_.team.ranges(part, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      float sum = parts_[i];
+      for (int thread = 1; thread < context_.team.size(); thread++) sum += parts_[thread * part + i];
+      block_[i] = sum * alpha;
+    }
+  });
+}
+
+// block <- (1 - Q Q') block for the columns of Q from `from` on; coefficients <- Q' block.
+void Krylov::projectOut(int64_t from) {
+  const int64_t count = dimension_ - from;
+  if (count <= 0) return;
+  const int64_t part = count * kSkinny;
+  const Strided basis{basis_.data() + from, capacity_, 1};
+  const int size = context_.team.size();
+  const int64_t panels = (shorter_ + kBasisPanel - 1) / kBasisPanel;
+  const auto forPanels = [&](int thread, const auto& work) {
+    for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
+      work(p * kBasisPanel, std::min(kBasisPanel, shorter_ - p * kBasisPanel));
+    }
+  };
+  context_.team.run([&](int thread) {
+    float* sum = parts_.data() + thread * part;
+    std::fill(sum, sum + part, 0.0f);
+    forPanels(thread, [&](int64_t begin, int64_t rows) {
+      skinnyProduct(count, rows, basis.from(begin, 0).transposed(), block_.data() + begin * kSkinny, sum, Update::add);
+    });
+  });
+  float* total = coefficients_.data() + from * kSkinny;
+  for (int64_t i = 0; i < part; i++) {
+    float sum = parts_[i];
+    for (int thread = 1; thread < size; thread++) sum += parts_[thread * part + i];
+    total[i] = sum;
+  }
+  context_.team.run([&](int thread) {
+    forPanels(thread, [&](int64_t begin, int64_t rows) {
+      skinnyProduct(rows, count, basis.from(begin, 0), total, block_.data() + begin * kSkinny, Update::subtract);
+    });
+  });
+}
+
+// Cholesky QR of the block (Stathopoulos and Wu 2002, shifted as in Fukaya et al. 2020): block <- block r^-1, and
+// link <- r link. A column shorter than `least` holds nothing but rounding and is replaced by a random one. Returns how
+// far from orthogonal the columns were: the largest cosine between two of them.
+double Krylov::normalise(double least) {
+  const int size = context_.team.size();
+  constexpr int64_t kPart = kSkinny * kSkinny;
+  double gram[kSkinny][kSkinny] = {};
+  {
+    // Panels in float32, their sums in float64.
+    const int64_t panels = (shorter_ + kBasisPanel - 1) / kBasisPanel;
+    context_.team.run([&](int thread) {
+      double* sum = grams_.data() + thread * kPart;
+      std::fill(sum, sum + kPart, 0.0);
+      float panel[kPart];
+      for (int64_t p = panels * thread / size; p < panels * (thread + 1) / size; p++) {
+        const int64_t begin = p * kBasisPanel, rows = std::min(kBasisPanel, shorter_ - begin);
+        const float* z = block_.data() + begin * kSkinny;
+        skinnyProduct(kSkinny, rows, Strided{z, 1, kSkinny}, z, panel, Update::assign);
+        for (int64_t i = 0; i < kPart; i++) sum[i] += panel[i];
+      }
+    });
+    for (int thread = 0; thread < size; thread++) {
+      for (int64_t i = 0; i < kPart; i++) gram[i / kSkinny][i % kSkinny] += grams_[thread * kPart + i];
+    }
+  }
+  double cosine = 0;
+  for (int64_t i = 0; i < kSkinny; i++) {
+    for (int64_t j = 0; j < i; j++) {
+      const double scale = gram[i][i] * gram[j][j];
+      if (scale > 0) cosine = std::max(cosine, gram[i][j] * gram[i][j] / scale);
+    }
+  }
+  // r upper triangular with r'r = gram; `inverse` = r^-1.
+  double r[kSkinny][kSkinny] = {}, inverse[kSkinny][kSkinny] = {};
+  bool exhausted[kSkinny] = {};
+  for (int64_t j = 0; j < kSkinny; j++) {
+    for (int64_t i = 0; i < j; i++) {
+      double sum = gram[i][j];
+      for (int64_t l = 0; l < i; l++) sum -= r[l][i] * r[l][j];
+      r[i][j] = exhausted[i] ? 0 : sum / r[i][i];
+    }
+    double pivot = gram[j][j];
+    for (int64_t l = 0; l < j; l++) pivot -= r[l][j] * r[l][j];
+    pivot = std::max(pivot, kShift * gram[j][j]);
+    exhausted[j] = !(pivot > std::max(least * least, kTiny));
+    r[j][j] = exhausted[j] ? 1 : std::sqrt(pivot);
+  }
+  for (int64_t j = 0; j < kSkinny; j++) {
+    inverse[j][j] = 1 / r[j][j];
+    for (int64_t i = j - 1; i >= 0; i--) {
+      double sum = 0;
+      for (int64_t l = i + 1; l <= j; l++) sum += r[i][l] * inverse[l][j];
+      inverse[i][j] = -sum / r[i][i];
+    }
+  }
+  float factor[kPart];
+  for (int64_t i = 0; i < kPart; i++) factor[i] = static_cast<float>(inverse[i / kSkinny][i % kSkinny]);
+  context_.team.ranges(shorter_, kBasisPanel, [&](int64_t begin, int64_t end) {
+    float panel[kBasisPanel * kSkinny];
+    for (int64_t row = begin; row < end; row += kBasisPanel) {
+      const int64_t rows = std::min(kBasisPanel, end - row);
+      float* z = block_.data() + row * kSkinny;
+      skinnyProduct(rows, kSkinny, Strided{z, kSkinny, 1}, factor, panel, Update::assign);
+      std::memcpy(z, panel, static_cast<size_t>(rows * kSkinny) * sizeof(float));
+    }
+  });
+  fresh_ = false;
+  for (int64_t j = 0; j < kSkinny; j++) {
+    if (!exhausted[j]) continue;
+    randomise(j);
+    fresh_ = true;
+    for (int64_t i = 0; i < kSkinny; i++) r[j][i] = 0; // what was there is not in the new direction
+  }
+  double product[kSkinny][kSkinny] = {};
+  for (int64_t i = 0; i < kSkinny; i++) {
+    for (int64_t l = i; l < kSkinny; l++) {
+      for (int64_t j = 0; j < kSkinny; j++) product[i][j] += r[i][l] * link_[l][j];
+    }
+  }
+  std::memcpy(link_, product, sizeof link_);
+  return std::sqrt(cosine);
+}
+
+// One block more: Q <- [Q, block], T its new columns, block the next one.
+KrylovEnd Krylov::step() {
+  const int64_t begin = dimension_;
+  context_.team.ranges(shorter_, kBasisPanel, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; i++) {
+      std::memcpy(basis_.data() + i * capacity_ + begin, block_.data() + i * kSkinny, kBlock * sizeof(float));
+    }
+  });
+  multiply();
+  dimension_ += kBlock;
+
+  float* t = t_.data();
+  const auto addToT = [&](int64_t from, bool first) {
+    for (int64_t i = from; i < dimension_; i++) {
+      for (int64_t j = 0; j < kBlock; j++) {
+        double value = 0;
+        if (first) {
+          value = coefficients_[i * kSkinny + j];
+        } else {
+          for (int64_t l = 0; l < kSkinny; l++) value += coefficients_[i * kSkinny + l] * link_[l][j];
+          value += t[i * capacity_ + begin + j];
+        }
+        t[i * capacity_ + begin + j] = static_cast<float>(value);
+      }
+    }
+  };
+  // In exact arithmetic the product lies in the last two blocks and the next one. Taking those out first, and the whole
+  // basis after the columns have been brought to length one, leaves no component that the scaling could raise.
+  const int64_t local = std::max<int64_t>(0, begin - kBlock);
+  for (int64_t i = 0; i < local; i++) std::fill_n(t + i * capacity_ + begin, kBlock, 0.0f);
+  projectOut(local);
+  addToT(local, true);
+  for (int64_t j = 0; j < kBlock; j++) {
+    largest_ = std::max(largest_, static_cast<double>(t[(begin + j) * capacity_ + begin + j]));
+  }
+  std::memset(link_, 0, sizeof link_);
+  for (int64_t i = 0; i < kSkinny; i++) link_[i][i] = 1;
+  normalise(kExhausted * largest_);
+  // Once more for columns that were replaced by random ones, which are not orthogonal to anything yet, and where a
+  // round began with columns so nearly dependent that rounding has left them far from orthogonal.
+  for (int round = 0; round < kRounds; round++) {
+    projectOut(0);
+    addToT(0, false);
+    const bool replaced = fresh_;
+    const double cosine = normalise(kLost);
+    if (!replaced && !fresh_ && cosine < kOrthogonal) break;
+    if (round == kRounds - 1) return KrylovEnd::precision;
+  }
+  // T is symmetric; the next step fills only its own columns.
+  for (int64_t j = begin; j < dimension_; j++) {
+    for (int64_t i = 0; i < j; i++) t[j * capacity_ + i] = t[i * capacity_ + j];
+  }
+  return KrylovEnd::running;
+}
+
+// The estimate of |D|: the larger Rayleigh quotient of the probes, raised.
+double Krylov::remainder() const {
+  const double a = probeGram_[0], b = probeGram_[1], d = probeGram_[3];
+  return kProbeMargin * ((a + d) / 2 + std::hypot((a - d) / 2, b));
+}
+
+KrylovEnd Krylov::check(double target) {
+  const int64_t d = dimension_, k = wanted_;
+  known_ = std::min(k + kBeyond, d);
+  const auto size = lapack::eigenWork<float>(d, known_);
+  if (vectors_.size() < known_ * d) {
+    // Once, at the size that the largest dimension needs.
+    const int64_t most = std::min(k + kBeyond, capacity_);
+    const auto largest = lapack::eigenWork<float>(capacity_, most);
+    copy_ = Buffer<float>(context_.memory, capacity_ * capacity_);
+    vectors_ = Buffer<float>(context_.memory, most * capacity_);
+    values_ = Buffer<float>(context_.memory, most);
+    work_ = Buffer<float>(context_.memory, largest.work);
+    integers_ = Buffer<int>(context_.memory, largest.integers);
+  }
+  for (int64_t i = 0; i < d; i++)
+    std::memcpy(copy_.data() + i * d, t_.data() + i * capacity_, static_cast<size_t>(d) * sizeof(float));
+  // A caller's array that changes meanwhile could have brought a NaN, from which LAPACK may never return.
+  requireFinite(ConstMatrix(copy_.data(), d, d), context_.team);
+  const WideBlas wide(d < kWideEigen ? 1 : context_.team.size());
+  if (!lapack::eigen<float>(d, known_, false, copy_.data(), values_.data(), vectors_.data(), work_.data(), size,
+                            integers_.data())) {
+    return KrylovEnd::precision;
+  }
+
+  const double rounding = kRounding * kEpsilon * values_[0];
+  double outside = remainder();
+  for (int64_t i = 0; i < known_; i++) {
+    if (residual(i) > kUnconverged * values_[i] + rounding) {
+      outside = std::max(outside, static_cast<double>(values_[i]));
+      if (i < k) break;
+    }
+  }
+  for (int64_t i = 0; i + kBlock <= k; i++) {
+    const double high = values_[i], low = values_[i + kBlock - 1];
+    if (low > 16 * rounding && high - low < kRepeated * high) return KrylovEnd::multiple;
+  }
+  double kept = 0;
+  for (int64_t i = 0; i < k; i++) kept += std::max(values_[i], 0.0f);
+  const double allowed = 2 * target * std::max(energy_ - kept, 0.0);
+  // All that was not kept: the other Ritz values, with what couples the first of them to the rest, and the rest.
+  double following = k < known_ ? values_[k] : 0;
+  if (k < known_) following += std::min(residual(k), residual(k) * residual(k) / std::abs(following - outside));
+  const double nu = std::max(following, outside);
+  double rounded = 0;
+  gain_ = 0;
+  for (int64_t i = 0; i < k; i++) {
+    rounded += gainAcross(rounding, values_[i] - following);
+    gain_ += gainAcross(rounding + residual(i), values_[i] - nu);
+  }
+  const double next = std::sqrt(static_cast<double>(values_[0]) * std::max(k < known_ ? values_[k] : 0.0f, 0.0f));
+  if (rounded > allowed || rounding > 8 * kValueError * next) return KrylovEnd::precision;
+  return values_[k - 1] > outside && gain_ <= allowed && valuesKnown(outside) ? KrylovEnd::converged
+                                                                              : KrylovEnd::running;
+}
+
+// Whether each of the first k + 1 singular values is known to kValueError of the largest: the i-th eigenvalue of H
+// exceeds the i-th Ritz value by no more than r_i^2 / (theta_i - |D|), by the argument of the header.
+bool Krylov::valuesKnown(double outside) const {
+  const int64_t count = std::min(wanted_ + 1, known_);
+  for (int64_t i = 0; i < count; i++) {
+    const double gap = values_[i] - outside;
+    const double allowed = 2 * kValueError * std::sqrt(static_cast<double>(values_[0]) * values_[i]);
+    if (!(gap > 0) || residual(i) * residual(i) > allowed * gap) return false;
+  }
+  return true;
+}
+
+// Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those wanted, must have left the
+// spectrum of the remainder behind, and its own residual must be small.
+bool Krylov::promising(double target) {
+  BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
+  const double outside = std::max(remainder(), kEpsilon * kEpsilon * largest_);
+  if (outside <= 0) return false;
+  if (band.countAbove(outside) < wanted_) return false;
+  const double value = band.kthLargest(wanted_, outside);
+  const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
+  // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off as the last.
+  const double hopeful = dimension_ < kSmall ? kHopefulSmall : kHopeful;
+  return residual <= hopeful * target * energy_ * (value - outside);
+}
+
+template <class T> double Krylov::squaredResidual(const T* lastBlock) const {
+  double squared = 0;
+  for (int64_t row = 0; row < kBlock; row++) {
+    double sum = 0;
+    for (int64_t j = row; j < kBlock; j++) sum += link_[row][j] * lastBlock[j];
+    squared += sum * sum;
+  }
+  return squared;
+}
+
+double Krylov::residual(int64_t i) const {
+  return std::sqrt(squaredResidual(vectors_.data() + i * dimension_ + dimension_ - kBlock));
+}
+
+KrylovEnd Krylov::run(int64_t k, double target) {
+  wanted_ = k;
+  if (shorter_ < 2 * kSkinny) return KrylovEnd::dimension;
+  for (int64_t column = 0; column < kSkinny; column++) randomise(column);
+  std::memset(link_, 0, sizeof link_);
+  normalise(0);
+  normalise(kLost);
+  for (;;) {
+    // The new block and the probes need a space of their own beside the basis.
+    if (dimension_ + kBlock > limit_ || dimension_ + kBlock + kSkinny > shorter_) return KrylovEnd::dimension;
+    const KrylovEnd grown = step();
+    if (grown != KrylovEnd::running) return grown;
+    const auto reached = static_cast<double>(dimension_);
+    context_.progress(kSearchShare * reached / std::max(likelyDimension(k), reached + 2 * kBlock));
+    if (dimension_ < k + kBlock || !promising(target)) continue;
+    const KrylovEnd end = check(target);
+    if (end != KrylovEnd::running) return end;
+  }
+}
+
+double Krylov::nextSingularValue() const {
+  if (known_ <= wanted_) return std::sqrt(remainder()) / scale_;
+  const ConstMatrix images(images_.data(), longer_, dimension_, capacity_);
+  return imageLength(context_, images, false, vectors_.data() + wanted_ * dimension_) / scale_;
+}
+
+void Krylov::factors(float* b, float* a, float* s) const {
+  const int64_t d = dimension_, k = wanted_;
+  const auto alpha = static_cast<float>(1 / scale_);
+  Team& team = context_.team;
+  if (tall_) {
+    // b = (w Q) g, whose columns have the singular values as lengths; a = (Q g)'.
+    gemm(team, false, true, longer_, k, d, alpha, images_.data(), capacity_, vectors_.data(), d, b, k);
+    gemm(team, false, true, k, shorter_, d, 1, vectors_.data(), d, basis_.data(), capacity_, a, shorter_);
+  } else {
+    gemm(team, false, true, shorter_, k, d, 1, basis_.data(), capacity_, vectors_.data(), d, b, k);
+    gemm(team, false, true, k, longer_, d, alpha, vectors_.data(), d, images_.data(), capacity_, a, longer_);
+  }
+  if (tall_) return columnLengths(ConstMatrix(b, longer_, k), s);
+  rowLengths(ConstMatrix(a, k, longer_), s);
+  moveSingularValues(context_, w_, Matrix(b, shorter_, k), Matrix(a, k, longer_), s);
+}
+
+} // namespace lowrank

@@ -1,0 +1,61 @@
+// Shared by the bindings_*.cc. Each of them ends with the list of its exports, the only place that
+// names them. lib/addon/contract.ts defines every field; test/unit/addon/contract.test.ts compares
+// names and codes.
+#pragma once
+
+#include <napi.h>
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blas/lease.h"
+#include "lowrank/test_hooks.h"
+#include "node/arguments.h"
+#include "node/task.h"
+
+namespace lowrank {
+
+struct Export {
+  const char* name;
+  Napi::Value (*function)(const Napi::CallbackInfo&);
+};
+
+std::span<const Export> processExports();
+std::span<const Export> linalgExports();
+std::span<const Export> lowRankExports();
+std::span<const Export> trainExports();
+
+// The numbers of a certificate, in the order in which `approximate` writes them.
+std::vector<const char*> certificateFields();
+
+inline int readThreads(const Arguments& arguments) {
+  constexpr int64_t kMost = 1024; // OpenBLAS itself stops far below
+  const int64_t count = arguments.has("threads") ? arguments.size("threads") : 0;
+  return count == 0 ? defaultThreads() : static_cast<int>(std::min(count, kMost));
+}
+
+// Reads the number of rows or columns of matrices to decompose. Rejects 0 and sizes from which
+// computed ones overflow.
+inline int64_t readSide(const Arguments& arguments, const char* name, int64_t other = 1) {
+  constexpr int64_t kMostElements = int64_t{1} << 48;
+  const int64_t side = arguments.size(name);
+  if (side == 0) throw Failure("ERR_SHAPE", std::string(name) + " is 0");
+  if (product(side, other) > kMostElements) throw Failure("ERR_MEMORY", "a matrix of this size cannot be addressed");
+  return side;
+}
+
+inline TestHooks readTestHooks(const Arguments& arguments) {
+  TestHooks hooks;
+  if (const auto given = arguments.object("testHooks")) {
+    hooks.pretendGesddFails = given->flag("pretendGesddFails");
+    if (given->has("maxDimension")) hooks.maxDimension = given->size("maxDimension");
+  }
+  return hooks;
+}
+
+// Returns base + elements, or null if the array is absent.
+template <class T> T* offset(T* base, int64_t elements) { return base ? base + elements : nullptr; }
+
+} // namespace lowrank

@@ -1,0 +1,131 @@
+// Best low-rank approximations and their memory estimates.
+#include "node/bindings.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+
+#include "lowrank/batch.h"
+#include "lowrank/low_rank.h"
+
+namespace lowrank {
+namespace {
+
+Request readRequest(const Arguments& arguments, int64_t r) {
+  Request request;
+  request.hooks = readTestHooks(arguments);
+  if (arguments.has("tail")) {
+    const double rest = arguments.has("tailRest") ? arguments.number("tailRest") : 0;
+    request.rule = {RankRule::byTail, 0, {arguments.number("tail"), rest}};
+  } else {
+    request.rule = {RankRule::fixed, arguments.size("rank"), {}};
+    if (request.rule.rank > r) throw Failure("ERR_ARGUMENT", "rank is larger than the matrix");
+  }
+  const int64_t method = arguments.size("method");
+  if (method >= static_cast<int64_t>(std::size(kMethodNames))) throw Failure("ERR_ARGUMENT", "method is unknown");
+  request.method = static_cast<Method>(method);
+  if (arguments.has("seed")) request.seed = static_cast<uint64_t>(arguments.size("seed"));
+  if (arguments.has("target")) request.target = arguments.number("target");
+  return request;
+}
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// A certificate and what was measured around it.
+struct Measured {
+  const Certificate& certificate;
+  double seconds;
+  int64_t peakBytes;
+};
+
+struct Field {
+  const char* name;
+  double (*read)(const Measured&);
+};
+
+// The numbers of a certificate, in the order in which they are written.
+constexpr Field kFields[] = {
+    {"rank", [](const Measured& m) { return static_cast<double>(m.certificate.rank); }},
+    {"route", [](const Measured& m) { return static_cast<double>(m.certificate.route); }},
+    {"norm", [](const Measured& m) { return m.certificate.norm; }},
+    {"error", [](const Measured& m) { return m.certificate.error; }},
+    {"spectralError", [](const Measured& m) { return m.certificate.spectralError; }},
+    {"excessBound", [](const Measured& m) { return m.certificate.excessBound(); }},
+    {"tried", [](const Measured& m) { return static_cast<double>(m.certificate.tried); }},
+    {"seconds", [](const Measured& m) { return m.seconds; }},
+    {"bytes", [](const Measured& m) { return static_cast<double>(m.peakBytes); }},
+};
+constexpr int64_t kFieldCount = std::size(kFields);
+
+struct Approximate {
+  int64_t batch, m, n, capacity;
+  int threads;
+  int64_t limit;
+  Request request;
+  float* w;
+  float* b;
+  float* a;
+  float* s;
+  float* dense;
+  double* out;
+
+  explicit Approximate(Arguments& arguments)
+      : batch(arguments.size("batch")), m(readSide(arguments, "m")), n(readSide(arguments, "n", m)),
+        capacity(arguments.has("b") ? arguments.size("capacity") : std::min(m, n)), threads(readThreads(arguments)),
+        limit(arguments.has("maxMemory") ? arguments.size("maxMemory") : 0),
+        request(readRequest(arguments, std::min(m, n))), w(arguments.floats("w", product(batch, product(m, n)))),
+        b(arguments.has("b") ? arguments.floats("b", product(batch, product(m, capacity))) : nullptr),
+        a(b ? arguments.floats("a", product(batch, product(capacity, n))) : nullptr),
+        s(b ? arguments.floats("s", product(batch, capacity)) : nullptr),
+        dense(arguments.has("dense") ? arguments.floats("dense", product(batch, product(m, n))) : nullptr),
+        out(arguments.doubles("out", product(batch, kFieldCount))) {
+    const int64_t needed = request.rule.kind == RankRule::fixed ? request.rule.rank : std::min(m, n);
+    if (b && capacity < needed) throw Failure("ERR_SHAPE", "capacity is smaller than the rank");
+  }
+  void run(const Control& control) const {
+    MemoryLedger ledger(limit);
+    Batch(batch, m, n, threads).run(ledger, control, [&](const Context& context, int64_t i) {
+      const double begin = seconds();
+      const Result result{capacity, offset(b, i * m * capacity), offset(a, i * capacity * n), offset(s, i * capacity),
+                          offset(dense, i * m * n)};
+      const Certificate c = lowrank::approximate(context, ConstMatrix(w + i * m * n, m, n), request, result);
+      const Measured measured{c, seconds() - begin, ledger.peak()};
+      for (const Field& field : kFields) out[i * kFieldCount + (&field - kFields)] = field.read(measured);
+    });
+  }
+};
+
+Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
+  const Napi::Object object = Napi::Object::New(info.Env());
+  const Outcome outcome = Outcome::of([&] {
+    const Arguments arguments(info);
+    const int64_t m = readSide(arguments, "m"), n = readSide(arguments, "n", m);
+    const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
+    float wanted = 0; // estimates ask only whether an output is wanted
+    const Result result{0, arguments.flag("factors") ? &wanted : nullptr, nullptr, nullptr,
+                        arguments.flag("dense") ? &wanted : nullptr};
+    const MemoryNeed need = approximateBytes(m, n, readRequest(arguments, std::min(m, n)), result, batch.threadsEach());
+    object.Set("planned", static_cast<double>(product(need.planned, batch.atOnce())));
+    object.Set("worst", static_cast<double>(product(need.worst, batch.atOnce())));
+  });
+  if (!outcome.code.empty()) throw outcome.error(info.Env());
+  return object;
+}
+
+constexpr Export kExports[] = {
+    {"estimateApproximate", estimateApproximate},
+    {"approximate", callSync<Approximate>},
+    {"approximateAsync", callAsync<Approximate>},
+};
+
+} // namespace
+
+std::span<const Export> lowRankExports() { return kExports; }
+
+std::vector<const char*> certificateFields() {
+  std::vector<const char*> names;
+  for (const Field& field : kFields) names.push_back(field.name);
+  return names;
+}
+
+} // namespace lowrank
