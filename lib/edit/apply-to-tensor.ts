@@ -1,6 +1,6 @@
 import type { TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
-import { type Edit, nameOf } from '../interventions/edit.js';
+import { type Edit, nameOf, needsWhole, writtenAs } from '../interventions/edit.js';
 import { type Certified, intervene } from '../interventions/interventions.js';
 import { type Change, compare, readInto, rewrite } from '../interventions/rewrite.js';
 import type { InterventionKind } from '../interventions/spec.js';
@@ -11,7 +11,6 @@ import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import { isFloatDType, type ReadableType, type WritableType } from '../tensor/dtype.js';
 import { extract, type Slice, scatter } from '../tensor/slice.js';
 import { elements } from '../tensor/tensor.js';
-import { needsWhole, writtenAs } from './budget.js';
 
 /** What was done to one matrix, or to all matrices of one 3D tensor. */
 export interface EditedMatrix {

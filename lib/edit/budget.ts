@@ -1,12 +1,11 @@
 import { addon } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
-import type { Edit } from '../interventions/edit.js';
+import { byTensor, changes, type Edit, needsWhole, numbersToHold, writtenAs } from '../interventions/edit.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
 import { estimateMemory } from '../lowrank/estimate.js';
 import { memoryUsage } from '../memory.js';
-import { gridOf, storedBytes } from '../tensor/block-slice.js';
-import type { WritableType } from '../tensor/dtype.js';
+import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
 
 /** Bytes a job will need at the tensor that needs most. */
@@ -103,43 +102,6 @@ export function predictMemory(checkpoint: Checkpoint, edits: readonly Edit[], se
     }
   }
   return { ...peak, total: aside(edits, threads) + peak.buffers + withKept(peak.native) };
-}
-
-/** Edits of one tensor after another. Their order is that of the tensors, since a plan's edits are sorted so. */
-export function byTensor(edits: readonly Edit[]): (readonly Edit[])[] {
-  const groups = new Map<string, Edit[]>();
-  for (const edit of edits) {
-    const group = groups.get(edit.tensor);
-    if (group === undefined) groups.set(edit.tensor, [edit]);
-    else group.push(edit);
-  }
-  return [...groups.values()];
-}
-
-/** Whether a tensor's bytes change. */
-export function changes(group: readonly Edit[]): boolean {
-  return group.some(({ identity }) => !identity);
-}
-
-/** The type that a changed tensor is written as: a plan has no change into another. */
-export function writtenAs(group: readonly Edit[]): WritableType {
-  return (group.find(({ identity }) => !identity) ?? group[0]!).writtenAs as WritableType;
-}
-
-/**
- * Whether a tensor has to be decoded as a whole: where a slice of it is edited that cuts through blocks, or the slices
- * beside it take on another type too.
- */
-export function needsWhole(shape: readonly number[], group: readonly Edit[]): boolean {
-  const as = writtenAs(group);
-  return group.some(
-    ({ slice, dtype }) => slice !== undefined && (as !== dtype || gridOf(shape, dtype, slice) === undefined),
-  );
-}
-
-/** How many numbers have to be in memory as float32 at once: of the largest matrix, batch or whole tensor. */
-export function numbersToHold(edits: readonly Edit[]): number {
-  return edits.reduce((most, { shape, identity }) => (identity ? most : Math.max(most, elements(shape))), 0);
 }
 
 interface Stage {

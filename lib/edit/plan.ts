@@ -1,7 +1,7 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { componentCount, keepsComponents } from '../interventions/components.js';
-import { type Edit, nameOf } from '../interventions/edit.js';
+import { type Edit, nameOf, typesWritten } from '../interventions/edit.js';
 import { thresholdIndex } from '../interventions/prune.js';
 import { asInterventions, type Intervention } from '../interventions/spec.js';
 import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
@@ -15,13 +15,11 @@ import {
   isReadableType,
   isWritableType,
   type ReadableType,
-  type StoredType,
   type WritableType,
 } from '../tensor/dtype.js';
 import { overlap, sliceShape } from '../tensor/slice.js';
 import { chooseSettings, type PredictedMemory, predictMemory, type Settings } from './budget.js';
 
-export { type Edit, nameOf } from '../interventions/edit.js';
 export type { PredictedMemory, Settings } from './budget.js';
 
 /** What will be done to a checkpoint. */
@@ -118,11 +116,6 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
   checkpoint.layout(typesWritten(edits));
   const settings = chooseSettings(checkpoint, edits, options);
   return { family: model?.family.name, edits, skipped, memory: predictMemory(checkpoint, edits, settings), settings };
-}
-
-/** The tensors that change, and the types they are written as. */
-export function typesWritten(edits: readonly Edit[]): Map<string, StoredType> {
-  return new Map(edits.filter(({ identity }) => !identity).map(({ tensor, writtenAs }) => [tensor, writtenAs]));
 }
 
 type Chosen = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type'>;

@@ -7,7 +7,7 @@ import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { absolutePath } from '../files/files.js';
-import { type Edit, nameOf } from '../interventions/edit.js';
+import { byTensor, changes, type Edit, nameOf, numbersToHold, typesWritten } from '../interventions/edit.js';
 import { editedMatrices, SETTINGS } from '../interventions/schema.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory.js';
@@ -17,8 +17,8 @@ import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
 import { type EditedMatrix, editTensor, unchanged } from './apply-to-tensor.js';
-import { byTensor, changes, numbersToHold, type PredictedMemory, predictMemory, type Settings } from './budget.js';
-import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits, typesWritten } from './plan.js';
+import { type PredictedMemory, predictMemory, type Settings } from './budget.js';
+import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits } from './plan.js';
 
 export type { EditedMatrix } from './apply-to-tensor.js';
 

@@ -1,7 +1,8 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { type Edit, nameOf, type PlanOptions, planEdits } from '../edit/plan.js';
+import { type PlanOptions, planEdits } from '../edit/plan.js';
 import { ArgumentError, describe } from '../errors.js';
 import { keptComponents } from '../interventions/components.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
 import { type Intervention, type InterventionKind, KINDS, parseAt } from '../interventions/spec.js';
 import { Model } from '../model/model.js';
 import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType } from '../model/types.js';

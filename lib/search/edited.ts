@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { type Edit, nameOf } from '../edit/plan.js';
 import { LowRankError } from '../errors.js';
 import { componentCount, keepsComponents, keptComponents, recompose } from '../interventions/components.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
 import { prune } from '../interventions/prune.js';
 import { readInto, rewrite } from '../interventions/rewrite.js';
 import type { Svd } from '../linalg/svd.js';

@@ -1,12 +1,11 @@
 import { kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { editTensor } from '../edit/apply-to-tensor.js';
-import { numbersToHold, writtenAs } from '../edit/budget.js';
 import { computeOptions } from '../edit/run.js';
 import { ArgumentError } from '../errors.js';
 import { digestOf } from '../files/journal.js';
 import { requireSpace } from '../files/space.js';
-import { type Edit, nameOf } from '../interventions/edit.js';
+import { type Edit, nameOf, numbersToHold, writtenAs } from '../interventions/edit.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { checkOptions, number, type OptionTypes, text } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';

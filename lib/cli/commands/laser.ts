@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { FORMATS_IN_WORDS } from '../../checkpoint/formats.js';
-import { type Edit, nameOf, type PlanOptions } from '../../edit/plan.js';
+import type { PlanOptions } from '../../edit/plan.js';
 import {
   type CheckpointPlan,
   type EditedMatrix,
@@ -9,6 +9,7 @@ import {
   planCheckpoint,
 } from '../../edit/run.js';
 import { LowRankError } from '../../errors.js';
+import { type Edit, nameOf } from '../../interventions/edit.js';
 import {
   asKind,
   type Intervention,
