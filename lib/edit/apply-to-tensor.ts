@@ -1,10 +1,10 @@
 import type { TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
+import { applyEdit, DAMAGED } from '../interventions/apply.js';
 import { type Edit, nameOf, needsWhole, writtenAs } from '../interventions/edit.js';
-import { type Certified, intervene } from '../interventions/interventions.js';
+import type { Certified, Decomposer } from '../interventions/kinds/kind.js';
+import { type InterventionKind, kindOf } from '../interventions/kinds/kinds.js';
 import { type Change, compare, readInto, rewrite } from '../interventions/rewrite.js';
-import type { InterventionKind } from '../interventions/spec.js';
-import type { ComputeOptions } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import { gridOf, storedBytes } from '../tensor/block-slice.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
@@ -51,7 +51,7 @@ export interface EditContext {
   /** Room for the numbers of the largest matrix; overwritten. */
   readonly work: Float32Array;
   /** For one edit of the tensor. */
-  readonly compute: (edit: Edit) => ComputeOptions;
+  readonly decomposer: (edit: Edit) => Decomposer;
   readonly started: (edit: Edit) => void;
   readonly finished: (edit: Edit) => void;
 }
@@ -82,8 +82,8 @@ export async function editTensor(
         const matrix = extract(bytes, grid);
         const numbers = context.work.subarray(0, elements(edit.shape));
         await readInto(numbers, matrix, edit.dtype);
-        const { data, certified } = await computed(edit, numbers, context);
-        const onlyZeros = edit.intervention.kind === 'dropout' && as === dtype && isFloatDType(as);
+        const { data, certified } = await applyEdit(edit, numbers, context.decomposer(edit));
+        const onlyZeros = kindOf(edit.intervention.kind).onlyZeros && as === dtype && isFloatDType(as);
         const place = as === dtype ? matrix : result;
         const change = await rewrite(matrix, data, edit.dtype, { bytes: place, type: as, onlyZeros });
         if (as === dtype) scatter(matrix, bytes, grid);
@@ -124,7 +124,7 @@ async function editWhole(
       : await named(edit, async () => {
           const numbers = context.work.subarray(0, elements(edit.shape));
           numbers.set(floats(extract(raw, { shape, slice: edit.slice, itemBytes: 4 })));
-          const { data, certified } = await computed(edit, numbers, context);
+          const { data, certified } = await applyEdit(edit, numbers, context.decomposer(edit));
           scatter(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), raw, {
             shape,
             slice: edit.slice,
@@ -158,12 +158,6 @@ function floats(bytes: Uint8Array): Float32Array {
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
 }
 
-async function computed(edit: Edit, numbers: Float32Array, { compute }: EditContext) {
-  // A rank reduction looks at all numbers itself, in native code.
-  if (edit.intervention.kind !== 'rank-reduction') rejectNotFinite(edit, numbers);
-  return intervene(edit, numbers, compute(edit));
-}
-
 /** What knows no names tells its faults with the tensor's. */
 async function named<T>(edit: Edit, work: () => Promise<T>): Promise<T> {
   const name = nameOf(edit);
@@ -174,19 +168,6 @@ async function named<T>(edit: Edit, work: () => Promise<T>): Promise<T> {
     const hint = error.hint ?? (error.code === 'ERR_NOT_FINITE' ? DAMAGED : undefined);
     throw new LowRankError(error.code, `${name}: ${error.message}`, { hint, cause: error });
   }
-}
-
-const DAMAGED = 'The checkpoint is damaged or was trained to divergence: there is no meaningful approximation of it.';
-
-function rejectNotFinite(edit: Edit, data: Float32Array): void {
-  const index = data.findIndex((x) => !Number.isFinite(x));
-  if (index < 0) return;
-  const place = edit.shape.map((_, axis) => {
-    const stride = elements(edit.shape.slice(axis + 1));
-    return Math.floor(index / stride) % edit.shape[axis]!;
-  });
-  const message = `${nameOf(edit)}: the matrix holds ${data[index]} at [${place.join(', ')}]`;
-  throw new LowRankError('ERR_NOT_FINITE', message, { hint: DAMAGED });
 }
 
 function requireFinite(edit: Edit, as: string, change: Change): Change {

@@ -2,8 +2,8 @@ import { addon } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { byTensor, changes, type Edit, needsWhole, numbersToHold, writtenAs } from '../interventions/edit.js';
+import { kindOf } from '../interventions/kinds/kinds.js';
 import { METHODS, type Method } from '../lowrank/approximate.js';
-import { estimateMemory } from '../lowrank/estimate.js';
 import { memoryUsage } from '../memory.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
@@ -189,18 +189,7 @@ function withKept(native: number): number {
 }
 
 function nativeBytes(edit: Edit, method: Method, threads: number, field: 'native' | 'worst'): number {
-  const { shape, rank, intervention } = edit;
-  const numbers = elements(shape);
-  // Pruning sorts a copy of each matrix.
-  if (rank === undefined) return elements(shape.slice(-2)) * 4;
-  if (intervention.kind !== 'rank-reduction') {
-    // All singular components, some of them once more, and the matrix made of those.
-    const [m, n] = shape.slice(-2) as [number, number];
-    const components = (numbers / (m * n)) * Math.min(m, n) * (m + n + 1);
-    const whole = estimateMemory(shape, { rank: Math.max(rank, 1), method: 'exact', threads, result: 'dense' });
-    return whole.worst + 4 * (2 * components + numbers);
-  }
-  return estimateMemory(shape, { rank, method, threads, result: 'in place' })[field];
+  return kindOf(edit.intervention.kind).memory(edit, { method, threads, field });
 }
 
 /** n, n / 2, ..., 1. */

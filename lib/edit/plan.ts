@@ -1,8 +1,7 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
-import { componentCount, keepsComponents } from '../interventions/components.js';
 import { type Edit, nameOf, typesWritten } from '../interventions/edit.js';
-import { thresholdIndex } from '../interventions/prune.js';
+import { kindOf } from '../interventions/kinds/kinds.js';
 import { asInterventions, type Intervention } from '../interventions/spec.js';
 import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
 import { Model } from '../model/model.js';
@@ -146,9 +145,7 @@ function edit(
   const shape = sliceShape(info.shape, chosen.slice);
   const [m, n] = shape.slice(-2) as [number, number];
   const { kind, amount } = intervention;
-  const rank = keepsComponents(kind) ? componentCount(kind, amount, Math.min(m, n)) : undefined;
-  const threshold = kind === 'dropout' ? thresholdIndex(amount, m * n) : undefined;
-  const identity = rank === Math.min(m, n) || (kind === 'dropout' && threshold === undefined);
+  const { rank, threshold, identity } = kindOf(kind).resolve(amount, [m, n]);
   const writtenAs = identity ? dtype : typeWritten(info, dtype, intervention, quant);
   const uses = info.users === undefined ? {} : { uses: info.users.length };
   return { ...chosen, shape, dtype, writtenAs, intervention, rank, threshold, ...uses, identity };

@@ -7,6 +7,7 @@ import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { absolutePath } from '../files/files.js';
+import { decomposeAnew } from '../interventions/apply.js';
 import { byTensor, changes, type Edit, nameOf, numbersToHold, typesWritten } from '../interventions/edit.js';
 import { editedMatrices, SETTINGS } from '../interventions/schema.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
@@ -178,13 +179,14 @@ async function editAll(
   // One for all tensors: V8 frees large arrays late, and a job's memory would be several tensors' otherwise.
   const work = new Float32Array(numbersToHold(toDo.flat()));
   const read = (group: readonly Edit[] | undefined) => group && quiet(checkpoint.read(group[0]!.tensor));
-  const compute = (edit: Edit): ComputeOptions => ({
-    ...computeOptions(settings, edits.indexOf(edit)),
-    ...{ seed, signal },
-    onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
-  });
+  const decomposer = (edit: Edit) =>
+    decomposeAnew({
+      ...computeOptions(settings, edits.indexOf(edit)),
+      ...{ seed, signal },
+      onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
+    });
   const context = {
-    ...{ work, compute },
+    ...{ work, decomposer },
     started: (edit: Edit) => {
       signal?.throwIfAborted();
       progress.working(nameOf(edit), bytesOf(edit), 0);

@@ -3,10 +3,11 @@ import { gridOf } from '../tensor/block-slice.js';
 import type { ReadableType, StoredType, WritableType } from '../tensor/dtype.js';
 import { describeSlice, type Slice } from '../tensor/slice.js';
 import { elements } from '../tensor/tensor.js';
+import type { Resolved } from './kinds/kind.js';
 import type { Intervention } from './spec.js';
 
 /** One intervention on one matrix, or on all matrices of one 3D tensor. */
-export interface Edit {
+export interface Edit extends Resolved {
   readonly tensor: string;
   /** Undefined for the whole tensor. */
   readonly slice: Slice | undefined;
@@ -21,14 +22,8 @@ export interface Edit {
   /** As the result is stored: another type only where the source is quantised and `quant` says so. */
   readonly writtenAs: WritableType | ReadableType;
   readonly intervention: Intervention;
-  /** How many singular components stay, of min(m, n); undefined for an intervention that does not choose among them. */
-  readonly rank: number | undefined;
-  /** Where the pruning threshold stands (see `thresholdIndex`); undefined where nothing is pruned. */
-  readonly threshold: number | undefined;
   /** How many places of the model use the tensor, where several do: the edit changes the weight of all of them. */
   readonly uses?: number;
-  /** True where all is kept, so that the tensor's bytes stay as they are. */
-  readonly identity: boolean;
 }
 
 /** The edit's matrix in words, for messages and tables. */

@@ -1,6 +1,6 @@
 import { ArgumentError } from '../errors.js';
 import { rankOfFraction } from '../lowrank/rank.js';
-import type { Amount } from './spec.js';
+import type { Amount } from './amount.js';
 
 /**
  * Where LASER's pruning threshold stands among the `count` absolute values in ascending order: undefined when nothing is

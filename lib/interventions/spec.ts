@@ -1,35 +1,13 @@
 import { ArgumentError, describe } from '../errors.js';
 import { asLayerType, type LayerType } from '../model/types.js';
 import { checkOptions, number, type OptionTypes, text } from '../options.js';
-
-/** What is done to a matrix. */
-export const KINDS = ['rank-reduction', 'dropout', 'zero', 'bottom', 'band', 'random'] as const;
-
-/**
- * - `rank-reduction`: the best approximation of rank k, k = floor(rho min(m, n))
- * - `dropout`: the share 1 - rho of the numbers that are smallest in absolute value becomes 0
- * - `zero`: all numbers become 0
- * - `bottom`: the k = floor(rho min(m, n)) singular components of the smallest singular values stay, and no other
- * - `band`: the components from one share of min(m, n) up to another stay
- * - `random`: k components stay that chance chooses, for each matrix anew: what a choice by size has to be compared with
- *
- * @useDeclaredType
- */
-export type InterventionKind = (typeof KINDS)[number];
+import { type Amount, isDecimal } from './amount.js';
+import { asKind, DEFAULT_KIND, type InterventionKind, kindOf } from './kinds/kinds.js';
 
 /** Which matrices: by layer and type in a model of a known family, or tensors by a pattern for their names. */
 export type Selection =
   | { readonly layers: 'all' | readonly number[]; readonly types: readonly LayerType[] }
   | { readonly glob: string };
-
-/**
- * How much is kept: rho in [0, 1], or the paper's rate in [0, 10], which is 10 (1 - rho) up to float rounding; of `band`
- * the shares at which it begins and ends.
- */
-export type Amount =
-  | { readonly rankFraction: number }
-  | { readonly rate: number }
-  | { readonly band: readonly [from: number, to: number] };
 
 /** One intervention of the LASER paper. */
 export interface Intervention {
@@ -40,7 +18,6 @@ export interface Intervention {
   readonly spec: string;
 }
 
-const DECIMAL = /^(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 /** No model has as many layers, and `0-999999999` must not fill the memory. */
 export const MAX_LAYERS = 100_000;
 
@@ -49,18 +26,18 @@ export const MAX_LAYERS = 100_000;
  *
  * @throws {@link ArgumentError} naming the part that is wrong.
  */
-export function parseAt(spec: string, kind: InterventionKind = 'rank-reduction'): Intervention {
+export function parseAt(spec: string, kind: InterventionKind = DEFAULT_KIND): Intervention {
   requireSpec('at', spec, kind);
+  const { amount } = kindOf(kind);
   const parts = spec.split(':');
-  // Zeroing needs no share.
-  if (parts.length !== 3 && !(parts.length === 2 && kind === 'zero')) {
+  if (parts.length !== 3 && !(parts.length === 2 && !amount.needed)) {
     throw new ArgumentError('at', 'layers:types:rho, such as 26:fc_in:0.01', spec);
   }
   const [layers, types, rho = '0'] = parts as [string, string, string?];
   return {
     kind,
     select: { layers: parseLayers(layers, spec), types: parseTypes(types, `at ${describe(spec)}`) },
-    amount: parseAmount(rho, kind, `at ${describe(spec)}`),
+    amount: amount.parse(rho, `at ${describe(spec)}`),
     spec,
   };
 }
@@ -71,14 +48,15 @@ export function parseAt(spec: string, kind: InterventionKind = 'rank-reduction')
  *
  * @throws {@link ArgumentError} naming the part that is wrong.
  */
-export function parseTensorSpec(spec: string, kind: InterventionKind = 'rank-reduction'): Intervention {
+export function parseTensorSpec(spec: string, kind: InterventionKind = DEFAULT_KIND): Intervention {
   requireSpec('tensor', spec, kind);
+  const form = kindOf(kind).amount;
   const colon = spec.lastIndexOf(':');
-  if (kind === 'zero' && spec !== '' && !DECIMAL.test(spec.slice(colon + 1))) {
+  if (!form.needed && spec !== '' && !isDecimal(spec.slice(colon + 1))) {
     return { kind, select: { glob: spec }, amount: { rankFraction: 0 }, spec };
   }
   if (colon <= 0) throw new ArgumentError('tensor', 'pattern:rho, such as model.layers.3.*.weight:0.1', spec);
-  const amount = parseAmount(spec.slice(colon + 1), kind, `tensor ${describe(spec)}`);
+  const amount = form.parse(spec.slice(colon + 1), `tensor ${describe(spec)}`);
   return { kind, select: { glob: spec.slice(0, colon) }, amount, spec };
 }
 
@@ -99,19 +77,18 @@ const PAPER_FLAGS: OptionTypes<PaperFlags> = { lnum: number, lname: text, rate: 
  *
  * @throws {@link ArgumentError} naming the flag that is wrong.
  */
-export function paperIntervention(flags: PaperFlags, kind: InterventionKind = 'rank-reduction'): Intervention {
+export function paperIntervention(flags: PaperFlags, kind: InterventionKind = DEFAULT_KIND): Intervention {
   const { lnum, lname, rate } = checkOptions(flags, PAPER_FLAGS, 'paperIntervention');
-  asKind(kind);
+  const { amount } = kindOf(kind);
   if (!Number.isSafeInteger(lnum) || lnum < -1) {
     throw new ArgumentError('lnum', 'a layer number, or -1 for all layers', lnum);
   }
   if (lname === undefined) throw new ArgumentError('lname', 'a type, or several with commas', lname);
   if (!(rate >= 0 && rate <= 10)) throw new ArgumentError('rate', 'a number from 0 to 10', rate);
-  if (kind === 'band') throw new ArgumentError('rate', 'layers:types:from-to for band', rate);
   return {
     kind,
     select: { layers: lnum === -1 ? 'all' : [lnum], types: parseTypes(lname, 'lname') },
-    amount: { rate },
+    amount: amount.ofRate(rate),
     spec: `--lnum ${lnum} --lname ${lname} --rate ${rate}`,
   };
 }
@@ -151,13 +128,6 @@ function requireSpec(argument: string, spec: unknown, kind: InterventionKind): v
   asKind(kind);
 }
 
-/** @throws {@link ArgumentError} when `name` is none of {@link KINDS}. */
-export function asKind(name: string): InterventionKind {
-  const found = KINDS.find((kind) => kind === name);
-  if (found === undefined) throw new ArgumentError('intervention', `one of ${KINDS.join(', ')}`, name);
-  return found;
-}
-
 function parseLayers(text: string, spec: string): 'all' | number[] {
   if (text === 'all') return 'all';
   const layers = new Set<number>();
@@ -173,20 +143,4 @@ function parseLayers(text: string, spec: string): 'all' | number[] {
 
 function parseTypes(text: string, argument: string): LayerType[] {
   return [...new Set(text.split(',').map((name) => asLayerType(name, argument)))];
-}
-
-function parseAmount(text: string, kind: InterventionKind, argument: string): Amount {
-  if (kind !== 'band') return { rankFraction: parseShare(text, argument) };
-  // A minus sign after an e belongs to the exponent.
-  const [from, to, ...more] = text.split(/(?<![eE])-/).map((share) => parseShare(share, argument));
-  if (from === undefined || to === undefined || more.length > 0 || from >= to) {
-    throw new ArgumentError(argument, 'two shares, the smaller first, such as 0.1-0.5', text);
-  }
-  return { band: [from, to] };
-}
-
-function parseShare(text: string, argument: string): number {
-  const rho = DECIMAL.test(text) ? Number(text) : Number.NaN;
-  if (!(rho >= 0 && rho <= 1)) throw new ArgumentError(argument, 'rho, the share to keep, from 0 to 1', text);
-  return rho;
 }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { EditedMatrix, EditReport } from '../edit/run.js';
 import { nameOf as nameOfMatrix } from '../interventions/edit.js';
+import { DEFAULT_KIND } from '../interventions/kinds/kinds.js';
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../text/format.js';
 import { element, nameOf, shortened } from './html.js';
 import { many, number, shape, small } from './numbers.js';
@@ -68,7 +69,7 @@ function matrices(edits: readonly EditedMatrix[]) {
       {
         title: 'by',
         holds: 'names',
-        cell: ({ spec, intervention }) => [intervention === 'rank-reduction' ? '' : `${intervention} `, nameOf(spec)],
+        cell: ({ spec, intervention }) => [intervention === DEFAULT_KIND ? '' : `${intervention} `, nameOf(spec)],
       },
       { title: 'shape', holds: 'numbers', cell: (edit) => shape(edit.shape) },
       { title: 'type', cell: ({ dtype, writtenAs }) => (dtype === writtenAs ? dtype : `${dtype} as ${writtenAs}`) },
@@ -138,7 +139,7 @@ function editCommand({ source, out, edits, options }: EditReport): string[] | un
   const flags = { family, method: method === 'auto' ? undefined : method, seed, threads, memory: maxMemory, quant };
   return shellWords([
     ...['lowrank', 'laser', source, '-o', out],
-    ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
+    ...(kind === DEFAULT_KIND ? [] : ['--intervention', kind]),
     ...(shared ? ['--shared'] : []),
     ...[...told].flatMap(([spec, flag]) => (isPaper(spec) ? spec.split(' ') : [flag, spec])),
     ...Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)])),

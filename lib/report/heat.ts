@@ -1,3 +1,4 @@
+import { DEFAULT_KIND } from '../interventions/kinds/kinds.js';
 import type { Candidate, Objective, Trial } from '../search/log-lines.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
@@ -57,7 +58,7 @@ function heatMap(
     .sort(([, a], [, b]) => firstOf(a) - firstOf(b))
     .map(([label]) => label);
   const byPlace = new Map(candidates.map((candidate) => [`${candidate.layer} ${labelOf(candidate)}`, candidate]));
-  const title = kind === 'rank-reduction' ? type : `${type}, ${kind}`;
+  const title = kind === DEFAULT_KIND ? type : `${type}, ${kind}`;
   const rows = layers.map((layer) => {
     const cells = shares.map((share) => {
       const candidate = byPlace.get(`${layer} ${share}`);

@@ -1,3 +1,4 @@
+import { DEFAULT_KIND, kindOf } from '../interventions/kinds/kinds.js';
 import { formatCount } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, nameOf, shortened } from './html.js';
@@ -79,8 +80,8 @@ function editCommand({ header: { settings, command: typed }, interventions }: Fi
     ...(typed === undefined || typed.some(isFamily) ? ['--family', settings.family] : []),
     ...(settings.quant === undefined ? [] : ['--quant', settings.quant]),
     ...(settings.shared ? ['--shared'] : []),
-    ...(kind === 'rank-reduction' ? [] : ['--intervention', kind]),
-    ...(kind === 'random' ? ['--seed', String(settings.seed)] : []),
+    ...(kind === DEFAULT_KIND ? [] : ['--intervention', kind]),
+    ...(kindOf(kind).isRandom ? ['--seed', String(settings.seed)] : []),
     ...interventions.flatMap(({ candidate }) => ['--at', candidate.spec]),
   ]);
 }

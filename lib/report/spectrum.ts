@@ -1,5 +1,5 @@
-import { type ComponentKind, keepsComponents, keptComponents } from '../interventions/components.js';
 import { nameOf as nameOfMatrix } from '../interventions/edit.js';
+import { kindOf } from '../interventions/kinds/kinds.js';
 import { analyseSpectrum } from '../lowrank/spectrum.js';
 import { interventionOf } from '../search/candidates.js';
 import { type Candidate, type MatrixLine, nameOfCandidate, type TrialMatrix } from '../search/log-lines.js';
@@ -62,15 +62,10 @@ function drawnOf(candidate: Candidate, matrix: TrialMatrix, line: MatrixLine, se
     for (let item = 0; item < batch; item++) sum += (line.singularValues[item * full + i] ?? 0) ** 2;
     return Math.sqrt(sum / batch);
   });
-  const { kind } = candidate;
-  const kept = keepsComponents(kind) ? placesKept(kind, candidate, matrix, values.length, seed) : undefined;
-  return { name: nameOfMatrix(matrix), candidate, matrix, values, batch, kept };
-}
-
-function placesKept(kind: ComponentKind, candidate: Candidate, matrix: TrialMatrix, full: number, seed: number) {
-  // What the log says was kept; the other kinds say which by their shares.
-  if (kind === 'rank-reduction') return Uint32Array.from({ length: Math.min(matrix.rank ?? 0, full) }, (_, i) => i);
-  return keptComponents(kind, interventionOf(candidate).amount, full, { seed, matrix: nameOfMatrix(matrix) });
+  const name = nameOfMatrix(matrix);
+  const { amount } = interventionOf(candidate);
+  const kept = kindOf(candidate.kind).keeps?.(amount, values.length, { seed, matrix: name });
+  return { name, candidate, matrix, values, batch, kept };
 }
 
 const WIDTH = 340;
@@ -132,7 +127,7 @@ function figure(drawn: Drawn, i: number): Html {
 
 /** Where a rank reduction cuts. */
 function cut({ candidate, kept, values }: Drawn, x: (place: number) => number): Content {
-  if (candidate.kind !== 'rank-reduction' || kept === undefined || kept.length >= values.length) return undefined;
+  if (!kindOf(candidate.kind).isBest || kept === undefined || kept.length >= values.length) return undefined;
   const at = x(kept.length);
   const isLeft = at < (LEFT + RIGHT) / 2;
   return [
@@ -142,7 +137,7 @@ function cut({ candidate, kept, values }: Drawn, x: (place: number) => number): 
 }
 
 function describeKept({ kept, values, candidate }: Drawn): string {
-  if (kept === undefined) return candidate.kind === 'zero' ? 'nothing is kept' : 'not chosen by component';
+  if (kept === undefined) return kindOf(candidate.kind).keptInWords;
   return `${formatCount(kept.length)} of ${formatCount(values.length)} kept`;
 }
 
@@ -225,7 +220,7 @@ function spectrumTable(drawn: readonly Drawn[]): Html {
         title: 'first dropped',
         holds: 'numbers',
         cell: ({ kept, values, candidate }) =>
-          candidate.kind === 'rank-reduction' ? number(values[kept?.length ?? 0], significant) : undefined,
+          kindOf(candidate.kind).isBest ? number(values[kept?.length ?? 0], significant) : undefined,
       },
       { title: 'smallest', holds: 'numbers', cell: ({ values }) => number(values.at(-1), significant) },
       {

@@ -1,9 +1,10 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { type PlanOptions, planEdits } from '../edit/plan.js';
 import { ArgumentError, describe } from '../errors.js';
-import { keptComponents } from '../interventions/components.js';
+import type { GridAmounts } from '../interventions/amount.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
-import { type Intervention, type InterventionKind, KINDS, parseAt } from '../interventions/spec.js';
+import { DEFAULT_KIND, type InterventionKind, KIND_NAMES, kindOf } from '../interventions/kinds/kinds.js';
+import { type Intervention, parseAt } from '../interventions/spec.js';
 import { Model } from '../model/model.js';
 import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType } from '../model/types.js';
 import { either, listOf, number, type OptionType, type OptionTypes, oneOf } from '../options.js';
@@ -31,7 +32,7 @@ export const GRID_OPTIONS: OptionTypes<GridOptions> = {
   layers: either(oneOf<'all'>(['all']), listOf(number)),
   types: listOf(oneOf([...MATRIX_TYPES, ...(Object.keys(GROUPS) as GroupType[])])),
   rhos: listOf(number),
-  kinds: listOf(oneOf(KINDS)),
+  kinds: listOf(oneOf(KIND_NAMES)),
   bands: listOf(BAND),
 };
 
@@ -68,7 +69,7 @@ export function planGrid(
   const model = new Model(checkpoint, family);
   const layers = layersOf(model, options.layers);
   const types = options.types ?? mlpTypes(model);
-  const { kinds = ['rank-reduction'], rhos = RHOS, bands = BANDS } = options;
+  const { kinds = [DEFAULT_KIND], rhos = RHOS, bands = BANDS } = options;
   for (const [name, list] of Object.entries({ layers, types, kinds, rhos, bands })) {
     if (list.length === 0) throw new ArgumentError(name, 'at least one', list);
   }
@@ -76,7 +77,7 @@ export function planGrid(
   const seen = new Set<string>();
   for (const layer of [...layers].sort((a, b) => b - a)) {
     for (const type of types) {
-      for (const candidate of kinds.flatMap((kind) => ofKind(kind, layer, type, rhos, bands))) {
+      for (const candidate of kinds.flatMap((kind) => ofKind(kind, layer, type, { rhos, bands }))) {
         const { edits } = planEdits(checkpoint, { interventions: [interventionOf(candidate)], family, quant, shared });
         const effect = effectOf(candidate, edits);
         if (edits.every(({ identity }) => identity) || seen.has(effect)) continue;
@@ -112,22 +113,13 @@ function ofKind(
   kind: InterventionKind,
   layer: number,
   type: MatrixType | GroupType,
-  rhos: readonly number[],
-  bands: NonNullable<GridOptions['bands']>,
+  amounts: GridAmounts,
 ): Candidate[] {
   const at = `${layer}:${type}`;
-  if (kind === 'zero') return [{ kind, layer, type, rho: 0, spec: at }];
-  if (kind === 'band') {
-    return bands.map((rho) => ({ kind, layer, type, rho, spec: `${at}:${rho[0]}-${rho[1]}` }));
-  }
-  return [...new Set(rhos)]
-    .sort((a, b) => a - b)
-    .map((rho) => ({ kind, layer, type, rho, spec: `${at}:${checkedRho(rho)}` }));
-}
-
-function checkedRho(rho: number): number {
-  if (rho >= 0 && rho <= 1) return rho;
-  throw new ArgumentError('rhos', 'shares from 0 to 1', rho);
+  const { amount } = kindOf(kind);
+  return amount.grid(amounts).map(({ rho, text }) => {
+    return { kind, layer, type, rho, spec: text === undefined ? at : `${at}:${text}` };
+  });
 }
 
 /** Equal for candidates that do the same: of a random choice its seed is the same for all, so its count decides. */
@@ -135,8 +127,7 @@ function effectOf({ kind }: Candidate, edits: readonly Edit[]): string {
   return describeAll(
     edits.map(({ tensor, slice, shape, rank, threshold, intervention: { amount } }) => {
       const matrix = nameOf({ tensor, slice });
-      const first =
-        kind === 'band' ? keptComponents(kind, amount, Math.min(...shape.slice(-2)), { matrix })[0] : undefined;
+      const first = kindOf(kind).keeps?.(amount, Math.min(...shape.slice(-2)), { matrix })[0];
       return [kind, matrix, rank, threshold, first];
     }),
   );

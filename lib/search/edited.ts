@@ -1,8 +1,9 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
-import { componentCount, keepsComponents, keptComponents, recompose } from '../interventions/components.js';
+import { applyEdit, decomposeAnew } from '../interventions/apply.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
-import { prune } from '../interventions/prune.js';
+import { kindOf } from '../interventions/kinds/kinds.js';
+import { recompose } from '../interventions/recompose.js';
 import { readInto, rewrite } from '../interventions/rewrite.js';
 import type { Svd } from '../linalg/svd.js';
 import { gridOf } from '../tensor/block-slice.js';
@@ -52,7 +53,7 @@ export async function applyEdits(
     const { data, smallestError } = await newNumbers(edit, matrix, checkpoint, grid, decompositions, options);
     const change = await rewrite(matrix, data, dtype, {
       // Of a block, no number can be written alone.
-      onlyZeros: intervention.kind === 'dropout' && isFloatDType(dtype),
+      onlyZeros: kindOf(intervention.kind).onlyZeros && isFloatDType(dtype),
     });
     if (!Number.isFinite(change.relativeError)) {
       throw new LowRankError('ERR_NOT_FINITE', `${nameOf(edit)}: the result does not fit into ${dtype}`, {
@@ -74,19 +75,15 @@ async function newNumbers(
   decompositions: Decompositions,
   { seed, threads, onMatrix }: ApplyOptions,
 ): Promise<{ data: Float32Array; smallestError: number | undefined }> {
-  const { tensor, slice, layer, type, shape, dtype, intervention, threshold } = edit;
-  const { kind, amount } = intervention;
+  const { tensor, slice, layer, type, shape, dtype, intervention } = edit;
+  const { keeps, isBest } = kindOf(intervention.kind);
   const numbers = async (bytes: Uint8Array) => {
     const data = new Float32Array(elements(shape));
     await readInto(data, bytes, dtype);
     return data;
   };
-  if (!keepsComponents(kind)) {
-    const data = kind === 'zero' ? new Float32Array(elements(shape)) : await numbers(matrix);
-    if (threshold !== undefined) {
-      const [m, n] = shape.slice(-2) as [number, number];
-      for (let at = 0; at < data.length; at += m * n) prune(data.subarray(at, at + m * n), threshold);
-    }
+  if (keeps === undefined) {
+    const { data } = await applyEdit(edit, await numbers(matrix), decomposeAnew({}));
     return { data, smallestError: undefined };
   }
   // Of the source, not of the copy: composed interventions act on the weights as they were trained.
@@ -100,11 +97,10 @@ async function newNumbers(
     });
   }
   const full = Math.min(...shape.slice(-2));
-  const kept = keptComponents(kind, amount, full, { seed, matrix: nameOf(edit) });
-  const count = componentCount(kind, amount, full);
+  const kept = keeps(intervention.amount, full, { seed, matrix: nameOf(edit) });
   return {
     data: await recompose(svd, kept, threads),
-    smallestError: kind === 'rank-reduction' ? tailError(svd, count, full) : undefined,
+    smallestError: isBest ? tailError(svd, kept.length, full) : undefined,
   };
 }
 

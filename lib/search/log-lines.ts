@@ -1,5 +1,5 @@
 import type { Comparison } from '../evaluate/metrics/summary.js';
-import type { InterventionKind } from '../interventions/spec.js';
+import { DEFAULT_KIND, type InterventionKind } from '../interventions/kinds/kinds.js';
 import type { GroupType, MatrixType } from '../model/types.js';
 import type { WritableType } from '../tensor/dtype.js';
 import type { Slice } from '../tensor/slice.js';
@@ -25,7 +25,7 @@ export interface Candidate {
 
 /** A candidate's name, which tells two of them apart: the kind stands before the spec unless it is the paper's own. */
 export function nameOfCandidate({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>): string {
-  return kind === 'rank-reduction' ? spec : `${kind} ${spec}`;
+  return kind === DEFAULT_KIND ? spec : `${kind} ${spec}`;
 }
 
 /** What decides a search's result; equal settings have equal digests, and only those can be gone on with. */

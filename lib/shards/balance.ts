@@ -1,20 +1,17 @@
-import { keepsComponents } from '../interventions/components.js';
 import type { Edit } from '../interventions/edit.js';
+import { kindOf } from '../interventions/kinds/kinds.js';
 import { elements } from '../tensor/tensor.js';
 
 /** Operations that a number costs which is only looked at: reading, pruning, writing. */
 const PASSING = 100;
 
 /**
- * What an edit costs, in operations. A decomposition of an m x n matrix takes a multiple of m n min(m, n) (Golub and Van
- * Loan, Matrix Computations, section 8.6), whose factor depends on the method and is left out; the rest takes time for
- * each number. Only the proportions matter.
+ * What an edit costs, in operations: the intervention itself, and the time that each number takes. Factors that depend on
+ * the method are left out. Only the proportions matter.
  */
 export function costOf({ shape, intervention, identity }: Edit): number {
   if (identity) return 0;
-  const numbers = elements(shape);
-  const decomposition = keepsComponents(intervention.kind) ? numbers * Math.min(...shape.slice(-2)) : 0;
-  return decomposition + PASSING * numbers;
+  return kindOf(intervention.kind).cost(shape) + PASSING * elements(shape);
 }
 
 /**

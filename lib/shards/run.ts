@@ -5,6 +5,7 @@ import { computeOptions } from '../edit/run.js';
 import { ArgumentError } from '../errors.js';
 import { digestOf } from '../files/journal.js';
 import { requireSpace } from '../files/space.js';
+import { decomposeAnew } from '../interventions/apply.js';
 import { type Edit, nameOf, numbersToHold, writtenAs } from '../interventions/edit.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { checkOptions, number, type OptionTypes, text } from '../options.js';
@@ -87,11 +88,12 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
       }
       const { bytes, edited } = await editTensor(checkpoint.tensors.get(tensor)!, source, group, {
         work,
-        compute: (edit) => ({
-          ...computeOptions(job.settings, edits.edits.indexOf(edit)),
-          ...{ seed: job.options.seed, signal },
-          onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
-        }),
+        decomposer: (edit) =>
+          decomposeAnew({
+            ...computeOptions(job.settings, edits.edits.indexOf(edit)),
+            ...{ seed: job.options.seed, signal },
+            onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
+          }),
         started: (edit) => {
           signal?.throwIfAborted();
           progress.working(nameOf(edit), bytesOf(edit), 0);

@@ -10,14 +10,8 @@ import {
 } from '../../edit/run.js';
 import { LowRankError } from '../../errors.js';
 import { type Edit, nameOf } from '../../interventions/edit.js';
-import {
-  asKind,
-  type Intervention,
-  KINDS,
-  paperIntervention,
-  parseAt,
-  parseTensorSpec,
-} from '../../interventions/spec.js';
+import { asKind, DEFAULT_KIND, KIND_NAMES, kindOf } from '../../interventions/kinds/kinds.js';
+import { type Intervention, paperIntervention, parseAt, parseTensorSpec } from '../../interventions/spec.js';
 import { METHODS, type Method } from '../../lowrank/approximate.js';
 import { FAMILIES } from '../../model/families.js';
 import type { WritableType } from '../../tensor/dtype.js';
@@ -97,7 +91,7 @@ export function addEditOptions(command: Command): Command {
     .option('--lnum <n>', "the paper's flag: the layer, -1 for all", wholeNumber(-1))
     .option('--lname <type>', "the paper's flag: the type")
     .option('--rate <rate>', "the paper's flag: 0 keeps all, 10 nothing, 9.9 a hundredth", decimal)
-    .addOption(new Option('--intervention <kind>', 'what to do').choices(KINDS).default(KINDS[0]))
+    .addOption(new Option('--intervention <kind>', 'what to do').choices(KIND_NAMES).default(DEFAULT_KIND))
     .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
     .option('--seed <n>', 'of the random start of krylov, and of --intervention random', wholeNumber(0))
     .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
@@ -169,10 +163,10 @@ function readInterventions({ at = [], tensor = [], intervention, ...paper }: Edi
   const { lnum, lname, rate } = paper;
   if (lnum !== undefined || lname !== undefined || rate !== undefined) {
     if (lname === undefined) throw wrongUsage('--lnum and --rate need --lname <type>');
-    // `dont` is about no layer, and zeroing knows no share.
+    // `dont` is about no layer, and an intervention without amount needs no rate.
     const needless = {
       lnum: lname === 'dont' ? -1 : undefined,
-      rate: lname === 'dont' ? 0 : kind === 'zero' ? 10 : undefined,
+      rate: lname === 'dont' ? 0 : kindOf(kind).amount.needed ? undefined : 10,
     };
     const flags = { lnum: lnum ?? needless.lnum, rate: rate ?? needless.rate };
     if (flags.lnum === undefined) throw wrongUsage('--lname needs --lnum <n>, -1 for all layers');

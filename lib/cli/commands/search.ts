@@ -7,7 +7,9 @@ import type { Metric } from '../../evaluate/metrics/summary.js';
 import { loadQuestions } from '../../evaluate/questions/load.js';
 import { DATASET_FORMATS, type DatasetFormat, type PromptStyle } from '../../evaluate/questions/question.js';
 import { splitQuestions } from '../../evaluate/questions/split.js';
-import { asKind, type InterventionKind, KINDS, parseAt } from '../../interventions/spec.js';
+import { BAND } from '../../interventions/amount.js';
+import { asKind, type InterventionKind, KIND_NAMES, kindOf } from '../../interventions/kinds/kinds.js';
+import { parseAt } from '../../interventions/spec.js';
 import { FAMILIES } from '../../model/families.js';
 import { asLayerType, type GroupType, type MatrixType } from '../../model/types.js';
 import { writeReport } from '../../report/report.js';
@@ -89,7 +91,7 @@ export function addSearchCommand(program: Command, terminal: Terminal): void {
     .option('--layers <layers>', 'where to try')
     .option('--types <types>', 'which matrices, with commas', list(typeOf))
     .option('--rhos <shares>', 'shares of the rank to keep, with commas', list(share))
-    .option('--kinds <kinds>', `what to do, with commas: ${KINDS.join(', ')}`, list(kindOf))
+    .option('--kinds <kinds>', `what to do, with commas: ${KIND_NAMES.join(', ')}`, list(kindNamed))
     .option('--bands <bands>', 'for the kind band, with commas', list(band))
     .addOption(
       new Option('--compose <how>', 'greedy: add what does not hurt, from late to early layers')
@@ -121,7 +123,8 @@ export function addSearchCommand(program: Command, terminal: Terminal): void {
 
 async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Terminal): Promise<void> {
   const { format, style, context, limit, compat, compose, seed, family, threads, types, rhos, kinds, bands } = flags;
-  if (bands !== undefined && !kinds?.includes('band')) throw wrongUsage('--bands belongs to --kinds band');
+  if (bands !== undefined && !kinds?.some((kind) => kindOf(kind).amount === BAND))
+    throw wrongUsage('--bands belongs to --kinds band');
   const layers = flags.layers === undefined ? undefined : layersOf(flags.layers);
   const load = async (path: string) => loadQuestions(path, { format, style });
   const set = await load(flags.dataset);
@@ -265,7 +268,7 @@ function typeOf(text: string): MatrixType | GroupType {
   return type;
 }
 
-function kindOf(text: string): InterventionKind {
+function kindNamed(text: string): InterventionKind {
   return usage(() => asKind(text));
 }
 

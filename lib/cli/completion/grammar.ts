@@ -1,5 +1,5 @@
 import type { Argument, Command, Option } from 'commander';
-import { KINDS } from '../../interventions/spec.js';
+import { KIND_NAMES } from '../../interventions/kinds/kinds.js';
 import { GROUPS, LAYER_TYPES, MATRIX_TYPES } from '../../model/types.js';
 
 /** What may stand in a place of the command line, as far as a shell can help. */
@@ -38,7 +38,7 @@ export const KNOWN_VALUES: Readonly<Record<string, Values>> = {
   '--at': { kind: 'at', words: LAYER_TYPES },
   '--lname': { kind: 'one', words: LAYER_TYPES },
   '--types': { kind: 'list', words: [...MATRIX_TYPES, ...Object.keys(GROUPS)] },
-  '--kinds': { kind: 'list', words: KINDS },
+  '--kinds': { kind: 'list', words: KIND_NAMES },
 };
 
 /** The placeholders of options that stand for something on the disk. */

@@ -1,15 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { ArgumentError } from '../../../lib/errors.js';
-import { componentCount, keptComponents, recompose } from '../../../lib/interventions/components.js';
+import { type InterventionKind, kindOf } from '../../../lib/interventions/kinds/kinds.js';
+import { recompose } from '../../../lib/interventions/recompose.js';
 import { parseAt } from '../../../lib/interventions/spec.js';
 import { svdSync } from '../../../lib/linalg/svd.js';
 import { gaussian } from '../../support/matrices.js';
 
-const of = (kind: 'rank-reduction' | 'bottom' | 'band' | 'random', rho: string, full = 10, seed = 0, matrix = 'w') => {
-  return [...keptComponents(kind, parseAt(`0:mlp:${rho}`, kind).amount, full, { seed, matrix })];
+const of = (kind: InterventionKind, rho: string, full = 10, seed = 0, matrix = 'w') => {
+  return [...kindOf(kind).keeps!(parseAt(`0:mlp:${rho}`, kind).amount, full, { seed, matrix })];
 };
 
-describe('keptComponents', () => {
+describe('which components stay', () => {
   it('takes the first, the last, a band', () => {
     expect(of('rank-reduction', '0.3')).toEqual([0, 1, 2]);
     expect(of('bottom', '0.3')).toEqual([7, 8, 9]);
@@ -41,8 +42,8 @@ describe('keptComponents', () => {
   });
 
   it('refuses amounts of another kind', () => {
-    expect(() => componentCount('band', { rankFraction: 0.5 }, 10)).toThrow(ArgumentError);
-    expect(() => componentCount('bottom', { band: [0, 0.5] }, 10)).toThrow(ArgumentError);
+    expect(() => kindOf('band').resolve({ rankFraction: 0.5 }, [10, 20])).toThrow(ArgumentError);
+    expect(() => kindOf('bottom').resolve({ band: [0, 0.5] }, [10, 20])).toThrow(ArgumentError);
     for (const wrong of ['0.5', '0.5-0.2', '0.1-0.2-0.3', '-0.1-0.2', '0.1-', '0.2-1.5']) {
       expect(() => parseAt(`0:mlp:${wrong}`, 'band')).toThrow(ArgumentError);
     }
@@ -64,7 +65,7 @@ describe('recompose', () => {
         ['band', '0.4-0.8'],
       ] as const) {
         const full = 9;
-        const kept = keptComponents(kind, parseAt(`0:mlp:${rho}`, kind).amount, full, { matrix: 'w' });
+        const kept = kindOf(kind).keeps!(parseAt(`0:mlp:${rho}`, kind).amount, full, { matrix: 'w' });
         const part = await recompose(parts, kept);
         part.forEach((value, i) => {
           sum[i]! += value;

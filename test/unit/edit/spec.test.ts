@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ArgumentError } from '../../../lib/errors.js';
-import { asKind, paperIntervention, parseAt, parseTensorSpec } from '../../../lib/interventions/spec.js';
+import { asKind } from '../../../lib/interventions/kinds/kinds.js';
+import { paperIntervention, parseAt, parseTensorSpec } from '../../../lib/interventions/spec.js';
 
 describe('parseAt', () => {
   it.each([

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
 import { editTensor } from '../../../lib/edit/apply-to-tensor.js';
 import { planEdits } from '../../../lib/edit/plan.js';
+import { decomposeAnew } from '../../../lib/interventions/apply.js';
 import type { Edit } from '../../../lib/interventions/edit.js';
 import { parseTensorSpec } from '../../../lib/interventions/spec.js';
 import { gridOf } from '../../../lib/tensor/block-slice.js';
@@ -35,7 +36,7 @@ function edit(dtype: 'Q8_0' | 'F32', writtenAs: WritableType, spec: string, slic
 async function edited(source: TensorInfo, bytes: Uint8Array, edits: readonly Edit[]) {
   const context = {
     work: new Float32Array(Math.max(...edits.map(({ shape }) => elements(shape)))),
-    compute: () => ({}),
+    decomposer: () => decomposeAnew({}),
     started: () => undefined,
     finished: () => undefined,
   };

@@ -1,4 +1,4 @@
-import type { InterventionKind } from '../../../lib/interventions/spec.js';
+import type { InterventionKind } from '../../../lib/interventions/kinds/kinds.js';
 import type {
   Candidate,
   MatrixLine,

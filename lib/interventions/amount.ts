@@ -1,0 +1,92 @@
+import { ArgumentError } from '../errors.js';
+import { rankOfFraction, rankOfRate } from '../lowrank/rank.js';
+
+/**
+ * How much is kept: rho in [0, 1], or the paper's rate in [0, 10], which is 10 (1 - rho) up to float rounding; of `band`
+ * the shares at which it begins and ends.
+ */
+export type Amount =
+  | { readonly rankFraction: number }
+  | { readonly rate: number }
+  | { readonly band: readonly [from: number, to: number] };
+
+/** The amounts that a grid tries. */
+export interface GridAmounts {
+  readonly rhos: readonly number[];
+  readonly bands: readonly (readonly [from: number, to: number])[];
+}
+
+/** How an amount is written. */
+export interface AmountForm {
+  /** Whether it has to be written at all. */
+  readonly needed: boolean;
+  /** @throws {@link ArgumentError} naming `argument` for a text that is no amount of this form. */
+  parse(text: string, argument: string): Amount;
+  /** @throws {@link ArgumentError} where the paper's rate cannot say it. */
+  ofRate(rate: number): Amount;
+  /** Those of a grid, in the order of trial, and as a spec ends with them; undefined for one without amount. */
+  grid(amounts: GridAmounts): { readonly rho: number | readonly [number, number]; readonly text: string | undefined }[];
+}
+
+const DECIMAL = /^(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+
+export function isDecimal(text: string): boolean {
+  return DECIMAL.test(text);
+}
+
+/** One share: `0.1`. */
+export const SHARE: AmountForm = {
+  needed: true,
+  parse: (text, argument) => ({ rankFraction: parseShare(text, argument) }),
+  ofRate: (rate) => ({ rate }),
+  grid: ({ rhos }) => [...new Set(rhos)].sort((a, b) => a - b).map((rho) => ({ rho, text: `${checkedRho(rho)}` })),
+};
+
+/** Two shares: `0.1-0.5`. */
+export const BAND: AmountForm = {
+  needed: true,
+  parse: (text, argument) => {
+    // A minus sign after an e belongs to the exponent.
+    const [from, to, ...more] = text.split(/(?<![eE])-/).map((share) => parseShare(share, argument));
+    if (from === undefined || to === undefined || more.length > 0 || from >= to) {
+      throw new ArgumentError(argument, 'two shares, the smaller first, such as 0.1-0.5', text);
+    }
+    return { band: [from, to] };
+  },
+  ofRate: (rate) => {
+    throw new ArgumentError('rate', 'layers:types:from-to for band', rate);
+  },
+  grid: ({ bands }) => bands.map((rho) => ({ rho, text: `${rho[0]}-${rho[1]}` })),
+};
+
+/** None is needed, since there is but one; a share that is written all the same is not used. */
+export const NO_AMOUNT: AmountForm = {
+  ...SHARE,
+  needed: false,
+  grid: () => [{ rho: 0, text: undefined }],
+};
+
+/** How many of `full` things one share keeps. */
+export function countOfShare(kind: string, amount: Amount, full: number): number {
+  if ('rate' in amount) return rankOfRate(amount.rate, full);
+  if ('band' in amount) throw new ArgumentError('amount', `one share for ${kind}`, amount.band);
+  return rankOfFraction(amount.rankFraction, full);
+}
+
+/** The first of `full` things that a band keeps, and the first after it. */
+export function limitsOfBand(amount: Amount, full: number): [from: number, to: number] {
+  if (!('band' in amount)) throw new ArgumentError('amount', 'two shares, such as 0.1-0.5, for band', amount);
+  const [from, to] = amount.band;
+  return [rankOfFraction(from, full), rankOfFraction(to, full)];
+}
+
+function parseShare(text: string, argument: string): number {
+  const rho = DECIMAL.test(text) ? Number(text) : Number.NaN;
+  if (!(rho >= 0 && rho <= 1)) throw new ArgumentError(argument, 'rho, the share to keep, from 0 to 1', text);
+  return rho;
+}
+
+function checkedRho(rho: number): number {
+  if (rho >= 0 && rho <= 1) return rho;
+  throw new ArgumentError('rhos', 'shares from 0 to 1', rho);
+}
