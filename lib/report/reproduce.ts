@@ -73,7 +73,7 @@ function isFamily(word: string): boolean {
 function editCommand({ header: { settings, command: typed }, interventions }: Findings): string[] | undefined {
   const kinds = new Set(interventions.map(({ candidate }) => candidate.kind));
   const [kind] = kinds;
-  // One command has one kind. A random choice is made by the seed.
+  // One command has one kind. The seed decides random choices, and the last bits of every decomposition.
   if (kind === undefined || kinds.size > 1) return undefined;
   return shellWords([
     ...['lowrank', 'laser', settings.source.path, '-o', 'edited'],
@@ -81,7 +81,7 @@ function editCommand({ header: { settings, command: typed }, interventions }: Fi
     ...(settings.quant === undefined ? [] : ['--quant', settings.quant]),
     ...(settings.shared ? ['--shared'] : []),
     ...(kind === DEFAULT_KIND ? [] : ['--intervention', kind]),
-    ...(kindOf(kind).isRandom ? ['--seed', String(settings.seed)] : []),
+    ...(kindOf(kind).isRandom || settings.seed !== 0 ? ['--seed', String(settings.seed)] : []),
     ...interventions.flatMap(({ candidate }) => ['--at', candidate.spec]),
   ]);
 }

@@ -8,8 +8,8 @@ import { type Svd, svd } from '../linalg/svd.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** Changes when what is stored for the same bytes changes. */
-const VERSION = 'svd 1 gesdd float32';
+/** Changes when what is stored for the same numbers changes. */
+const VERSION = 'svd 2 gesdd float32';
 const ENDING = '.svd.safetensors';
 /** Beyond this, decompositions are kept on the disk alone. */
 const MOST_IN_MEMORY = 512e6;
@@ -37,7 +37,7 @@ export interface Found {
  * intervention that chooses among the components.
  *
  * The last used stay in memory, and more of them in a folder, which several searches may share. An entry's name is the
- * SHA-256 of the matrix's bytes, type and shape, so it serves whatever model holds this matrix; it carries a digest of its
+ * SHA-256 of the matrix's numbers and shape, so it serves whatever model holds this matrix; it carries a digest of its
  * own content, and one that does not match is deleted and computed anew. When the folder grows over its limit, the entries
  * that were not used for the longest time go.
  */
@@ -56,15 +56,10 @@ export class Decompositions {
    * The decomposition of a matrix, or of each matrix of a batch.
    *
    * @param name tells the matrix from all others of the search
-   * @param type what its numbers are stored as
-   * @param stored its bytes in the checkpoint, and how to have them as numbers; asked only where the memory has nothing
+   * @param w its numbers; not read where the memory has the decomposition
    * @throws as {@link svd}
    */
-  async of(
-    name: string,
-    type: string,
-    stored: () => Promise<{ bytes: Uint8Array; w: () => Promise<Tensor> }>,
-  ): Promise<Found> {
+  async of(name: string, w: Tensor): Promise<Found> {
     const begin = performance.now();
     const seconds = () => (performance.now() - begin) / 1000;
     const held = this.#memory.get(name);
@@ -72,10 +67,9 @@ export class Decompositions {
       this.#remember(name, held);
       return { svd: held, from: 'memory', seconds: 0 };
     }
-    const { bytes, w: read } = await stored();
-    const w = await read();
+    const bytes = new Uint8Array(w.data.buffer, w.data.byteOffset, w.data.byteLength);
     const key = createHash('sha256')
-      .update(`${VERSION}\0${type}\0${w.shape.join('x')}\0${await digestOf(bytes)}`)
+      .update(`${VERSION}\0${w.shape.join('x')}\0${await digestOf(bytes)}`)
       .digest('hex');
     const file = join(this.#options.folder, key + ENDING);
     const entry = this.#diskWorks ? await readEntry(file, w.shape) : undefined;

@@ -1,20 +1,22 @@
 import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { pathOfCopy } from '../checkpoint/copy/places.js';
+import { mainOfCopy, pathOfCopy } from '../checkpoint/copy/places.js';
+import { workFolder } from '../checkpoint/copy/staging.js';
 import { open } from '../checkpoint/open.js';
+import { editCheckpoint } from '../edit/run.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
 import { requireSpace } from '../files/space.js';
 import type { Edit } from '../interventions/edit.js';
 import { checkOptions } from '../options.js';
 import { overlap } from '../tensor/slice.js';
-import { type PlannedCandidate, planGrid } from './candidates.js';
+import { interventionOf, type PlannedCandidate, planGrid } from './candidates.js';
 import { convertQuantised } from './convert.js';
 import { searchDemand } from './demand.js';
 import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './log-lines.js';
 import { SearchOutput } from './output.js';
 import { ProgressTeller } from './progress.js';
-import { compareScores } from './score.js';
+import { type Answers, compareScores } from './score.js';
 import { headerOf, SEARCH_OPTIONS, type SearchOptions } from './settings.js';
 import { countsOf, summarise } from './summary.js';
 import { testLine } from './test-line.js';
@@ -90,7 +92,7 @@ async function searchInto(
     return summary;
   };
   // What a killed run left.
-  const temporary = [output.candidate, output.converted];
+  const temporary = [output.candidate, output.converted, workFolder(model)];
   for (const folder of temporary) await rm(folder, { recursive: true, force: true });
   if (last?.line === 'test') return finish(last);
 
@@ -104,7 +106,7 @@ async function searchInto(
     const tensors = new Set(grid.flatMap(({ edits }) => edits.map(({ tensor }) => tensor)));
     const progress = new ProgressTeller(options.onProgress);
     trials = await Trials.open(source, tensors, output, options, header.settings, progress);
-    const test = await new Search(trials, grid, header, options, progress, model).run();
+    const test = await new Search(trials, grid, header, options, progress, checkpoint, model).run();
     return await finish(test, trials.lines);
   } finally {
     await trials?.close();
@@ -135,6 +137,8 @@ class Search {
     private readonly header: SearchHeader,
     private readonly options: SearchOptions,
     private readonly progress: ProgressTeller,
+    /** As it was given, before anything was converted. */
+    private readonly checkpoint: Checkpoint,
     /** Where the winner goes. */
     private readonly model: string,
   ) {
@@ -195,24 +199,29 @@ class Search {
     return { state, complete: true };
   }
 
-  /** Asks the test questions, and writes the winner. */
+  /** Asks the test questions of the model as it is and of the winner, which is written before. */
   async #test(base: Trial, { trial: winner, candidates, edits }: State, ended: TestLine['ended']): Promise<TestLine> {
-    const { trials, progress, model } = this;
+    const { trials, progress } = this;
     const questions = this.options.test?.questions ?? [];
     const about = { candidate: undefined, asked: 0, questions: questions.length };
-    progress.tell({ phase: 'test', done: 0, total: 1, ...about });
-    const begin = performance.now();
-    const ask = () => (questions.length > 0 ? trials.askAll(questions) : undefined);
+    let testSeconds = 0;
+    const ask = async () => {
+      if (questions.length === 0) return undefined;
+      const begin = performance.now();
+      progress.tell({ phase: 'test', done: 0, total: 1, ...about });
+      const answers = await trials.askAll(questions);
+      testSeconds += (performance.now() - begin) / 1000;
+      return answers;
+    };
     await trials.reset();
     const before = await ask();
     // Of a run that was killed just here.
-    await rm(model, { recursive: true, force: true });
-    await trials.keep(edits);
-    const after = candidates.length > 0 ? await ask() : undefined;
-    const testSeconds = (performance.now() - begin) / 1000;
+    await rm(this.model, { recursive: true, force: true });
+    let after: Answers | undefined;
     if (candidates.length > 0) {
       progress.tell({ phase: 'write' });
-      await trials.writeModel(model);
+      await this.#writeWinner(candidates, edits);
+      after = await ask();
     }
     const { seed } = this.header.settings;
     const line = await testLine({
@@ -224,6 +233,25 @@ class Search {
     });
     await trials.append(line);
     return line;
+  }
+
+  /**
+   * Writes the winner by `editCheckpoint`, as `lowrank laser` would, and puts its tensors into the working copy: it is these
+   * that the test questions are asked of.
+   */
+  async #writeWinner(candidates: readonly Candidate[], edits: readonly Edit[]): Promise<void> {
+    const { settings } = this.header;
+    const { threads, signal } = this.options;
+    const { family, quant, shared, seed } = settings;
+    await editCheckpoint(settings.source.path, this.model, {
+      ...{ interventions: candidates.map(interventionOf), family, quant, shared, seed, threads, signal, restart: true },
+    });
+    const written = await open(mainOfCopy(this.checkpoint, this.model));
+    try {
+      await this.trials.take(written, new Set(edits.flatMap(({ tensor, identity }) => (identity ? [] : [tensor]))));
+    } finally {
+      await written.close();
+    }
   }
 
   /** Only what was asked everything can win; of equals the first does, the base before all. */

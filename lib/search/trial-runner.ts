@@ -1,13 +1,13 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Session } from '../evaluate/engines/engine.js';
 import type { Question } from '../evaluate/questions/question.js';
+import { decomposeAnew } from '../interventions/apply.js';
 import type { Edit } from '../interventions/edit.js';
+import { editWorkingCopy, RememberedDecompositions } from './candidate-tensors.js';
 import { Decompositions } from './decompositions.js';
-import { applyEdits } from './edited.js';
 import type { Candidate, SearchLine, SearchSettings, Trial, TrialMatrix, Verdict } from './log-lines.js';
 import type { SearchOutput } from './output.js';
 import type { ProgressTeller } from './progress.js';
@@ -121,9 +121,15 @@ export class Trials {
     return trial;
   }
 
-  /** Puts edits into the model, to stay. */
+  /**
+   * Puts edits into the model, to stay. They are computed as `editCheckpoint` does, so that what others are tried upon is
+   * what will be written.
+   */
   async keep(edits: readonly Edit[]): Promise<void> {
-    await this.#apply(edits);
+    if (edits.length > 0) this.#fresh = false;
+    const { threads, signal } = this.#options;
+    const { seed } = this.#settings;
+    await editWorkingCopy(edits, this.#copy, this.#checkpoint, () => decomposeAnew({ seed, threads, signal }));
     this.#copy.accept();
   }
 
@@ -141,14 +147,11 @@ export class Trials {
     return answers;
   }
 
-  /** Writes the model as it is now, the very bytes that the engine was asked with. */
-  async writeModel(path: string): Promise<void> {
-    const tensors = [...this.#copy.written].sort();
-    const edited = new Map(tensors.map((name) => [name, this.#checkpoint.tensors.get(name)!.dtype]));
-    const options = { signal: this.#options.signal, edited, restart: true };
-    await withCopy(this.#checkpoint, path, options, async (copy) => {
-      for (const name of tensors) await copy.write(name, await this.#copy.read(name));
-    });
+  /** Puts tensors of another checkpoint into the model, to stay. */
+  async take(from: Checkpoint, tensors: Iterable<string>): Promise<void> {
+    this.#fresh = false;
+    for (const tensor of tensors) await this.#copy.write(tensor, await from.read(tensor));
+    this.#copy.accept();
   }
 
   async append(line: SearchLine): Promise<void> {
@@ -178,9 +181,9 @@ export class Trials {
         accepted = verdict === 'complete' && compareScores(answers.score, rival!.score, this.#settings.objective) <= 0;
       }
     } finally {
-      if (accepted) this.#copy.accept();
-      else await this.#rollback();
+      await this.#rollback();
     }
+    if (accepted) await this.keep(edits);
     const { score } = answers;
     if (stage === 'base') requireScore(score);
     return {
@@ -227,13 +230,16 @@ export class Trials {
     answers.count(questions.length);
   }
 
+  /** Puts in a candidate, with the decompositions that serve all candidates of a matrix. */
   async #apply(edits: readonly Edit[]): Promise<TrialMatrix[]> {
     if (edits.length > 0) this.#fresh = false;
-    return applyEdits(edits, this.#copy, this.#checkpoint, this.#decompositions, {
+    const remembered = new RememberedDecompositions(this.#decompositions, {
       seed: this.#settings.seed,
       threads: this.#options.threads,
       onMatrix: (line) => this.append(line),
     });
+    const done = await editWorkingCopy(edits, this.#copy, this.#checkpoint, (edit) => remembered.decomposer(edit));
+    return edits.map((edit, i) => ({ ...done[i]!, smallestError: remembered.smallestError(edit) }));
   }
 
   async #rollback(): Promise<void> {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -64,6 +64,20 @@ const grid = ['--layers', 'all', '--types', 'fc_in,fc_out', '--rhos', '0.1,0.5',
 
 const argumentsFor = (out: string) => ['search', model, ...dataset, '-o', out, '--command', command, ...grid];
 
+/** Does what the search chose once more, with the command that edits. */
+async function expectWrittenAsByLaser({ settings, interventions, model: found }: SearchSummary, out: string) {
+  const at = interventions.flatMap(({ spec }) => ['--at', spec]);
+  const kind = ['--intervention', interventions[0]!.kind, '--seed', String(settings.seed)];
+  const quant = settings.quant === undefined ? [] : ['--quant', settings.quant];
+  const done = await lowrank(['laser', settings.source.path, '-o', out, ...at, ...kind, ...quant]);
+  expect(done).toMatchObject({ code: 0 });
+  const bytes = async (path: string) =>
+    (await stat(path)).isDirectory() ? await filesIn(path) : new Map([['', await readFile(path)]]);
+  const [written, edited] = [await bytes(found!), await bytes(out)];
+  expect([...written.keys()]).toEqual([...edited.keys()]);
+  for (const [name, content] of written) expect(Buffer.compare(content, edited.get(name)!), name).toBe(0);
+}
+
 async function trialsOf(out: string) {
   const lines = await readSearchLog(out);
   return lines.flatMap((line) => {
@@ -84,6 +98,7 @@ describe('lowrank search', () => {
     expect(summary.comparisons[0]!.low).toBeGreaterThan(0);
     expect(summary.counts).toMatchObject({ trials: 8, svds: { computed: 4, disk: 0, memory: 4 } });
     expect(await changedTensors(model, summary.model!)).toEqual([FC_IN(1)]);
+    await expectWrittenAsByLaser(summary, inFolder('by-laser'));
     expect(straight.stderr).toMatch(/grid 2\/8 1:fc_in:0.5: \d/);
     expect(summary.command!.slice(0, 2)).toEqual(['lowrank', 'search']);
 
@@ -111,6 +126,21 @@ describe('lowrank search', () => {
     const after = await filesIn(model);
     expect([...after.keys()]).toEqual([...before.keys()]);
     for (const [name, bytes] of after) expect(Buffer.compare(bytes, before.get(name)!)).toBe(0);
+  });
+
+  it('writes what the command that edits writes, to the byte, also of what was composed', async () => {
+    for (const flags of [
+      ['--compose', 'greedy', '--seed', '7'],
+      ['--kinds', 'random', '--seed', '3', '--rhos', '0.1,0.9'],
+      ['--kinds', 'dropout', '--rhos', '0.5,0.9'],
+    ]) {
+      const name = flags.join('');
+      const done = await lowrank([...argumentsFor(inFolder(name)), ...flags, '--json']);
+      expect(done).toMatchObject({ code: 0 });
+      const summary = JSON.parse(done.stdout) as SearchSummary;
+      expect(summary.interventions.length).toBeGreaterThan(0);
+      await expectWrittenAsByLaser(summary, inFolder(`${name}-by-laser`));
+    }
   });
 
   /** Runs until a line about a trial is said, then sends a signal. */
@@ -211,6 +241,7 @@ describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`,
     const summary = JSON.parse(done.stdout) as SearchSummary;
     expect(summary.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.01']);
     expect(summary.settings.quant).toBe('F16');
+    await expectWrittenAsByLaser(summary, inFolder('recall-q8-by-laser.gguf'));
     const model = await open(summary.model!);
     expect(model.tensors.get(name)!.dtype).toBe('F16');
     const w = { data: toFloat32(await model.read(name), 'F16'), shape: model.tensors.get(name)!.shape };

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { Decompositions } from '../../../lib/search/decompositions.js';
-import { fromFloat32 } from '../../../lib/tensor/convert.js';
 import { gaussian } from '../../support/matrices.js';
 
 const folders: string[] = [];
@@ -19,7 +18,7 @@ beforeEach(async () => {
 /** Asks for the decomposition of a random matrix as a search does. */
 function ask(cache: Decompositions, seed: number, name = `w${seed}`, shape = [12, 8]) {
   const w = gaussian(shape, seed);
-  return cache.of(name, 'F32', async () => ({ bytes: fromFloat32(w.data, 'F32'), w: async () => w }));
+  return cache.of(name, w);
 }
 
 const entries = async () => (await readdir(folder)).sort();

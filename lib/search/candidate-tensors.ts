@@ -1,0 +1,98 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { editTensor } from '../edit/apply-to-tensor.js';
+import { byTensor, changes, type Edit, nameOf, numbersToHold } from '../interventions/edit.js';
+import type { Decomposer } from '../interventions/kinds/kind.js';
+import { kindOf } from '../interventions/kinds/kinds.js';
+import { recompose } from '../interventions/recompose.js';
+import type { Svd } from '../linalg/svd.js';
+import type { Decompositions } from './decompositions.js';
+import type { MatrixLine, TrialMatrix } from './log-lines.js';
+import type { WorkingCopy } from './working-copy.js';
+
+/**
+ * Edits tensors of a working copy, as `editCheckpoint` edits those of a checkpoint.
+ *
+ * @throws as `editTensor`; what was written until then is for the caller to roll back.
+ */
+export async function editWorkingCopy(
+  edits: readonly Edit[],
+  copy: WorkingCopy,
+  checkpoint: Checkpoint,
+  decomposer: (edit: Edit) => Decomposer,
+): Promise<Omit<TrialMatrix, 'smallestError'>[]> {
+  const work = new Float32Array(numbersToHold(edits));
+  const context = { work, decomposer, started: () => undefined, finished: () => undefined };
+  const done = [];
+  for (const group of byTensor(edits)) {
+    const { tensor } = group[0]!;
+    const { bytes, edited } = await editTensor(
+      checkpoint.tensors.get(tensor)!,
+      await copy.read(tensor),
+      group,
+      context,
+    );
+    if (changes(group)) await copy.write(tensor, bytes);
+    for (const { slice, shape, rank, uses, relativeError, keptEnergy } of edited) {
+      done.push({ tensor, slice, shape, rank, ...(uses === undefined ? {} : { uses }), relativeError, keptEnergy });
+    }
+  }
+  return done;
+}
+
+/** Takes decompositions from those that a search keeps, and adds what is not there yet. */
+export class RememberedDecompositions {
+  readonly #smallestErrors = new Map<string, number>();
+
+  constructor(
+    private readonly decompositions: Decompositions,
+    private readonly options: {
+      readonly seed: number;
+      readonly threads: number | undefined;
+      /** Told of each decomposition that was not in memory. */
+      readonly onMatrix: (line: MatrixLine) => Promise<void>;
+    },
+  ) {}
+
+  /** Of one edit. */
+  decomposer(edit: Edit): Decomposer {
+    const { seed, threads } = this.options;
+    const svd = async (w: { readonly data: Float32Array; readonly shape: readonly number[] }) => {
+      const found = await this.decompositions.of(nameOf(edit), w);
+      const { tensor, slice, layer, type, shape } = edit;
+      const { from, seconds } = found;
+      if (from !== 'memory') {
+        const singularValues = [...found.svd.s.data];
+        await this.options.onMatrix({
+          ...{ line: 'matrix', tensor, slice, layer: layer!, type: type!, shape, singularValues, from, seconds },
+        });
+      }
+      return found.svd;
+    };
+    return {
+      ...{ seed, threads, svd },
+      truncate: async (w, rank) => {
+        const parts = await svd(w);
+        this.#smallestErrors.set(nameOf(edit), tailError(parts, rank, Math.min(...w.shape.slice(-2))));
+        const first = Uint32Array.from({ length: rank }, (_, i) => i);
+        return { data: await recompose(parts, first, threads), certified: undefined };
+      },
+    };
+  }
+
+  /** The smallest error that any matrix of the edit's rank has; undefined unless the first components were kept. */
+  smallestError({ tensor, slice, rank, identity, intervention }: Edit): number | undefined {
+    if (identity) return rank === undefined ? undefined : 0;
+    return kindOf(intervention.kind).isBest ? this.#smallestErrors.get(nameOf({ tensor, slice })) : undefined;
+  }
+}
+
+/** ||W - W_k||_F / ||W||_F, from the singular values; of a batch over all its matrices. */
+function tailError({ s }: Svd, k: number, full: number): number {
+  let all = 0;
+  let tail = 0;
+  s.data.forEach((value, i) => {
+    all += value * value;
+    if (i % full >= k) tail += value * value;
+  });
+  return all === 0 ? 0 : Math.sqrt(tail / all);
+}
