@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { open } from '../../../lib/checkpoint/open.js';
+import { editCheckpoint } from '../../../lib/edit/run.js';
 import { CheckpointError, LowRankError } from '../../../lib/errors.js';
-import type { AskOptions, Session } from '../../../lib/evaluate/engines/engine.js';
+import type { AskOptions, Engine, Session } from '../../../lib/evaluate/engines/engine.js';
 import { judge } from '../../../lib/evaluate/engines/grade.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
 import { searchReport } from '../../../lib/report/search-report.js';
@@ -13,7 +16,9 @@ import type { Trial } from '../../../lib/search/log-lines.js';
 import type { SearchProgress } from '../../../lib/search/progress.js';
 import { search } from '../../../lib/search/search.js';
 import type { SearchOptions } from '../../../lib/search/settings.js';
+import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import { changedTensors, filesIn, readTensor, temporaryFolder } from '../../jobs/support.js';
+import { assembled } from '../checkpoint/gguf-written.js';
 import { floats, graphProto, modelProto, nodeProto, tensorProto } from '../checkpoint/onnx-made.js';
 import { D, FC_IN, FC_OUT, LinearEngine, linearQuestions, logOdds, writeLinearModel } from './linear-model.js';
 
@@ -233,6 +238,54 @@ describe('search', () => {
     ] as const;
     const { trials } = await run({ layers: [1], types: ['fc_in'], kinds: ['band'], bands, earlyStopping: false });
     expect(trials.slice(1).map(({ candidate }) => candidate!.spec)).toEqual(['1:fc_in:0-0.001', '1:fc_in:0-0.25']);
+  });
+
+  it('writes the winner of a quantised model from the source, so that all else stays quantised', async () => {
+    const folder = fileURLToPath(new URL('../../../examples/noisy-recall/gguf', import.meta.url));
+    const names = ['blk.1.ffn_up.weight', 'blk.1.ffn_down.weight'] as const;
+    const given = await open(join(folder, 'model.gguf'));
+    const q8 = new Map<string, Uint8Array>();
+    for (const name of names) q8.set(name, fromFloat32(toFloat32(await given.read(name), 'F32'), 'Q8_0'));
+    const files = await assembled(given, folder, new Map(names.map((name) => [name, 'Q8_0'] as const)), q8);
+    await given.close();
+    const quantised = inFolder('q8.gguf');
+    await writeFile(quantised, files.get('model.gguf')!);
+
+    // Answers rightly once the first of the tensors has lost most of its energy.
+    const norm = async (path: string) => Math.hypot(...(await readTensor(path, names[0])).data);
+    const energy = await norm(join(folder, 'model.gguf'));
+    const engine: Engine = {
+      name: 'onnx',
+      async open(checkpoint) {
+        const session: Session = {
+          checkpoint,
+          async *ask(questions) {
+            const odds = (await norm(checkpoint)) < 0.9 * energy ? 1 : -1;
+            for (const question of questions) {
+              const choiceLogProbs = [0, 1].map((i) => (i === question.label ? odds : -odds) - 2);
+              yield judge(question, { choiceLogProbs, answerTokens: 1 });
+            }
+          },
+          reload: async () => undefined,
+          close: async () => undefined,
+        };
+        return session;
+      },
+      close: async () => undefined,
+    };
+    const grid = { layers: [1], types: ['fc_in', 'fc_out'], rhos: [0.01], quant: 'F16', threads: 1 } as const;
+    const cache = { bytes: 0 };
+    const found = await search(quantised, { engine, validation, test, out: inFolder('q8-out'), ...grid, cache });
+    expect(found.interventions.map(({ spec }) => spec)).toEqual(['1:fc_in:0.01']);
+    expect(found.edited!.accuracy).toBe(1);
+
+    const edited = inFolder('q8-by-laser.gguf');
+    await editCheckpoint(quantised, edited, { interventions: ['1:fc_in:0.01'], quant: 'F16', threads: 1 });
+    expect(Buffer.compare(await readFile(found.model!), await readFile(edited))).toBe(0);
+    const written = await open(found.model!);
+    expect(names.map((name) => written.tensors.get(name)!.dtype)).toEqual(['F16', 'Q8_0']);
+    await written.close();
+    expect((await readdir(inFolder('q8-out'))).sort()).toEqual(['model.gguf', 'summary.json', 'trials.jsonl']);
   });
 
   it('leaves candidates aside that cannot be written', async () => {
