@@ -52,7 +52,7 @@ export {
 // LASER: interventions, plan and run.
 
 export type { Choice } from '../edit/budget.js';
-export type { Edit, EditPlan, PlanOptions, PredictedMemory, Settings } from '../edit/plan.js';
+export type { EditPlan, PlanOptions, PredictedMemory, Settings } from '../edit/plan.js';
 export {
   type CheckpointPlan,
   type EditedMatrix,
@@ -61,10 +61,11 @@ export {
   editCheckpoint,
   planCheckpoint,
 } from '../edit/run.js';
+export type { Amount } from '../interventions/amount.js';
+export type { Edit } from '../interventions/edit.js';
+export type { InterventionKind } from '../interventions/kinds/kinds.js';
 export {
-  type Amount,
   type Intervention,
-  type InterventionKind,
   type PaperFlags,
   paperIntervention,
   parseAt,
