@@ -13,12 +13,10 @@ const UNITS: Readonly<Record<string, number>> = {
   TIB: 2 ** 40,
 };
 
-/** Reads an amount of memory: `2GB`, `1.5 GiB`, `800MB`, a plain number of bytes. Whole bytes, rounded down. */
+/** Parses a size: `2GB`, `1.5 GiB`, `800MB` or a plain number of bytes. Returns whole bytes, rounded down. */
 export function byteSize(text: string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i.exec(text.trim()) ?? [];
   const bytes = Math.floor(Number(number) * (UNITS[(unit ?? '').toUpperCase()] ?? Number.NaN));
   if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
-  throw new InvalidArgumentError(
-    'Expected an amount of memory with a unit of KB, MB, GB, KiB, MiB or GiB, such as 2GB.',
-  );
+  throw new InvalidArgumentError('Expected a size in KB, MB, GB, KiB, MiB or GiB, such as 2GB.');
 }

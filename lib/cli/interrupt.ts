@@ -1,4 +1,4 @@
-/** The reason of the abort that Ctrl-C causes; the message says what has become of the work. */
+/** The abort reason for Ctrl-C; the message says what happened to the work. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
 
@@ -11,9 +11,9 @@ export class Interrupted extends Error {
 }
 
 /**
- * Runs a job that Ctrl-C ends: the first one asks it to clean up and stop, a second one ends the process at once.
+ * Runs a job that Ctrl-C can stop: the first one asks it to clean up and stop, a second one kills the process.
  *
- * @param announce called at each, since a decomposition that runs cannot be stopped in its middle
+ * @param announce called on each Ctrl-C, because a running decomposition cannot be stopped halfway
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -37,8 +37,8 @@ export async function interruptible<T>(
 }
 
 /**
- * Ends the process by the signal's own default, which a shell reports as 130. A plain exit would run the clean-up of the
- * native code, and that has to wait for the decomposition that runs.
+ * Ends the process with the signal's default action, which a shell reports as 130. A plain exit would run the native
+ * clean-up, which has to wait for the running decomposition.
  */
 function endNow(listener: () => void): void {
   if (process.platform === 'win32') process.exit(130);

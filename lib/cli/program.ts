@@ -14,11 +14,11 @@ import { addPlanCommand } from './commands/shards/plan.js';
 import { addRunCommand } from './commands/shards/run.js';
 import { addCompletionCommand } from './completion/completion.js';
 import { Interrupted } from './interrupt.js';
-import { Told } from './reported-error.js';
+import { ReportedError } from './reported-error.js';
 import { HELP } from './terminal/help.js';
 import type { Terminal } from './terminal/terminal.js';
 
-/** What the process ends with. */
+/** Exit codes of the process. */
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
 const EXAMPLES = `
@@ -29,10 +29,10 @@ Examples:
   lowrank search my-model.gguf --dataset questions.jsonl -o found
   lowrank lora extract base tuned -o my-adapter --rank 16
 
-Each command has its own --help with examples. NO_COLOR and FORCE_COLOR are honoured.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`;
+Run lowrank <command> --help for options and examples. NO_COLOR and FORCE_COLOR are honoured.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.`;
 
-/** @internal All commands with their options: what the command line understands. */
+/** @internal The program with all commands and options. */
 export function createProgram(terminal: Terminal): Command {
   const program = new Command('lowrank')
     .description('Low-rank approximation of model weights: LASER on real checkpoints.')
@@ -42,7 +42,7 @@ export function createProgram(terminal: Terminal): Command {
     .configureOutput({
       writeOut: (text) => terminal.out.write(text),
       writeErr: (text) => terminal.err.write(text),
-      // Told below, like every other failure.
+      // Reported by report(), like every other failure.
       outputError: () => undefined,
       getOutHelpWidth: () => terminal.out.columns ?? 100,
       getErrHelpWidth: () => terminal.err.columns ?? 100,
@@ -67,7 +67,7 @@ export function createProgram(terminal: Terminal): Command {
 /**
  * Runs the command line.
  *
- * @param args without the names of the program and of Node
+ * @param args without the paths of Node and of the program
  * @returns one of {@link EXIT}
  */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -76,16 +76,16 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
     await program.parseAsync(args, { from: 'user' });
     return EXIT.done;
   } catch (error) {
-    return tell(error, args, program, terminal);
+    return report(error, args, program, terminal);
   }
 }
 
-/** Says what went wrong, and answers with the exit code. */
-function tell(error: unknown, args: readonly string[], program: Command, terminal: Terminal): number {
+/** Reports an error and returns the exit code. */
+function report(error: unknown, args: readonly string[], program: Command, terminal: Terminal): number {
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
-  // Help that was shown because no command was given says enough.
+  // The help that was printed for a missing command is the message.
   if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
-  if (error instanceof Told) return EXIT.failed;
+  if (error instanceof ReportedError) return EXIT.failed;
 
   const { message, hint, code, exit } = understand(error, helpFor(args, program));
   if (args.includes('--json')) terminal.out.lines([JSON.stringify({ error: { code, message, hint } }, null, 2)]);
@@ -98,14 +98,14 @@ function tell(error: unknown, args: readonly string[], program: Command, termina
 }
 
 /**
- * Splits a message into lines where its author meant to. A line end in a file's name or in what was
- * typed stays inside its line and is printed as its code, so that it cannot imitate our output.
+ * Splits a message into its intended lines. A line break inside a file name or a typed argument is printed as an escape
+ * instead, so that it cannot imitate our output.
  */
 function linesOf(error: unknown, message: string): string[] {
-  // commander puts its suggestion on a line of its own, after what the user typed.
+  // commander prints its suggestion on a line of its own, after what the user typed.
   const suggestion = error instanceof CommanderError ? /\n(?=\(Did you mean [^\n]+\?\)$)/.exec(message) : null;
   if (suggestion !== null) return [message.slice(0, suggestion.index), message.slice(suggestion.index + 1)];
-  // Lines that an evaluation program wrote are indented, to tell them from ours.
+  // Lines printed by an evaluation program are indented to set them apart from ours.
   const [first = '', ...more] = isEngineFault(error) ? message.split(/\r?\n/) : [message];
   return [first, ...more.map((line) => `  ${line}`)];
 }
@@ -152,7 +152,7 @@ function understand(error: unknown, help: string): Failure {
   }
   return {
     message: error instanceof Error ? error.message : String(error),
-    hint: 'This was not foreseen: please report it, with what LOWRANK_DEBUG=1 adds.',
+    hint: 'Unexpected error. Please report it, with the stack trace that LOWRANK_DEBUG=1 prints.',
     code: 'ERR_UNEXPECTED',
     exit: EXIT.failed,
   };

@@ -1,4 +1,4 @@
-/** A failure that the command has told in its own words: what is left is the exit code. */
-export class Told extends Error {
-  override readonly name = 'Told';
+/** A failure that the command has already reported; only the exit code remains. */
+export class ReportedError extends Error {
+  override readonly name = 'ReportedError';
 }

@@ -6,19 +6,19 @@ import { printable } from '../text/printable.js';
 import { Interrupted } from './interrupt.js';
 import type { Terminal } from './terminal/terminal.js';
 
-export const GO_ON = 'the same command goes on from there';
+export const RESUME_HINT = 'run the same command again to resume';
 
-/** Says of a failure what is left of the work, and what can be done with it. */
-export async function withWayOn(error: unknown, out: string, terminal: Terminal): Promise<unknown> {
+/** Adds a hint about resumable work to an error. */
+export async function withResumeHint(error: unknown, out: string, terminal: Terminal): Promise<unknown> {
   const work = await unfinishedWork(resolve(out)).catch(() => undefined);
   if (work === undefined) return error;
   const { folder, tensors, bytes } = work;
   const done = `${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} done (${formatBytes(bytes)})`;
   if (error instanceof Interrupted) {
-    return new Interrupted(`interrupted, ${done}`, `${GO_ON}; to give up, remove ${folder}`);
+    return new Interrupted(`interrupted, ${done}`, `${RESUME_HINT}; to give up, remove ${folder}`);
   }
-  // A refusal to touch the work has said so itself, and what else is wrong with a command was wrong before it began.
+  // Errors about the unfinished work itself carry their own hint; other errors arose before this job began.
   if (error instanceof LowRankError && error.code !== 'ERR_CHECKPOINT_IO') return error;
-  terminal.err.lines([printable(`${done} is kept in ${folder}: ${GO_ON}; to give up, remove it`)]);
+  terminal.err.lines([printable(`kept in ${folder}: ${done}; ${RESUME_HINT}; to give up, remove the folder`)]);
   return error;
 }

@@ -86,7 +86,7 @@ describe('lowrank laser', () => {
     expect(run).toMatchObject({ code: 0, stderr: '' });
     expect(run.stdout).toContain('9 matrices, nothing written');
     expect(run.stdout).toMatch(/k_proj\.weight +8 x 16 +F32 +rank-reduction +4 of 8/);
-    expect(run.stdout).toMatch(/gate_proj\.weight +24 x 16 +F32 +none \(all is kept\) +16 of 16/);
+    expect(run.stdout).toMatch(/gate_proj\.weight +24 x 16 +F32 +none \(full rank\) +16 of 16/);
     expect(run.stdout).toMatch(/memory predicted \d/);
     expect(await readdir(at())).toEqual(before);
   });
@@ -155,8 +155,8 @@ describe('lowrank laser', () => {
 describe('wrong usage exits with 2 and says what was expected', () => {
   const cases: [string, readonly string[], string][] = [
     ['no checkpoint', ['laser'], "missing required argument 'checkpoint'"],
-    ['no intervention', ['laser', 'x', '-o', 'y'], 'what to edit is not said'],
-    ['no output', ['laser', 'x', '--at', '0:fc_in:0.5'], 'give -o <path>'],
+    ['no intervention', ['laser', 'x', '-o', 'y'], 'nothing to edit'],
+    ['no output', ['laser', 'x', '--at', '0:fc_in:0.5'], 'pass -o <path>'],
     ['rho above 1', ['laser', 'x', '-o', 'y', '--at', '0:fc_in:1.5'], 'from 0 to 1'],
     ['an unknown type', ['laser', 'x', '-o', 'y', '--at', '0:fc_inn:0.5'], 'fc_in, fc_up, fc_out'],
     ['a rate above 10', ['laser', 'x', '-o', 'y', '--lnum', '0', '--lname', 'fc_in', '--rate', '11'], 'from 0 to 10'],
@@ -275,7 +275,7 @@ describe('Ctrl-C', () => {
     });
     expect(run).toMatchObject({ code: 130, stdout: '' });
     expect(run.stderr).toMatch(/error: interrupted, \d+ tensors? done/);
-    expect(run.stderr).toContain('the same command goes on from there');
+    expect(run.stderr).toContain('run the same command again to resume');
     const work = `.${basename(out)}.lowrank`;
     const left = (await readdir(dirname(out))).filter((name) => name.includes(basename(out)));
     expect(left).toEqual([work]);
@@ -286,7 +286,7 @@ describe('Ctrl-C', () => {
 
     const again = await lowrank(command(out));
     expect(again.code).toBe(0);
-    expect(again.stdout).toMatch(/went on after \d+ tensors? \(/);
+    expect(again.stdout).toMatch(/resumed: \d+ tensors? \(.*\) already done/);
     expect((await lowrank(command(at('unstopped')))).code).toBe(0);
     expect(await changedTensors(out, at('unstopped'))).toEqual([]);
     expect(await readdir(dirname(out))).not.toContain(work);

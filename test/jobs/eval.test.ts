@@ -59,7 +59,7 @@ describe('lowrank eval with a program', () => {
     expect(run.stdout).toContain('speed: 12\n');
     expect(run.stdout).toContain('10 of 10 questions (all)');
     expect(run.stdout).toContain(`wrote ${out}`);
-    expect(run.stderr).toContain('10/10, 50.00 % right');
+    expect(run.stderr).toContain('10/10, 50.00 % correct');
     const lines = (await readFile(out, 'utf8')).trimEnd().split('\n');
     const results = lines.map((line) => JSON.parse(line) as ExampleResult);
     expect(results.map(({ id, correct }) => [id, correct])).toEqual(rowsOf((id) => id % 2 === 0));
@@ -107,14 +107,14 @@ describe('lowrank eval with a program', () => {
     await fails(2, /--dataset/, 'any');
     await fails(
       2,
-      /which engine runs it cannot be told[\s\S]*hint: llama runs \.gguf files/,
+      /cannot tell which engine runs it[\s\S]*hint: llama runs \.gguf files/,
       'any',
       '--dataset',
       dataset,
     );
     await fails(2, /--engine command needs --command/, 'any', '--dataset', dataset, '--engine', 'command');
-    await fails(2, /--context belongs to/, 'a', '--dataset', dataset, '--command', command, '--context', '99');
-    await fails(2, /belongs to the engine command/, 'a', '--dataset', dataset, '--engine', 'onnx', '--command', 'x');
+    await fails(2, /--context works only with/, 'a', '--dataset', dataset, '--command', command, '--context', '99');
+    await fails(2, /--command works only with --engine command/, 'a', '--dataset', dataset, '--engine', 'onnx', '--command', 'x');
     await fails(
       1,
       /absent\.jsonl: cannot be read: ENOENT/,
@@ -162,7 +162,7 @@ describe('lowrank eval with a program', () => {
     );
     const begin = performance.now();
     let sent = 0;
-    const started = (soFar: string) => soFar.includes('10/10') && (sent === 0 || soFar.includes('once more'));
+    const started = (soFar: string) => soFar.includes('10/10') && (sent === 0 || soFar.includes('again'));
     const run = await lowrank(['eval', 'any', '--dataset', dataset, '--command', `${process.execPath} ${stubborn}`], {
       onStderr: (soFar, kill) => {
         if (sent < signals.length && started(soFar)) kill(signals[sent++]!);
@@ -297,7 +297,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     const run = await lowrankIn(peers, 'eval', join(example, 'model'), ...data);
     expect(run).toMatchObject({ code: 0 });
     expect(run.stderr).toMatch(
-      /warning: the \.onnx model of .* is asked; lowrank laser edits model\.safetensors there/,
+      /warning: evaluating the \.onnx model in .*; lowrank laser would edit model\.safetensors instead/,
     );
     for (const plain of ['model/model.onnx', 'gguf']) {
       expect((await lowrankIn(peers, 'eval', join(example, plain), ...data)).stderr).not.toContain('warning');

@@ -99,7 +99,7 @@ describe('lowrank lora inspect', () => {
 
   it('says what it does not understand, and what is no adapter', async () => {
     const dora = await writeAdapterFiles('dora', { a: [4, 4, 2] }, { r: 2, use_dora: true });
-    expect((await lowrank(['lora', 'inspect', dora])).stdout).toContain('not understood: use_dora: true');
+    expect((await lowrank(['lora', 'inspect', dora])).stdout).toContain('unsupported: use_dora: true');
     const run = await lowrank(['lora', 'inspect', llama]);
     expect(run).toMatchObject({ code: 1, stdout: '' });
     expect(run.stderr).toMatch(/error: .*has no adapter_config\.json\nhint: /);
@@ -294,8 +294,8 @@ describe('lowrank lora extract', () => {
     const run = await lowrank(['lora', 'extract', llama, at('tuned'), '-o', at('found'), '--energy', '0.7']);
     expect(run.code, run.stderr).toBe(0);
     expect(run.stdout).toMatch(/self_attn\.q_proj +16 x 16 +\d+ of 16 +\d+\.\d\d % +0\.\d+/);
-    expect(run.stdout).toContain('13 of the chosen matrices are the same in both');
-    expect(run.stdout).toMatch(/not in the adapter, though they differ:\n {2}model\.embed_tokens\.weight \(changed\)/);
+    expect(run.stdout).toContain('13 of the selected matrices are equal in both checkpoints');
+    expect(run.stdout).toMatch(/not in the adapter, although they differ:\n {2}model\.embed_tokens\.weight \(changed\)/);
     expect(run.stdout).toContain('model.layers.0.input_layernorm.weight (changed)');
     const config = JSON.parse(await readFile(at('found', 'adapter_config.json'), 'utf8'));
     expect(config).toMatchObject({ target_modules: [Q], base_model_name_or_path: llama, task_type: 'CAUSAL_LM' });

@@ -105,7 +105,7 @@ describe('lowrank search', () => {
     const out = inFolder('stopped');
     const interrupted = await stoppedAt(out, 'grid 2/8', 'SIGINT');
     expect(interrupted.code).toBe(130);
-    expect(interrupted.stderr).toContain('Give the same command again');
+    expect(interrupted.stderr).toContain('Run the same command again');
     expect(existsSync(join(out, '.candidate'))).toBe(false);
     const killed = await stoppedAt(out, 'grid 5/8', 'SIGKILL');
     expect(killed.signal).toBe('SIGKILL');
@@ -178,7 +178,7 @@ describe('lowrank search', () => {
       [['--rhos', '0.1,2'], '0 to 1'],
       [['--kinds', 'top'], 'rank-reduction'],
       [['--bands', '0.5-0.1'], 'the smaller first'],
-      [['--bands', '0-0.2'], '--bands belongs to --kinds band'],
+      [['--bands', '0-0.2'], '--bands requires --kinds band'],
       [['--test', inFolder('validation.jsonl')], 'stand among those of validation'],
       [['--budget', 'soon'], '10m'],
     ] as const) {

@@ -114,7 +114,7 @@ describe('plan, run, merge', () => {
     });
     expect(merge).toMatchObject({ code: 130, stdout: '' });
     expect(merge.stderr).toMatch(/error: interrupted, \d+ tensors? done/);
-    expect(merge.stderr).toContain('the same command goes on from there');
+    expect(merge.stderr).toContain('run the same command again to resume');
     // What another command gets wrong by itself is not to be gone on with.
     const wrong = await lowrank(['laser', source, '-o', at('stopped'), '--at', '99:fc_in:0.5']);
     expect(wrong).toMatchObject({ code: 1, stderr: expect.not.stringContaining('goes on from there') });

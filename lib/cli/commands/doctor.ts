@@ -10,7 +10,7 @@ import { findPeer, importPeer } from '../../evaluate/engines/peers.js';
 import { type SelfTest, selfTest } from '../../linalg/self-test.js';
 import { formatBytes, formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
-import { Told } from '../reported-error.js';
+import { ReportedError } from '../reported-error.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
 
 const EXAMPLES = `
@@ -18,7 +18,7 @@ Examples:
   lowrank doctor
   lowrank doctor --json
 
-Ends with 1 where something is broken. An engine that is not installed is not broken: only lowrank eval and search use them.`;
+Exits with 1 if something is broken. A missing engine is not an error: only lowrank eval and search use engines.`;
 
 /** The optional packages of each engine. */
 const NEEDS: Readonly<Record<EngineName, readonly string[]>> = {
@@ -30,15 +30,15 @@ const NEEDS: Readonly<Record<EngineName, readonly string[]>> = {
 interface System {
   readonly node: string;
   readonly platform: string;
-  /** `glibc 2.36`, `musl`; undefined elsewhere than on Linux. */
+  /** `glibc 2.36` or `musl`; undefined on other systems than Linux. */
   readonly libc: string | undefined;
   readonly processor: { readonly model: string; readonly cores: number };
   /** Bytes. */
   readonly memory: {
     readonly total: number;
-    /** What this process could still take, within the limit too. */
+    /** What this process can still allocate, within the limit. */
     readonly available: number;
-    /** Of the control group (containers, Slurm, systemd); undefined where there is none. */
+    /** The limit of the control group (containers, Slurm, systemd); undefined without one. */
     readonly limit: number | undefined;
   };
 }
@@ -48,7 +48,7 @@ interface Native {
     readonly path: string;
     readonly openblas: string;
     readonly kernel: string;
-    /** The vector instructions of lowrank's own kernels. */
+    /** The vector instructions that lowrank's own kernels use. */
     readonly simd: string;
     readonly threads: number;
   };
@@ -57,7 +57,7 @@ interface Native {
 
 interface FoundEngine {
   readonly engine: EngineName;
-  /** `ready`, `not installed`, or `broken`: installed, and does not load. */
+  /** `broken`: installed but does not load. */
   readonly state: 'ready' | 'not installed' | 'broken';
   readonly packages: readonly { readonly name: string; readonly version?: string; readonly folder?: string }[];
 }
@@ -68,17 +68,17 @@ interface Problem {
   readonly hint: string | undefined;
 }
 
-/** Without what {@link Native} says where the native code does not load. */
+/** Lacks the fields of {@link Native} if the native code does not load. */
 interface Diagnosis extends System, Partial<Native> {
   readonly engines: readonly FoundEngine[];
   readonly problems: readonly Problem[];
 }
 
-/** `lowrank doctor`: whether the package works here, and how fast. */
+/** `lowrank doctor`: checks whether the package works here, and how fast. */
 export function addDoctorCommand(program: Command, terminal: Terminal): void {
   program
     .command('doctor')
-    .description('say whether the native code works here, how fast it is, and which engines are found')
+    .description('check that the native code works here, measure its speed and list the engines found')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((flags: { json?: boolean }) => runDoctor(flags, terminal));
@@ -86,7 +86,7 @@ export function addDoctorCommand(program: Command, terminal: Terminal): void {
 
 async function runDoctor({ json }: { json?: boolean }, { out, err }: Terminal): Promise<void> {
   const system = examineSystem();
-  // Where the native code takes the process down, what was found so far is what a report of the fault needs.
+  // Print early: if the native code crashes the process, a bug report needs what was found so far.
   if (!json) printSystem(system, out);
   const problems: Problem[] = [];
   const native = await examineNative(problems);
@@ -102,7 +102,7 @@ async function runDoctor({ json }: { json?: boolean }, { out, err }: Terminal): 
     err.lines([`${red('error:')} ${printable(message)}`]);
     if (hint !== undefined) err.lines([`${dim('hint:')} ${printable(hint)}`]);
   }
-  throw new Told();
+  throw new ReportedError();
 }
 
 function examineSystem(): System {
@@ -116,7 +116,7 @@ function examineSystem(): System {
     memory: {
       total,
       available: process.availableMemory(),
-      // Without a limit systems say 0, nothing, or a number beyond all memory.
+      // Without a limit, systems report 0, nothing, or more than all memory.
       limit: limit > 0 && limit < total ? limit : undefined,
     },
   };
@@ -138,7 +138,7 @@ async function examineNative(problems: Problem[]): Promise<Native | undefined> {
       problems.push({
         code: 'ERR_NATIVE',
         message: `the self-test fails: ${tested.fault}`,
-        hint: 'Try OPENBLAS_CORETYPE=Haswell (or another kernel), and report it with the output of lowrank doctor.',
+        hint: 'Try OPENBLAS_CORETYPE=Haswell (or another kernel), and report this with the output of lowrank doctor.',
       });
     }
     const seconds = (performance.now() - started) / 1000;
@@ -172,7 +172,7 @@ async function examineEngine(engine: EngineName, problems: Problem[]): Promise<F
   return { engine, state, packages };
 }
 
-/** The folder of an installed package, found upward from its entry, and its version. */
+/** Finds the folder and version of an installed package, searching upward from its entry point. */
 function manifestOf(name: string, entry: string): { version?: string; folder?: string } {
   for (let folder = dirname(fileURLToPath(entry)); folder !== dirname(folder); folder = dirname(folder)) {
     const manifest = join(folder, 'package.json');
@@ -186,7 +186,7 @@ function manifestOf(name: string, entry: string): { version?: string; folder?: s
 function asProblem(error: unknown): Problem {
   if (error instanceof LowRankError) return { code: error.code, message: error.message, hint: error.hint };
   const message = error instanceof Error ? error.message : String(error);
-  return { code: 'ERR_UNEXPECTED', message, hint: 'Please report it, with the output of lowrank doctor.' };
+  return { code: 'ERR_UNEXPECTED', message, hint: 'Please report this, with the output of lowrank doctor.' };
 }
 
 function printSystem({ node, platform, libc, processor, memory }: System, output: Output): void {
@@ -223,7 +223,7 @@ function printEngines(engines: readonly FoundEngine[], output: Output): void {
     const found = packages.map(({ name, version, folder }) =>
       folder === undefined ? `${name} is missing` : `${name} ${version} in ${folder}`,
     );
-    const what = found.length === 0 ? 'needs nothing: --command runs a program of your own' : found.join('; ');
+    const what = found.length === 0 ? 'needs no package: --command runs a program of your own' : found.join('; ');
     output.lines([`${row(engine, '')}${paint[state](state)}, ${printable(what)}`]);
   }
 }

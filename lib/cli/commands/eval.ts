@@ -49,32 +49,39 @@ Examples:
   lowrank eval onnx-model --dataset TruthfulQA.csv --out results.jsonl
   lowrank eval model --dataset questions.jsonl --command 'python score.py {checkpoint} {questions}'
 
-The format of a dataset is told by its content; that of biographies has to be said.
-The engine is that of the file: llama for .gguf, onnx for .onnx and folders that hold one, command where --command is given.`;
+The format of a dataset is detected from its content, except for biographies: pass --format.
+The engine follows the file: llama for .gguf, onnx for .onnx and folders that hold one, command with --command.`;
 
-/** `lowrank eval`: asks a checkpoint a set of questions. */
+/** `lowrank eval`: evaluates a checkpoint on a question set. */
 export function addEvalCommand(program: Command, terminal: Terminal): void {
   program
     .command('eval')
-    .description('ask a checkpoint a set of questions, and measure the answers')
+    .description('evaluate a checkpoint on a question set')
     .argument('<checkpoint>', 'a .gguf or .onnx file, or a folder; never modified')
-    .requiredOption('--dataset <file>', 'the questions')
-    .addOption(new Option('--format <format>', 'the form of the questions').choices(DATASET_FORMATS))
+    .requiredOption('--dataset <file>', 'file of questions')
+    .addOption(new Option('--format <format>', 'format of the question file').choices(DATASET_FORMATS))
     .addOption(
-      new Option('--style <style>', 'for whom prompts are worded').choices(['causal', 'masked']).default('causal'),
+      new Option('--style <style>', 'kind of model that prompts are worded for')
+        .choices(['causal', 'masked'])
+        .default('causal'),
     )
-    .addOption(new Option('--engine <engine>', 'what runs the model').choices(ENGINES))
-    .option('--command <command>', 'a program that answers; {checkpoint} and {questions} stand for paths')
+    .addOption(new Option('--engine <engine>', 'program that runs the model').choices(ENGINES))
+    .option(
+      '--command <command>',
+      'program that answers the questions; {checkpoint} and {questions} are replaced by paths',
+    )
     .addOption(
-      new Option('--split <split>', 'validation is the first fifth, test the rest').choices(SPLITS).default('all'),
+      new Option('--split <split>', 'part to use: validation is the first fifth, test the rest')
+        .choices(SPLITS)
+        .default('all'),
     )
-    .option('--seed <n>', 'shuffles before splitting, and draws the intervals', wholeNumber(0))
-    .option('--limit <n>', 'at most so many questions', wholeNumber(1))
-    .option('--generate <n>', 'tokens to generate and look for the answer in', wholeNumber(0))
-    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code").choices(['laser']))
-    .option('--threads <n>', 'of the engine', wholeNumber(1))
-    .option('--context <n>', 'the most tokens of a question', wholeNumber(2))
-    .option('--out <file>', 'where to write the results, one JSON object a line; must not exist')
+    .option('--seed <n>', 'shuffle before splitting, and seed the intervals', wholeNumber(0))
+    .option('--limit <n>', 'ask at most n questions', wholeNumber(1))
+    .option('--generate <n>', 'number of tokens to generate and search for the answer', wholeNumber(0))
+    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code does").choices(['laser']))
+    .option('--threads <n>', 'number of engine threads', wholeNumber(1))
+    .option('--context <n>', 'maximum number of tokens per question', wholeNumber(2))
+    .option('--out <file>', 'write results to a new file, one JSON object per line')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: EvalFlags) => runEval(checkpoint, flags, terminal));
@@ -85,13 +92,13 @@ async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal)
   const engine = await chooseEngine(checkpoint, flags);
   const edited = flags.engine === undefined ? await otherWeights(checkpoint, engine) : undefined;
   if (edited !== undefined) {
-    const asked = `the .${engine.runs} model of ${checkpoint} is asked; lowrank laser edits ${edited} there`;
+    const asked = `evaluating the .${engine.runs} model in ${checkpoint}; lowrank laser would edit ${edited} instead`;
     terminal.err.lines([`warning: ${printable(asked)}`]);
   }
   const evaluator = new Evaluator(engine);
   const set = await loadQuestions(flags.dataset, { format: flags.format, style: flags.style });
   const questions = splitQuestions(set.questions, flags.split, { seed: flags.seed });
-  if (questions.length === 0) throw wrongUsage(`the ${flags.split} part of ${flags.dataset} holds no question`);
+  if (questions.length === 0) throw wrongUsage(`the ${flags.split} part of ${flags.dataset} has no questions`);
   const line = new EvalLine(terminal.err);
   let evaluation: Evaluation;
   try {
@@ -107,7 +114,7 @@ async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal)
         }),
       (again) => {
         line.end();
-        terminal.err.lines([again ? 'stopped' : 'stopping; once more to stop at once']);
+        terminal.err.lines([again ? 'stopped' : 'stopping; press Ctrl-C again to stop at once']);
       },
     );
   } finally {
@@ -130,14 +137,14 @@ export async function chooseEngine(
   if (name === 'command') {
     if (command === undefined)
       throw wrongUsage("--engine command needs --command '<program> {checkpoint} {questions}'");
-    if (contextLength !== undefined) throw wrongUsage('--context belongs to the engines llama and onnx');
+    if (contextLength !== undefined) throw wrongUsage('--context works only with the engines llama and onnx');
     return commandEngine({ command, threads });
   }
-  if (command !== undefined) throw wrongUsage(`--command belongs to the engine command, not to ${name}`);
+  if (command !== undefined) throw wrongUsage(`--command works only with --engine command, not with ${name}`);
   return name === 'llama' ? llamaEngine({ threads, contextLength }) : onnxEngine({ threads, contextLength });
 }
 
-/** What the checkpoint's name says, or of a folder the names in it. */
+/** Chooses by the checkpoint's file name, or by the names in its folder. */
 async function engineOf(checkpoint: string): Promise<EngineName> {
   if (/\.gguf$/i.test(checkpoint)) return 'llama';
   if (/\.onnx$/i.test(checkpoint)) return 'onnx';
@@ -145,12 +152,12 @@ async function engineOf(checkpoint: string): Promise<EngineName> {
     if ((await modelsIn(checkpoint, 'gguf')).length > 0) return 'llama';
     if ((await modelsIn(checkpoint, 'onnx')).length > 0) return 'onnx';
   }
-  throw new LowRankError('ERR_ARGUMENT', `${checkpoint}: which engine runs it cannot be told`, {
+  throw new LowRankError('ERR_ARGUMENT', `${checkpoint}: cannot tell which engine runs it`, {
     hint: 'llama runs .gguf files, onnx .onnx files; a safetensors folder needs --command with a program that loads it.',
   });
 }
 
-/** What of a folder an edit changes, where that is not what the engine runs: whoever asks after an edit asks something else. */
+/** Finds the weight file that `lowrank laser` would edit in a folder, if the engine runs another one. */
 async function otherWeights(folder: string, { runs }: Engine): Promise<string | undefined> {
   if (runs === undefined || !(await stat(folder).catch(() => undefined))?.isDirectory()) return undefined;
   const { files } = await findWeights(folder).catch(() => ({ files: [] }));
@@ -161,7 +168,7 @@ function writeResults(out: string, { results }: Evaluation): Promise<void> {
   return writeAtomically(out, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
 }
 
-/** The document of `--json`: all but the single results, which `--out` keeps. */
+/** Builds the `--json` document, without the single results, which `--out` writes. */
 function describeEvaluation(evaluation: Evaluation, set: QuestionSet, flags: EvalFlags) {
   const { checkpoint, engine, summary, laser, reported, compat, results, seconds } = evaluation;
   const { split, seed, limit } = flags;
@@ -181,7 +188,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'examples', align: 'right' },
 ];
 
-/** Metrics that are shares, and read best in percent. */
+/** Metrics printed in percent. */
 const SHARES: ReadonlySet<Metric> = new Set(['accuracy', 'top1', 'top5', 'top10', 'f1', 'exactMatch']);
 
 function printReport({ summary, engine }: Evaluation, report: Report, output: Output): void {
@@ -203,10 +210,10 @@ function printReport({ summary, engine }: Evaluation, report: Report, output: Ou
 }
 
 const REDRAW_MS = 100;
-/** Where the stream is no terminal. */
+/** Interval when the stream is not a terminal. */
 const SAY_MS = 5000;
 
-/** On a terminal one line that is drawn again and again; elsewhere a line every few seconds and at the end. */
+/** Redraws one line on a terminal; elsewhere prints a line every few seconds and at the end. */
 class EvalLine {
   readonly #output: Output;
   #shown = Number.NEGATIVE_INFINITY;
@@ -231,7 +238,7 @@ class EvalLine {
 }
 
 function describeProgress({ done, total, accuracy, seconds, remainingSeconds }: EvaluateProgress): string {
-  const right = accuracy === undefined ? '' : `, ${formatShare(accuracy)} right`;
+  const right = accuracy === undefined ? '' : `, ${formatShare(accuracy)} correct`;
   const left = remainingSeconds === undefined || done === total ? '' : `, ${formatSeconds(remainingSeconds)} left`;
   return `${done}/${total}${right}, ${formatSeconds(seconds)}${left}`;
 }

@@ -34,22 +34,22 @@ Examples:
   lowrank inspect weights.safetensors --family llama
 
 ${GLOBS}
-The columns of --spectrum are explained in docs/mathematics.md.`;
+docs/mathematics.md explains the columns of --spectrum.`;
 
-/** `lowrank inspect`: what a checkpoint holds, and how far its matrices are from full rank. */
+/** `lowrank inspect`: lists the contents of a checkpoint, and the spectra of its matrices. */
 export function addInspectCommand(program: Command, terminal: Terminal): void {
   program
     .command('inspect')
     .description('list the layers, types and tensors of a checkpoint')
-    .argument('<checkpoint>', `a folder or a file of ${FORMATS_IN_WORDS}`)
-    .option('--spectrum', 'compute the singular values: takes a decomposition of each matrix')
-    .option('--tensor <glob>', 'only tensors with such names')
+    .argument('<checkpoint>', `${FORMATS_IN_WORDS} file, or a folder`)
+    .option('--spectrum', 'compute the singular values; decomposes each matrix')
+    .option('--tensor <glob>', 'only tensors whose names match')
     .addOption(
-      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+      new Option('--family <name>', 'model family, if config.json does not name it').choices(
         FAMILIES.map(({ name }) => name),
       ),
     )
-    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
+    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: InspectFlags) => runInspect(checkpoint, flags, terminal));
@@ -65,7 +65,7 @@ async function runInspect(checkpoint: string, flags: InspectFlags, terminal: Ter
         inspectCheckpoint(checkpoint, { spectrum, tensors, family, threads, signal, onProgress: progress.show }),
       (again) => {
         progress.end();
-        if (!again) terminal.err.lines(['stopping; once more to stop at once']);
+        if (!again) terminal.err.lines(['stopping; press Ctrl-C again to stop at once']);
       },
     );
   } finally {
@@ -88,7 +88,7 @@ const TENSOR_COLUMNS: readonly TensorColumn[] = [
   { title: 'parameters', align: 'right', cell: ({ parameters }) => formatCount(parameters) },
   { title: 'size', align: 'right', cell: ({ bytes }) => formatBytes(bytes) },
 ];
-/** Only where a tensor has something to say there. */
+/** Shown only if some tensor has a value. */
 const MORE_COLUMNS: readonly TensorColumn[] = [
   { title: 'uses', align: 'right', cell: ({ users }) => String(users?.length ?? '') },
   { title: 'name in the file', cell: ({ name, alias }) => (alias === undefined ? '' : name) },
@@ -101,7 +101,7 @@ function printReport(report: InspectReport, output: Output): void {
     printable(path),
     `${format}, ${tensors.length} ${tensors.length === 1 ? 'tensor' : 'tensors'}, ${formatCount(parameters)} parameters, ${formatBytes(bytes)}`,
     family === undefined
-      ? 'family unknown: choose tensors by name, or the family with --family'
+      ? 'family unknown: select tensors by name, or pass --family'
       : `family ${family}, layers 0 to ${layers! - 1}, types ${types.join(' ')}`,
     ...(orientations.length > 0 ? [`matrices stored ${orientations.join(' and ')}`] : []),
     ...unlisted.map((group) => `not listed: ${describeUnlisted(group)}. ${group.hint}`),

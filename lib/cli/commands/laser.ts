@@ -19,14 +19,14 @@ import { formatBytes, formatError, formatShape, formatShare } from '../../text/f
 import { byteSize } from '../byte-size.js';
 import { interruptible } from '../interrupt.js';
 import { collect, decimal, wholeNumber } from '../options.js';
-import { GO_ON, withWayOn } from '../resume-hint.js';
+import { RESUME_HINT, withResumeHint } from '../resume-hint.js';
 import { GLOBS, printSkipped } from '../terminal/globs.js';
-import { describeWritten } from '../terminal/output-summary.js';
+import { describeOutput } from '../terminal/output-summary.js';
 import { ProgressLine } from '../terminal/progress.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
 
-/** What says which matrices are edited, and how. */
+/** Flags that select matrices and say how to edit them. */
 export interface EditFlags {
   readonly out?: string;
   readonly at?: readonly string[];
@@ -59,45 +59,45 @@ Examples:
   lowrank laser model.Q4_K_M.gguf -o edited.gguf --at 20-27:mlp:0.1 --quant Q8_0
 
 Types: q_proj k_proj v_proj out_proj fc_in fc_up fc_out, attn, mlp, all, and dont (a plain copy).
-Layers: 26, 20-27, 0,2,5-7 or all. rho is the share of the rank that stays: k = floor(rho min(m, n)).
+Layers: 26, 20-27, 0,2,5-7 or all. rho is the share of the rank to keep: k = floor(rho min(m, n)).
 ${GLOBS}
-A job that was stopped goes on where it was when the same command is given again.`;
+To resume a stopped job, run the same command again.`;
 
 /** `lowrank laser`: edits matrices of a checkpoint and writes the result. */
 export function addLaserCommand(program: Command, terminal: Terminal): void {
   const command = program
     .command('laser')
-    .description('replace weight matrices of a checkpoint by approximations of lower rank')
+    .description('replace weight matrices of a checkpoint with low-rank approximations')
     .argument('<checkpoint>', CHECKPOINT);
   addEditOptions(command)
-    .option('--restart', 'throw away what a stopped job has left for this output')
-    .option('--dry-run', 'only say what would be done')
+    .option('--restart', 'discard the unfinished work of a stopped job and start again')
+    .option('--dry-run', 'print the plan without writing anything')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: LaserFlags) => runLaser(checkpoint, flags, terminal));
 }
 
-/** What `--shared` does, of every command that edits. */
-export const SHARED = 'edit also an ONNX weight that several places use, for all of them';
+/** Help of `--shared`, for every command that edits. */
+export const SHARED = 'allow editing an ONNX weight that is used in several places; changes all of them';
 
-export const CHECKPOINT = `a folder or a file of ${FORMATS_IN_WORDS}; never modified`;
+export const CHECKPOINT = `${FORMATS_IN_WORDS} file, or a folder; never modified`;
 
-/** The options that say what is edited and how, of every command that edits. */
+/** Adds the options that select matrices and say how to edit them. */
 export function addEditOptions(command: Command): Command {
   return command
-    .option('-o, --out <path>', 'where to write the result; must not exist')
-    .option('--at <layers:types:rho>', 'an intervention; may be repeated', collect)
-    .option('--tensor <glob:rho>', 'an intervention on tensors by name; may be repeated', collect)
-    .option('--lnum <n>', "the paper's flag: the layer, -1 for all", wholeNumber(-1))
-    .option('--lname <type>', "the paper's flag: the type")
-    .option('--rate <rate>', "the paper's flag: 0 keeps all, 10 nothing, 9.9 a hundredth", decimal)
-    .addOption(new Option('--intervention <kind>', 'what to do').choices(KIND_NAMES).default(DEFAULT_KIND))
-    .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
-    .option('--seed <n>', 'of the random start of krylov, and of --intervention random', wholeNumber(0))
-    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
-    .option('--memory <size>', 'what the process may hold, such as 2GB; what does not fit is refused', byteSize)
+    .option('-o, --out <path>', 'output path; must not exist')
+    .option('--at <layers:types:rho>', 'edit by layer and type; may be repeated', collect)
+    .option('--tensor <glob:rho>', 'edit tensors by name; may be repeated', collect)
+    .option('--lnum <n>', "the paper's flag: layer, -1 for all", wholeNumber(-1))
+    .option('--lname <type>', "the paper's flag: type")
+    .option('--rate <rate>', "the paper's flag: 0 keeps everything, 10 nothing, 9.9 one hundredth", decimal)
+    .addOption(new Option('--intervention <kind>', 'kind of edit').choices(KIND_NAMES).default(DEFAULT_KIND))
+    .addOption(new Option('--method <method>', 'decomposition method').choices(METHODS).default('auto'))
+    .option('--seed <n>', 'seed for the random start of krylov and for --intervention random', wholeNumber(0))
+    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
+    .option('--memory <size>', 'memory limit of the process, such as 2GB; jobs that do not fit are refused', byteSize)
     .addOption(
-      new Option('--quant <type>', 'what edited tensors become that are quantised').choices([
+      new Option('--quant <type>', 'type in which to write quantised tensors that are edited').choices([
         'Q8_0',
         'F16',
         'BF16',
@@ -106,13 +106,13 @@ export function addEditOptions(command: Command): Command {
     )
     .option('--shared', SHARED)
     .addOption(
-      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+      new Option('--family <name>', 'model family, if config.json does not name it').choices(
         FAMILIES.map(({ name }) => name),
       ),
     );
 }
 
-/** What the flags say, as the library takes it. */
+/** Translates flags into library options. */
 export function planOptions(flags: EditFlags): PlanOptions {
   const { family, method, seed, threads, quant, shared, memory: maxMemory } = flags;
   return { interventions: readInterventions(flags), family, method, seed, threads, quant, shared, maxMemory };
@@ -128,7 +128,7 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
     else printPlan(plan, terminal.out);
     return;
   }
-  if (out === undefined) throw wrongUsage('where to write the result is not said: give -o <path>, or --dry-run');
+  if (out === undefined) throw wrongUsage('missing output path: pass -o <path> or --dry-run');
 
   const progress = new ProgressLine(terminal.err);
   let report: EditReport;
@@ -138,13 +138,13 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
       (again) => {
         progress.end();
         terminal.err.lines([
-          again ? `stopped; ${GO_ON}` : 'stopping, and keeping what can be gone on with; once more to stop at once',
+          again ? `stopped; ${RESUME_HINT}` : 'stopping and keeping finished work; press Ctrl-C again to stop at once',
         ]);
       },
     );
   } catch (error) {
     progress.end();
-    throw await withWayOn(error, out, terminal);
+    throw await withResumeHint(error, out, terminal);
   } finally {
     progress.end();
   }
@@ -153,7 +153,7 @@ async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Termina
   else printReport(report, terminal.out);
 }
 
-/** @throws {@link LowRankError} `ERR_ARGUMENT` when a flag is wrong, or none says what to edit. */
+/** @throws {@link LowRankError} `ERR_ARGUMENT` if a flag is invalid, or no flag selects anything to edit. */
 function readInterventions({ at = [], tensor = [], intervention, ...paper }: EditFlags): Intervention[] {
   const kind = asKind(intervention);
   const interventions = [
@@ -162,19 +162,19 @@ function readInterventions({ at = [], tensor = [], intervention, ...paper }: Edi
   ];
   const { lnum, lname, rate } = paper;
   if (lnum !== undefined || lname !== undefined || rate !== undefined) {
-    if (lname === undefined) throw wrongUsage('--lnum and --rate need --lname <type>');
-    // `dont` is about no layer, and an intervention without amount needs no rate.
+    if (lname === undefined) throw wrongUsage('--lnum and --rate require --lname <type>');
+    // `dont` needs no layer, and an intervention without an amount no rate.
     const needless = {
       lnum: lname === 'dont' ? -1 : undefined,
       rate: lname === 'dont' ? 0 : kindOf(kind).amount.needed ? undefined : 10,
     };
     const flags = { lnum: lnum ?? needless.lnum, rate: rate ?? needless.rate };
-    if (flags.lnum === undefined) throw wrongUsage('--lname needs --lnum <n>, -1 for all layers');
-    if (flags.rate === undefined) throw wrongUsage('--lname needs --rate <rate>, from 0 to 10');
+    if (flags.lnum === undefined) throw wrongUsage('--lname requires --lnum <n>; pass -1 for all layers');
+    if (flags.rate === undefined) throw wrongUsage('--lname requires --rate <rate>, from 0 to 10');
     interventions.push(paperIntervention({ lname, lnum: flags.lnum, rate: flags.rate }, kind));
   }
   if (interventions.length === 0) {
-    throw wrongUsage('what to edit is not said: give --at, --tensor, or --lnum with --lname and --rate');
+    throw wrongUsage('nothing to edit: pass --at, --tensor, or --lnum with --lname and --rate');
   }
   return interventions;
 }
@@ -198,7 +198,7 @@ function printPlan({ edits, family, memory, output: { bytes } }: CheckpointPlan,
     nameOf(edit),
     formatShape(edit.shape),
     formatType(edit),
-    edit.identity ? 'none (all is kept)' : edit.intervention.kind,
+    edit.identity ? 'none (full rank)' : edit.intervention.kind,
     formatRank(edit),
   ]);
   if (rows.length > 0) output.lines(formatTable(...withUses(PLAN_COLUMNS, rows, edits), output.columns, bold));
@@ -234,17 +234,15 @@ function printReport(report: EditReport, output: Output): void {
   if (rows.length > 0) output.lines(formatTable(...withUses(REPORT_COLUMNS, rows, edits), output.columns, bold));
   if (resumed !== undefined) {
     const { tensors, bytes } = resumed;
-    output.lines([
-      `went on after ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} (${formatBytes(bytes)}) of a run that was stopped`,
-    ]);
+    output.lines([`resumed: ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} (${formatBytes(bytes)}) already done`]);
   }
   output.lines([
     `memory predicted ${formatBytes(memory.predicted.total)}, measured ${formatBytes(memory.measured.peakRss)} (native ${formatBytes(memory.measured.nativePeak)})`,
-    ...describeWritten(report, report.seconds, output),
+    ...describeOutput(report, report.seconds, output),
   ]);
 }
 
-/** A table of edits with a column more where a weight is used by several places. */
+/** Adds a column of uses if a weight is used in several places. */
 function withUses(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
@@ -255,7 +253,7 @@ function withUses(
   return [[...columns, uses], rows.map((row, i) => [...row, String(edits[i]!.uses ?? '')])];
 }
 
-/** `Q4_K as Q8_0` where the type changes. */
+/** `Q4_K as Q8_0` if the type changes. */
 function formatType({ dtype, writtenAs, identity }: Edit): string {
   return identity || writtenAs === dtype ? dtype : `${dtype} as ${writtenAs}`;
 }

@@ -9,15 +9,15 @@ Examples:
   lowrank report found -o found.html
   lowrank laser model -o edited --at 26:fc_in:0.01 --json > edited.json && lowrank report edited.json
 
-The report is one file that loads nothing and runs nothing. A search need not be finished.`;
+The report is a single file that loads nothing and runs no code. The search may still be running.`;
 
-/** `lowrank report`: shows a search, or an edit, as one page of HTML. */
+/** `lowrank report`: renders a search or an edit as one HTML page. */
 export function addReportCommand(program: Command, terminal: Terminal): void {
   program
     .command('report')
-    .description('write a search, finished or not, or an edit as one page of HTML')
-    .argument('<search>', 'the output folder of a search, or the file that `lowrank laser --json` printed')
-    .option('-o, --out <file>', 'where to write it; report.html beside the log unless given')
+    .description('render a search, finished or not, or an edit as one HTML page')
+    .argument('<search>', 'output folder of a search, or a file with the output of `lowrank laser --json`')
+    .option('-o, --out <file>', 'output file; default: report.html in the folder of the search')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((from: string, flags: ReportFlags) => runReport(from, flags, terminal));

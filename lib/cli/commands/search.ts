@@ -21,7 +21,7 @@ import { printable } from '../../text/printable.js';
 import { byteSize } from '../byte-size.js';
 import { Interrupted, interruptible } from '../interrupt.js';
 import { wholeNumber } from '../options.js';
-import { formatLoss, formatScore, nameOfTrial, SearchTable } from '../terminal/search-progress.js';
+import { formatLoss, formatScore, nameOfTrial, SearchTable, UNEDITED } from '../terminal/search-progress.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
 import { chooseEngine } from './eval.js';
@@ -65,57 +65,62 @@ Examples:
   lowrank search model.gguf --dataset questions.jsonl -o ablation --kinds rank-reduction,bottom,random --rhos 0.01,0.1
   lowrank search model --dataset questions.jsonl -o found --command 'python score.py {checkpoint} {questions}'
 
-One dataset is divided as LASER does it: the first fifth chooses (validation), the rest is asked once at the end (test).
-With --test the dataset is validation alone.
-A search that was stopped goes on where it was when the same command is given again.
-Layers: 26, 20-27, 0,2,5-7 or all; the later ones unless given. Bands: 0-0.2,0.5-1.`;
+One dataset is split as in LASER: the first fifth selects (validation), the rest is asked once at the end (test).
+With --test, the whole dataset is validation.
+To resume a stopped search, run the same command again.
+Layers: 26, 20-27, 0,2,5-7 or all; default: the later ones. Bands: 0-0.2,0.5-1.`;
 
 const QUANT = ['Q8_0', 'F16', 'BF16', 'F32'] as const satisfies readonly WritableType[];
 
-/** `lowrank search`: finds the intervention that helps most. */
+/** `lowrank search`: finds the most helpful intervention. */
 export function addSearchCommand(program: Command, terminal: Terminal): void {
   program
     .command('search')
-    .description('find the intervention that makes a model answer best, and write the model with it')
-    .argument('<checkpoint>', `a folder or a file of ${FORMATS_IN_WORDS}; never modified`)
-    .requiredOption('--dataset <file>', 'the questions')
-    .requiredOption('-o, --out <folder>', 'where trials.jsonl, summary.json and the model go')
-    .option('--test <file>', 'other questions for the test; the dataset is then all validation')
-    .addOption(new Option('--format <format>', 'the form of the questions').choices(DATASET_FORMATS))
+    .description('find the edit with which a model answers best, and write that model')
+    .argument('<checkpoint>', `${FORMATS_IN_WORDS} file, or a folder; never modified`)
+    .requiredOption('--dataset <file>', 'file of questions')
+    .requiredOption('-o, --out <folder>', 'folder for trials.jsonl, summary.json and the model')
+    .option('--test <file>', 'separate test questions; the dataset is then all validation')
+    .addOption(new Option('--format <format>', 'format of the question files').choices(DATASET_FORMATS))
     .addOption(
-      new Option('--style <style>', 'for whom prompts are worded').choices(['causal', 'masked']).default('causal'),
+      new Option('--style <style>', 'kind of model that prompts are worded for')
+        .choices(['causal', 'masked'])
+        .default('causal'),
     )
-    .addOption(new Option('--engine <engine>', 'what runs the model').choices(ENGINES))
-    .option('--command <command>', 'a program that answers; {checkpoint} and {questions} stand for paths')
-    .option('--context <n>', 'the most tokens of a question', wholeNumber(2))
-    .option('--layers <layers>', 'where to try')
-    .option('--types <types>', 'which matrices, with commas', list(typeOf))
-    .option('--rhos <shares>', 'shares of the rank to keep, with commas', list(share))
-    .option('--kinds <kinds>', `what to do, with commas: ${KIND_NAMES.join(', ')}`, list(kindNamed))
-    .option('--bands <bands>', 'for the kind band, with commas', list(band))
+    .addOption(new Option('--engine <engine>', 'program that runs the model').choices(ENGINES))
+    .option(
+      '--command <command>',
+      'program that answers the questions; {checkpoint} and {questions} are replaced by paths',
+    )
+    .option('--context <n>', 'maximum number of tokens per question', wholeNumber(2))
+    .option('--layers <layers>', 'layers to try')
+    .option('--types <types>', 'matrix types to try, comma-separated', list(typeOf))
+    .option('--rhos <shares>', 'shares of the rank to keep, comma-separated', list(share))
+    .option('--kinds <kinds>', `kinds of edit, comma-separated: ${KIND_NAMES.join(', ')}`, list(kindNamed))
+    .option('--bands <bands>', 'bands for the kind band, comma-separated', list(band))
     .addOption(
-      new Option('--compose <how>', 'greedy: add what does not hurt, from late to early layers')
+      new Option('--compose <how>', 'greedy: combine edits that do not hurt, from late to early layers')
         .choices(['greedy', 'none'])
         .default('none'),
     )
     .option('--no-early-stopping', 'ask every candidate all questions')
-    .option('--budget <budget>', 'at most so many trials (50), or so much time (90s, 10m, 2h)', budget)
-    .option('--cache <size>', 'for decompositions on the disk, such as 2GB; 0 for none', sizeOrNone)
-    .option('--cache-dir <folder>', 'where; by default in the cache of the user')
+    .option('--budget <budget>', 'maximum number of trials (50) or time (90s, 10m, 2h)', budget)
+    .option('--cache <size>', 'size of the disk cache for decompositions, such as 2GB; 0 for none', sizeOrNone)
+    .option('--cache-dir <folder>', 'folder of that cache; default: in the cache folder of the user')
     .addOption(
-      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+      new Option('--family <name>', 'model family, if config.json does not name it').choices(
         FAMILIES.map(({ name }) => name),
       ),
     )
     .addOption(
-      new Option('--quant <type>', 'what quantised tensors of the grid become, before all trials').choices(QUANT),
+      new Option('--quant <type>', 'type to which quantised tensors of the grid are converted first').choices(QUANT),
     )
     .option('--shared', SHARED)
-    .option('--limit <n>', 'at most so many questions of validation, and of test', wholeNumber(1))
-    .option('--generate <n>', 'tokens to generate and look for the answer in', wholeNumber(0))
-    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code").choices(['laser']))
-    .option('--seed <n>', 'of orders, random choices and intervals', wholeNumber(0), 0)
-    .option('--threads <n>', 'of the linear algebra and the engine', wholeNumber(1))
+    .option('--limit <n>', 'use at most n validation and n test questions', wholeNumber(1))
+    .option('--generate <n>', 'number of tokens to generate and search for the answer', wholeNumber(0))
+    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code does").choices(['laser']))
+    .option('--seed <n>', 'seed for question orders, random choices and intervals', wholeNumber(0), 0)
+    .option('--threads <n>', 'number of threads for linear algebra and the engine', wholeNumber(1))
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: SearchFlags) => runSearch(checkpoint, flags, terminal));
@@ -124,7 +129,7 @@ export function addSearchCommand(program: Command, terminal: Terminal): void {
 async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Terminal): Promise<void> {
   const { format, style, context, limit, compat, compose, seed, family, threads, types, rhos, kinds, bands } = flags;
   if (bands !== undefined && !kinds?.some((kind) => kindOf(kind).amount === BAND))
-    throw wrongUsage('--bands belongs to --kinds band');
+    throw wrongUsage('--bands requires --kinds band');
   const layers = flags.layers === undefined ? undefined : layersOf(flags.layers);
   const load = async (path: string) => loadQuestions(path, { format, style });
   const set = await load(flags.dataset);
@@ -132,7 +137,7 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
   const part = (split: 'validation' | 'test') => {
     const from = split === 'test' && other !== undefined ? other : set;
     const questions = other === undefined ? splitQuestions(from.questions, split) : from.questions;
-    if (questions.length === 0) throw wrongUsage(`the ${split} part of ${from.path} holds no question`);
+    if (questions.length === 0) throw wrongUsage(`the ${split} part of ${from.path} has no questions`);
     return { questions: questions.slice(0, limit), path: from.path };
   };
   const questions = { validation: part('validation'), test: part('test') };
@@ -162,7 +167,7 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
           },
           out: flags.out,
           engineOptions: { command: flags.command, context },
-          // Unless it is switched off, the engine decides.
+          // Unless switched off, the engine decides.
           earlyStopping: flags.earlyStopping ? undefined : false,
           budget: flags.budget,
           cache: { bytes: flags.cache, folder: flags.cacheDir },
@@ -172,12 +177,14 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
         }),
       (again) => {
         table.end();
-        terminal.err.lines([again ? 'stopped' : 'stopping and removing the candidate; once more to stop at once']);
+        terminal.err.lines([
+          again ? 'stopped' : 'stopping and removing the candidate; press Ctrl-C again to stop at once',
+        ]);
       },
     );
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
-    throw new Interrupted('interrupted', 'Give the same command again to go on.');
+    throw new Interrupted('interrupted', 'Run the same command again to resume.');
   } finally {
     table.end();
     await engine.close();
@@ -205,34 +212,34 @@ function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output
     test === undefined ? '' : formatScore(test),
     test === undefined ? '' : formatLoss(test),
   ];
-  const rows = [row('the model as it is', baseTrial.score, base)];
+  const rows = [row(UNEDITED, baseTrial.score, base)];
   const composed = interventions.length > 1;
   if (composed) rows.push(row(`${nameOfTrial(gridTrial)} alone`, gridTrial.score, undefined));
   if (interventions.length > 0) {
     rows.push(row(interventions.map(nameOfCandidate).join(' + '), winnerTrial.score, edited));
   }
   output.lines(formatTable(COLUMNS, rows, output.columns, bold));
-  if (interventions.length === 0) output.lines(['no intervention is better on validation than the model as it is']);
+  if (interventions.length === 0) output.lines(['no edit beats the unedited model on validation']);
   output.lines(summary.comparisons.map((one) => `test ${describeDifference(one)}`));
   if (greedy.length > 0) {
     const accepted = greedy.filter((step) => step.accepted).length;
     output.lines([
-      `greedy composition: ${accepted} accepted upon the best of the grid, ${greedy.length - accepted} taken back`,
+      `greedy composition: ${accepted} accepted on top of the best single edit, ${greedy.length - accepted} reverted`,
     ]);
   }
   const { svds } = counts;
   output.lines([
     `${formatCount(counts.trials)} candidates, ${formatCount(counts.stopped)} stopped early, ${formatCount(counts.asked)} validation questions asked`,
-    `${svds.computed} decompositions computed, ${svds.disk} from the disk, ${svds.memory} from memory`,
-    `${formatSeconds(seconds.total)}: asking ${formatSeconds(seconds.evaluate)}, decomposing ${formatSeconds(seconds.svd)}, editing ${formatSeconds(seconds.edit)}, test ${formatSeconds(seconds.test)}`,
+    `${svds.computed} decompositions computed, ${svds.disk} from disk, ${svds.memory} from memory`,
+    `${formatSeconds(seconds.total)}: evaluation ${formatSeconds(seconds.evaluate)}, decompositions ${formatSeconds(seconds.svd)}, editing ${formatSeconds(seconds.edit)}, test ${formatSeconds(seconds.test)}`,
   ]);
   const { test } = summary.settings.questions;
   if (test?.shared !== undefined) {
     const of = `${formatCount(test.shared)} of the ${formatCount(test.count)}`;
-    output.lines([`${of} test questions stand among those of validation too: the test is too good`]);
+    output.lines([`${of} test questions are validation questions too: the test scores are too optimistic`]);
   }
-  if (summary.ended === 'budget') output.lines(['the budget ended the search before all candidates were tried']);
-  // As the folder was given, relative or not.
+  if (summary.ended === 'budget') output.lines(['stopped by the budget before all candidates were tried']);
+  // Keep the path as typed, relative or absolute.
   const shown = model && join(flags.out, relative(resolve(flags.out), model));
   if (shown !== undefined) output.lines([`${green('wrote')} ${printable(shown)}`]);
   output.lines([`${green('wrote')} ${printable(flags.out)}/report.html, summary.json and trials.jsonl`]);
@@ -264,7 +271,7 @@ function list<T>(read: (text: string) => T): (text: string) => T[] {
 
 function typeOf(text: string): MatrixType | GroupType {
   const type = usage(() => asLayerType(text));
-  if (type === 'dont') throw new InvalidArgumentError('The model as it is always competes.');
+  if (type === 'dont') throw new InvalidArgumentError('The unedited model always competes.');
   return type;
 }
 
@@ -284,7 +291,7 @@ function band(text: string): readonly [number, number] {
   throw new InvalidArgumentError('Expected bands such as 0.2-0.5.');
 }
 
-/** What is wrong about an option's value is told by the option's name. */
+/** Reports an invalid value under the name of its option. */
 function usage<T>(read: () => T): T {
   try {
     return read();

@@ -15,17 +15,17 @@ const EXAMPLES = `
 Examples:
   lowrank completion bash
 
-To have it, once and for all:
+To install it:
   bash  echo 'source <(lowrank completion bash)' >> ~/.bashrc
   zsh   echo 'source <(lowrank completion zsh)' >> ~/.zshrc, after compinit
   fish  lowrank completion fish > ~/.config/fish/completions/lowrank.fish`;
 
-/** `lowrank completion`: the script that completes commands, options and their values in a shell. */
+/** `lowrank completion`: prints a shell completion script for commands, options and values. */
 export function addCompletionCommand(program: Command, terminal: Terminal): void {
   program
     .command('completion')
-    .description('print the script that completes lowrank in a shell')
-    .addArgument(new Argument('<shell>', 'the shell').choices(Object.keys(SCRIPTS)))
+    .description('print the completion script for a shell')
+    .addArgument(new Argument('<shell>', 'name of the shell').choices(Object.keys(SCRIPTS)))
     .addHelpText('after', EXAMPLES)
     .action((shell: string) => terminal.out.write(SCRIPTS[shell]!(grammarOf(program))));
 }

@@ -2,7 +2,7 @@ import type { Argument, Command, Option } from 'commander';
 import { KIND_NAMES } from '../../interventions/kinds/kinds.js';
 import { GROUPS, LAYER_TYPES, MATRIX_TYPES } from '../../model/types.js';
 
-/** What may stand in a place of the command line, as far as a shell can help. */
+/** Values that a shell can offer at a place of the command line. */
 export type Values =
   | { readonly kind: 'files' }
   /** Numbers, globs, names: nothing to offer. */
@@ -33,7 +33,7 @@ export interface CommandGrammar {
   readonly arguments: readonly ArgumentGrammar[];
 }
 
-/** @internal Values that commander does not know as choices, since they are lists or parts of something longer. */
+/** @internal Values that commander does not know as choices: lists, and parts of longer values. */
 export const KNOWN_VALUES: Readonly<Record<string, Values>> = {
   '--at': { kind: 'at', words: LAYER_TYPES },
   '--lname': { kind: 'one', words: LAYER_TYPES },
@@ -41,10 +41,10 @@ export const KNOWN_VALUES: Readonly<Record<string, Values>> = {
   '--kinds': { kind: 'list', words: KIND_NAMES },
 };
 
-/** The placeholders of options that stand for something on the disk. */
+/** Option placeholders that stand for paths. */
 const ON_DISK = new Set(['path', 'file', 'folder']);
 
-/** Every command below `program` and itself, read from what the program parses its arguments with. */
+/** Describes `program` and every command below it, from the definitions that parse the arguments. */
 export function grammarOf(program: Command): CommandGrammar[] {
   const visit = (command: Command, path: readonly string[]): CommandGrammar[] => {
     const help = command.createHelp();

@@ -2,11 +2,11 @@ import type { Skipped } from '../../model/names.js';
 import { printable } from '../../text/printable.js';
 import type { Output } from './terminal.js';
 
-/** For the help of the commands that choose tensors by name. */
+/** Help text for commands that select tensors by name. */
 export const GLOBS =
-  'Globs: * matches anything but /, dots too; {a,b} and {8..12} are alternatives; !(a|b) is anything else.';
+  'Globs: * matches anything except /, including dots; {a,b} and {8..12} list alternatives; !(a|b) excludes them.';
 
-/** Says on stderr what globs matched in vain, so that nobody takes it for edited. */
+/** Reports on stderr the tensors that a glob matched but the command skipped. */
 export function printSkipped(skipped: readonly Skipped[], what: string, err: Output): void {
   err.lines(
     skipped.map(({ glob, matched, tensors }) =>

@@ -1,10 +1,10 @@
 import { Help, type HelpConfiguration } from 'commander';
 
-/** Columns that a description needs beside its term; with fewer it goes below. */
+/** Least width of a description beside its term; on narrower terminals it goes below. */
 const BESIDE = 24;
 const BELOW = ' '.repeat(6);
 
-/** How help is laid out: in two columns, and on narrow terminals in one, so that no line wraps in the middle of a word. */
+/** Lays help out in two columns, or in one on narrow terminals so that no word is broken. */
 export const HELP: HelpConfiguration = {
   minWidthToWrap: BESIDE,
   formatItem(term, termWidth, description, helper) {

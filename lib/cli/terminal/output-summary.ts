@@ -3,16 +3,16 @@ import { formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
 import type { Output } from './terminal.js';
 
-/** Other weight files that are named; of more, how many. */
+/** Most other weight files to list by name. */
 const NAMED = 5;
 
-/** Says where a copy of a checkpoint is, and what in its folder is none. */
-export function describeWritten({ out, main, others }: Copied, seconds: number, { colors }: Output): string[] {
+/** Describes the written output, and which weight files in it were not edited. */
+export function describeOutput({ out, main, others }: Copied, seconds: number, { colors }: Output): string[] {
   const lines = [`${colors.green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`];
-  if (main !== out) lines.push(printable(`it holds several models: what was edited is ${main}`));
+  if (main !== out) lines.push(printable(`the folder holds several models; the edited one is ${main}`));
   if (others.length > 0) {
     const more = others.length > NAMED ? ` and ${others.length - NAMED} more` : '';
-    lines.push(printable(`copied as they were, not edited: ${others.slice(0, NAMED).join(', ')}${more}`));
+    lines.push(printable(`copied without edits: ${others.slice(0, NAMED).join(', ')}${more}`));
   }
   return lines;
 }

@@ -6,7 +6,7 @@ import type { Output } from './terminal.js';
 
 const REDRAW_MS = 100;
 
-/** On a terminal one line that is drawn again and again; elsewhere a line for each matrix that is done. */
+/** Redraws one line on a terminal; elsewhere prints a line for each finished matrix. */
 export class ProgressLine {
   readonly #output: Output;
   #drawn = Number.NEGATIVE_INFINITY;
@@ -21,7 +21,7 @@ export class ProgressLine {
     else this.#say(progress);
   };
 
-  /** Clears the line; to be called before anything else is written. */
+  /** Clears the line. Call before any other output. */
   end(): void {
     if (this.#output.isTerminal && this.#drawn !== Number.NEGATIVE_INFINITY) this.#output.write('\r\u001b[K');
   }
@@ -30,7 +30,7 @@ export class ProgressLine {
     const now = performance.now();
     if (now - this.#drawn < REDRAW_MS) return;
     this.#drawn = now;
-    // The last column stays free: filling it would wrap the line on some terminals.
+    // Leave the last column free: filling it wraps the line on some terminals.
     const width = (this.#output.columns ?? 80) - 1;
     this.#output.write(`\r${describeProgress(progress, width)}\u001b[K`);
   }
@@ -43,11 +43,11 @@ export class ProgressLine {
   }
 }
 
-/** @internal One line; the matrix's name gives way first where `width` characters are not enough. */
+/** @internal Formats one line; shortens the matrix name first to fit `width` characters. */
 export function describeProgress(progress: EditProgress, width: number | undefined): string {
   const { phase, name, done, total, bytesDone, bytesTotal, seconds, remainingSeconds } = progress;
   if (phase === 'copy') return shorten('copying the checkpoint', width ?? Number.POSITIVE_INFINITY);
-  if (phase === 'commit') return shorten('writing it to its place', width ?? Number.POSITIVE_INFINITY);
+  if (phase === 'commit') return shorten('moving the output into place', width ?? Number.POSITIVE_INFINITY);
   const left = remainingSeconds === undefined || done === total ? '' : `, ${formatSeconds(remainingSeconds)} left`;
   const head = `${done}/${total} `;
   const tail = ` ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}, ${formatSeconds(seconds)}${left}`;

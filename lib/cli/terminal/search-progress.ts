@@ -6,10 +6,12 @@ import { type Column, formatTable, shorten } from './table.js';
 import type { Output } from './terminal.js';
 
 const REDRAW_MS = 100;
-/** Rows of the table that is drawn again and again. */
+/** The name of the baseline trial. */
+export const UNEDITED = 'unedited model';
+/** Rows of the live table. */
 const BEST = 5;
 
-/** On a terminal a small table of the best trials that is drawn again and again; elsewhere a line for each trial. */
+/** Redraws a table of the best trials on a terminal; elsewhere prints a line for each trial. */
 export class SearchTable {
   readonly #output: Output;
   readonly #trials: Trial[] = [];
@@ -31,7 +33,7 @@ export class SearchTable {
     else if (trial !== undefined) this.#output.lines([describeTrial(progress, trial)]);
   };
 
-  /** Clears the table; to be called before anything else is written. */
+  /** Clears the table. Call before any other output. */
   end(): void {
     if (this.#height > 0) this.#output.write(`${up(this.#height)}\u001b[J`);
     this.#height = 0;
@@ -59,9 +61,9 @@ const COLUMNS: readonly Column[] = [
   { title: 'log loss', align: 'right' },
 ];
 
-/** What a trial put into the model, all together. */
+/** Names all interventions of a trial. */
 export function nameOfTrial({ candidate, upon }: Pick<Trial, 'candidate' | 'upon'>): string {
-  if (candidate === undefined) return 'the model as it is';
+  if (candidate === undefined) return UNEDITED;
   return [...upon, candidate].map(nameOfCandidate).join(' + ');
 }
 
@@ -92,7 +94,7 @@ function describeSearch({
 }
 
 const PHASES = {
-  base: 'the model as it is',
+  base: UNEDITED,
   grid: 'grid',
   greedy: 'composing',
   test: 'test questions',
@@ -110,17 +112,17 @@ function describeTrial({ phase, done, total, resumed }: SearchProgress, trial: T
       ? ''
       : ` (${change.accuracy < 0 ? '' : '+'}${(100 * change.accuracy).toFixed(2)})`;
   const end = {
-    complete: accepted === undefined ? '' : accepted ? ', accepted' : ', taken back',
-    hopeless: `, hopeless after ${score.questions} questions`,
+    complete: accepted === undefined ? '' : accepted ? ', accepted' : ', reverted',
+    hopeless: `, stopped early after ${score.questions} questions`,
     behind: `, cannot catch up after ${score.questions} questions`,
-    failed: `, not possible: ${problem}`,
+    failed: `, failed: ${problem}`,
   }[verdict];
   const before = resumed ? ', from the log' : '';
   return printable(`${place}${nameOfTrial(trial)}: ${values.join(', ')}${gain}${end}${before}`);
 }
 
 function order(a: Score, b: Score): number {
-  // Where there is no accuracy, texts were asked.
+  // Without an accuracy, the questions are texts.
   const loss = ({ accuracy, logLoss, perplexity }: Score) =>
     (accuracy === undefined ? (perplexity ?? logLoss) : logLoss) ?? 0;
   return (b.accuracy ?? 0) - (a.accuracy ?? 0) || loss(a) - loss(b);

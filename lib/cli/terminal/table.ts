@@ -9,11 +9,11 @@ const GAP = '  ';
 const NARROWEST = 12;
 
 /**
- * A table as lines. Where it is wider than `width`, the cells of the first column give way in their middle; where that is
- * not enough, each row becomes a block of lines, `title value` one below the other.
+ * Formats a table as lines. A table wider than `width` has its first column shortened in the middle; if that is not enough,
+ * each row becomes a block of lines, one `title value` per line.
  *
- * @param width in characters; undefined when there is no limit
- * @param emphasise for the titles
+ * @param width in characters; undefined for no limit
+ * @param emphasise applied to the titles
  */
 export function formatTable(
   columns: readonly Column[],
@@ -40,7 +40,7 @@ export function formatTable(
   return [emphasise(line(columns.map(({ title }) => title))), ...cells.map(line)];
 }
 
-/** Takes characters out of the middle, where names of tensors differ least. */
+/** Removes characters from the middle, where tensor names differ least. */
 export function shorten(text: string, width: number): string {
   if (text.length <= width) return text;
   if (width <= 3) return text.slice(0, Math.max(width, 0));

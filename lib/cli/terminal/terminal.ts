@@ -2,15 +2,15 @@ import pc from 'picocolors';
 
 export type Colors = ReturnType<typeof pc.createColors>;
 
-/** Where a command writes: its result to `out`, all talk to `err`. */
+/** Where a command writes: results to `out`, progress and diagnostics to `err`. */
 export interface Terminal {
   readonly out: Output;
   readonly err: Output;
 }
 
 /**
- * Whether to write in colours: never with NO_COLOR (no-color.org: set and not empty), else always with FORCE_COLOR, and
- * never with FORCE_COLOR=0 (force-color.org, and Node's own reading of 0); else where the stream is a terminal.
+ * Decides whether to use colours. NO_COLOR (no-color.org: set and not empty) turns them off; otherwise FORCE_COLOR turns them
+ * on, and FORCE_COLOR=0 off (force-color.org, and Node's own reading of 0); otherwise they are on for terminals.
  *
  * @internal
  */
@@ -21,10 +21,10 @@ export function wantsColors(isTerminal: boolean, environment: Readonly<Record<st
   return isTerminal && TERM !== 'dumb';
 }
 
-/** A stream, and what it can show. */
+/** A stream and its capabilities. */
 export class Output {
   readonly #stream: NodeJS.WriteStream;
-  /** As {@link wantsColors} says. */
+  /** Enabled according to {@link wantsColors}. */
   readonly colors: Colors;
 
   constructor(stream: NodeJS.WriteStream) {
@@ -36,7 +36,7 @@ export class Output {
     return this.#stream.isTTY === true;
   }
 
-  /** In characters; undefined where lines may be of any length. */
+  /** Width in characters; undefined if lines may have any length. */
   get columns(): number | undefined {
     return this.isTerminal && this.#stream.columns > 0 ? this.#stream.columns : undefined;
   }
@@ -50,7 +50,7 @@ export class Output {
   }
 }
 
-/** The process's own. A reader who has seen enough (`| head`) is no fault. */
+/** The streams of this process. A closed pipe (`| head`) is not an error. */
 export function processTerminal(): Terminal {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {

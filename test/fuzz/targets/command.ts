@@ -91,7 +91,7 @@ export const command: Target = {
     const code = await runProgram(args, { out: out.output, err: err.output });
     require([0, 1, 2].includes(code), `exit code ${code}`);
     const shown = out.text() + err.text();
-    require(!shown.includes('This was not foreseen'), `an error that was not foreseen: ${err.text().slice(0, 500)}`);
+    require(!shown.includes('Unexpected error'), `an unexpected error: ${err.text().slice(0, 500)}`);
     require(!shown.includes('\u001b'), 'a control character reaches the terminal');
     if (code !== 0)
       require(/^error: /m.test(err.text()) || err.text().includes('Usage'), 'a failure without a message');

@@ -136,7 +136,7 @@ describe('the progress of a search, on a terminal', () => {
     );
     const [, , ...rows] = shown(err());
     const texts = rows.map((row) => row.replace(/ +/g, ' ').trim());
-    expect(texts).toContain('the model as it is');
+    expect(texts).toContain('unedited model');
     expect(texts.indexOf('2:fc_in:0.1 perplexity 20.250')).toBeLessThan(texts.indexOf('1:fc_in:0.1 perplexity 21.500'));
     expect(texts).toContain('1:fc_in:0.1 perplexity 21.500');
   });

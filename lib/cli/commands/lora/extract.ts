@@ -36,36 +36,36 @@ Examples:
   lowrank lora extract base tuned -o my-adapter --rank 8 --tensor '*.mlp.*'
 
 ${GLOBS}
-What differs and is not in the adapter (norms, biases, embeddings) is listed at the end.`;
+Tensors that differ but do not fit into an adapter (norms, biases, embeddings) are listed at the end.`;
 
-/** `lowrank lora extract`: the adapter that leads from one checkpoint to another. */
+/** `lowrank lora extract`: makes an adapter from the difference of two checkpoints. */
 export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
   lora
     .command('extract')
-    .description('make an adapter of the difference of two checkpoints')
-    .argument('<base>', 'a folder or a .safetensors file')
+    .description('make an adapter from the difference of two checkpoints')
+    .argument('<base>', 'folder or .safetensors file')
     .argument('<tuned>', 'the same model after training')
-    .option('-o, --out <path>', 'the folder to write; must not exist')
-    .option('--rank <r>', 'the rank of each module', wholeNumber(1))
-    .option('--energy <e>', 'the smallest rank that keeps this share of the difference, such as 0.9', decimal)
+    .option('-o, --out <path>', 'output folder; must not exist')
+    .option('--rank <r>', 'rank of each module', wholeNumber(1))
+    .option('--energy <e>', 'smallest rank that keeps this share of the energy, such as 0.9', decimal)
     .option(
       '--tensor <glob>',
-      "only tensors with such names; by default the layers' matrices; may be repeated",
+      "only tensors whose names match; default: the layers' matrices; may be repeated",
       collect,
     )
     .addOption(
-      new Option('--family <name>', 'how the tensors are named, if config.json does not tell').choices(
+      new Option('--family <name>', 'model family, if config.json does not name it').choices(
         FAMILIES.map(({ name }) => name),
       ),
     )
-    .option('--fan-in-fan-out', 'tensors are stored [in, out], where neither family nor shapes tell')
-    .option('--no-fan-in-fan-out', 'they are stored [out, in]')
-    .addOption(new Option('--dtype <dtype>', 'of the factors').choices(DTYPES).default('f32'))
-    .option('--base-name <name>', "the base model's name in the adapter; by default its path as given")
-    .addOption(new Option('--method <method>', 'how to decompose').choices(METHODS).default('auto'))
-    .option('--seed <n>', 'of the random start of krylov', wholeNumber(0))
-    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
-    .option('--dry-run', 'only say what would be done')
+    .option('--fan-in-fan-out', 'matrices are stored [in, out]; needed if neither family nor shapes tell')
+    .option('--no-fan-in-fan-out', 'matrices are stored [out, in]')
+    .addOption(new Option('--dtype <dtype>', 'dtype of the factors').choices(DTYPES).default('f32'))
+    .option('--base-name <name>', 'name of the base model in the adapter; default: its path as given')
+    .addOption(new Option('--method <method>', 'decomposition method').choices(METHODS).default('auto'))
+    .option('--seed <n>', 'seed for the random start of krylov', wholeNumber(0))
+    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
+    .option('--dry-run', 'print the plan without writing anything')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((base: string, tuned: string, flags: ExtractFlags) => runExtract(base, tuned, flags, terminal));
@@ -86,7 +86,7 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
   }
   const out = requireOut(flags.out);
   const extracted = await runJob(terminal, out, async (signal, onProgress) => {
-    // By an energy, ranks are known only afterwards.
+    // With --energy, ranks are known only afterwards.
     const mostBytes = rank === undefined ? 0 : (await planExtract(base, tuned, options)).output.mostBytes;
     await requireNewFolder(out, mostBytes);
     const result = await extractLora(base, tuned, { ...options, signal, onProgress });
@@ -121,7 +121,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'seconds', align: 'right' },
 ];
 
-/** Names shown of a list that may be as long as the checkpoint's. */
+/** Most names to show of a list that may be as long as the checkpoint. */
 const SHOWN = 5;
 
 function printReport(
@@ -140,11 +140,12 @@ function printReport(
     module.certificate.seconds.toFixed(2),
   ]);
   output.lines(formatTable(COLUMNS, rows, output.columns, bold));
-  if (unchanged.length > 0) output.lines([`${unchanged.length} of the chosen matrices are the same in both`]);
+  if (unchanged.length > 0)
+    output.lines([`${unchanged.length} of the selected matrices are equal in both checkpoints`]);
   if (uncovered.length > 0) {
     const named = uncovered.slice(0, SHOWN).map(({ tensor, reason }) => `  ${printable(tensor)} (${reason})`);
     const rest = uncovered.length > SHOWN ? [`  and ${uncovered.length - SHOWN} more; --json lists all`] : [];
-    output.lines([`${yellow('not in the adapter')}, though they differ:`, ...named, ...rest]);
+    output.lines([`${yellow('not in the adapter')}, although they differ:`, ...named, ...rest]);
   }
   output.lines([`${green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`]);
 }

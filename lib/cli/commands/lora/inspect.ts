@@ -11,12 +11,12 @@ Examples:
   lowrank lora inspect my-adapter
   lowrank lora inspect my-adapter --json`;
 
-/** `lowrank lora inspect`: what an adapter holds. */
+/** `lowrank lora inspect`: lists the modules of an adapter. */
 export function addLoraInspectCommand(lora: Command, terminal: Terminal): void {
   lora
     .command('inspect')
     .description('list the modules of an adapter')
-    .argument('<adapter>', 'a folder with adapter_config.json and adapter_model.safetensors')
+    .argument('<adapter>', 'folder with adapter_config.json and adapter_model.safetensors')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: { json?: boolean }) => runInspect(adapter, flags, terminal));
@@ -45,7 +45,7 @@ function describeAdapter(adapter: LoraAdapter) {
       scaling: module.scaling,
       parameters: parametersOf(module),
     })),
-    /** What keeps this package from computing with the adapter. */
+    /** Reasons why this package cannot compute with the adapter. */
     obstacles: adapterObstacles(adapter),
     config: adapter.config,
   };
@@ -80,7 +80,7 @@ function printAdapter(adapter: LoraAdapter, output: Output): void {
     formatCount(parametersOf(module)),
   ]);
   if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
-  for (const obstacle of found) output.lines([`${yellow('not understood:')} ${printable(obstacle)}`]);
+  for (const obstacle of found) output.lines([`${yellow('unsupported:')} ${printable(obstacle)}`]);
 }
 
 function shapeOf({ a, b }: LoraModule): [number, number] {

@@ -8,10 +8,10 @@ import { interruptible } from '../../interrupt.js';
 import { ProgressLine } from '../../terminal/progress.js';
 import type { Terminal } from '../../terminal/terminal.js';
 
-/** The dtypes of `--dtype`. */
+/** Choices of `--dtype`. */
 export const DTYPES = FLOAT_DTYPES.map((dtype) => dtype.toLowerCase());
 
-/** Runs a job that Ctrl-C ends, with its progress on stderr. */
+/** Runs a job that Ctrl-C can stop, with progress on stderr. */
 export async function runJob<T>(
   terminal: Terminal,
   out: string,
@@ -25,8 +25,8 @@ export async function runJob<T>(
         progress.end();
         terminal.err.lines([
           again
-            ? `stopped; beside ${printable(out)} an unfinished copy may be left, its name begins with a dot`
-            : 'stopping and removing what was written; once more to stop at once',
+            ? `stopped; an unfinished copy may be left beside ${printable(out)}, with a name that starts with a dot`
+            : 'stopping and removing what was written; press Ctrl-C again to stop at once',
         ]);
       },
     );
@@ -36,9 +36,9 @@ export async function runJob<T>(
 }
 
 /**
- * Warns on stderr of an adapter that keeps too little to stand for what it was made from.
+ * Warns on stderr about an adapter that keeps too little of what it was made from.
  *
- * @param whole - what that is, such as "the difference"
+ * @param whole - what the adapter was made from, such as "the difference"
  */
 export function warnOfShortfall(shortfall: Shortfall | undefined, whole: string, { err }: Terminal): void {
   if (shortfall === undefined) return;
@@ -49,22 +49,21 @@ export function warnOfShortfall(shortfall: Shortfall | undefined, whole: string,
   const known = sufficientRank === undefined ? '' : `rank ${sufficientRank} keeps ${enough} of this module; `;
   err.lines([
     `${yellow('warning:')} ${printable(module)}: rank ${rank} keeps only ${formatShare(keptEnergy)} of ${whole}${others}`,
-    `${dim('hint:')} ${known}--energy ${ENOUGH_ENERGY} chooses the rank of each module so that it keeps ${enough}`,
+    `${dim('hint:')} ${known}--energy ${ENOUGH_ENERGY} gives each module the smallest rank that keeps ${enough}`,
   ]);
 }
 
-/** @throws {@link LowRankError} `ERR_ARGUMENT` without a path for the result. */
+/** @throws {@link LowRankError} `ERR_ARGUMENT` without an output path. */
 export function requireOut(out: string | undefined): string {
   if (out !== undefined) return out;
-  throw new LowRankError('ERR_ARGUMENT', 'where to write the result is not said: give -o <path>');
+  throw new LowRankError('ERR_ARGUMENT', 'missing output path: pass -o <path>');
 }
 
-/** The one of several options that was given. */
+/** Requires exactly one of several options. */
 export function requireOne<T extends object>(flags: T, names: readonly (keyof T & string)[]): T {
   const given = names.filter((name) => flags[name] !== undefined);
   if (given.length === 1) return flags;
   const options = names.map((name) => `--${name}`).join(', ');
-  const message =
-    given.length === 0 ? `how to choose the rank is not said: give one of ${options}` : `give only one of ${options}`;
+  const message = given.length === 0 ? `missing rank choice: pass one of ${options}` : `pass only one of ${options}`;
   throw new LowRankError('ERR_ARGUMENT', message);
 }

@@ -12,7 +12,7 @@ Examples:
   lowrank lora resize my-adapter -o smaller --energy 0.95
   lowrank lora merge base my-adapter -o merged`;
 
-/** `lowrank lora`: adapters in the files of PEFT. */
+/** `lowrank lora`: works on PEFT's adapter files. */
 export function addLoraCommand(program: Command, terminal: Terminal): void {
   const lora = program
     .command('lora')

@@ -11,7 +11,7 @@ import { readAdapter } from '../../../adapters/peft.js';
 import { LowRankError } from '../../../errors.js';
 import { formatBytes, formatError, formatShape } from '../../../text/format.js';
 import { decimal, wholeNumber } from '../../options.js';
-import { describeWritten } from '../../terminal/output-summary.js';
+import { describeOutput } from '../../terminal/output-summary.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Terminal } from '../../terminal/terminal.js';
 import { requireOut, runJob } from './job.js';
@@ -31,24 +31,25 @@ Examples:
   lowrank lora merge base my-adapter -o half --scale 0.5
   lowrank lora merge base first second -o both --scale 1 --scale 0.3
 
-Only the tensors that an adapter names are changed, in their own dtype; every other byte is copied.`;
+Only the tensors that an adapter names change, in their own dtype; every other byte is copied.
+To resume a killed merge, run the same command again.`;
 
-/** `lowrank lora merge`: a checkpoint with adapters added to its weights. */
+/** `lowrank lora merge`: adds adapters to the weights of a checkpoint. */
 export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
   lora
     .command('merge')
     .description('add the updates of adapters to the weights of a checkpoint')
-    .argument('<checkpoint>', 'a folder or a .safetensors file; never modified')
-    .argument('<adapters...>', 'folders of adapters')
-    .option('-o, --out <path>', 'where to write the result; must not exist')
+    .argument('<checkpoint>', 'folder or .safetensors file; never modified')
+    .argument('<adapters...>', 'adapter folders')
+    .option('-o, --out <path>', 'output path; must not exist')
     .option(
       '--scale <s>',
-      'what the updates are multiplied by; once for all adapters, or once for each in their order',
+      'factor for the updates; once for all adapters, or once for each in order',
       (text, earlier: readonly number[] | undefined) => [...(earlier ?? []), decimal(text)],
     )
-    .option('--threads <n>', 'of the linear algebra', wholeNumber(1))
-    .option('--restart', 'throw away what a killed job has left for this output')
-    .option('--dry-run', 'only say what would be done')
+    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
+    .option('--restart', 'discard the unfinished work of a killed job and start again')
+    .option('--dry-run', 'print the plan without writing anything')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, adapters: readonly string[], flags: MergeFlags) =>
@@ -64,8 +65,8 @@ async function runMerge(
 ): Promise<void> {
   const { threads, restart, scale: scales = [1] } = flags;
   if (scales.length !== 1 && scales.length !== paths.length) {
-    throw new LowRankError('ERR_ARGUMENT', `--scale is given ${scales.length} times for ${paths.length} adapters`, {
-      hint: 'Give it once for all, or once for each.',
+    throw new LowRankError('ERR_ARGUMENT', `got ${scales.length} --scale options for ${paths.length} adapters`, {
+      hint: 'Pass --scale once for all adapters, or once for each.',
     });
   }
   const readAll = async () => {
@@ -116,5 +117,5 @@ function printReport(report: ApplyReport, { out: output }: Terminal): void {
   const { bold } = output.colors;
   const rows = report.weights.map((weight) => [...describeWeight(weight), formatError(weight.relativeChange)]);
   if (rows.length > 0) output.lines(formatTable(COLUMNS, rows, output.columns, bold));
-  output.lines(describeWritten(report, report.seconds, output));
+  output.lines(describeOutput(report, report.seconds, output));
 }

@@ -26,17 +26,17 @@ Examples:
   lowrank lora resize my-adapter -o smaller --energy 0.95
   lowrank lora resize my-adapter -o smaller --ratio 0.05 --dtype f16`;
 
-/** `lowrank lora resize`: the best adapter of a smaller rank. */
+/** `lowrank lora resize`: reduces the rank of an adapter. */
 export function addLoraResizeCommand(lora: Command, terminal: Terminal): void {
   lora
     .command('resize')
-    .description('give each module the best approximation of its update of a smaller rank')
-    .argument('<adapter>', 'the folder of an adapter; never modified')
-    .option('-o, --out <path>', 'the folder to write; must not exist')
-    .option('--rank <r>', 'at most this rank', wholeNumber(1))
-    .option('--energy <e>', 'the smallest rank that keeps this share of the energy, such as 0.9', decimal)
+    .description('replace each update with its best approximation of smaller rank')
+    .argument('<adapter>', 'adapter folder; never modified')
+    .option('-o, --out <path>', 'output folder; must not exist')
+    .option('--rank <r>', 'maximum rank', wholeNumber(1))
+    .option('--energy <e>', 'smallest rank that keeps this share of the energy, such as 0.9', decimal)
     .option('--ratio <x>', 'keep singular values of at least x times the largest, such as 0.05', decimal)
-    .addOption(new Option('--dtype <dtype>', 'of the factors; by default as they were').choices(DTYPES))
+    .addOption(new Option('--dtype <dtype>', 'dtype of the factors; default: unchanged').choices(DTYPES))
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: ResizeFlags) => runResize(adapter, flags, terminal));

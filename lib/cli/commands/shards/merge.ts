@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { mergeShards } from '../../../shards/merge.js';
 import { readPlan } from '../../../shards/plan.js';
 import { interruptible } from '../../interrupt.js';
-import { withWayOn } from '../../resume-hint.js';
-import { describeWritten } from '../../terminal/output-summary.js';
+import { withResumeHint } from '../../resume-hint.js';
+import { describeOutput } from '../../terminal/output-summary.js';
 import { ProgressLine } from '../../terminal/progress.js';
 import type { Terminal } from '../../terminal/terminal.js';
 
@@ -21,15 +21,15 @@ Examples:
 
 Every result is verified against its digest and against the source before anything is written.`;
 
-/** `lowrank merge`: the results of all shards, put together. */
+/** `lowrank merge`: assembles the results of all shards. */
 export function addMergeCommand(program: Command, terminal: Terminal): void {
   program
     .command('merge')
     .description('verify the results of all shards of a plan, and write the edited checkpoint')
-    .argument('<plan>', 'the file that `lowrank plan` wrote')
-    .option('-o, --out <path>', 'where to write the result, if not where the plan says')
-    .option('--source <path>', 'where the checkpoint lies here, if not where it was planned')
-    .option('--restart', 'throw away what a stopped job has left for this output')
+    .argument('<plan>', 'file written by `lowrank plan`')
+    .option('-o, --out <path>', 'output path; default: the one in the plan')
+    .option('--source <path>', 'path of the checkpoint on this machine; default: the one in the plan')
+    .option('--restart', 'discard the unfinished work of a stopped job and start again')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((plan: string, flags: MergeFlags) => runMerge(plan, flags, terminal));
@@ -43,13 +43,13 @@ async function runMerge(plan: string, { json, ...options }: MergeFlags, terminal
       (signal) => mergeShards(plan, { ...options, signal, onProgress: progress.show }),
       (again) => {
         progress.end();
-        if (!again) terminal.err.lines(['stopping; once more to stop at once']);
+        if (!again) terminal.err.lines(['stopping; press Ctrl-C again to stop at once']);
       },
     );
   } catch (error) {
     progress.end();
     const out = options.out ?? (await readPlan(plan).catch(() => undefined))?.out;
-    throw out === undefined ? error : await withWayOn(error, out, terminal);
+    throw out === undefined ? error : await withResumeHint(error, out, terminal);
   } finally {
     progress.end();
   }
@@ -59,10 +59,10 @@ async function runMerge(plan: string, { json, ...options }: MergeFlags, terminal
   }
   const { edits, kernels } = report;
   if (kernels.length > 1) {
-    terminal.err.lines([`computed with different kernels: ${kernels.join(', ')}; see docs/many-machines.md`]);
+    terminal.err.lines([`results come from different kernels: ${kernels.join(', ')}; see docs/many-machines.md`]);
   }
   terminal.out.lines([
     `${edits.length} ${edits.length === 1 ? 'matrix' : 'matrices'}, all results verified`,
-    ...describeWritten(report, report.seconds, terminal.out),
+    ...describeOutput(report, report.seconds, terminal.out),
   ]);
 }

@@ -20,17 +20,17 @@ Examples:
   lowrank run plan.json --shard 1/8
   lowrank merge plan.json
 
-What can be edited, and how, is what lowrank laser takes.`;
+The editing options are those of lowrank laser.`;
 
-/** `lowrank plan`: the manifest of a job for many machines. */
+/** `lowrank plan`: writes the plan of a job for many machines. */
 export function addPlanCommand(program: Command, terminal: Terminal): void {
   const command = program
     .command('plan')
-    .description('write the plan of a job that many machines do: then run, and merge')
+    .description('plan a job for many machines; continue with run and merge')
     .argument('<checkpoint>', CHECKPOINT);
   addEditOptions(command)
-    .option('--shards <n>', 'how many parts it is meant for', wholeNumber(1))
-    .option('-f, --file <path>', 'the plan; takes the place of an older one', 'plan.json')
+    .option('--shards <n>', 'number of parts to plan for', wholeNumber(1))
+    .option('-f, --file <path>', 'plan file; replaces an older plan', 'plan.json')
     .option('--json', 'print the plan on standard output too')
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: PlanFlags) => runPlan(checkpoint, flags, terminal));
@@ -39,8 +39,7 @@ export function addPlanCommand(program: Command, terminal: Terminal): void {
 async function runPlan(checkpoint: string, flags: PlanFlags, terminal: Terminal): Promise<void> {
   const { out, shards, file } = flags;
   const options = planOptions(flags);
-  if (out === undefined)
-    throw new LowRankError('ERR_ARGUMENT', 'where to write the result is not said: give -o <path>');
+  if (out === undefined) throw new LowRankError('ERR_ARGUMENT', 'missing output path: pass -o <path>');
   const plan = await planJob(checkpoint, out, { ...options, shards });
   await writePlan(file, plan);
   printSkipped(plan.skipped, 'matrices', terminal.err);

@@ -20,16 +20,16 @@ Examples:
   lowrank run /shared/plan.json
   lowrank run plan.json --shard 3/8 --source /local/llama
 
-Shards may run anywhere and in any order. What one has done is not done again, so a stopped one is simply run again.`;
+Shards may run anywhere and in any order. To resume a stopped shard, run the same command again.`;
 
-/** `lowrank run`: one shard of a plan. */
+/** `lowrank run`: runs one shard of a plan. */
 export function addRunCommand(program: Command, terminal: Terminal): void {
   program
     .command('run')
-    .description('do one shard of a plan')
-    .argument('<plan>', 'the file that `lowrank plan` wrote; results go to a folder beside it')
-    .option('--shard <i/n>', 'which part, from 1/n to n/n; by default as Slurm or Kubernetes says', parseShard)
-    .option('--source <path>', 'where the checkpoint lies here, if not where it was planned')
+    .description('run one shard of a plan')
+    .argument('<plan>', 'file written by `lowrank plan`; results go to a folder beside it')
+    .option('--shard <i/n>', 'shard to run, from 1/n to n/n; default: taken from Slurm or Kubernetes', parseShard)
+    .option('--source <path>', 'path of the checkpoint on this machine; default: the one in the plan')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((plan: string, flags: RunFlags) => runRun(plan, flags, terminal));
@@ -40,7 +40,7 @@ async function runRun(plan: string, flags: RunFlags, terminal: Terminal): Promis
   if (chosen === undefined) {
     throw new LowRankError(
       'ERR_ARGUMENT',
-      'which shard is not said: give --shard i/n, or run it as an array of Slurm or Kubernetes',
+      'missing shard: pass --shard i/n, or run it as an array job of Slurm or Kubernetes',
     );
   }
   const progress = new ProgressLine(terminal.err);
@@ -50,12 +50,12 @@ async function runRun(plan: string, flags: RunFlags, terminal: Terminal): Promis
       (signal) => runShard(plan, { ...chosen, source: flags.source, signal, onProgress: progress.show }),
       (again) => {
         progress.end();
-        if (!again) terminal.err.lines(['stopping; once more to stop at once']);
+        if (!again) terminal.err.lines(['stopping; press Ctrl-C again to stop at once']);
       },
     );
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
-    throw new Interrupted('interrupted, finished results are kept', 'the same command does the rest');
+    throw new Interrupted('interrupted, finished results are kept', 'run the same command again to resume');
   } finally {
     progress.end();
   }
@@ -67,7 +67,7 @@ async function runRun(plan: string, flags: RunFlags, terminal: Terminal): Promis
   const computed = tasks.filter((task) => task.computed);
   const bytes = tasks.reduce((sum, task) => sum + task.bytes, 0);
   terminal.out.lines([
-    `shard ${shard} of ${shards}: ${tasks.length} ${tasks.length === 1 ? 'task' : 'tasks'} (${formatBytes(bytes)}), ${tasks.length - computed.length} of them done before`,
+    `shard ${shard} of ${shards}: ${tasks.length} ${tasks.length === 1 ? 'task' : 'tasks'} (${formatBytes(bytes)}), ${tasks.length - computed.length} already done`,
     `results in ${printable(results)}, ${formatSeconds(seconds)}`,
   ]);
 }

@@ -1,17 +1,17 @@
 import { LowRankError } from '../../../errors.js';
 
-/** Which part of a plan, counted from 1, of how many; undefined for as many as the plan says. */
+/** A part of a plan, counted from 1. `shards` defaults to the number in the plan. */
 export interface Shard {
   readonly shard: number;
   readonly shards?: number;
 }
 
 /**
- * The shard that a scheduler means. Slurm numbers the tasks of an array from SLURM_ARRAY_TASK_MIN in steps of
+ * Reads the shard from the environment of a scheduler. Slurm numbers the tasks of an array from SLURM_ARRAY_TASK_MIN in steps of
  * SLURM_ARRAY_TASK_STEP, SLURM_ARRAY_TASK_COUNT of them; an Indexed Job of Kubernetes counts from 0 in
- * JOB_COMPLETION_INDEX and does not say how many there are.
+ * JOB_COMPLETION_INDEX and does not give their number.
  *
- * @throws LowRankError `ERR_ARGUMENT` when the numbers do not fit together.
+ * @throws LowRankError `ERR_ARGUMENT` if the numbers contradict each other.
  */
 export function shardOfEnvironment(environment: Readonly<Record<string, string | undefined>>): Shard | undefined {
   const number = (name: string) => {
@@ -27,9 +27,9 @@ export function shardOfEnvironment(environment: Readonly<Record<string, string |
     if (Number.isInteger(index) && index >= 0 && index < count) return { shard: index + 1, shards: count };
     throw new LowRankError(
       'ERR_ARGUMENT',
-      `SLURM_ARRAY_TASK_ID ${id}: is none of an evenly numbered array of ${count}`,
+      `SLURM_ARRAY_TASK_ID ${id}: not in an evenly numbered array of ${count} tasks`,
       {
-        hint: 'Number the array evenly, such as --array=0-7, or give --shard i/n.',
+        hint: 'Number the array evenly, such as --array=0-7, or pass --shard i/n.',
       },
     );
   }
