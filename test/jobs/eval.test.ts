@@ -105,16 +105,20 @@ describe('lowrank eval with a program', () => {
       expect(run.stderr).toMatch(pattern);
     };
     await fails(2, /--dataset/, 'any');
-    await fails(
-      2,
-      /cannot tell which engine runs it[\s\S]*hint: llama runs \.gguf files/,
-      'any',
-      '--dataset',
-      dataset,
-    );
+    await fails(2, /cannot tell which engine runs it[\s\S]*hint: llama runs \.gguf files/, 'any', '--dataset', dataset);
     await fails(2, /--engine command needs --command/, 'any', '--dataset', dataset, '--engine', 'command');
     await fails(2, /--context works only with/, 'a', '--dataset', dataset, '--command', command, '--context', '99');
-    await fails(2, /--command works only with --engine command/, 'a', '--dataset', dataset, '--engine', 'onnx', '--command', 'x');
+    await fails(
+      2,
+      /--command works only with --engine command/,
+      'a',
+      '--dataset',
+      dataset,
+      '--engine',
+      'onnx',
+      '--command',
+      'x',
+    );
     await fails(
       1,
       /absent\.jsonl: cannot be read: ENOENT/,

@@ -295,7 +295,9 @@ describe('lowrank lora extract', () => {
     expect(run.code, run.stderr).toBe(0);
     expect(run.stdout).toMatch(/self_attn\.q_proj +16 x 16 +\d+ of 16 +\d+\.\d\d % +0\.\d+/);
     expect(run.stdout).toContain('13 of the selected matrices are equal in both checkpoints');
-    expect(run.stdout).toMatch(/not in the adapter, although they differ:\n {2}model\.embed_tokens\.weight \(changed\)/);
+    expect(run.stdout).toMatch(
+      /not in the adapter, although they differ:\n {2}model\.embed_tokens\.weight \(changed\)/,
+    );
     expect(run.stdout).toContain('model.layers.0.input_layernorm.weight (changed)');
     const config = JSON.parse(await readFile(at('found', 'adapter_config.json'), 'utf8'));
     expect(config).toMatchObject({ target_modules: [Q], base_model_name_or_path: llama, task_type: 'CAUSAL_LM' });
