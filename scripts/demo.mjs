@@ -1,6 +1,6 @@
-// The main job on a real model: searches examples/noisy-recall for the intervention with which it answers best, and writes
-// the model with it to out/noisy-recall. The model is asked through ONNX Runtime, which is fetched into .build/engine.
-// Where that cannot be had, the best intervention that is known beforehand is made instead.
+// The main job on a real model: searches examples/noisy-recall for the best intervention and writes the edited model to
+// out/noisy-recall. ONNX Runtime, downloaded into .build/engine, runs the model. Without it, the best known
+// intervention is applied instead.
 // Usage: npm run demo
 
 import { spawnSync } from 'node:child_process';
@@ -19,15 +19,15 @@ const SEARCH = [
 ];
 const LASER = ['laser', `${example}/model`, '-o', out, '--at', '1:fc_in:0.01'];
 
-/** A folder from which the engine's packages can be imported; undefined where they cannot be had. */
+/** Finds or makes a folder with the engine's packages; undefined if they cannot be installed. */
 function engineFolder() {
   const places = [root, join(root, 'test', 'peers'), join(root, '.build', 'engine')];
   const found = places.find((place) => existsSync(join(place, 'node_modules', 'onnxruntime-node', 'package.json')));
   if (found !== undefined) return found;
   const folder = places.at(-1);
-  console.log('fetching ONNX Runtime, 290 MB, once');
+  console.log('downloading ONNX Runtime (290 MB, only once)');
   try {
-    // Its install script, which would fetch libraries for GPUs, is not run.
+    // Without its install script, which would download GPU libraries.
     installLocked(join(root, 'scripts', 'tools', 'engine'), folder);
     return folder;
   } catch {
@@ -36,22 +36,24 @@ function engineFolder() {
 }
 
 if (!existsSync(main)) {
-  console.error('lowrank is not built yet: npm ci');
+  console.error('lowrank is not built yet: run npm ci');
   process.exit(1);
 }
-// The command never writes over anything, so what the last demo wrote has to go first.
+// The command never overwrites anything, so remove the output of the last demo.
 rmSync(join(root, out), { recursive: true, force: true });
 mkdirSync(join(root, 'out'), { recursive: true });
 const engine = engineFolder();
-if (engine === undefined) console.log('ONNX Runtime cannot be had here, so nothing is asked: the known best is made.');
+if (engine === undefined)
+  console.log('ONNX Runtime could not be installed: applying the best known edit without a search.');
 const args = engine === undefined ? LASER : SEARCH;
 console.log(`$ lowrank ${args.join(' ')}`);
-// Optional packages are looked for from the working directory.
+// Optional packages are looked up from the working directory.
 const inPlace = args.map((word) => (/^(examples|out)\//.test(word) ? join(root, word) : word));
 const { status } = spawnSync(process.execPath, [main, ...inPlace], { cwd: engine ?? root, stdio: 'inherit' });
 if (status === 0) {
   console.log(`
-One matrix of rank 1 takes this model's noise away and leaves its recall: ${example}/README.md tells why, and where such a
-gain ends. Open ${out}/report.html for every trial. Your own checkpoint: node dist/cli/main.js search --help`);
+Reducing one matrix to rank 1 removes this model's noise and keeps its recall. ${example}/README.md
+explains why, and where such gains end. ${out}/report.html shows every trial.
+To search your own checkpoint: npx lowrank search --help`);
 }
 process.exitCode = status ?? 1;
