@@ -77,7 +77,7 @@ describe('an amount of memory in words', () => {
     expect(byteSize('1000')).toBe(1000);
     expect(byteSize('7B')).toBe(7);
     for (const text of ['', '0', 'GB', '-1GB', '2G', '1e9', '2 GB!', '0x10', '99999999TB']) {
-      expect(() => byteSize(text)).toThrow('Expected an amount of memory');
+      expect(() => byteSize(text)).toThrow('Expected a size');
     }
   });
 });
