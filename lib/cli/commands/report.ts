@@ -17,7 +17,7 @@ export function addReportCommand(program: Command, terminal: Terminal): void {
     .command('report')
     .description('render a search, finished or not, or an edit as one HTML page')
     .argument('<search>', 'output folder of a search, or a file with the output of `lowrank laser --json`')
-    .option('-o, --out <file>', 'output file; default: report.html in the folder of the search')
+    .option('-o, --out <file>', 'output file; default: report.html beside the log or file')
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((from: string, flags: ReportFlags) => runReport(from, flags, terminal));
