@@ -35,9 +35,8 @@ double slackOf(double error, double norm, ConstMatrix w) {
 // The smallest error of any approximation of the rank, from below: its square is at least this.
 double leastSquared(const Candidate& c, double error, double norm, ConstMatrix w) {
   if (c.rank == 0) return error * error;
-  // Where the spectrum does not tell, rounding may have lowered the error that was measured.
-  // Where the spectrum does not tell, rounding may have made the error larger than the smallest, and hidden that.
   if (std::isfinite(c.tail)) return std::max(std::min(error * error, c.tail) - c.gain, 0.0);
+  // Without the spectrum, what rounding can have added to the error that was measured has to be taken off.
   const double measured = std::max(error - slackOf(error, norm, w), 0.0), rounded = kAgreeing * norm;
   return std::max(measured * measured - rounded * rounded - c.gain, 0.0);
 }

@@ -227,12 +227,8 @@ std::optional<Candidate> runSvd(const Context& context, ConstMatrix w, const Mat
   // The singular vectors are those of a matrix within `error` of w, of which the k best hold the most.
   double gain = error * error;
   for (int64_t i = 0; i < k && k < r; i++) gain += gainAcross(2 * s[i] * error, square(i) - square(k));
-  return Candidate{driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd,
-                   k,
-                   {b, Matrix(vt.data, k, n)},
-                   s,
-                   k < r ? imageLength(context, w, false, vt.row(k)) : 0.0,
-                   gain};
+  return Candidate{driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd, k,   {b, Matrix(vt.data, k, n)}, s,
+                   k < r ? imageLength(context, w, false, vt.row(k)) : 0.0,  gain};
 }
 
 // --- the table
