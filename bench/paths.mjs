@@ -1,7 +1,7 @@
 // Which environment holds every library to the vector instructions of a processor path.
 
 /** OpenBLAS' kernels with the instructions of each path of lowrank's; undefined where it chooses by itself. */
-export const CORETYPES = { sse2: 'Nehalem', avx2: 'Haswell', avx512: 'SkylakeX', neon: undefined, generic: undefined };
+const CORETYPES = { sse2: 'Nehalem', avx2: 'Haswell', avx512: 'SkylakeX', neon: undefined, generic: undefined };
 
 /** What PyTorch and MKL are told, which know fewer paths. */
 const OTHERS = {

@@ -6,7 +6,7 @@ import { rankReduction } from './rank-reduction.js';
 import { zero } from './zero.js';
 
 /** What can be done to a matrix. A new kind is a file of this folder and a row here. */
-export const KINDS = [rankReduction, pruning, zero, bottom, band, random] as const satisfies readonly Kind[];
+const KINDS = [rankReduction, pruning, zero, bottom, band, random] as const satisfies readonly Kind[];
 
 /**
  * - `rank-reduction`: the best approximation of rank k, k = floor(rho min(m, n))
