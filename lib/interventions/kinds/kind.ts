@@ -15,7 +15,7 @@ export interface Resolved {
 }
 
 /** A matrix, or a batch of them, and what is to be done to it. */
-interface Task extends Omit<Resolved, 'identity'> {
+export interface Task extends Omit<Resolved, 'identity'> {
   /** What the matrix is called: random choices differ from matrix to matrix. */
   readonly name: string;
   /** `[m, n]` or `[batch, m, n]`. */
@@ -48,7 +48,7 @@ export interface Decomposer {
 }
 
 /** How a matrix's memory is counted. */
-interface MemoryOptions {
+export interface MemoryOptions {
   readonly method: Method;
   readonly threads: number;
   /** `worst` counts the most expensive route to which the method may hand over. */
