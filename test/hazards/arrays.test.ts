@@ -21,7 +21,8 @@ function soundJobs(): [string, Job][] {
     const made = Object.fromEntries(
       Object.entries(job).map(([field, value]) => {
         const { t, n } = value as { t: keyof typeof ARRAYS; n: number };
-        return [field, typeof value === 'object' ? new ARRAYS[t](n).fill(1) : value];
+        // A control of ones would stop the job.
+        return [field, typeof value === 'object' ? new ARRAYS[t](n).fill(field === 'control' ? 0 : 1) : value];
       }),
     );
     const arrays = Object.values(made).filter((value) => ArrayBuffer.isView(value));

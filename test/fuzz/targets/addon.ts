@@ -150,7 +150,7 @@ function spoil(random: Random, { fn, job }: Call): Call {
 
 export const nativeAddon: Target = {
   name: 'addon',
-  seeds: () => Array.from({ length: 100 }, (_, seed) => Buffer.from(JSON.stringify(sound(new Random(seed))))),
+  seeds: () => Array.from({ length: 300 }, (_, seed) => Buffer.from(JSON.stringify(sound(new Random(seed))))),
   mutate(random, input) {
     if (random.chance(0.7)) return Buffer.from(JSON.stringify(spoil(random, sound(random))));
     const text = Buffer.from(input).toString('utf8');
