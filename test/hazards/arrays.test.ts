@@ -20,9 +20,9 @@ function soundJobs(): [string, Job][] {
     const { fn, job } = JSON.parse(Buffer.from(seed).toString('utf8')) as { fn: string; job: Job };
     const made = Object.fromEntries(
       Object.entries(job).map(([field, value]) => {
-        const { t, n } = value as { t: keyof typeof ARRAYS; n: number };
+        const { t, n } = Object(value) as { t: keyof typeof ARRAYS; n: number };
         // A control of ones would stop the job.
-        return [field, typeof value === 'object' ? new ARRAYS[t](n).fill(field === 'control' ? 0 : 1) : value];
+        return [field, t in ARRAYS ? new ARRAYS[t](n).fill(field === 'control' ? 0 : 1) : value];
       }),
     );
     const arrays = Object.values(made).filter((value) => ArrayBuffer.isView(value));
