@@ -1,18 +1,7 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help } from 'commander';
 import { LowRankError } from '../errors.js';
 import { printable } from '../text/printable.js';
 import { packageVersion } from '../version.js';
-import { addDoctorCommand } from './commands/doctor.js';
-import { addEvalCommand } from './commands/eval.js';
-import { addInspectCommand } from './commands/inspect.js';
-import { addLaserCommand } from './commands/laser.js';
-import { addLoraCommand } from './commands/lora/lora.js';
-import { addReportCommand } from './commands/report.js';
-import { addSearchCommand } from './commands/search.js';
-import { addMergeCommand } from './commands/shards/merge.js';
-import { addPlanCommand } from './commands/shards/plan.js';
-import { addRunCommand } from './commands/shards/run.js';
-import { addCompletionCommand } from './completion/completion.js';
 import { Interrupted } from './interrupt.js';
 import { ReportedError } from './reported-error.js';
 import { HELP } from './terminal/help.js';
@@ -32,8 +21,86 @@ Examples:
 Run lowrank <command> --help for options and examples. NO_COLOR and FORCE_COLOR are honoured.
 Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.`;
 
-/** @internal The program with all commands and options. */
-export function createProgram(terminal: Terminal): Command {
+/** Adds arguments, options and action to a command; `whole` loads the program with all commands. */
+type Define = (command: Command, terminal: Terminal, whole: () => Promise<Command>) => void;
+
+interface LazyCommand {
+  /** The entry in the list of commands; begins with the name. */
+  readonly term: string;
+  readonly description: string;
+  /** Imports the command: most runs need one, and importing all takes twice the start of Node. */
+  readonly load: () => Promise<Define>;
+}
+
+const COMMANDS: readonly LazyCommand[] = [
+  {
+    term: 'laser [options] <checkpoint>',
+    description: 'replace weight matrices of a checkpoint with low-rank approximations',
+    load: async () => (await import('./commands/laser.js')).defineLaser,
+  },
+  {
+    term: 'plan [options] <checkpoint>',
+    description: 'plan a job for many machines; continue with run and merge',
+    load: async () => (await import('./commands/shards/plan.js')).definePlan,
+  },
+  {
+    term: 'run [options] <plan>',
+    description: 'run one shard of a plan',
+    load: async () => (await import('./commands/shards/run.js')).defineRun,
+  },
+  {
+    term: 'merge [options] <plan>',
+    description: 'verify the results of all shards of a plan, and write the edited checkpoint',
+    load: async () => (await import('./commands/shards/merge.js')).defineMerge,
+  },
+  {
+    term: 'inspect [options] <checkpoint>',
+    description: 'list the layers, types and tensors of a checkpoint',
+    load: async () => (await import('./commands/inspect.js')).defineInspect,
+  },
+  {
+    term: 'eval [options] <checkpoint>',
+    description: 'evaluate a checkpoint on a question set',
+    load: async () => (await import('./commands/eval.js')).defineEval,
+  },
+  {
+    term: 'search [options] <checkpoint>',
+    description: 'find the edit with which a model answers best, and write that model',
+    load: async () => (await import('./commands/search.js')).defineSearch,
+  },
+  {
+    term: 'report [options] <search>',
+    description: 'render a search, finished or not, or an edit as one HTML page',
+    load: async () => (await import('./commands/report.js')).defineReport,
+  },
+  {
+    term: 'lora',
+    description: 'inspect, extract, resize and merge LoRA adapters (PEFT files)',
+    load: async () => (await import('./commands/lora/lora.js')).defineLora,
+  },
+  {
+    term: 'doctor [options]',
+    description: 'check that the native code works here, measure its speed and list the engines found',
+    load: async () => (await import('./commands/doctor.js')).defineDoctor,
+  },
+  {
+    term: 'completion <shell>',
+    description: 'print the completion script for a shell',
+    load: async () => (await import('./completion/completion.js')).defineCompletion,
+  },
+];
+
+/**
+ * Creates the program.
+ *
+ * @param isWanted selects, by name, the commands to load with their arguments and options; the
+ * others are only listed. Default: all.
+ * @internal
+ */
+export async function createProgram(
+  terminal: Terminal,
+  isWanted: (name: string) => boolean = () => true,
+): Promise<Command> {
   const program = new Command('lowrank')
     .description('Low-rank approximation of model weights: LASER on real checkpoints.')
     .version(packageVersion())
@@ -50,18 +117,17 @@ export function createProgram(terminal: Terminal): Command {
       getErrHasColors: () => terminal.err.colors.isColorSupported,
     })
     .addHelpText('after', EXAMPLES);
-  addLaserCommand(program, terminal);
-  addPlanCommand(program, terminal);
-  addRunCommand(program, terminal);
-  addMergeCommand(program, terminal);
-  addInspectCommand(program, terminal);
-  addEvalCommand(program, terminal);
-  addSearchCommand(program, terminal);
-  addReportCommand(program, terminal);
-  addLoraCommand(program, terminal);
-  addDoctorCommand(program, terminal);
-  addCompletionCommand(program, terminal);
-  return program;
+  for (const { term, description, load } of COMMANDS) {
+    const command = program.command(term.split(' ')[0]!).description(description);
+    if (isWanted(command.name())) (await load())(command, terminal, () => createProgram(terminal));
+  }
+  // A command that is not loaded has no arguments to list. Commands inherit the help configuration
+  // of the program when they are added, so this one is set last.
+  const terms = new Map(program.commands.map((command, i) => [command, COMMANDS[i]!.term]));
+  return program.configureHelp({
+    ...HELP,
+    subcommandTerm: (command) => terms.get(command) ?? new Help().subcommandTerm(command),
+  });
 }
 
 /**
@@ -71,7 +137,8 @@ export function createProgram(terminal: Terminal): Command {
  * @returns one of {@link EXIT}
  */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
-  const program = createProgram(terminal);
+  // A command runs only if the arguments contain its name, also after `help`.
+  const program = await createProgram(terminal, (name) => args.includes(name));
   try {
     await program.parseAsync(args, { from: 'user' });
     return EXIT.done;

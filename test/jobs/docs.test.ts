@@ -182,7 +182,7 @@ describe('the commands of all pages', () => {
   });
 
   it.each(commands.filter(([, line]) => !line.includes('...')))('%s: %s', async (_, line) => {
-    const program = createProgram(screen().terminal);
+    const program = await createProgram(screen().terminal);
     let reached = false;
     for (const { command } of commandsOf(program)) {
       if (command.commands.length > 0) continue;

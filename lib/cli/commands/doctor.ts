@@ -75,10 +75,8 @@ interface Diagnosis extends System, Partial<Native> {
 }
 
 /** `lowrank doctor`: checks whether the package works here, and how fast. */
-export function addDoctorCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('doctor')
-    .description('check that the native code works here, measure its speed and list the engines found')
+export function defineDoctor(command: Command, terminal: Terminal): void {
+  command
     .option('--json', 'print one JSON document on standard output')
     .addHelpText('after', EXAMPLES)
     .action((flags: { json?: boolean }) => runDoctor(flags, terminal));

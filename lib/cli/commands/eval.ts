@@ -53,10 +53,8 @@ The format of a dataset is detected from its content, except for biographies: pa
 The engine follows the file: llama for .gguf, onnx for .onnx and folders that hold one, command with --command.`;
 
 /** `lowrank eval`: evaluates a checkpoint on a question set. */
-export function addEvalCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('eval')
-    .description('evaluate a checkpoint on a question set')
+export function defineEval(command: Command, terminal: Terminal): void {
+  command
     .argument('<checkpoint>', 'a .gguf or .onnx file, or a folder; never modified')
     .requiredOption('--dataset <file>', 'file of questions')
     .addOption(new Option('--format <format>', 'format of the question file').choices(DATASET_FORMATS))

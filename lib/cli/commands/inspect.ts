@@ -37,10 +37,8 @@ ${GLOBS}
 docs/mathematics.md explains the columns of --spectrum.`;
 
 /** `lowrank inspect`: lists the contents of a checkpoint, and the spectra of its matrices. */
-export function addInspectCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('inspect')
-    .description('list the layers, types and tensors of a checkpoint')
+export function defineInspect(command: Command, terminal: Terminal): void {
+  command
     .argument('<checkpoint>', `${FORMATS_IN_WORDS} file, or a folder`)
     .option('--spectrum', 'compute the singular values; decomposes each matrix')
     .option('--tensor <glob>', 'only tensors whose names match')

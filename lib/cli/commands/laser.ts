@@ -64,12 +64,8 @@ ${GLOBS}
 To resume a stopped job, run the same command again.`;
 
 /** `lowrank laser`: edits matrices of a checkpoint and writes the result. */
-export function addLaserCommand(program: Command, terminal: Terminal): void {
-  const command = program
-    .command('laser')
-    .description('replace weight matrices of a checkpoint with low-rank approximations')
-    .argument('<checkpoint>', CHECKPOINT);
-  addEditOptions(command)
+export function defineLaser(command: Command, terminal: Terminal): void {
+  addEditOptions(command.argument('<checkpoint>', CHECKPOINT))
     .option('--restart', 'discard the unfinished work of a stopped job and start again')
     .option('--dry-run', 'print the plan without writing anything')
     .option('--json', 'print one JSON document on standard output')

@@ -12,10 +12,8 @@ Examples:
 The report is a single file that loads nothing and runs no code. The search may still be running.`;
 
 /** `lowrank report`: renders a search or an edit as one HTML page. */
-export function addReportCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('report')
-    .description('render a search, finished or not, or an edit as one HTML page')
+export function defineReport(command: Command, terminal: Terminal): void {
+  command
     .argument('<search>', 'output folder of a search, or a file with the output of `lowrank laser --json`')
     .option('-o, --out <file>', 'output file; default: report.html beside the log or file')
     .option('--json', 'print one JSON document on standard output')

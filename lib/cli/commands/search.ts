@@ -73,10 +73,8 @@ Layers: 26, 20-27, 0,2,5-7 or all; default: the later ones. Bands: 0-0.2,0.5-1.`
 const QUANT = ['Q8_0', 'F16', 'BF16', 'F32'] as const satisfies readonly WritableType[];
 
 /** `lowrank search`: finds the most helpful intervention. */
-export function addSearchCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('search')
-    .description('find the edit with which a model answers best, and write that model')
+export function defineSearch(command: Command, terminal: Terminal): void {
+  command
     .argument('<checkpoint>', `${FORMATS_IN_WORDS} file, or a folder; never modified`)
     .requiredOption('--dataset <file>', 'file of questions')
     .requiredOption('-o, --out <folder>', 'folder for trials.jsonl, summary.json and the model')

@@ -20,12 +20,14 @@ To install it:
   zsh   echo 'source <(lowrank completion zsh)' >> ~/.zshrc, after compinit
   fish  lowrank completion fish > ~/.config/fish/completions/lowrank.fish`;
 
-/** `lowrank completion`: prints a shell completion script for commands, options and values. */
-export function addCompletionCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('completion')
-    .description('print the completion script for a shell')
+/**
+ * `lowrank completion`: prints a shell completion script for commands, options and values.
+ *
+ * @param whole loads the program with all commands and options
+ */
+export function defineCompletion(command: Command, terminal: Terminal, whole: () => Promise<Command>): void {
+  command
     .addArgument(new Argument('<shell>', 'name of the shell').choices(Object.keys(SCRIPTS)))
     .addHelpText('after', EXAMPLES)
-    .action((shell: string) => terminal.out.write(SCRIPTS[shell]!(grammarOf(program))));
+    .action(async (shell: string) => terminal.out.write(SCRIPTS[shell]!(grammarOf(await whole()))));
 }

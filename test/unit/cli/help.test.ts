@@ -1,11 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { Help } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { grammarOf, KNOWN_VALUES } from '../../../lib/cli/completion/grammar.js';
 import { createProgram, runProgram } from '../../../lib/cli/program.js';
 import { commandsIn, commandsOf, screen, wordsOf } from './screen.js';
 
-const paths = commandsOf(createProgram(screen().terminal)).map(({ path }) => path);
+const paths = commandsOf(await createProgram(screen().terminal)).map(({ path }) => path);
 
 async function help(path: readonly string[], columns?: number): Promise<string> {
   const { terminal, out, err } = screen(columns);
@@ -46,7 +47,7 @@ describe('--help', () => {
       expect(examples.some((line) => line.startsWith(['lowrank', ...path].join(' ')))).toBe(true);
       for (const line of examples.flatMap(commandsIn)) {
         // The whole command line is parsed, and instead of doing the work the command says that it was reached.
-        const program = createProgram(screen().terminal);
+        const program = await createProgram(screen().terminal);
         let reached = '';
         for (const { path: name, command } of commandsOf(program)) {
           if (command.commands.length > 0) continue;
@@ -82,8 +83,29 @@ describe('--help', () => {
   );
 });
 
-describe('the grammar for shells', () => {
-  const grammar = grammarOf(createProgram(screen().terminal));
+describe('the list of commands', () => {
+  const listed = (text: string) => [...text.matchAll(/^ {2}(\w.*?) {2,}/gm)].map(([, term]) => term!);
+
+  it('shows a command that is not loaded with the arguments and options that it has when it is', async () => {
+    const program = await createProgram(screen().terminal);
+    const terms = program.commands.map((command) => new Help().subcommandTerm(command));
+    expect(terms).toContain('laser [options] <checkpoint>');
+    expect(listed(await help([]))).toEqual([...terms, 'help [command]']);
+    // With no command loaded, and with all of them.
+    const whole = screen();
+    (await createProgram(whole.terminal)).outputHelp();
+    expect(whole.out()).toBe(await help([]));
+  });
+
+  it('loads only the commands that are asked for', async () => {
+    const program = await createProgram(screen().terminal, (name) => name === 'doctor');
+    const loaded = program.commands.filter(({ options }) => options.length > 0).map((command) => command.name());
+    expect(loaded).toEqual(['doctor']);
+  });
+});
+
+describe('the grammar for shells', async () => {
+  const grammar = grammarOf(await createProgram(screen().terminal));
 
   it('has every command', () => {
     expect(grammar.map(({ path }) => path)).toEqual(paths.map((path) => path.join(' ')));

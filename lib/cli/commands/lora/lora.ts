@@ -13,13 +13,10 @@ Examples:
   lowrank lora merge base my-adapter -o merged`;
 
 /** `lowrank lora`: works on PEFT's adapter files. */
-export function addLoraCommand(program: Command, terminal: Terminal): void {
-  const lora = program
-    .command('lora')
-    .description('inspect, extract, resize and merge LoRA adapters (PEFT files)')
-    .addHelpText('after', EXAMPLES);
-  addLoraInspectCommand(lora, terminal);
-  addLoraExtractCommand(lora, terminal);
-  addLoraResizeCommand(lora, terminal);
-  addLoraMergeCommand(lora, terminal);
+export function defineLora(command: Command, terminal: Terminal): void {
+  command.addHelpText('after', EXAMPLES);
+  addLoraInspectCommand(command, terminal);
+  addLoraExtractCommand(command, terminal);
+  addLoraResizeCommand(command, terminal);
+  addLoraMergeCommand(command, terminal);
 }

@@ -22,10 +22,8 @@ Examples:
 Every result is verified against its digest and against the source before anything is written.`;
 
 /** `lowrank merge`: assembles the results of all shards. */
-export function addMergeCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('merge')
-    .description('verify the results of all shards of a plan, and write the edited checkpoint')
+export function defineMerge(command: Command, terminal: Terminal): void {
+  command
     .argument('<plan>', 'file written by `lowrank plan`')
     .option('-o, --out <path>', 'output path; default: the one in the plan')
     .option('--source <path>', 'path of the checkpoint on this machine; default: the one in the plan')

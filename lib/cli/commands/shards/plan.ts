@@ -23,12 +23,8 @@ Examples:
 The editing options are those of lowrank laser.`;
 
 /** `lowrank plan`: writes the plan of a job for many machines. */
-export function addPlanCommand(program: Command, terminal: Terminal): void {
-  const command = program
-    .command('plan')
-    .description('plan a job for many machines; continue with run and merge')
-    .argument('<checkpoint>', CHECKPOINT);
-  addEditOptions(command)
+export function definePlan(command: Command, terminal: Terminal): void {
+  addEditOptions(command.argument('<checkpoint>', CHECKPOINT))
     .option('--shards <n>', 'number of parts to plan for', wholeNumber(1))
     .option('-f, --file <path>', 'plan file; replaces an older plan', 'plan.json')
     .option('--json', 'print the plan on standard output too')

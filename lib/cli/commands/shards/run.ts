@@ -23,10 +23,8 @@ Examples:
 Shards may run anywhere and in any order. To resume a stopped shard, run the same command again.`;
 
 /** `lowrank run`: runs one shard of a plan. */
-export function addRunCommand(program: Command, terminal: Terminal): void {
-  program
-    .command('run')
-    .description('run one shard of a plan')
+export function defineRun(command: Command, terminal: Terminal): void {
+  command
     .argument('<plan>', 'file written by `lowrank plan`; results go to a folder beside it')
     .option('--shard <i/n>', 'shard to run, from 1/n to n/n; default: taken from Slurm or Kubernetes', parseShard)
     .option('--source <path>', 'path of the checkpoint on this machine; default: the one in the plan')
