@@ -1,23 +1,45 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
-// `unit` is mathematics and parsing, `jobs` runs whole jobs from file to file, `interop` asks other programs
-// (Python's safetensors, transformers and peft, llama.cpp, onnxruntime) whether they accept what we write, `crash` kills
-// jobs and resumes them. Native code can take a process down, so every file runs in a process of its own.
-const project = (name: string, folder: string, timeout: number) => ({
-  extends: true as const,
-  test: { name, include: [`test/${folder}/**/*.test.ts`], testTimeout: timeout, hookTimeout: timeout },
-});
+// `unit` is mathematics and parsing, `jobs` runs whole jobs from file to file, `hazards` tries what could take a process
+// down, `large` needs gigabytes of memory and disk or more than 20 s, `interop` asks other programs (Python's safetensors,
+// transformers and peft, llama.cpp, onnxruntime) whether they accept what we write, `crash` kills jobs and resumes them.
+// Native code can take a process down, so every file runs in a process of its own.
+interface Project {
+  /** Seconds that a test or a hook may take. */
+  readonly seconds: number;
+  /** Files that run at once; one unless given, for tests that watch the clock or fill the memory. */
+  readonly workers?: number;
+  /** Projects of one group run side by side, groups one after the other. */
+  readonly group: number;
+}
+
+// Two also on two cores, where vitest would take one: much of the time is spent starting processes and writing files.
+const workers = Math.max(2, availableParallelism() - 1);
+
+const PROJECTS: Readonly<Record<string, Project>> = {
+  unit: { seconds: 60, workers, group: 0 },
+  jobs: { seconds: 120, workers, group: 0 },
+  hazards: { seconds: 180, group: 1 },
+  large: { seconds: 600, group: 2 },
+  interop: { seconds: 600, group: 2 },
+  crash: { seconds: 1800, group: 2 },
+};
 
 export default defineConfig({
   test: {
     pool: 'forks',
-    projects: [
-      project('unit', 'unit', 60_000),
-      project('jobs', 'jobs', 120_000),
-      project('hazards', 'hazards', 180_000),
-      project('interop', 'interop', 600_000),
-      project('crash', 'crash', 1_800_000),
-    ],
+    projects: Object.entries(PROJECTS).map(([name, { seconds, workers = 1, group }]) => ({
+      extends: true as const,
+      test: {
+        name,
+        include: [`test/${name}/**/*.test.ts`],
+        testTimeout: 1000 * seconds,
+        hookTimeout: 1000 * seconds,
+        maxWorkers: workers,
+        sequence: { groupOrder: group },
+      },
+    })),
     coverage: { provider: 'v8', include: ['lib/**/*.ts'] },
   },
 });

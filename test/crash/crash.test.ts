@@ -3,18 +3,19 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
-import { lowrank, temporaryFolder, tinyLlama, weights, writeModel } from '../jobs/support.js';
+import { tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { main, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
+import { random } from '../support/random.js';
 
 /** How often a job is killed. */
 const KILLS = Number(process.env.LOWRANK_CRASH_KILLS ?? 12);
 /** The moments are drawn from this; printed, so that a run can be had again. */
 const SEED = Number(process.env.LOWRANK_CRASH_SEED ?? 1);
 
-const at = temporaryFolder();
-const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
+const at = temporaryPaths();
 const fakeStatfs = new URL('../support/fake-statfs.mjs', import.meta.url).href;
 const EDITS = ['--tensor', 'model.layers.*.mlp.*:0.2', '--tensor', 'model.layers.*.self_attn.q_proj.weight:0.5'];
 const job = (source: string, out: string) => ['laser', source, '-o', out, ...EDITS, '--threads', '1', '--json'];
@@ -53,17 +54,6 @@ function killedAfter(args: readonly string[], milliseconds: number): Promise<boo
   });
 }
 
-function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    // Mulberry32.
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Whether small file systems of memory can be mounted here. */
 function mountable(): boolean {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
@@ -88,9 +78,9 @@ let milliseconds: number;
 beforeAll(async () => {
   model = await source();
   before = await digest(model);
-  await lowrank(job(model, at('warm-up')));
+  await spawnLowrank(job(model, at('warm-up')));
   const begin = performance.now();
-  const run = await lowrank(job(model, at('undisturbed')));
+  const run = await spawnLowrank(job(model, at('undisturbed')));
   milliseconds = performance.now() - begin;
   expect(run.code).toBe(0);
   expected = await digest(at('undisturbed'));
@@ -99,21 +89,21 @@ beforeAll(async () => {
 
 describe('a job that is killed', () => {
   it(`goes on after each of ${KILLS} SIGKILLs, and ends with the same bytes`, async () => {
-    const random = randomNumbers(SEED);
+    const next = random(SEED);
     const tally = { kills: 0, before: 0, resumed: 0, tensors: 0, ended: 0 };
     for (let round = 0; tally.kills < KILLS; round++) {
       const out = at(`out-${round}`);
       // Some jobs are killed more than once before they may end.
-      const times = 1 + Math.floor(2 * random() ** 2);
+      const times = 1 + Math.floor(2 * next() ** 2);
       for (let time = 0; time < times; time++) {
-        const moment = random() * milliseconds;
+        const moment = next() * milliseconds;
         const killed = await killedAfter(job(model, out), moment);
         if (killed) tally.kills++;
         // Only a whole output may be seen.
         if (existsSync(out)) expect([round, moment, await digest(out)]).toEqual([round, moment, expected]);
       }
       const left = existsSync(out);
-      const run = await lowrank(job(model, out));
+      const run = await spawnLowrank(job(model, out));
       if (left && run.code !== 0) {
         // The last thing that goes is the journal: then the job is over, and its output there.
         expect([round, run.code, run.stderr]).toEqual([round, 1, expect.stringContaining('is there already')]);
@@ -142,11 +132,11 @@ describe('a job that is killed', () => {
   it('ends with the same bytes when two go on with it at once', async () => {
     const out = at('two');
     await killedAfter(job(model, out), milliseconds / 2);
-    const runs = await Promise.all([lowrank(job(model, out)), lowrank(job(model, out))]);
+    const runs = await Promise.all([spawnLowrank(job(model, out)), spawnLowrank(job(model, out))]);
     const codes = runs.map(({ code }) => code).sort();
     expect(codes[1]).toBe(1);
     expect(runs.map(({ stderr }) => stderr).join('')).toMatch(/is being written by process|is there already/);
-    if (codes[0] !== 0) expect((await lowrank(job(model, out))).code).toBe(0);
+    if (codes[0] !== 0) expect((await spawnLowrank(job(model, out))).code).toBe(0);
     expect(await digest(out)).toBe(expected);
     await rm(out, { recursive: true });
   });
@@ -167,7 +157,7 @@ describe.skipIf(!canMount)('a full disk (skipped where a tmpfs cannot be mounted
         // First as it is, which is refused before the work; then as if nobody knew how much is free.
         const blind: Record<string, string> = { NODE_OPTIONS: `--import ${fakeStatfs}`, FREE_BYTES: 'unknown' };
         for (const env of [undefined, blind]) {
-          const run = await lowrank(job(model, out), { env });
+          const run = await spawnLowrank(job(model, out), { env });
           expect(run.code).toBe(1);
           expect(run.stderr).toContain('no space left on the disk');
           expect(run.stderr.includes('bytes are needed')).toBe(env === undefined);
@@ -176,7 +166,7 @@ describe.skipIf(!canMount)('a full disk (skipped where a tmpfs cannot be mounted
         }
       }
       size(64);
-      const run = await lowrank(job(model, out));
+      const run = await spawnLowrank(job(model, out));
       expect(run.code).toBe(0);
       expect(await digest(out)).toBe(expected);
       expect(await readdir(disk)).toEqual(['out']);

@@ -1,4 +1,4 @@
-import { varint } from '../unit/checkpoint/onnx-made.js';
+import { varint } from '../support/onnx.js';
 import { mutateBytes } from './bytes.js';
 import { NUMBERS, type Random } from './random.js';
 

@@ -1,17 +1,12 @@
-/** Random choices that the same seed repeats (mulberry32). */
+import { random } from '../support/random.js';
+
+/** Random choices that the same seed repeats. */
 export class Random {
-  #state: number;
+  /** In [0, 1). */
+  readonly share: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** In [0, 1). */
-  share(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+    this.share = random(seed);
   }
 
   /** A whole number from 0 to `count` - 1. */

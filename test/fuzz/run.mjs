@@ -141,7 +141,6 @@ async function bundled() {
     configFile: false,
     logLevel: 'error',
     // The corpora share a file with helpers of tests, which are not called here.
-    resolve: { alias: { vitest: join(here, 'no-tests.ts') } },
     build: {
       ssr: join(here, 'worker.ts'),
       outDir,

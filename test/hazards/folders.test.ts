@@ -7,10 +7,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { editCheckpoint } from '../../lib/edit/run.js';
 import { LowRankError } from '../../lib/errors.js';
 import { parseAt, parseTensorSpec } from '../../lib/interventions/spec.js';
-import { lowrank, temporaryFolder, tinyLlama, weights, writeModel } from '../jobs/support.js';
+import { tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { lowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 import { run } from './support.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 let llama: string;
 let slow: string;
 

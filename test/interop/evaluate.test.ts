@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ExampleResult, Question } from '../../lib/entries/evaluate.js';
 import type { ScoreRequest } from '../../lib/evaluate/engines/engine.js';
 import type { TokenSession } from '../../lib/evaluate/engines/token-session.js';
-import { laserArguments, lowrank } from './judge.js';
+import { spawnLowrank } from '../support/cli.js';
+import { laserArguments } from './judge.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
 const peers = join(root, 'test', 'peers');
@@ -216,7 +217,7 @@ describe.skipIf(!python || !hasPeers)(`the example model on three engines${unles
     const out = (form: Form) => join(folder, `edited-${form}${ending[form]}`);
     for (const form of names) {
       const job = { input: join(example, forms[form]), edits: [{ layers: '1', type: 'fc_in', rho: '0.01' }] };
-      const run = await lowrank(...laserArguments(job, out(form)));
+      const run = await spawnLowrank(laserArguments(job, out(form)));
       expect(run, run.stderr).toMatchObject({ code: 0 });
     }
     const { correct } = await agree(out);

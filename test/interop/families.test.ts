@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { spawnLowrank } from '../support/cli.js';
 import {
   doAndJudge,
   type Edit,
@@ -10,7 +11,6 @@ import {
   expectSameLogits,
   type Job,
   laserArguments,
-  lowrank,
   type Outcome,
 } from './judge.js';
 import { python, runPython, unlessNoPython } from './python.js';
@@ -116,7 +116,7 @@ describe.skipIf(!python)(`laser on every family of models${unlessNoPython}`, () 
   it.each(FAMILIES.filter((family) => !TYPES[family]!.includes('fc_up')))('refuses fc_up of %s', async (family) => {
     const output = join(folder, `refused-${family}`);
     const args = laserArguments({ input: inputOf(`${family}-f32`), edits: [edit('1', 'fc_up', '0.5')] }, output);
-    const { code, stderr } = await lowrank(...args);
+    const { code, stderr } = await spawnLowrank(args);
     expect(code).toBeOneOf([1, 2]);
     expect(stderr).toContain('fc_up');
     expect(existsSync(output)).toBe(false);
@@ -125,7 +125,7 @@ describe.skipIf(!python)(`laser on every family of models${unlessNoPython}`, () 
   it('refuses a layer that is not there', async () => {
     const output = join(folder, 'refused-layer');
     const args = laserArguments({ input: inputOf('gpt2-f32'), edits: [edit('2', 'fc_in', '0.5')] }, output);
-    expect(await lowrank(...args)).toMatchObject({
+    expect(await spawnLowrank(args)).toMatchObject({
       code: expect.toBeOneOf([1, 2]),
       stderr: expect.stringContaining('2'),
     });

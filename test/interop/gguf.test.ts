@@ -11,10 +11,10 @@ import { Model } from '../../lib/model/model.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import type { StoredType } from '../../lib/tensor/dtype.js';
 import { elements } from '../../lib/tensor/tensor.js';
-import { ggufCorpus } from '../unit/checkpoint/gguf-corpus.js';
-import { number, validGguf, word } from '../unit/checkpoint/gguf-made.js';
-import { assembled } from '../unit/checkpoint/gguf-written.js';
-import { fakeCheckpoint } from '../unit/model/fake.js';
+import { fakeCheckpoint } from '../support/fake-checkpoint.js';
+import { assembled, number, validGguf, word } from '../support/gguf.js';
+import { ggufCorpus } from '../support/gguf-corpus.js';
+import { random } from '../support/random.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
 const stories = join(root, '..', 'shared', 'data', 'models', 'stories260K');
@@ -34,17 +34,6 @@ const sha256 = (data: Float32Array) =>
   createHash('sha256')
     .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     .digest('hex');
-
-/** A generator of 32 bits with a seed (mulberry32), so that a failing file can be made again. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** A valid file with one to three bytes changed, taken out or put in. */
 function mutated(seed: number): Buffer {

@@ -1,10 +1,10 @@
 /** Runs `lowrank laser` on checkpoints, and has `reference_edit.py` measure what came out. */
 
-import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { root, runPython } from './python.js';
+import { type Run, spawnLowrank } from '../support/cli.js';
+import { runPython } from './python.js';
 
 /** `layers` as the command line takes them: `4` or `0-2`; `rho` as the user writes it. */
 export interface Edit {
@@ -22,12 +22,6 @@ export interface Job {
   readonly edits: readonly Edit[];
   /** Whether `transformers` has a class that loads it. */
   readonly logits: boolean;
-}
-
-export interface Run {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
 }
 
 interface CoveredTensor {
@@ -59,17 +53,6 @@ export interface Outcome {
   readonly verdict: Verdict | undefined;
 }
 
-/** Runs the built command line, and never rejects. */
-export function lowrank(...args: string[]): Promise<Run> {
-  const main = join(root, 'dist', 'cli', 'main.js');
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { maxBuffer: 64 * 2 ** 20 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-      resolve({ code, stdout, stderr: code === -1 ? `${error?.message}\n${stderr}` : stderr });
-    });
-  });
-}
-
 /** The arguments of `lowrank` that do the job. */
 export function laserArguments(job: Pick<Job, 'input' | 'edits'>, output: string): string[] {
   const at = job.edits.flatMap(({ layers, type, rho }) => ['--at', `${layers}:${type}:${rho}`]);
@@ -89,7 +72,7 @@ export async function doAndJudge(folder: string, jobs: readonly Job[]): Promise<
   await mkdir(folder, { recursive: true });
   const outputOf = (job: Job) => join(folder, job.name.replaceAll(/[^\w.-]+/g, '_'));
   const runs = new Map<string, Run>();
-  for (const job of jobs) runs.set(job.name, await lowrank(...laserArguments(job, outputOf(job))));
+  for (const job of jobs) runs.set(job.name, await spawnLowrank(laserArguments(job, outputOf(job))));
 
   const list = jobs
     .filter((job) => runs.get(job.name)?.code === 0)

@@ -4,15 +4,8 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  doAndJudge,
-  expectAsReference,
-  expectSameLogits,
-  type Job,
-  laserArguments,
-  lowrank,
-  type Outcome,
-} from './judge.js';
+import { spawnLowrank } from '../support/cli.js';
+import { doAndJudge, expectAsReference, expectSameLogits, type Job, laserArguments, type Outcome } from './judge.js';
 import { python, root, unlessNoPython } from './python.js';
 
 const model = join(root, '..', 'shared', 'data', 'models', 'stories260K');
@@ -62,7 +55,7 @@ describe.skipIf(!python || !existsSync(model))(`laser on a trained model${unless
 
   it('writes the same bytes again', async () => {
     const [first, second] = [join(folder, 'first', job.name), join(folder, 'second')];
-    expect(await lowrank(...laserArguments(job, second))).toMatchObject({ code: 0 });
+    expect(await spawnLowrank(laserArguments(job, second))).toMatchObject({ code: 0 });
     expect(await digests(second)).toEqual(await digests(first));
   });
 });

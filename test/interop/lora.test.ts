@@ -8,8 +8,8 @@ import { mergeLoras } from '../../lib/adapters/combine.js';
 import { readAdapter, writeAdapter } from '../../lib/adapters/peft.js';
 import { open } from '../../lib/checkpoint/open.js';
 import { toFloat32 } from '../../lib/tensor/convert.js';
+import { spawnLowrank } from '../support/cli.js';
 import { distance, norm } from '../support/matrices.js';
-import { lowrank } from './judge.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
 const trained = join(root, '..', 'shared', 'data', 'models', 'lora-gpt2-tigrinya');
@@ -30,7 +30,7 @@ let folder: string;
 const at = (...names: string[]) => join(folder, ...names);
 
 async function run(...args: string[]): Promise<void> {
-  const { code, stderr } = await lowrank('lora', ...args);
+  const { code, stderr } = await spawnLowrank(['lora', ...args]);
   expect(code, stderr).toBe(0);
 }
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
 import { editCheckpoint } from '../../lib/edit/run.js';
-import { corpus } from '../unit/checkpoint/onnx-corpus.js';
+import { corpus } from '../support/onnx-corpus.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
 /** A part of a weight, by the node that multiplies by it, and the singular values that stay. */

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { CheckpointError } from '../../lib/errors.js';
 import { DTYPE_BITS, type DType } from '../../lib/tensor/dtype.js';
-import { corpus } from '../unit/checkpoint/corpus.js';
-import { made } from '../unit/checkpoint/made.js';
+import { random } from '../support/random.js';
+import { made } from '../support/safetensors.js';
+import { corpus } from '../support/safetensors-corpus.js';
 import { python, runPython, unlessNoPython } from './python.js';
 
 /** The kind of fault by the reference reader's messages. */
@@ -34,17 +35,6 @@ const STRICTER: [kind: string, message: RegExp][] = [
   ['TooManyDimensions', /more than 64 dimensions/],
   ['ValidationOverflow', /a dimension beyond 2\^53 - 1/],
 ];
-
-/** A generator of 32 bits with a seed (mulberry32), so that a failing file can be made again. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const HEADER =
   '{"__metadata__":{"format":"pt","a":"b"},"w":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},' +

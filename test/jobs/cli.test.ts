@@ -2,19 +2,11 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  changedTensors,
-  filesIn,
-  lowrank,
-  models,
-  readTensor,
-  temporaryFolder,
-  tinyLlama,
-  weights,
-  writeModel,
-} from './support.js';
+import { changedTensors, filesIn, models, readTensor, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { lowrank, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 let llama: string;
 
 beforeAll(async () => {
@@ -24,17 +16,17 @@ beforeAll(async () => {
 describe('lowrank', () => {
   it('tells its version and its commands', async () => {
     const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
-    expect(await lowrank(['--version'])).toEqual({ code: 0, signal: null, stdout: `${version}\n`, stderr: '' });
+    expect(await spawnLowrank(['--version'])).toEqual({ code: 0, signal: null, stdout: `${version}\n`, stderr: '' });
     const help = await lowrank(['--help']);
     expect(help).toMatchObject({ code: 0, stderr: '' });
     for (const command of ['laser', 'inspect', 'doctor']) expect(help.stdout).toContain(command);
-    expect(await lowrank([])).toMatchObject({ code: 2, stdout: '' });
+    expect(await spawnLowrank([])).toMatchObject({ code: 2, stdout: '' });
   });
 });
 
 describe('lowrank laser', () => {
   it('prints a table on stdout, progress on stderr, and exits with 0', async () => {
-    const run = await lowrank(['laser', llama, '-o', at('table'), '--at', '0:fc_in:0.25', '--at', '1:q_proj:0.5']);
+    const run = await spawnLowrank(['laser', llama, '-o', at('table'), '--at', '0:fc_in:0.25', '--at', '1:q_proj:0.5']);
     expect(run.code).toBe(0);
     expect(run.stdout).toMatch(/^tensor +shape +k +energy kept +relative error +method +seconds\n/);
     expect(run.stdout).toMatch(/model\.layers\.0\.mlp\.gate_proj\.weight +24 x 16 +4 of 16 +\d+\.\d\d % +0\.\d+/);
@@ -137,7 +129,7 @@ describe('lowrank laser', () => {
 
   it('gives the same files twice', async () => {
     const args = (out: string) => ['laser', llama, '-o', out, '--at', 'all:all:0.3'];
-    expect((await lowrank(args(at('same-1')))).code).toBe(0);
+    expect((await spawnLowrank(args(at('same-1')))).code).toBe(0);
     expect((await lowrank(args(at('same-2')))).code).toBe(0);
     expect(await filesIn(at('same-1'))).toEqual(await filesIn(at('same-2')));
   });
@@ -185,7 +177,7 @@ describe('wrong usage exits with 2 and says what was expected', () => {
 
 describe('failures exit with 1, a message and a hint, and no stack', () => {
   it('a checkpoint that is not there', async () => {
-    const run = await lowrank(['laser', at('nowhere'), '-o', at('y'), '--at', '0:fc_in:0.5']);
+    const run = await spawnLowrank(['laser', at('nowhere'), '-o', at('y'), '--at', '0:fc_in:0.5']);
     expect(run).toMatchObject({ code: 1, stdout: '' });
     expect(run.stderr).toMatch(/^error: .*nowhere.*\nhint: .+\n$/);
   });
@@ -242,7 +234,7 @@ describe('Ctrl-C', () => {
     const source = await writeModel(at('long'), new Map([['w', weights([2000, 2000])]]), { config: {} });
     let sent = 0;
     let interrupted = 0;
-    const run = await lowrank(['laser', source, '-o', at('long-out'), '--tensor', 'w:0.5', '--threads', '1'], {
+    const run = await spawnLowrank(['laser', source, '-o', at('long-out'), '--tensor', 'w:0.5', '--threads', '1'], {
       onStderr: (soFar, kill) => {
         if (sent === 0 && soFar.includes('copying')) {
           sent = 1;
@@ -266,7 +258,7 @@ describe('Ctrl-C', () => {
     const out = at('stopped');
     let sent = false;
     const command = (path: string) => ['laser', source, '-o', path, '--tensor', 'blocks.*:0.5', '--threads', '1'];
-    const run = await lowrank(command(out), {
+    const run = await spawnLowrank(command(out), {
       onStderr: (soFar, kill) => {
         if (sent || !soFar.includes('1/12')) return;
         sent = true;

@@ -2,9 +2,10 @@ import { execFile, execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { lowrank, temporaryFolder } from './support.js';
+import { lowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 
 function installed(shell: string): boolean {
   try {

@@ -1,20 +1,15 @@
-import { execFile } from 'node:child_process';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { temporaryFolder } from './support.js';
+import { lowrank, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const at = temporaryFolder();
+const at = temporaryPaths();
 
-function doctor(args: readonly string[], cwd: string, main = join(root, 'dist', 'cli', 'main.js')) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-    const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '' };
-    execFile(process.execPath, [main, 'doctor', ...args], { cwd, env }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-  });
+function doctor(args: readonly string[], cwd: string) {
+  return lowrank(['doctor', ...args], { cwd, env: { NO_COLOR: '1' } });
 }
 
 /** Writes a package that could be an engine's into the `node_modules` of a folder. */
@@ -97,12 +92,14 @@ describe('lowrank doctor', () => {
     await mkdir(at('bare'));
     for (const part of ['dist', 'package.json']) await cp(join(root, part), at('bare', part), { recursive: true });
     await symlink(join(root, 'node_modules'), at('bare', 'node_modules'));
-    const { code, stdout, stderr } = await doctor([], at('empty'), at('bare', 'dist', 'cli', 'main.js'));
+    const bare = (...args: string[]) =>
+      spawnLowrank(['doctor', ...args], { cwd: at('empty'), main: at('bare', 'dist', 'cli', 'main.js') });
+    const { code, stdout, stderr } = await bare();
     expect(code).toBe(1);
     expect(stdout).toMatch(/^addon {6}does not load$/m);
     expect(stdout).toMatch(/^command {4}ready/m);
     expect(stderr).toMatch(/^error: no native binary of lowrank for .+\nhint: .+\n$/);
-    const told = await doctor(['--json'], at('empty'), at('bare', 'dist', 'cli', 'main.js'));
+    const told = await bare('--json');
     expect(told.code).toBe(1);
     const diagnosis = JSON.parse(told.stdout);
     expect(diagnosis.addon).toBeUndefined();

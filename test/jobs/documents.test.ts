@@ -14,14 +14,15 @@ import { search } from '../../lib/search/search.js';
 import { mergeShards } from '../../lib/shards/merge.js';
 import { planJob, readPlan, writePlan } from '../../lib/shards/plan.js';
 import { runShard } from '../../lib/shards/run.js';
-import { LinearEngine, linearQuestions, writeLinearModel } from '../unit/search/linear-model.js';
-import { filesIn, temporaryFolder, tinyLlama, writeModel } from './support.js';
+import { filesIn, tinyLlama, writeModel } from '../support/checkpoints.js';
+import { temporaryPaths } from '../support/folder.js';
+import { LinearEngine, linearQuestions, writeLinearModel } from '../support/linear-model.js';
 
 /**
  * Every kind of JSON file that a job reads back, as a job made it, with each of its values replaced by others. Whatever stands
  * there, the job ends with an error of this package that has a code, or does what it would have done without the damage.
  */
-const at = temporaryFolder();
+const at = temporaryPaths();
 /** What no mutation may take longer than. A hang took minutes; a busy machine takes its time for a merge. */
 const PATIENCE_MS = 5000;
 

@@ -6,11 +6,12 @@ import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
 import { editCheckpoint } from '../../lib/edit/run.js';
 import { paperIntervention, parseAt, parseTensorSpec } from '../../lib/interventions/spec.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
+import { changedTensors, filesIn, readTensor, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { temporaryPaths } from '../support/folder.js';
 import { jacobiSvd, truncate } from '../support/jacobi.js';
 import { distance, gaussian, norm } from '../support/matrices.js';
-import { changedTensors, filesIn, readTensor, temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 
 /** The best approximation of rank k, in float64. */
 function best(data: ArrayLike<number>, m: number, n: number, k: number): Float64Array {

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cp, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -6,7 +5,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { editCheckpoint, openCheckpoint } from '../../lib/entries/checkpoint.js';
 import type { ExampleResult } from '../../lib/entries/evaluate.js';
-import { lowrank, temporaryFolder } from './support.js';
+import { lowrank, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const example = join(root, 'examples', 'noisy-recall');
@@ -14,19 +14,9 @@ const peers = join(root, 'test', 'peers');
 const hasPeers = existsSync(join(peers, 'node_modules'));
 const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 let dataset: string;
 let command: string;
-
-/** Runs the built command line in a folder: that is where engines are looked for. */
-function lowrankIn(cwd: string, ...args: string[]): Promise<{ code: unknown; stdout: string; stderr: string }> {
-  const main = join(root, 'dist', 'cli', 'main.js');
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : error.code, stdout, stderr }),
-    );
-  });
-}
 
 /** Ten questions, and a program that knows those of an even number; it waits where it is told to. */
 beforeAll(async () => {
@@ -135,7 +125,7 @@ describe('lowrank eval with a program', () => {
   it.skipIf(process.platform === 'win32')('stops at Ctrl-C, ends the program and writes nothing', async () => {
     const out = at('stopped.jsonl');
     let asked = false;
-    const run = await lowrank(['eval', 'slow', '--dataset', dataset, '--command', command, '--out', out], {
+    const run = await spawnLowrank(['eval', 'slow', '--dataset', dataset, '--command', command, '--out', out], {
       onStderr: (soFar, kill) => {
         if (asked || !soFar.includes('10/10')) return;
         asked = true;
@@ -167,11 +157,14 @@ describe('lowrank eval with a program', () => {
     const begin = performance.now();
     let sent = 0;
     const started = (soFar: string) => soFar.includes('10/10') && (sent === 0 || soFar.includes('again'));
-    const run = await lowrank(['eval', 'any', '--dataset', dataset, '--command', `${process.execPath} ${stubborn}`], {
-      onStderr: (soFar, kill) => {
-        if (sent < signals.length && started(soFar)) kill(signals[sent++]!);
+    const run = await spawnLowrank(
+      ['eval', 'any', '--dataset', dataset, '--command', `${process.execPath} ${stubborn}`],
+      {
+        onStderr: (soFar, kill) => {
+          if (sent < signals.length && started(soFar)) kill(signals[sent++]!);
+        },
       },
-    });
+    );
     expect(run, run.stderr).toMatchObject(end);
     expect(performance.now() - begin).toBeLessThan(20_000);
     for (const pid of (await readFile(pids, 'utf8')).split(' ')) {
@@ -192,7 +185,9 @@ function isRunning(pid: number): boolean {
 
 describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
   const evaluate = (model: string, ...flags: string[]) =>
-    lowrankIn(peers, 'eval', join(example, model), '--dataset', join(example, 'validation.jsonl'), '--json', ...flags);
+    spawnLowrank(['eval', join(example, model), '--dataset', join(example, 'validation.jsonl'), '--json', ...flags], {
+      cwd: peers,
+    });
 
   it.each([
     ['llama', 'gguf/model.gguf'],
@@ -234,7 +229,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
         '--out',
         at(out),
       ];
-      const run = await lowrankIn(peers, 'eval', join(folder, 'model.onnx'), ...data);
+      const run = await spawnLowrank(['eval', join(folder, 'model.onnx'), ...data], { cwd: peers });
       expect(run, run.stderr).toMatchObject({ code: 0 });
       const rows = (await readFile(at(out), 'utf8')).trimEnd().split('\n');
       return rows.map((row) => (JSON.parse(row) as ExampleResult).generation!.trim());
@@ -246,10 +241,10 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
   });
 
   it('says which files an engine cannot load', async () => {
-    const run = await lowrankIn(peers, 'eval', dataset, '--engine', 'llama', '--dataset', dataset);
+    const run = await spawnLowrank(['eval', dataset, '--engine', 'llama', '--dataset', dataset], { cwd: peers });
     expect(run.code).toBe(1);
     expect(run.stderr).toContain('llama.cpp cannot load it');
-    const onnx = await lowrankIn(peers, 'eval', dataset, '--engine', 'onnx', '--dataset', dataset);
+    const onnx = await spawnLowrank(['eval', dataset, '--engine', 'onnx', '--dataset', dataset], { cwd: peers });
     expect(onnx.code).toBe(1);
     expect(onnx.stderr).toContain('tokenizer.json');
   });
@@ -273,7 +268,9 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
       const known = Object.fromEntries(['ant', 'ape'].map((id, token) => [id, { id, ids: [token], tokens: [id] }]));
       const post_processor = { type: 'TemplateProcessing', single, pair: [], special_tokens: known };
       await writeFile(join(folder, 'tokenizer.json'), JSON.stringify({ ...tokenizer, post_processor }));
-      const run = await lowrankIn(peers, 'eval', join(folder, 'model.onnx'), '--dataset', short, '--json');
+      const run = await spawnLowrank(['eval', join(folder, 'model.onnx'), '--dataset', short, '--json'], {
+        cwd: peers,
+      });
       expect(run, run.stderr).toMatchObject({ code: 0 });
       losses.push(JSON.parse(run.stdout).summary.logLoss.value);
     }
@@ -291,20 +288,24 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
       'dF9oaWRkZW5fc3RhdGUiCVVuc3F1ZWV6ZRIBZ1odCglpbnB1dF9pZHMSEAoOCAcSCgoDEgFiCgMSAWxiKQoRbGFzdF9oaWRkZW5fc3RhdGUSFAoSCAES' +
       'DgoDEgFiCgMSAWwKAggBQgQKABAR';
     await writeFile(join(folder, 'model.onnx'), Buffer.from(graph, 'base64'));
-    const run = await lowrankIn(peers, 'eval', folder, '--dataset', join(example, 'validation.jsonl'), '--limit', '5');
+    const run = await spawnLowrank(['eval', folder, '--dataset', join(example, 'validation.jsonl'), '--limit', '5'], {
+      cwd: peers,
+    });
     expect(run.code).toBe(1);
     expect(run.stderr).toContain('these are no logits');
   });
 
   it('says so where a folder holds other weights, which are what an edit changes', async () => {
     const data = ['--dataset', join(example, 'validation.jsonl'), '--limit', '5'];
-    const run = await lowrankIn(peers, 'eval', join(example, 'model'), ...data);
+    const run = await spawnLowrank(['eval', join(example, 'model'), ...data], { cwd: peers });
     expect(run).toMatchObject({ code: 0 });
     expect(run.stderr).toMatch(
       /warning: evaluating the \.onnx model in .*; lowrank laser would edit model\.safetensors instead/,
     );
     for (const plain of ['model/model.onnx', 'gguf']) {
-      expect((await lowrankIn(peers, 'eval', join(example, plain), ...data)).stderr).not.toContain('warning');
+      expect((await spawnLowrank(['eval', join(example, plain), ...data], { cwd: peers })).stderr).not.toContain(
+        'warning',
+      );
     }
   });
 });
@@ -382,7 +383,7 @@ describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
 
 describe('lowrank eval without engines', () => {
   it('says what to install', async () => {
-    const run = await lowrankIn(at(), 'eval', join(example, 'gguf/model.gguf'), '--dataset', dataset);
+    const run = await lowrank(['eval', join(example, 'gguf/model.gguf'), '--dataset', dataset], { cwd: at() });
     expect(run.code).toBe(1);
     expect(run.stderr).toMatch(/node-llama-cpp is not installed[\s\S]*hint: Install it: npm install node-llama-cpp/);
   });

@@ -9,11 +9,12 @@ import { open } from '../../lib/checkpoint/open.js';
 import { editCheckpoint } from '../../lib/edit/run.js';
 import { inspectCheckpoint } from '../../lib/inspect/inspect.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
+import { models } from '../support/checkpoints.js';
+import { temporaryPaths } from '../support/folder.js';
+import { assembled } from '../support/gguf.js';
 import { distance, norm } from '../support/matrices.js';
-import { assembled } from '../unit/checkpoint/gguf-written.js';
-import { models, temporaryFolder } from './support.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 const folder = join(models, 'stories260K');
 const gguf = join(folder, 'stories260K-f32.gguf');
 const safetensors = join(folder, 'model.safetensors');

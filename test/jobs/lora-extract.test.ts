@@ -3,9 +3,10 @@ import type { ExtractChoice } from '../../lib/adapters/extract.js';
 import { type ExtractOptions, extractLora } from '../../lib/adapters/extract-checkpoints.js';
 import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
-import { temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
+import { tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { temporaryPaths } from '../support/folder.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 const MATRIX = 'model.layers.1.mlp.up_proj.weight';
 const NORM = 'model.layers.0.input_layernorm.weight';
 

@@ -6,20 +6,12 @@ import { loraDelta } from '../../lib/adapters/adapter.js';
 import { readAdapter } from '../../lib/adapters/peft.js';
 import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
+import { changedTensors, filesIn, models, readTensor, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { lowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 import { distance, norm } from '../support/matrices.js';
-import {
-  changedTensors,
-  filesIn,
-  lowrank,
-  models,
-  readTensor,
-  temporaryFolder,
-  tinyLlama,
-  weights,
-  writeModel,
-} from './support.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 const Q = 'model.layers.0.self_attn.q_proj';
 const DOWN = 'model.layers.1.mlp.down_proj';
 const GPT2 = { model_type: 'gpt2', architectures: ['GPT2LMHeadModel'] };

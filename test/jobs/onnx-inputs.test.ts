@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { temporaryFolder } from './support.js';
+import { temporaryPaths } from '../support/folder.js';
 
 // What exported models ask for besides their tokens differs with the tool, its version and the model. The packages here
 // stand in for onnxruntime-node and @huggingface/tokenizers: a model is a list of inputs, and what it was fed is written down.
@@ -45,7 +45,7 @@ const IDS = { name: 'input_ids', type: 'int64', shape: ['batch', 'length'] };
 const LIKELY = 2 * (3 - Math.log(Math.exp(3) + 4));
 const OTHER = -2 * Math.log(Math.exp(3) + 4);
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 
 interface Fed {
   readonly type: string;

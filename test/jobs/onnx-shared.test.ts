@@ -1,12 +1,14 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { EditReport } from '../../lib/edit/run.js';
+import { readTensor } from '../support/checkpoints.js';
+import { lowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 import { jacobiSvd, truncate } from '../support/jacobi.js';
 import { distance, gaussian } from '../support/matrices.js';
-import { field, floats, graphProto, modelProto, nodeProto, tensorProto } from '../unit/checkpoint/onnx-made.js';
-import { lowrank, readTensor, temporaryFolder } from './support.js';
+import { field, floats, graphProto, modelProto, nodeProto, tensorProto } from '../support/onnx.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 const WEIGHT = 'onnx::MatMul_7';
 const LAYER = 'encoder.layer.weight';
 const N = 12;

@@ -3,9 +3,11 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
-import { filesIn, lowrank, temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
+import { filesIn, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { lowrank, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 const preload = new URL('../support/kill-after-publishing.mjs', import.meta.url).href;
 const Q = 'model.layers.0.self_attn.q_proj';
 
@@ -52,7 +54,7 @@ describe.skipIf(process.platform === 'win32')('a job that is killed after its ou
       for (let step = 0; ; step++) {
         const out = path(`out-${step}`);
         const env = { NODE_OPTIONS: `--import ${preload}`, KILL_OUT: out, KILL_BEFORE_STEP: String(step) };
-        const run = await lowrank(jobs[name]!(out), { env });
+        const run = await spawnLowrank(jobs[name]!(out), { env });
         expect(await contents(out, isFolder)).toEqual(expected);
         const work = join(dirname(out), `.${basename(out)}.lowrank`);
         if (run.signal === null) {
@@ -80,7 +82,7 @@ describe.skipIf(process.platform === 'win32')('a job that is killed after its ou
     const out = at('outputs', 'changed.safetensors');
     const job = jobs['lora merge, a file']!(out);
     const env = { NODE_OPTIONS: `--import ${preload}`, KILL_OUT: out, KILL_BEFORE_STEP: '0' };
-    expect(await lowrank(job, { env })).toMatchObject({ signal: 'SIGKILL' });
+    expect(await spawnLowrank(job, { env })).toMatchObject({ signal: 'SIGKILL' });
     const bytes = await readFile(out);
     bytes[bytes.length - 1]! ^= 1;
     // Not in place: the copy in the unfinished work is the same file.

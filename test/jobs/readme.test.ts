@@ -5,7 +5,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { temporaryFolder } from './support.js';
+import { lowrank, spawnLowrank, wordsOf } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -19,7 +20,7 @@ const shell = blocks('sh').flatMap((block) => block.trim().split('\n'));
 const commands = shell.filter((line) => line.startsWith('npx lowrank '));
 const programs = blocks('js');
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 // A package can import itself by name only from its own folder.
 const inside = join(root, '.build', `readme-${process.pid}`);
 
@@ -35,10 +36,13 @@ function run(...args: string[]): Promise<{ stdout: string; stderr: string }> {
   return promisify(execFile)(process.execPath, args, { cwd: at() });
 }
 
-/** Runs what follows `lowrank` on a line of shell that has no other quotes than single ones. */
-function lowrank(line: string): Promise<{ stdout: string; stderr: string }> {
-  const words = [...line.matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) => quoted ?? word);
-  return run(join(root, 'dist', 'cli', 'main.js'), ...words);
+/** Runs a line that begins with `npx lowrank`. */
+async function typed(line: string): Promise<{ stdout: string; stderr: string }> {
+  const words = wordsOf(line).slice('npx lowrank'.split(' ').length);
+  // The first as its reader starts it, in a process.
+  const done = await (line === commands[0] ? spawnLowrank : lowrank)(words, { cwd: at() });
+  expect(done, done.stderr).toMatchObject({ code: 0 });
+  return done;
 }
 
 describe('the README', () => {
@@ -56,7 +60,7 @@ describe('the README', () => {
   });
 
   it.each(commands)('%s', async (line) => {
-    const { stdout, stderr } = await lowrank(line.replace(/^npx lowrank /, ''));
+    const { stdout, stderr } = await typed(line);
     expect(stdout).not.toBe('');
     // What the README shows is what it advises.
     expect(stderr).not.toContain('warning:');

@@ -8,12 +8,14 @@ import { singularValuesSync } from '../../lib/linalg/svd.js';
 import { readSearchLog } from '../../lib/search/log.js';
 import type { SearchSummary, Trial } from '../../lib/search/log-lines.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
-import { assembled } from '../unit/checkpoint/gguf-written.js';
-import { FC_IN, inputOf, linearQuestions, P, writeLinearModel } from '../unit/search/linear-model.js';
-import { changedTensors, filesIn, lowrank, temporaryFolder } from './support.js';
+import { changedTensors, filesIn } from '../support/checkpoints.js';
+import { lowrank, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
+import { assembled } from '../support/gguf.js';
+import { FC_IN, inputOf, linearQuestions, P, writeLinearModel } from '../support/linear-model.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const inFolder = temporaryFolder();
+const inFolder = temporaryPaths();
 let model = '';
 let command = '';
 let dataset: string[] = [];
@@ -146,7 +148,7 @@ describe('lowrank search', () => {
   /** Runs until a line about a trial is said, then sends a signal. */
   function stoppedAt(out: string, said: string, signal: NodeJS.Signals) {
     let sent = false;
-    return lowrank(argumentsFor(out), {
+    return spawnLowrank(argumentsFor(out), {
       onStderr: (soFar, kill) => {
         if (sent || !soFar.includes(said)) return;
         // Once: a second Ctrl-C would end the process at once.
@@ -202,7 +204,7 @@ describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`,
     const out = inFolder(`recall-${engine}`);
     const data = ['--dataset', join(recall, 'validation.jsonl'), '--test', join(recall, 'test.jsonl')];
     const few = ['--layers', '1', '--types', 'fc_in', '--rhos', '0.01,0.2', '--limit', '200', '--cache', '0'];
-    const run = await lowrank(['search', checkpoint, ...data, '-o', out, ...few, '--json'], {
+    const run = await spawnLowrank(['search', checkpoint, ...data, '-o', out, ...few, '--json'], {
       env: { NODE_PATH: peers },
     });
     expect(run.stderr).not.toContain('error:');
@@ -230,7 +232,7 @@ describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`,
     const few = ['--layers', '1', '--types', 'fc_in', '--rhos', '0.01', '--limit', '100', '--cache', '0', '--json'];
     const out = inFolder('recall-q8');
     const run = (...flags: string[]) =>
-      lowrank(['search', quantised, ...data, '-o', out, ...few, ...flags], { env: { NODE_PATH: peers } });
+      spawnLowrank(['search', quantised, ...data, '-o', out, ...few, ...flags], { env: { NODE_PATH: peers } });
     const refused = await run();
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain('--quant');

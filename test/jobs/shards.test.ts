@@ -3,18 +3,11 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { shardOfEnvironment } from '../../lib/cli/commands/shards/shard.js';
 import { balance } from '../../lib/shards/balance.js';
-import {
-  changedTensors,
-  filesIn,
-  lowrank,
-  type Run,
-  temporaryFolder,
-  tinyLlama,
-  weights,
-  writeModel,
-} from './support.js';
+import { changedTensors, filesIn, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { lowrank, type Run, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 const AT = ['--at', 'all:mlp:0.3', '--at', '0-3:q_proj,k_proj:0.5', '--threads', '1', '--seed', '3'];
 const SHARDS = 8;
 
@@ -54,7 +47,7 @@ describe('plan, run, merge', () => {
     const runs = await Promise.all(
       order.map((shard) => {
         let sent = false;
-        return lowrank(['run', file, '--shard', `${shard}/${SHARDS}`], {
+        return spawnLowrank(['run', file, '--shard', `${shard}/${SHARDS}`], {
           onStderr: (_, kill) => {
             if (shard !== killed || sent) return;
             sent = true;
@@ -105,7 +98,7 @@ describe('plan, run, merge', () => {
     const file = await plan('stopped');
     done(await lowrank(['run', file, '--shard', '1/1']));
     let sent = false;
-    const merge = await lowrank(['merge', file], {
+    const merge = await spawnLowrank(['merge', file], {
       onStderr: (soFar, kill) => {
         if (sent || !soFar.includes('3/26')) return;
         sent = true;

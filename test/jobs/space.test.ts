@@ -6,11 +6,13 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
 import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
-import { assembled } from '../unit/checkpoint/gguf-written.js';
-import { linearQuestions, writeLinearModel } from '../unit/search/linear-model.js';
-import { filesIn, lowrank, temporaryFolder, tinyLlama, weights, writeModel } from './support.js';
+import { filesIn, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import { lowrank, spawnLowrank } from '../support/cli.js';
+import { temporaryPaths } from '../support/folder.js';
+import { assembled } from '../support/gguf.js';
+import { linearQuestions, writeLinearModel } from '../support/linear-model.js';
 
-const at = temporaryFolder();
+const at = temporaryPaths();
 const preload = new URL('../support/fake-statfs.mjs', import.meta.url).href;
 const withFree = (bytes: number) => ({ NODE_OPTIONS: `--import ${preload}`, FREE_BYTES: String(bytes) });
 const Q = 'model.layers.0.self_attn.q_proj';
@@ -135,7 +137,7 @@ describe('a disk with too little room', () => {
   ])('is refused before the work: %s', async (name, job, free) => {
     const out = at('full');
     const args = job(out);
-    const run = await lowrank([...args, '--json'], { env: withFree(free) });
+    const run = await spawnLowrank([...args, '--json'], { env: withFree(free) });
     expect(run, run.stderr).toMatchObject({ code: 1 });
     const { error } = JSON.parse(run.stdout);
     expect(error).toMatchObject({ code: 'ERR_CHECKPOINT_IO', hint: expect.stringMatching(/^Free .*, or write/) });
@@ -150,17 +152,17 @@ describe('a disk with too little room', () => {
   it('is refused before a shard is computed', async () => {
     const other = at('unrun.json');
     await lowrank(['plan', folder, '-o', at('never'), '--at', '0:mlp:0.5', '-f', other]);
-    const run = await lowrank(['run', other, '--shard', '1/1'], { env: withFree(1000) });
+    const run = await spawnLowrank(['run', other, '--shard', '1/1'], { env: withFree(1000) });
     expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('1000 are free') });
     expect(run.stderr).not.toMatch(/^\d+\/\d+ /m);
     expect(existsSync(at('unrun.results'))).toBe(false);
     // What is there takes no room again.
-    expect(await lowrank(['run', plan, '--shard', '1/1'], { env: withFree(0) })).toMatchObject({ code: 0 });
+    expect(await spawnLowrank(['run', plan, '--shard', '1/1'], { env: withFree(0) })).toMatchObject({ code: 0 });
   });
 
   it('is no reason where the file system does not say what is free', async () => {
     const env = { NODE_OPTIONS: `--import ${preload}`, FREE_BYTES: 'unknown' };
-    expect(await lowrank(['laser', folder, '-o', at('unknown'), ...EDIT], { env })).toMatchObject({ code: 0 });
+    expect(await spawnLowrank(['laser', folder, '-o', at('unknown'), ...EDIT], { env })).toMatchObject({ code: 0 });
   });
 });
 

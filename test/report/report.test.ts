@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { searchReport } from '../../lib/report/search-report.js';
-import { type Log, madeLog } from '../unit/report/made.js';
+import { type Log, madeLog } from '../support/search-log.js';
 import { Browser, findChromium, type View } from './browser.js';
 
 const chromium = findChromium();

@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
@@ -7,8 +8,14 @@ const folders: string[] = [];
 afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
 
 /** A folder that is removed after the tests of the file. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'lowrank-test-'));
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'lowrank-test-'));
   folders.push(folder);
   return folder;
+}
+
+/** Paths in a temporary folder: `at()` is the folder itself, `at('model', 'config.json')` a file below it. */
+export function temporaryPaths(): (...names: string[]) => string {
+  const folder = temporaryFolder();
+  return (...names) => join(folder, ...names);
 }

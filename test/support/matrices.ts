@@ -1,21 +1,5 @@
 import { type Tensor, tensor } from '../../lib/tensor/tensor.js';
-
-/** A small generator (mulberry32), so that every test meets the same matrices on every machine. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Standard normal numbers (Box and Muller). */
-export function normal(seed: number): () => number {
-  const uniform = random(seed);
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-}
+import { normal } from './random.js';
 
 export function gaussian(shape: readonly number[], seed = 1): Tensor {
   const next = normal(seed);

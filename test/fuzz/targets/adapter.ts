@@ -1,5 +1,5 @@
 import { readAdapter } from '../../../lib/adapters/peft.js';
-import { made } from '../../unit/checkpoint/made.js';
+import { made } from '../../support/safetensors.js';
 import { mutateJson } from '../json.js';
 import { require, type Target } from '../target.js';
 import { coded, fill } from './checkpoint.js';

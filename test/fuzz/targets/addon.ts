@@ -1,5 +1,5 @@
 import { addon } from '../../../lib/addon/load.js';
-import { normal } from '../../support/matrices.js';
+import { normal } from '../../support/random.js';
 import { mutateJson } from '../json.js';
 import { Random } from '../random.js';
 import { require, type Target } from '../target.js';

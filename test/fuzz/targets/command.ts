@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { runProgram } from '../../../lib/cli/program.js';
 import { Output } from '../../../lib/cli/terminal/terminal.js';
-import { made } from '../../unit/checkpoint/made.js';
+import { made } from '../../support/safetensors.js';
 import { mutateJson, mutateText } from '../json.js';
 import type { Random } from '../random.js';
 import { require, type Target } from '../target.js';

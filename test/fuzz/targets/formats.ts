@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { planCheckpoint } from '../../../lib/edit/run.js';
 import { parseAt } from '../../../lib/interventions/spec.js';
-import { corpus } from '../../unit/checkpoint/corpus.js';
-import { ggufCorpus } from '../../unit/checkpoint/gguf-corpus.js';
-import { description, number, validGguf, word } from '../../unit/checkpoint/gguf-made.js';
-import { made } from '../../unit/checkpoint/made.js';
-import { corpus as onnxCorpus, rich } from '../../unit/checkpoint/onnx-corpus.js';
-import { counted, floats, graphProto, modelProto, nodeProto, tensorProto } from '../../unit/checkpoint/onnx-made.js';
+import { description, number, validGguf, word } from '../../support/gguf.js';
+import { ggufCorpus } from '../../support/gguf-corpus.js';
+import { counted, floats, graphProto, modelProto, nodeProto, tensorProto } from '../../support/onnx.js';
+import { corpus as onnxCorpus, rich } from '../../support/onnx-corpus.js';
+import { made } from '../../support/safetensors.js';
+import { corpus } from '../../support/safetensors-corpus.js';
 import { mutateBytes } from '../bytes.js';
 import { mutateJson } from '../json.js';
 import { mutateProtobuf } from '../protobuf.js';

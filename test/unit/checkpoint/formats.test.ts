@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { findWeights, modelsIn } from '../../../lib/checkpoint/folder.js';
 import { ENDINGS_IN_WORDS, FORMATS, FORMATS_IN_WORDS, formatNamed } from '../../../lib/checkpoint/formats.js';
-import { failure, fill, temporaryFolder } from './made.js';
+import { failure } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { fill } from '../../support/safetensors.js';
 
 const files = (...names: string[]) => Object.fromEntries(names.map((name) => [name, '']));
 const length = (value: bigint) => {
@@ -37,7 +39,7 @@ describe('the list of formats', () => {
   });
 
   it('takes the first format that a folder holds, and the only model of it', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await mkdir(join(folder, 'onnx'));
     await fill(join(folder, 'onnx'), files('model.onnx', 'model_fp16.onnx'));
     expect((await findWeights(folder)).files).toEqual(['onnx/model.onnx']);

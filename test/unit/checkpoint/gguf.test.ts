@@ -6,10 +6,11 @@ import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { GgufFile } from '../../../lib/checkpoint/gguf/file.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import type { StoredType } from '../../../lib/tensor/dtype.js';
-import { SLOWNESS } from '../../support/time.js';
-import { ggufCorpus } from './gguf-corpus.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
 import {
   array,
+  assembled,
   description,
   key,
   type MadeTensor,
@@ -21,11 +22,12 @@ import {
   VALUE,
   validGguf,
   word,
-} from './gguf-made.js';
-import { assembled } from './gguf-written.js';
-import { failure, fill, kind, made, temporaryFolder } from './made.js';
+} from '../../support/gguf.js';
+import { ggufCorpus } from '../../support/gguf-corpus.js';
+import { fill, made } from '../../support/safetensors.js';
+import { SLOWNESS } from '../../support/time.js';
 
-const folder = await temporaryFolder();
+const folder = temporaryFolder();
 let count = 0;
 const path = () => join(folder, `${count++}`);
 
@@ -265,7 +267,7 @@ async function written(bytes: Uint8Array): Promise<string> {
 
 describe('a folder', () => {
   it('with one GGUF file is that file', async () => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     await fill(own, { 'model-f32.gguf': validGguf(llama, weights), 'README.md': '' });
     await opened(own, (checkpoint) => {
       expect(checkpoint).toMatchObject({ format: 'gguf', path: own });
@@ -274,14 +276,14 @@ describe('a folder', () => {
   });
 
   it('with safetensors beside GGUF is the safetensors', async () => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     const safetensors = made({ a: { dtype: 'U8', shape: [1], data_offsets: [0, 1] } }, 'x');
     await fill(own, { 'a.gguf': validGguf(llama, weights), 'a.safetensors': safetensors });
     await opened(own, (checkpoint) => expect(checkpoint.format).toBe('safetensors'));
   });
 
   it('with several GGUF models is not guessed at', async () => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     const bytes = validGguf(llama, weights);
     await fill(own, { 'a-00001-of-00002.gguf': bytes, 'a-00002-of-00002.gguf': bytes, 'b.gguf': bytes });
     const error = await failure(open(own));
@@ -290,7 +292,7 @@ describe('a folder', () => {
   });
 
   it('with GGUF under the name of safetensors is read by its content', async () => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     await fill(own, { 'model.safetensors': validGguf(llama, weights) });
     await opened(own, (checkpoint) => expect(checkpoint.format).toBe('gguf'));
   });
@@ -306,7 +308,7 @@ const splitKeys = (no: number, total = 3, count = 3) => [
 
 /** The first file has no tensors, as llama-gguf-split makes it on request. */
 async function split(changes: Record<string, Uint8Array> = {}): Promise<string> {
-  const own = await temporaryFolder();
+  const own = temporaryFolder();
   await fill(own, {
     [SPLIT[0]!]: validGguf([...llama, ...splitKeys(0)], []),
     [SPLIT[1]!]: validGguf(splitKeys(1), weights.slice(0, 2)),
@@ -359,7 +361,7 @@ describe('a split model', () => {
   });
 
   it('is refused when files are missing, or named otherwise', async () => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     await fill(own, { [SPLIT[0]!]: validGguf([...llama, ...splitKeys(0)], []) });
     expect(await failure(open(own))).toMatchObject({ kind: 'MissingShard', file: join(own, SPLIT[1]!) });
     await fill(own, { 'other.gguf': validGguf([...llama, ...splitKeys(0)], []) });
@@ -374,7 +376,7 @@ describe('the layout of a copy', () => {
     edited: ReadonlyMap<string, StoredType>,
     bytes: ReadonlyMap<string, Uint8Array>,
   ) => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     await fill(own, { 'm.gguf': source });
     const copy = await opened(own, (checkpoint) => assembled(checkpoint, own, edited, bytes));
     return copy.get('m.gguf')!;

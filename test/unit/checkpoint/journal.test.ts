@@ -2,7 +2,8 @@ import { appendFile, readFile, symlink, truncate, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { digestOf, Journal, readJournal } from '../../../lib/files/journal.js';
-import { failure, temporaryFolder } from './made.js';
+import { failure } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
 
 const ENTRIES = [
   { lowrank: 1, text: 'läser\n"quoted"' },
@@ -11,7 +12,7 @@ const ENTRIES = [
 ];
 
 async function written(): Promise<string> {
-  const file = join(await temporaryFolder(), 'journal');
+  const file = join(temporaryFolder(), 'journal');
   const { journal, entries } = await Journal.open(file);
   expect(entries).toEqual([]);
   for (const entry of ENTRIES) await journal.append(entry);
@@ -64,7 +65,7 @@ describe('Journal', () => {
   });
 
   it('is empty where there is none, and follows no link', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     expect(await readJournal(join(folder, 'journal'))).toEqual([]);
     await writeFile(join(folder, 'other'), 'mine');
     await symlink('other', join(folder, 'journal'));

@@ -6,7 +6,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { lives, lockFolder, ourselves } from '../../../lib/files/lock.js';
-import { failure, kind, temporaryFolder } from './made.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
 
 const hasProc = process.platform === 'linux';
 
@@ -19,7 +20,7 @@ async function deadPid(): Promise<number> {
 
 describe('lockFolder', () => {
   it('lets one in at a time', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const lock = await lockFolder(folder);
     const error = await failure(lockFolder(folder));
     expect(error).toMatchObject({ code: 'ERR_OUTPUT', kind: 'InUse' });
@@ -31,7 +32,7 @@ describe('lockFolder', () => {
   });
 
   it('never lets two in, however many begin at once', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     let inside = 0;
     let entered = 0;
     const contender = async () => {
@@ -52,7 +53,7 @@ describe('lockFolder', () => {
   });
 
   it('takes over from the dead, and sweeps up after them', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const dead = { ...ourselves(), pid: await deadPid() };
     await writeFile(join(folder, 'lock.0123456789abcdef'), JSON.stringify(dead));
     await writeFile(join(folder, 'lock.fedcba9876543210'), '');
@@ -63,7 +64,7 @@ describe('lockFolder', () => {
   });
 
   it('does not judge of other hosts, and says which file to delete', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const file = join(folder, 'lock.0123456789abcdef');
     await writeFile(file, JSON.stringify({ ...ourselves(), pid: await deadPid(), host: 'elsewhere' }));
     const error = await failure(lockFolder(folder));
@@ -73,7 +74,7 @@ describe('lockFolder', () => {
   });
 
   it('tells a folder that is not there', async () => {
-    expect(await kind(lockFolder(join(await temporaryFolder(), 'none')))).toBe('NotFound');
+    expect(await kind(lockFolder(join(temporaryFolder(), 'none')))).toBe('NotFound');
   });
 });
 

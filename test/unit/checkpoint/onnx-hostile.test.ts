@@ -5,10 +5,12 @@ import { describe, expect, it } from 'vitest';
 import { openOnnx } from '../../../lib/checkpoint/onnx/checkpoint.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { LowRankError } from '../../../lib/errors.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { counted, field, floats, graphProto, modelProto } from '../../support/onnx.js';
+import { corpus, rich } from '../../support/onnx-corpus.js';
+import { fill } from '../../support/safetensors.js';
 import { SLOWNESS } from '../../support/time.js';
-import { failure, fill, kind, temporaryFolder } from './made.js';
-import { corpus, rich } from './onnx-corpus.js';
-import { counted, field, floats, graphProto, modelProto } from './onnx-made.js';
 
 /** The reader must end within this, whatever the file. The machine may be busy with other tests. */
 const MILLISECONDS = 1000;
@@ -30,7 +32,7 @@ async function verdict(file: string): Promise<string> {
 
 describe('hostile ONNX files', () => {
   it.each(corpus)('$name: $verdict', async ({ bytes, verdict: expected }) => {
-    const file = join(await temporaryFolder(), 'a.onnx');
+    const file = join(temporaryFolder(), 'a.onnx');
     await writeFile(file, bytes);
     const started = performance.now();
     const opening = openOnnx(file, file).then((checkpoint) => checkpoint.close());
@@ -40,7 +42,7 @@ describe('hostile ONNX files', () => {
   });
 
   it('a file cut at any byte is refused', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const file = join(folder, 'a.onnx');
     await fill(folder, { 'data.bin': floats(1) });
     const accepted: number[] = [];
@@ -54,7 +56,7 @@ describe('hostile ONNX files', () => {
   });
 
   it('a file with some bytes changed is read or refused, in time', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const file = join(folder, 'a.onnx');
     await fill(folder, { 'data.bin': floats(1) });
     const change = fc.tuple(fc.nat(rich.length - 1), fc.integer({ min: 0, max: 255 }));
@@ -72,7 +74,7 @@ describe('hostile ONNX files', () => {
   });
 
   it('any bytes are read or refused', async () => {
-    const file = join(await temporaryFolder(), 'a.onnx');
+    const file = join(temporaryFolder(), 'a.onnx');
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
         await writeFile(file, bytes);
@@ -83,7 +85,7 @@ describe('hostile ONNX files', () => {
   });
 
   it('a file that becomes shorter is noticed', async () => {
-    const file = join(await temporaryFolder(), 'a.onnx');
+    const file = join(temporaryFolder(), 'a.onnx');
     await writeFile(file, modelProto(graphProto([], [counted('w', 4, 4)])));
     const checkpoint = await open(file);
     await truncate(file, 40);
@@ -107,7 +109,7 @@ describe('files of other programs', () => {
       'protobuf',
     ],
   ])('%s is named', async (_, bytes, word) => {
-    const file = join(await temporaryFolder(), 'model.onnx');
+    const file = join(temporaryFolder(), 'model.onnx');
     await writeFile(file, bytes);
     const error = await failure(open(file));
     expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED', hint: expect.stringMatching(/ONNX|onnx/) });

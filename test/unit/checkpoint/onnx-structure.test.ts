@@ -3,14 +3,15 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openOnnx } from '../../../lib/checkpoint/onnx/checkpoint.js';
 import { type FieldType, MESSAGE_TYPES } from '../../../lib/checkpoint/onnx/schema.js';
+import { kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { counted, field, floats, graphProto, modelProto, nodeProto, tensorProto, varint } from '../../support/onnx.js';
 import { SLOWNESS } from '../../support/time.js';
-import { kind, temporaryFolder } from './made.js';
-import { counted, field, floats, graphProto, modelProto, nodeProto, tensorProto, varint } from './onnx-made.js';
 
 const plain = modelProto(graphProto([nodeProto({ op: 'Neg', inputs: ['x'] })], [counted('w', 2, 2)]));
 
 async function verdict(...more: readonly Uint8Array[]): Promise<string> {
-  const file = join(await temporaryFolder(), 'a.onnx');
+  const file = join(temporaryFolder(), 'a.onnx');
   await writeFile(file, Buffer.concat([plain, ...more]));
   const opening = openOnnx(file, file).then((checkpoint) => checkpoint.close());
   return opening.then(
@@ -195,7 +196,7 @@ describe('tensors that are not listed', () => {
     ['of a training graph', Buffer.concat([plain, field(20, field(1, graphProto([], [broken])))])],
     ['that are sparse', modelProto(Buffer.concat([graphProto([], []), field(15, field(1, broken))]))],
   ])('%s are held against their shape, too', async (_, bytes) => {
-    const file = join(await temporaryFolder(), 'a.onnx');
+    const file = join(temporaryFolder(), 'a.onnx');
     await writeFile(file, bytes);
     expect(await kind(openOnnx(file, file))).toBe('InvalidDataLength');
   });
@@ -203,7 +204,7 @@ describe('tensors that are not listed', () => {
   it('must have their data where they say', async () => {
     const outside = tensorProto({ name: 'e', dims: [1], external: { location: 'gone.bin' } });
     const node = nodeProto({ op: 'Constant', inputs: [], tensors: [outside] });
-    const file = join(await temporaryFolder(), 'a.onnx');
+    const file = join(temporaryFolder(), 'a.onnx');
     for (const bytes of [modelProto(graphProto([node], [])), Buffer.concat([plain, field(25, field(7, node))])]) {
       await writeFile(file, bytes);
       expect(await kind(openOnnx(file, file))).toBe('MissingShard');
@@ -221,7 +222,7 @@ it('a graph of 100,000 nodes opens in time', async () => {
       ints: { axis: 1 },
     }),
   );
-  const file = join(await temporaryFolder(), 'a.onnx');
+  const file = join(temporaryFolder(), 'a.onnx');
   await writeFile(file, modelProto(graphProto(nodes, [counted('w', 2, 2)])));
   const started = performance.now();
   await (await openOnnx(file, file)).close();

@@ -6,7 +6,8 @@ import { checkIdentity, identify } from '../../../lib/checkpoint/copy/identity.j
 import { open as openCheckpoint } from '../../../lib/checkpoint/open.js';
 import { planEdits } from '../../../lib/edit/plan.js';
 import { parseTensorSpec } from '../../../lib/interventions/spec.js';
-import { failure, fill, kind, temporaryFolder } from './made.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
 import {
   counted,
   field,
@@ -17,7 +18,8 @@ import {
   nodeProto,
   tensorProto,
   varint,
-} from './onnx-made.js';
+} from '../../support/onnx.js';
+import { fill } from '../../support/safetensors.js';
 
 const checkpoints: Checkpoint[] = [];
 afterEach(() => Promise.all(checkpoints.splice(0).map((checkpoint) => checkpoint.close())));
@@ -31,7 +33,7 @@ async function open(path: string): Promise<Checkpoint> {
 
 /** Opens a model made of nodes and initialisers, in a folder of its own. */
 async function opened(nodes: readonly NodeParts[], initializers: readonly Uint8Array[]) {
-  const folder = await temporaryFolder();
+  const folder = temporaryFolder();
   await fill(folder, { 'a.onnx': modelProto(graphProto(nodes.map(nodeProto), initializers)) });
   return open(join(folder, 'a.onnx'));
 }
@@ -60,7 +62,7 @@ const matmul = (name: string, weight: string, ints?: NodeParts['ints'], op = 'Ma
 
 describe('an ONNX file', () => {
   it('is known by its content, and its initialisers by name, shape and place', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const bytes = modelProto(
       graphProto([], [counted('w', 2, 3), tensorProto({ name: 'n', dims: [], type: 7, raw: Buffer.alloc(8) })]),
     );
@@ -147,7 +149,7 @@ describe('an ONNX file', () => {
   it('passes over what it does not know', async () => {
     const unknown = Buffer.concat([field(90, 'text'), field(91, 5), varint(92 * 8 + 1), Buffer.alloc(8)]);
     const graph = Buffer.concat([unknown, graphProto([], [Buffer.concat([counted('w', 1, 1), unknown])]), unknown]);
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await fill(folder, { 'a.onnx': Buffer.concat([modelProto(graph), unknown]) });
     expect([...(await open(join(folder, 'a.onnx'))).tensors.keys()]).toEqual(['w']);
   });
@@ -166,7 +168,7 @@ describe('an ONNX file', () => {
   });
 
   it('reads the configuration beside the model, or around its folder onnx', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const bytes = modelProto(graphProto([], [counted('w', 1, 1)]));
     for (const inner of ['onnx', 'other']) {
       await mkdir(join(folder, inner));
@@ -184,7 +186,7 @@ describe('a folder with an ONNX model', () => {
   const bytes = modelProto(graphProto([], [counted('w', 1, 1)]));
 
   it('is the model in it, or in its folder onnx', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await mkdir(join(folder, 'onnx'));
     await fill(join(folder, 'onnx'), { 'model.onnx': bytes, 'model_q4.onnx': bytes });
     const inner = await open(folder);
@@ -205,7 +207,7 @@ describe('external data', () => {
     tensorProto({ name, dims, external: entries });
 
   async function folderWith(...tensors: Uint8Array[]) {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await mkdir(join(folder, 'sub'));
     await fill(folder, {
       'model.onnx': modelProto(graphProto([nodeProto(matmul('/a/MatMul', 'w'))], tensors)),
@@ -238,7 +240,7 @@ describe('external data', () => {
   });
 
   it('makes the folder what was opened also where only nodes inside have any', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const outside = tensorProto({ name: 'c', dims: [2], external: { location: 'data.bin', length: '8' } });
     const constant = nodeProto({ op: 'Constant', inputs: [], tensors: [outside] });
     const branch = nodeProto({ op: 'If', inputs: ['c'], graphs: [graphProto([], [outside])] });
@@ -289,7 +291,7 @@ describe('external data', () => {
 
   it('refuses a link that leads out of the folder, and follows one that does not', async () => {
     const folder = await folderWith(external({ location: 'link.bin', length: '24' }, 'w', [6]));
-    const other = await temporaryFolder();
+    const other = temporaryFolder();
     await fill(other, { 'data.bin': data });
     await symlink(join(other, 'data.bin'), join(folder, 'link.bin'));
     expect(await kind(open(join(folder, 'model.onnx')))).toBe('UnsafeFileName');
@@ -346,7 +348,7 @@ describe('external data', () => {
   });
 
   it('refuses shared bytes that two places use', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const at = (name: string) => external({ location: 'data.bin', length: '24' }, name, [2, 3]);
     const nodes = [matmul('/a/MatMul', 'a'), matmul('/b/MatMul', 'b')].map(nodeProto);
     await fill(folder, { 'model.onnx': modelProto(graphProto(nodes, [at('a'), at('b')])), 'data.bin': data });
@@ -401,7 +403,7 @@ describe('constants', () => {
     const training = field(20, field(1, graphProto([nodeProto(constantNode('w'))], [counted('v', 1, 1)])));
     const sparse = field(15, field(1, tensorProto({ name: 's', dims: [2], raw: floats(1, 2) })));
     const other = nodeProto({ op: 'Scale', inputs: [], tensors: [counted('', 3, 3)] });
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const graph = Buffer.concat([graphProto([other], [counted('listed', 1, 1)]), sparse]);
     await fill(folder, { 'a.onnx': Buffer.concat([modelProto(graph), inner, training]) });
     const { tensors, unlisted } = await open(join(folder, 'a.onnx'));
@@ -523,7 +525,7 @@ describe('the place of a weight in the model', () => {
   it('is refused for an edit of a part where its uses lie different ways round', async () => {
     const alias = '/model/layers.0/self_attn/qkv_proj';
     const ways = [matmul(`${alias}/MatMul`, w), matmul(`${alias}_1/Gemm`, w, { transB: 1 }, 'Gemm')];
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await fill(folder, {
       'model.onnx': modelProto(graphProto(ways.map(nodeProto), [counted(w, 48, 16)])),
       'config.json': JSON.stringify({

@@ -3,7 +3,9 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { open } from '../../../lib/checkpoint/open.js';
-import { failure, fill, kind, made, temporaryFolder } from './made.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { fill, made } from '../../support/safetensors.js';
 
 const one = (name: string, data: string) =>
   made({ [name]: { dtype: 'U8', shape: [data.length], data_offsets: [0, data.length] } }, data);
@@ -12,7 +14,7 @@ const A = 'model-00001-of-00002.safetensors';
 const B = 'model-00002-of-00002.safetensors';
 
 async function folderWith(files: Record<string, string | Uint8Array>): Promise<string> {
-  const folder = await temporaryFolder();
+  const folder = temporaryFolder();
   await fill(folder, files);
   return folder;
 }
@@ -124,7 +126,7 @@ describe('open', () => {
   });
 
   it.skipIf(process.platform === 'win32')('does not wait for a pipe', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     execFileSync('mkfifo', [join(folder, 'model.safetensors')]);
     expect(await kind(open(folder))).toBe('NotAFile');
     expect(await kind(open(join(folder, 'model.safetensors')))).toBe('NotAFile');
@@ -205,7 +207,7 @@ describe('open', () => {
   });
 
   it.skipIf(process.platform === 'win32')('reads the cache of Hugging Face, where files are links', async () => {
-    const cache = await temporaryFolder();
+    const cache = temporaryFolder();
     const snapshot = join(cache, 'snapshots', 'abc');
     await mkdir(join(cache, 'blobs'));
     await mkdir(snapshot, { recursive: true });

@@ -2,7 +2,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readAdapter } from '../../../lib/adapters/peft.js';
 import { open } from '../../../lib/checkpoint/open.js';
-import { failure, fill, kind, temporaryFolder } from './made.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { fill } from '../../support/safetensors.js';
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');
 /** A zip archive as far as it is looked at: the first entry, and the names in the table of contents. */
@@ -14,7 +16,7 @@ const zip = (...names: readonly string[]) =>
 const SAVE_FILE = 'safetensors.torch.save_file(';
 
 async function failureOf(name: string, content: string | Uint8Array) {
-  const folder = await temporaryFolder();
+  const folder = temporaryFolder();
   await fill(folder, { [name]: content });
   return failure(open(join(folder, name)));
 }
@@ -74,7 +76,7 @@ describe('a file of another format', () => {
   });
 
   it('a pointer of Git LFS in an adapter is named', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await fill(folder, {
       'adapter_config.json': '{"peft_type":"LORA","r":1,"lora_alpha":1,"target_modules":["q"]}',
       'adapter_model.safetensors': 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
@@ -94,7 +96,7 @@ describe('a folder without weights that are read here', () => {
     [['saved_model.pb'], 'ONNX'],
     [['weights.npz'], 'safetensors.numpy.save_file('],
   ])('%j are named, with what to do', async (names, hint) => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await fill(folder, {
       'config.json': '{}',
       'training_args.bin': 'x',
@@ -107,7 +109,7 @@ describe('a folder without weights that are read here', () => {
   });
 
   it('of nothing nothing is said', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     await fill(folder, { 'training_args.bin': 'x', 'README.md': '' });
     expect((await failure(open(folder))).message).toMatch(/has no \.safetensors, \.gguf or \.onnx file$/);
   });

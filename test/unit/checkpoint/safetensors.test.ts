@@ -5,10 +5,12 @@ import { describe, expect, it } from 'vitest';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../../lib/checkpoint/safetensors/file.js';
 import { parseHeader } from '../../../lib/checkpoint/safetensors/header.js';
 import { DTYPE_BITS, type DType } from '../../../lib/tensor/dtype.js';
-import { corpus } from './corpus.js';
-import { failure, kind, made, temporaryFolder } from './made.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { made } from '../../support/safetensors.js';
+import { corpus } from '../../support/safetensors-corpus.js';
 
-const folder = await temporaryFolder();
+const folder = temporaryFolder();
 let count = 0;
 const path = () => join(folder, `${count++}.safetensors`);
 
@@ -179,7 +181,7 @@ describe('writeSafetensors', () => {
   });
 
   it('replaces nothing unless told so, and leaves nothing behind', async () => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     const file = join(own, 'a.safetensors');
     await writeFile(file, 'mine');
     expect(await failure(writeSafetensors(file, new Map([['a', one]])))).toMatchObject({ code: 'ERR_OUTPUT' });
@@ -191,7 +193,7 @@ describe('writeSafetensors', () => {
   });
 
   it('refuses what the format cannot hold, before it writes', async () => {
-    const own = await temporaryFolder();
+    const own = temporaryFolder();
     const file = join(own, 'a.safetensors');
     const write = (name: string, tensor: object) =>
       kind(writeSafetensors(file, new Map([[name, { ...one, ...tensor }]])));

@@ -5,7 +5,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { requireSpace } from '../../../lib/files/space.js';
-import { failure, made, temporaryFolder } from './made.js';
+import { failure } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { made } from '../../support/safetensors.js';
 
 const { statfs, copyFile } = fs;
 afterEach(() => patch({ statfs, copyFile }));
@@ -21,7 +23,7 @@ const withFree = (free: number) =>
 
 describe('requireSpace', () => {
   it('names what is needed, what is free and what to do', async () => {
-    const out = join(await temporaryFolder(), 'out');
+    const out = join(temporaryFolder(), 'out');
     withFree(4_000_000);
     await requireSpace(out, { bytes: 4_000_000 });
     expect(await failure(requireSpace(out, { bytes: 10_500_000 }))).toMatchObject({
@@ -31,7 +33,7 @@ describe('requireSpace', () => {
   });
 
   it('asks the real file system', async () => {
-    const out = join(await temporaryFolder(), 'out');
+    const out = join(temporaryFolder(), 'out');
     await requireSpace(out, { bytes: 1 });
     expect(await failure(requireSpace(out, { bytes: 2 ** 60 }))).toMatchObject({ kind: 'NoSpace' });
   });
@@ -41,11 +43,11 @@ describe('requireSpace', () => {
     ['nothing', async () => Promise.reject(new Error('ENOSYS'))],
   ])('lets the job try where the file system says %s', async (_, says) => {
     patch({ statfs: says });
-    await requireSpace(join(await temporaryFolder(), 'out'), { bytes: 2 ** 60 });
+    await requireSpace(join(temporaryFolder(), 'out'), { bytes: 2 ** 60 });
   });
 
   it('counts only what changes where blocks can be shared, and leaves nothing of the attempt', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const out = join(folder, 'out');
     const from = join(folder, 'from');
     await fs.writeFile(from, 'weights');
@@ -63,7 +65,7 @@ describe('requireSpace', () => {
 
 describe('a copy', () => {
   it('is refused before anything is made, and when it goes on needs only what is not there yet', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const path = join(folder, 'in.safetensors');
     const data = 'x'.repeat(100_000);
     await fs.writeFile(path, made({ a: { dtype: 'U8', shape: [100_000], data_offsets: [0, 100_000] } }, data));

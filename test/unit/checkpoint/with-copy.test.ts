@@ -6,13 +6,14 @@ import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import type { EditCopy } from '../../../lib/checkpoint/copy/edit-copy.js';
 import { type TransactionOptions, withCopy } from '../../../lib/checkpoint/copy/with-copy.js';
 import { open } from '../../../lib/checkpoint/open.js';
-import { fill, made, temporaryFolder } from './made.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { fill, made } from '../../support/safetensors.js';
 
 const FULL = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
 const JOB: TransactionOptions = { job: { description: 'x' } };
 
 async function source(): Promise<{ root: string; out: string; checkpoint: Checkpoint }> {
-  const root = await temporaryFolder();
+  const root = temporaryFolder();
   const file = join(root, 'in.safetensors');
   await fill(root, { 'in.safetensors': made({ a: { dtype: 'U8', shape: [3], data_offsets: [0, 3] } }, 'aaa') });
   return { root, out: join(root, 'out.safetensors'), checkpoint: await open(file) };
@@ -89,7 +90,7 @@ describe('withCopy', () => {
   });
 
   it('computes the summary before the commit: what it cannot list is not published', async () => {
-    const root = await temporaryFolder();
+    const root = temporaryFolder();
     const folder = join(root, 'in');
     await mkdir(folder);
     await fill(folder, {

@@ -3,7 +3,9 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint, FilePart, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
 import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
-import { failure, made, temporaryFolder } from './made.js';
+import { failure } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { made } from '../../support/safetensors.js';
 
 const job = (edited: CopyOptions['edited']): CopyOptions => ({ edited, job: { description: 'parts' } });
 const FULL = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
@@ -19,7 +21,7 @@ async function source(): Promise<{
   checkpoint: Checkpoint;
   expected: (middle: string) => Buffer;
 }> {
-  const root = await temporaryFolder();
+  const root = temporaryFolder();
   const path = join(root, 'in.bin');
   const tail = Buffer.alloc(LARGE, 'tail of the file ');
   const bytes = made(

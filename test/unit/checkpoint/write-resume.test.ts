@@ -5,7 +5,9 @@ import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
 import { unfinishedWork } from '../../../lib/checkpoint/copy/staging.js';
 import { open } from '../../../lib/checkpoint/open.js';
-import { failure, fill, kind, made, temporaryFolder } from './made.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { fill, made } from '../../support/safetensors.js';
 
 const shard = (first: string, second: string) =>
   made(
@@ -26,7 +28,7 @@ const job = (description: unknown): CopyOptions => ({ edited: EDITED, job: { des
 const FULL = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
 
 async function source(): Promise<{ root: string; folder: string; out: string; checkpoint: Checkpoint }> {
-  const root = await temporaryFolder();
+  const root = temporaryFolder();
   const folder = join(root, 'in');
   await mkdir(join(folder, 'more'), { recursive: true });
   await fill(folder, {

@@ -5,7 +5,9 @@ import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
 import { open } from '../../../lib/checkpoint/open.js';
-import { failure, fill, kind, made, temporaryFolder } from './made.js';
+import { failure, kind } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { fill, made } from '../../support/safetensors.js';
 
 const two = (...names: [string, string]) =>
   made(
@@ -22,7 +24,7 @@ const posix = process.platform !== 'win32';
 
 /** A sharded model with other files, in a folder of its own. */
 async function source(): Promise<{ root: string; folder: string; out: string; checkpoint: Checkpoint }> {
-  const root = await temporaryFolder();
+  const root = temporaryFolder();
   const folder = join(root, 'in');
   await mkdir(join(folder, 'onnx', 'deep'), { recursive: true });
   await fill(folder, {
@@ -222,7 +224,7 @@ describe('copyForEdit', () => {
   });
 
   it.skipIf(!posix)('copies the cache of Hugging Face as plain files', async () => {
-    const cache = await temporaryFolder();
+    const cache = temporaryFolder();
     const snapshot = join(cache, 'snapshots', 'abc');
     await mkdir(join(cache, 'blobs'));
     await mkdir(snapshot, { recursive: true });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runProgram } from '../../../lib/cli/program.js';
-import { screen } from './screen.js';
+import { screen } from '../../support/cli.js';
 
 let folder: string;
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { Help } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { grammarOf, KNOWN_VALUES } from '../../../lib/cli/completion/grammar.js';
 import { createProgram, runProgram } from '../../../lib/cli/program.js';
-import { commandsIn, commandsOf, screen, wordsOf } from './screen.js';
+import { commandsIn, commandsOf, screen, wordsOf } from '../../support/cli.js';
 
 const paths = commandsOf(await createProgram(screen().terminal)).map(({ path }) => path);
 

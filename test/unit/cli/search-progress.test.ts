@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SearchTable } from '../../../lib/cli/terminal/search-progress.js';
 import type { Candidate, Trial } from '../../../lib/search/log-lines.js';
 import type { SearchProgress } from '../../../lib/search/progress.js';
-import { screen } from './screen.js';
+import { screen } from '../../support/cli.js';
 
 const candidate = (spec: string): Candidate => ({ kind: 'rank-reduction', layer: 1, type: 'fc_in', rho: 0.1, spec });
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { runProgram } from '../../../lib/cli/program.js';
 import { wantsColors } from '../../../lib/cli/terminal/terminal.js';
-import { screen } from './screen.js';
+import { screen } from '../../support/cli.js';
 
 const model = fileURLToPath(new URL('../../../examples/noisy-recall/model', import.meta.url));
 const INSPECT = ['inspect', model];

@@ -4,7 +4,7 @@ import type { PlanOptions } from '../../../lib/edit/plan.js';
 import { planEdits } from '../../../lib/edit/plan.js';
 import { parseTensorSpec } from '../../../lib/interventions/spec.js';
 import { memoryUsage } from '../../../lib/memory.js';
-import { fakeCheckpoint } from '../model/fake.js';
+import { fakeCheckpoint } from '../../support/fake-checkpoint.js';
 
 const checkpoint = fakeCheckpoint({ small: [64, 64], a: [4096, 4096], b: [4096, 4096], c: [4096, 4096] });
 const plan = (options: Partial<PlanOptions> = {}, spec = '*:0.1') =>

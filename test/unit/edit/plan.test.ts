@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { planEdits } from '../../../lib/edit/plan.js';
 import { paperIntervention, parseAt, parseTensorSpec } from '../../../lib/interventions/spec.js';
-import { fakeCheckpoint, repeated } from '../model/fake.js';
+import { fakeCheckpoint, repeated } from '../../support/fake-checkpoint.js';
 
 const gpt2 = () =>
   fakeCheckpoint(

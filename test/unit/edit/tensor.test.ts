@@ -10,9 +10,9 @@ import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { StoredType, WritableType } from '../../../lib/tensor/dtype.js';
 import type { Slice } from '../../../lib/tensor/slice.js';
 import { elements } from '../../../lib/tensor/tensor.js';
+import { fakeCheckpoint } from '../../support/fake-checkpoint.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, gaussian, norm } from '../../support/matrices.js';
-import { fakeCheckpoint } from '../model/fake.js';
 
 const M = 48;
 const N = 64;

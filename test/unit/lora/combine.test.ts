@@ -2,9 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { mergeLoras } from '../../../lib/adapters/combine.js';
 import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
+import { dataOf, randomAdapter, reference } from '../../support/adapters.js';
+import { failure } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, norm } from '../../support/matrices.js';
-import { dataOf, failure, randomAdapter, reference, temporaryFolder } from './adapters.js';
 
 const first = () =>
   randomAdapter(
@@ -89,7 +91,7 @@ describe('mergeLoras', () => {
       { adapter: await first(), weight: 1 },
       { adapter: await second(), weight: 2 },
     ]);
-    const out = `${await temporaryFolder()}/merged`;
+    const out = `${temporaryFolder()}/merged`;
     await writeAdapter(adapter, out);
     const again = await readAdapter(out);
     expect(new Set(again.modules.keys())).toEqual(new Set(['l.0.q', 'l.0.v', 'l.1.q']));

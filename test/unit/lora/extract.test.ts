@@ -7,9 +7,10 @@ import { areTransposed, weightOf } from '../../../lib/adapters/modules.js';
 import { Model } from '../../../lib/model/model.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
 import type { FloatDType } from '../../../lib/tensor/dtype.js';
+import { dataOf, randomAdapter, reference } from '../../support/adapters.js';
+import { failure } from '../../support/failure.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, gaussian, norm, ofRank } from '../../support/matrices.js';
-import { dataOf, failure, randomAdapter, reference } from './adapters.js';
 
 /** A matrix [out, in] turned to [in, out] where the weight is stored so. */
 function turned(x: ArrayLike<number>, m: number, n: number, transposed: boolean): Float64Array {

@@ -6,17 +6,17 @@ import { adapterObstacles, loraDelta } from '../../../lib/adapters/adapter.js';
 import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
 import { configWithRanks, readScalings } from '../../../lib/adapters/peft-config.js';
 import { CheckpointError } from '../../../lib/errors.js';
-import { distance, norm } from '../../support/matrices.js';
 import {
   factorTensors,
-  failure,
   type ModuleSpec,
   numbers,
   randomAdapter,
   reference,
-  temporaryFolder,
   writeFiles,
-} from './adapters.js';
+} from '../../support/adapters.js';
+import { failure } from '../../support/failure.js';
+import { temporaryFolder } from '../../support/folder.js';
+import { distance, norm } from '../../support/matrices.js';
 
 const MODULES: Record<string, ModuleSpec> = {
   'transformer.h.0.attn.c_attn': { out: 12, in: 4, rank: 2 },
@@ -118,7 +118,7 @@ describe('readAdapter', () => {
   });
 
   it('refuses half a pair, factors that do not fit, and ranks that PEFT would not load', async () => {
-    const folder = await temporaryFolder();
+    const folder = temporaryFolder();
     const made = (name: string, tensors: Parameters<typeof writeFiles>[1], config: object) =>
       writeFiles(join(folder, name), tensors, { ...config });
     const whole = factorTensors({ a: { out: 3, in: 4, rank: 2 } });
@@ -163,7 +163,7 @@ describe('writeAdapter', () => {
   const dora = 'base_model.model.a.lora_magnitude_vector';
 
   async function folderWithAll(): Promise<string> {
-    const folder = join(await temporaryFolder(), 'adapter');
+    const folder = join(temporaryFolder(), 'adapter');
     const tensors = factorTensors({ a: { out: 3, in: 4, rank: 2, dtype: 'F16' } });
     tensors.set(dora, numbers([3], 5));
     tensors.set('base_model.model.conv.lora_A.weight', numbers([2, 3, 3, 3], 6));
@@ -232,7 +232,7 @@ describe.skipIf(!existsSync(real))(`an adapter that PEFT wrote${unlessNoData}`, 
     expect(adapterObstacles(adapter)).toEqual([]);
     expect(adapter.modules.get('transformer.h.0.attn.c_attn')).toMatchObject({ rank: 8, alpha: 32, scaling: 4 });
     expect(loraDelta(adapter, 'transformer.h.0.attn.c_attn').shape).toEqual([768, 2304]);
-    const out = join(await temporaryFolder(), 'copy');
+    const out = join(temporaryFolder(), 'copy');
     await writeAdapter(adapter, out);
     for (const name of ['adapter_config.json', 'adapter_model.safetensors']) {
       expect((await readFile(join(out, name))).equals(await readFile(join(real, name))), name).toBe(true);

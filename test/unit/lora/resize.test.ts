@@ -4,9 +4,10 @@ import type { LoraAdapter } from '../../../lib/adapters/adapter.js';
 import { productSvd } from '../../../lib/adapters/product-svd.js';
 import { resizeLora } from '../../../lib/adapters/resize.js';
 import { checkChoice, chooseRank, compress } from '../../../lib/adapters/truncate.js';
+import { dataOf, type ModuleSpec, randomAdapter, reference } from '../../support/adapters.js';
+import { failure } from '../../support/failure.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, gaussian, norm, product } from '../../support/matrices.js';
-import { dataOf, failure, type ModuleSpec, randomAdapter, reference } from './adapters.js';
 
 /** [out, r, in], also with more rank than rows or columns. */
 const sizes = fc.tuple(

@@ -4,7 +4,7 @@ import { Model } from '../../../lib/model/model.js';
 import { recognise, requireFamily } from '../../../lib/model/recognise.js';
 import type { LayerType } from '../../../lib/model/types.js';
 import { describeSlice } from '../../../lib/tensor/slice.js';
-import { fakeCheckpoint, repeated } from './fake.js';
+import { fakeCheckpoint, repeated } from '../../support/fake-checkpoint.js';
 
 interface Case {
   readonly title: string;

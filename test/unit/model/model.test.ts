@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Model } from '../../../lib/model/model.js';
-import { failure, fakeCheckpoint, repeated } from './fake.js';
+import { failure } from '../../support/failure.js';
+import { fakeCheckpoint, repeated } from '../../support/fake-checkpoint.js';
 
 const gptj = () =>
   new Model(

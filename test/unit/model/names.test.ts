@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { tensorsNamed } from '../../../lib/model/names.js';
-import { fakeCheckpoint, repeated } from './fake.js';
+import { fakeCheckpoint, repeated } from '../../support/fake-checkpoint.js';
 
 const checkpoint = fakeCheckpoint({
   ...repeated(13, { 'h.#.fc.weight': [4, 4], 'h.#.ln.weight': [4] }),

@@ -3,7 +3,7 @@ import type { Orientation, TensorInfo } from '../../../lib/checkpoint/checkpoint
 import { LowRankError } from '../../../lib/errors.js';
 import { Model } from '../../../lib/model/model.js';
 import { tensorsNamed } from '../../../lib/model/names.js';
-import { fakeCheckpoint } from './fake.js';
+import { fakeCheckpoint } from '../../support/fake-checkpoint.js';
 
 type Weight = readonly [name: string, alias: string | undefined, shape: readonly number[], orientation?: Orientation];
 

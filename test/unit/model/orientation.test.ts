@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Orientation, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
 import { Model } from '../../../lib/model/model.js';
 import type { DType } from '../../../lib/tensor/dtype.js';
-import { failure, fakeCheckpoint, repeated } from './fake.js';
+import { failure } from '../../support/failure.js';
+import { fakeCheckpoint, repeated } from '../../support/fake-checkpoint.js';
 
 type Shapes = Readonly<Record<string, readonly number[]>>;
 

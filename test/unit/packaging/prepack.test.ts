@@ -10,7 +10,7 @@ const { hostTarget, prebuiltPath, TARGETS, target, targetsHere } = await import(
   new URL('../../../scripts/targets.mjs', import.meta.url).href
 );
 
-const folder = await temporaryFolder();
+const folder = temporaryFolder();
 const at = (...names: string[]) => join(folder, ...names);
 const all = Object.keys(TARGETS);
 const host = hostTarget();

@@ -7,7 +7,7 @@ import { temporaryFolder } from '../../support/folder.js';
 
 const { fromPyPI } = await import(new URL('../../../scripts/pypi.mjs', import.meta.url).href);
 
-const folder = await temporaryFolder();
+const folder = temporaryFolder();
 const at = (...names: string[]) => join(folder, ...names);
 const hasPip = spawnSync('python3', ['-m', 'pip', '--version']).status === 0;
 const unlessNoPip = hasPip ? '' : ' (skipped: no python3 with pip)';

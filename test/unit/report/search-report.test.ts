@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { searchReport } from '../../../lib/report/search-report.js';
 import type { Trial } from '../../../lib/search/log-lines.js';
+import { type Log, type MadeOptions, madeLog } from '../../support/search-log.js';
 import { find, type Node, named, parseHtml, textOf } from './html-parser.js';
-import { type Log, type MadeOptions, madeLog } from './made.js';
 
 const parsed = (log: Log) => parseHtml(searchReport(log));
 const report = (options?: MadeOptions) => parsed(madeLog(options));

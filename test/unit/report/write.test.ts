@@ -15,9 +15,9 @@ import { searchReport } from '../../../lib/report/search-report.js';
 import { readSearchLog } from '../../../lib/search/log.js';
 import { faultInLog } from '../../../lib/search/log-schema.js';
 import { search } from '../../../lib/search/search.js';
-import { LinearEngine, linearQuestions, writeLinearModel } from '../search/linear-model.js';
+import { LinearEngine, linearQuestions, writeLinearModel } from '../../support/linear-model.js';
+import { type Log, madeLog } from '../../support/search-log.js';
 import { named, parseHtml, textOf } from './html-parser.js';
-import { type Log, madeLog } from './made.js';
 
 let root = '';
 let next = 0;

@@ -17,12 +17,21 @@ import type { SearchProgress } from '../../../lib/search/progress.js';
 import { search } from '../../../lib/search/search.js';
 import type { SearchOptions } from '../../../lib/search/settings.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
-import { changedTensors, filesIn, readTensor, temporaryFolder } from '../../jobs/support.js';
-import { assembled } from '../checkpoint/gguf-written.js';
-import { floats, graphProto, modelProto, nodeProto, tensorProto } from '../checkpoint/onnx-made.js';
-import { D, FC_IN, FC_OUT, LinearEngine, linearQuestions, logOdds, writeLinearModel } from './linear-model.js';
+import { changedTensors, filesIn, readTensor } from '../../support/checkpoints.js';
+import { temporaryPaths } from '../../support/folder.js';
+import { assembled } from '../../support/gguf.js';
+import {
+  D,
+  FC_IN,
+  FC_OUT,
+  LinearEngine,
+  linearQuestions,
+  logOdds,
+  writeLinearModel,
+} from '../../support/linear-model.js';
+import { floats, graphProto, modelProto, nodeProto, tensorProto } from '../../support/onnx.js';
 
-const inFolder = temporaryFolder();
+const inFolder = temporaryPaths();
 let model = '';
 let sourceBefore: unknown;
 let validation: SearchOptions['validation'];

@@ -6,9 +6,10 @@ import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { LowRankError } from '../../../lib/errors.js';
 import { WorkingCopy } from '../../../lib/search/working-copy.js';
-import { filesIn, temporaryFolder, tinyLlama, weights, writeModel } from '../../jobs/support.js';
+import { filesIn, tinyLlama, weights, writeModel } from '../../support/checkpoints.js';
+import { temporaryPaths } from '../../support/folder.js';
 
-const inFolder = temporaryFolder();
+const inFolder = temporaryPaths();
 
 /** All files below a folder by the digests of their bytes. */
 async function digests(folder: string): Promise<Record<string, string>> {

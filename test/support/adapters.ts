@@ -1,15 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LoraAdapter, LoraModule } from '../../../lib/adapters/adapter.js';
-import { readAdapter } from '../../../lib/adapters/peft.js';
-import { type NewTensor, writeSafetensors } from '../../../lib/checkpoint/safetensors/file.js';
-import { LowRankError } from '../../../lib/errors.js';
-import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
-import type { FloatDType } from '../../../lib/tensor/dtype.js';
-import { temporaryFolder } from '../../support/folder.js';
-import { gaussian, product } from '../../support/matrices.js';
-
-export { temporaryFolder };
+import type { LoraAdapter, LoraModule } from '../../lib/adapters/adapter.js';
+import { readAdapter } from '../../lib/adapters/peft.js';
+import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
+import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
+import type { FloatDType } from '../../lib/tensor/dtype.js';
+import { temporaryFolder } from './folder.js';
+import { gaussian, product } from './matrices.js';
 
 /** Normal numbers as a tensor of a file. */
 export function numbers(shape: readonly number[], seed: number, dtype: FloatDType = 'F32', scale = 1): NewTensor {
@@ -55,7 +52,7 @@ export async function randomAdapter(
   config: Readonly<Record<string, unknown>>,
   seed = 1,
 ): Promise<LoraAdapter> {
-  const folder = join(await temporaryFolder(), 'adapter');
+  const folder = join(temporaryFolder(), 'adapter');
   return readAdapter(await writeFiles(folder, factorTensors(modules, seed), config));
 }
 
@@ -66,15 +63,4 @@ export function dataOf({ bytes, dtype }: NewTensor): Float32Array {
 /** scaling * B A in float64, [out, in]: the reference, which shares nothing with the code under test. */
 export function reference({ a, b, rank, scaling }: LoraModule): Float64Array {
   return product(dataOf(b), dataOf(a), b.shape[0]!, rank, a.shape[1]!).map((value) => value * scaling);
-}
-
-/** The error that something fails with; it must be one of this package. */
-export async function failure(action: Promise<unknown>): Promise<LowRankError> {
-  try {
-    await action;
-  } catch (error) {
-    if (error instanceof LowRankError) return error;
-    throw error;
-  }
-  throw new Error('expected a failure');
 }

@@ -1,63 +1,16 @@
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
 import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { type FloatDType, isFloatDType } from '../../lib/tensor/dtype.js';
-import { gaussian } from '../support/matrices.js';
+import { gaussian } from './matrices.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Trained weights that do not belong to the project's files. */
 export const models = join(root, '..', 'shared', 'data', 'models');
-
-/** A folder of its own for the tests of a file, removed afterwards. */
-export function temporaryFolder(): (...names: string[]) => string {
-  let folder = '';
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-jobs-'));
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-  return (...names) => join(folder, ...names);
-}
-
-export interface Run {
-  /** Null when a signal ended the process. */
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs the built command line; `onStderr` is told what it says while it runs. */
-export function lowrank(
-  args: readonly string[],
-  options: {
-    readonly env?: Record<string, string>;
-    readonly onStderr?: (soFar: string, kill: (signal: NodeJS.Signals) => void) => void;
-  } = {},
-): Promise<Run> {
-  const main = join(root, 'dist', 'cli', 'main.js');
-  if (!existsSync(main)) throw new Error('dist/cli/main.js is not built: npm run build');
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, FORCE_COLOR: '', ...options.env } });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-    options.onStderr?.(stderr, (signal) => child.kill(signal));
-  });
-  return new Promise((resolve, reject) => {
-    child.on('error', reject).on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-  });
-}
 
 /** Normal numbers of a shape in a dtype; the same for the same seed. */
 export function weights(shape: readonly number[], dtype: FloatDType = 'F32', seed = 1): NewTensor {

@@ -1,4 +1,4 @@
-import { made } from './made.js';
+import { made } from './safetensors.js';
 
 /** A file and what its reader must say: `ok`, or the kind of fault. */
 export interface Case {

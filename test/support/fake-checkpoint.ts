@@ -1,6 +1,5 @@
-import type { Checkpoint, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
-import { LowRankError } from '../../../lib/errors.js';
-import { DTYPE_BITS, type DType } from '../../../lib/tensor/dtype.js';
+import type { Checkpoint, TensorInfo } from '../../lib/checkpoint/checkpoint.js';
+import { DTYPE_BITS, type DType } from '../../lib/tensor/dtype.js';
 
 /** What is known of a checkpoint without reading it: names, shapes, dtypes and config.json. */
 export function fakeCheckpoint(
@@ -40,15 +39,4 @@ export function repeated(
       Object.entries(shapes).map(([name, shape]) => [name.replace('#', String(layer)), shape]),
     ),
   );
-}
-
-/** The error that a call throws. */
-export function failure(run: () => unknown): LowRankError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof LowRankError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
 }

@@ -1,13 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { open } from '../../../lib/checkpoint/open.js';
-import { type NewTensor, writeSafetensors } from '../../../lib/checkpoint/safetensors/file.js';
-import type { AskOptions, Engine, Session } from '../../../lib/evaluate/engines/engine.js';
-import { judge } from '../../../lib/evaluate/engines/grade.js';
-import type { Question } from '../../../lib/evaluate/questions/question.js';
-import type { ExampleResult } from '../../../lib/evaluate/result.js';
-import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
-import { gaussian } from '../../support/matrices.js';
+import { open } from '../../lib/checkpoint/open.js';
+import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
+import type { AskOptions, Engine, Session } from '../../lib/evaluate/engines/engine.js';
+import { judge } from '../../lib/evaluate/engines/grade.js';
+import type { Question } from '../../lib/evaluate/questions/question.js';
+import type { ExampleResult } from '../../lib/evaluate/result.js';
+import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
+import { gaussian } from './matrices.js';
 
 /** Width and inner width of the two layers. */
 export const D = 16;

@@ -1,5 +1,5 @@
-import type { Case } from './corpus.js';
-import { array, description, key, type MadeGguf, madeGguf, number, text, u32, u64, VALUE, word } from './gguf-made.js';
+import { array, description, key, type MadeGguf, madeGguf, number, text, u32, u64, VALUE, word } from './gguf.js';
+import type { Case } from './safetensors-corpus.js';
 
 const F32 = 0;
 const F16 = 1;

@@ -1,4 +1,4 @@
-import type { InterventionKind } from '../../../lib/interventions/kinds/kinds.js';
+import type { InterventionKind } from '../../lib/interventions/kinds/kinds.js';
 import type {
   Candidate,
   MatrixLine,
@@ -7,7 +7,7 @@ import type {
   TestLine,
   Trial,
   TrialMatrix,
-} from '../../../lib/search/log-lines.js';
+} from '../../lib/search/log-lines.js';
 
 export type Log = readonly [SearchHeader, ...SearchLine[]];
 

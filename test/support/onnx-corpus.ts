@@ -1,4 +1,4 @@
-import { counted, field, floats, graphProto, modelProto, nodeProto, tensorProto, varint } from './onnx-made.js';
+import { counted, field, floats, graphProto, modelProto, nodeProto, tensorProto, varint } from './onnx.js';
 
 /** A file and what its reader must say: `ok`, or the kind of fault. */
 export interface Case {

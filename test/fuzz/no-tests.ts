@@ -1,2 +1,0 @@
-/** What helpers of tests import of vitest, outside of it. */
-export const afterAll = (): void => undefined;
