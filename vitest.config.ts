@@ -29,6 +29,7 @@ const PROJECTS: Readonly<Record<string, Project>> = {
 export default defineConfig({
   test: {
     pool: 'forks',
+    setupFiles: ['test/support/setup.ts'],
     projects: Object.entries(PROJECTS).map(([name, { seconds, workers = 1, group }]) => ({
       extends: true as const,
       test: {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -100,4 +101,11 @@ export async function filesIn(folder: string): Promise<Map<string, Buffer>> {
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   const read = paths.map(async (path) => [relative(folder, path), await readFile(path)] as const);
   return new Map((await Promise.all(read)).sort(([x], [y]) => (x < y ? -1 : 1)));
+}
+
+/** All files below a folder, by path, with the digests of their bytes. */
+export async function digestsIn(folder: string): Promise<Record<string, string>> {
+  const files = await filesIn(folder);
+  const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+  return Object.fromEntries([...files].map(([name, bytes]) => [name, digest(bytes)]));
 }

@@ -17,7 +17,7 @@ import type { SearchProgress } from '../../../lib/search/progress.js';
 import { search } from '../../../lib/search/search.js';
 import type { SearchOptions } from '../../../lib/search/settings.js';
 import { fromFloat32, toFloat32 } from '../../../lib/tensor/convert.js';
-import { changedTensors, filesIn, readTensor } from '../../support/checkpoints.js';
+import { changedTensors, digestsIn, readTensor } from '../../support/checkpoints.js';
 import { temporaryPaths } from '../../support/folder.js';
 import { assembled } from '../../support/gguf.js';
 import {
@@ -39,7 +39,7 @@ let test: SearchOptions['validation'];
 
 beforeAll(async () => {
   model = await writeLinearModel(inFolder('model'));
-  sourceBefore = await digests(model);
+  sourceBefore = await digestsIn(model);
   validation = { questions: await linearQuestions(model, 200), path: 'validation.jsonl' };
   test = { questions: await linearQuestions(model, 400, 200), path: 'test.jsonl' };
 });
@@ -56,13 +56,6 @@ async function run(options: Partial<SearchOptions> = {}) {
 
 async function trialsOf(out: string): Promise<Trial[]> {
   return (await readSearchLog(out)).filter((line) => line.line === 'trial');
-}
-
-async function digests(folder: string): Promise<Record<string, string>> {
-  const files = await filesIn(folder);
-  return Object.fromEntries(
-    [...files].map(([name, bytes]) => [name, createHash('sha256').update(bytes).digest('hex')]),
-  );
 }
 
 /** What of a trial does not depend on the clock. */
@@ -91,7 +84,7 @@ describe('search', () => {
     const { matrices } = byName(trials, '1:fc_in:0.1');
     expect(matrices[0]).toMatchObject({ tensor: FC_IN(1), rank: 1 });
     expect(matrices[0]!.relativeError).toBeCloseTo(matrices[0]!.smallestError!, 5);
-    expect(await digests(model)).toEqual(sourceBefore);
+    expect(await digestsIn(model)).toEqual(sourceBefore);
     expect((await readdir(out)).sort()).toEqual(['model', 'summary.json', 'trials.jsonl']);
     expect(JSON.parse(await readFile(join(out, 'summary.json'), 'utf8')).winner).toBe(summary.winner);
   });
@@ -486,7 +479,7 @@ describe('going on', () => {
     expect(last.trials.map(timeless)).toEqual(straight.trials.map(timeless));
     expect(last.summary.interventions).toEqual(straight.summary.interventions);
     expect(last.summary.comparisons).toEqual(straight.summary.comparisons);
-    expect(await digests(last.summary.model!)).toEqual(await digests(straight.summary.model!));
+    expect(await digestsIn(last.summary.model!)).toEqual(await digestsIn(straight.summary.model!));
   });
 
   it('refuses the folder of another search, naming what differs, and folders with other things', async () => {

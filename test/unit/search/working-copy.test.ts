@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -6,18 +5,10 @@ import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { LowRankError } from '../../../lib/errors.js';
 import { WorkingCopy } from '../../../lib/search/working-copy.js';
-import { filesIn, tinyLlama, weights, writeModel } from '../../support/checkpoints.js';
+import { digestsIn, tinyLlama, weights, writeModel } from '../../support/checkpoints.js';
 import { temporaryPaths } from '../../support/folder.js';
 
 const inFolder = temporaryPaths();
-
-/** All files below a folder by the digests of their bytes. */
-async function digests(folder: string): Promise<Record<string, string>> {
-  const files = await filesIn(folder);
-  return Object.fromEntries(
-    [...files].map(([name, bytes]) => [name, createHash('sha256').update(bytes).digest('hex')]),
-  );
-}
 
 const A = 'model.layers.0.mlp.gate_proj.weight';
 const B = 'model.layers.1.mlp.down_proj.weight';
@@ -32,7 +23,7 @@ async function withCopy(
   const tensors = tinyLlama('F32', 2);
   if (large) tensors.set('model.embed_tokens.weight', weights([1200, 1024]));
   const model = await writeModel(inFolder(name), tensors, { shards });
-  const before = await digests(model);
+  const before = await digestsIn(model);
   const checkpoint = await open(file ? join(model, 'model.safetensors') : model);
   try {
     const folder = inFolder(`${name}-copy`);
@@ -47,7 +38,7 @@ async function withCopy(
     await checkpoint.close();
   }
   // Whatever happened, the source is as it was.
-  expect(await digests(model)).toEqual(before);
+  expect(await digestsIn(model)).toEqual(before);
 }
 
 const noise = (tensor: string, seed: number) => weights(tensor === A ? [24, 16] : [16, 24], 'F32', seed).bytes;
@@ -55,7 +46,7 @@ const noise = (tensor: string, seed: number) => weights(tensor === A ? [24, 16] 
 describe('WorkingCopy', () => {
   it('is a model of its own: what is written is read by whoever opens it', () =>
     withCopy(async (copy, checkpoint) => {
-      expect(await digests(copy.main)).toEqual(await digests(checkpoint.path));
+      expect(await digestsIn(copy.main)).toEqual(await digestsIn(checkpoint.path));
       await copy.write(A, noise(A, 7));
       const opened = await open(copy.main);
       expect(Buffer.compare(await opened.read(A), noise(A, 7))).toBe(0);
@@ -67,25 +58,25 @@ describe('WorkingCopy', () => {
     withCopy(async (copy) => {
       await copy.write(A, noise(A, 1));
       copy.accept();
-      const state = await digests(copy.main);
+      const state = await digestsIn(copy.main);
       await copy.write(A, noise(A, 2));
       await copy.write(B, noise(B, 3));
       await copy.write(A, noise(A, 4));
-      expect(await digests(copy.main)).not.toEqual(state);
+      expect(await digestsIn(copy.main)).not.toEqual(state);
       await copy.rollback();
-      expect(await digests(copy.main)).toEqual(state);
+      expect(await digestsIn(copy.main)).toEqual(state);
       expect(Buffer.compare(await copy.read(A), noise(A, 1))).toBe(0);
     }));
 
   it('resets to the source, whatever was accepted', () =>
     withCopy(async (copy, checkpoint) => {
-      const fresh = await digests(copy.main);
+      const fresh = await digestsIn(copy.main);
       await copy.write(A, noise(A, 1));
       copy.accept();
       await copy.write(B, noise(B, 3));
       expect([...copy.written].sort()).toEqual([A, B]);
       await copy.reset();
-      expect(await digests(copy.main)).toEqual(fresh);
+      expect(await digestsIn(copy.main)).toEqual(fresh);
       expect(copy.written.size).toBe(0);
       expect(Buffer.compare(await copy.read(A), await checkpoint.read(A))).toBe(0);
     }));
