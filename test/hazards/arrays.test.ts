@@ -8,7 +8,7 @@ import { laser } from '../../lib/lowrank/laser.js';
 import type { TensorLike } from '../../lib/tensor/tensor.js';
 import { nativeAddon } from '../fuzz/targets/addon.js';
 import { gaussian } from '../support/matrices.js';
-import { LONG, run } from './support.js';
+import { run, TRIED } from './support.js';
 
 type Job = Record<string, unknown>;
 const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array } as const;
@@ -144,7 +144,7 @@ function numbersOf(result: unknown): unknown {
 }
 
 describe('an input that is given away during the run', () => {
-  it.each(LONG)('%s reads what was there', async (name) => {
+  it.each(TRIED)('%s reads what was there', async (name) => {
     const { out, exit, signal } = await run(
       `
       import { Worker } from 'node:worker_threads';
@@ -173,7 +173,7 @@ describe('an input that is given away during the run', () => {
 });
 
 describe('a shared input that another thread writes to during the run', () => {
-  it.each(LONG)('%s ends, with a result or with ERR_NOT_FINITE', async (name) => {
+  it.each(TRIED)('%s ends, with a result or with ERR_NOT_FINITE', async (name) => {
     const { out, exit, signal, seconds } = await run(`
       import { Worker } from 'node:worker_threads';
       const n = 260;

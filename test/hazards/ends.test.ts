@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LONG, library, run, workerAddress } from './support.js';
+import { library, run, TRIED, workerAddress } from './support.js';
 
 /** A matrix on which a call takes some tenths of a second. */
 const SIZE = {
@@ -13,7 +13,7 @@ const SIZE = {
   matmul: 1500,
 };
 
-describe.each(LONG)('%s, of a process or thread that ends while it runs', (name) => {
+describe.each(TRIED)('%s, of a process or thread that ends while it runs', (name) => {
   it('worker.terminate() at any moment: nothing crashes, nothing stays, the main thread computes on', async () => {
     const address = workerAddress(`
       const w = matrix(${SIZE[name]});

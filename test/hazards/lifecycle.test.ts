@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { SLOWNESS } from '../support/time.js';
 
 const library = new URL('../../dist/index.js', import.meta.url).href;
 
@@ -51,12 +50,16 @@ describe('a process or thread that ends while native code runs', () => {
 
   it('process.exit() during a decomposition that cannot be interrupted ends soon, with its code', async () => {
     for (const threads of [1, 2]) {
-      const begin = performance.now();
       const { exit, signal, out } = await run(`
+        import { writeSync } from 'node:fs';
         laser(matrix(2400), { rank: 20, method: 'exact', threads: ${threads} });
-        setTimeout(() => process.exit(7), 400);`);
-      expect({ exit, signal, out }).toEqual({ exit: 7, signal: null, out: '' });
-      expect(performance.now() - begin).toBeLessThan(SLOWNESS * 3000);
+        setTimeout(() => {
+          writeSync(1, String(Date.now()));
+          process.exit(7);
+        }, 400);`);
+      expect({ exit, signal, out }).toEqual({ exit: 7, signal: null, out: expect.stringMatching(/^\d+$/) });
+      // Without the start of the process, which takes long on a busy machine.
+      expect(Date.now() - Number(out)).toBeLessThan(2000);
     }
   });
 
