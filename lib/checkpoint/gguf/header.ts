@@ -73,6 +73,14 @@ export interface GgufHeader {
   readonly dataStart: number;
 }
 
+/** How many tensors and keys a header may have. */
+interface GgufLimits {
+  readonly tensors: number;
+  readonly keys: number;
+}
+
+const LIMITS: GgufLimits = { tensors: MAX_GGUF_TENSORS, keys: MAX_GGUF_KEYS };
+
 /**
  * Reads and checks a header.
  *
@@ -84,8 +92,13 @@ export interface GgufHeader {
  * `DataBeyondFile`.
  * @throws NeedMore when the header is longer than `start`, and the file too.
  */
-export function parseGgufHeader(start: Uint8Array, fileBytes: number, file: string): GgufHeader {
-  return new HeaderReader(start, fileBytes, file).read();
+export function parseGgufHeader(
+  start: Uint8Array,
+  fileBytes: number,
+  file: string,
+  limits: GgufLimits = LIMITS,
+): GgufHeader {
+  return new HeaderReader(start, fileBytes, file, limits).read();
 }
 
 /** The next multiple of the alignment. */
@@ -102,18 +115,19 @@ class HeaderReader {
     start: Uint8Array,
     private readonly fileBytes: number,
     private readonly file: string,
+    private readonly limits: GgufLimits,
   ) {
     this.cursor = new Cursor(start, fileBytes, file);
   }
 
   read(): GgufHeader {
-    const { cursor } = this;
+    const { cursor, limits } = this;
     this.readVersion();
     const tensorCount = cursor.length('the list of tensors', LEAST_TENSOR_BYTES);
     const keyCount = cursor.length('the list of keys', LEAST_KEY_BYTES);
-    if (tensorCount > MAX_GGUF_TENSORS)
-      throw this.fault('TooManyTensors', `${tensorCount} tensors, over ${MAX_GGUF_TENSORS}`);
-    if (keyCount > MAX_GGUF_KEYS) throw this.fault('TooManyKeys', `${keyCount} keys, over ${MAX_GGUF_KEYS}`);
+    if (tensorCount > limits.tensors)
+      throw this.fault('TooManyTensors', `${tensorCount} tensors, over ${limits.tensors}`);
+    if (keyCount > limits.keys) throw this.fault('TooManyKeys', `${keyCount} keys, over ${limits.keys}`);
     const metadata = new GgufMetadata(cursor.bytes, this.readKeys(keyCount));
     const alignment = this.alignmentOf(metadata);
     const tensorsAt = cursor.at;

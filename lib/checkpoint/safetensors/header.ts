@@ -86,11 +86,17 @@ export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, file: s
  *
  * @param header - its bytes, without the 8 before it
  * @param fileBytes - the size of the whole file
+ * @param maxTensors - the most tensors that it may name
  * @throws {@link CheckpointError} with the reference reader's names as `kind`, and those of the stricter rules above.
  */
-export function parseHeader(header: Uint8Array, fileBytes: number, file: string): SafetensorsHeader {
+export function parseHeader(
+  header: Uint8Array,
+  fileBytes: number,
+  file: string,
+  maxTensors = MAX_TENSORS,
+): SafetensorsHeader {
   if (!isUtf8(header)) throw fault('InvalidHeader', file, 'the header is not valid UTF-8');
-  const { metadata, tensors } = deserialize(header, file);
+  const { metadata, tensors } = deserialize(header, file, maxTensors);
   if (header[0] !== 0x7b) {
     throw fault('InvalidHeaderStart', file, "the header must begin with '{', here white space comes first");
   }
@@ -98,7 +104,11 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file: string)
   return { metadata, tensors: validate(tensors, BigInt(fileBytes - dataStart), file), dataStart };
 }
 
-function deserialize(header: Uint8Array, file: string): Pick<SafetensorsHeader, 'metadata'> & { tensors: RawTensor[] } {
+function deserialize(
+  header: Uint8Array,
+  file: string,
+  maxTensors: number,
+): Pick<SafetensorsHeader, 'metadata'> & { tensors: RawTensor[] } {
   const json = new JsonReader(header, (message) => {
     throw fault('InvalidHeaderDeserialization', file, `the header is no valid description of tensors: ${message}`);
   });
@@ -113,7 +123,7 @@ function deserialize(header: Uint8Array, file: string): Pick<SafetensorsHeader, 
       return;
     }
     if (tensors.has(name)) json.fault(`the tensor ${describe(name)} stands there twice`);
-    if (tensors.size === MAX_TENSORS) throw fault('TooManyTensors', file, `more than ${MAX_TENSORS} tensors`);
+    if (tensors.size === maxTensors) throw fault('TooManyTensors', file, `more than ${maxTensors} tensors`);
     tensors.set(name, readTensor(json, name, file));
   });
   json.end();
