@@ -1,20 +1,21 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
-// `unit` is mathematics and parsing, `jobs` runs whole jobs from file to file, `hazards` tries what could take a process
-// down, `large` needs gigabytes of memory and disk or more than 20 s, `interop` asks other programs (Python's safetensors,
-// transformers and peft, llama.cpp, onnxruntime) whether they accept what we write, `crash` kills jobs and resumes them.
-// Native code can take a process down, so every file runs in a process of its own.
+// `unit` is mathematics and parsing, `jobs` runs whole jobs from file to file, `hazards` tries what
+// could crash or hang a process, `large` needs gigabytes or more than 20 s, `interop` asks other
+// programs (Python's safetensors, transformers and peft, llama.cpp, onnxruntime) whether they accept
+// our output, `crash` kills jobs and resumes them. Native code can crash a process, so every file
+// runs in its own.
 interface Project {
-  /** Seconds that a test or a hook may take. */
+  /** Time limit of a test or a hook, in seconds. */
   readonly seconds: number;
-  /** Files that run at once; one unless given, for tests that watch the clock or fill the memory. */
+  /** Files that run at once. Default: 1, for tests that watch the clock or fill the memory. */
   readonly workers?: number;
   /** Projects of one group run side by side, groups one after the other. */
   readonly group: number;
 }
 
-// Two also on two cores, where vitest would take one: much of the time is spent starting processes and writing files.
+// Two on two cores, where vitest's default is one.
 const workers = Math.max(2, availableParallelism() - 1);
 
 const PROJECTS: Readonly<Record<string, Project>> = {

@@ -1,7 +1,9 @@
-// npm run test:coverage: the share of the lines of lib/ that the tests of `unit` and `jobs` run, and a failure below the
-// least that is allowed. Jobs run the built command line in processes of their own, whose lines count by their source
-// maps; a line counts as run if either kind of run reached it. The package has no source maps, so dist/ gets them for the
-// time of this run. Further arguments go to vitest.
+// npm run test:coverage: runs the tests of `unit` and `jobs`. Fails if one of them fails, or if they
+// cover too few lines of lib/. .ci/run runs these tests here and nowhere else.
+//
+// Most tests run the sources. Some start the built command line, whose lines are found by source
+// maps; the package has none, so dist/ gets them for this run. A line is covered if either kind of
+// test reached it. Further arguments go to vitest.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';

@@ -140,7 +140,6 @@ async function bundled() {
     root,
     configFile: false,
     logLevel: 'error',
-    // The corpora share a file with helpers of tests, which are not called here.
     build: {
       ssr: join(here, 'worker.ts'),
       outDir,

@@ -1,15 +1,13 @@
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { editCheckpoint } from '../../lib/edit/run.js';
 import { LowRankError } from '../../lib/errors.js';
 import { parseAt, parseTensorSpec } from '../../lib/interventions/spec.js';
 import { tinyLlama, weights, writeModel } from '../support/checkpoints.js';
-import { lowrank } from '../support/cli.js';
-import { temporaryPaths } from '../support/folder.js';
+import { lowrank, main } from '../support/cli.js';
+import { temporaryFolder, temporaryPaths } from '../support/folder.js';
 import { run } from './support.js';
 
 const at = temporaryPaths();
@@ -128,9 +126,7 @@ describe('a checkpoint that vanishes', () => {
 });
 
 describe.skipIf(process.platform === 'win32')('a working folder that is gone', () => {
-  const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-gone-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder();
 
   it('the command line says so, and works with absolute paths', async () => {
     const gone = join(folder, 'gone');

@@ -19,12 +19,9 @@ const LONG_CALLS = {
 export type LongCall = keyof typeof LONG_CALLS;
 export const LONG = Object.keys(LONG_CALLS) as LongCall[];
 
-/** One call of each class: LAPACK that nothing interrupts, a team of threads of our own, and BLAS over many threads. */
+/** One call of each class: LAPACK, which nothing interrupts, our own threads, and threaded BLAS. */
 const REPRESENTATIVES: readonly LongCall[] = ['gesdd', 'krylov', 'matmul'];
-/**
- * The calls that each hazard is tried with: all of them in `npm run test:hazards`, which .ci/run runs, and one of each class
- * in `npm test`.
- */
+/** The calls to try each hazard with: all in `npm run test:hazards`, one of each class in `npm test`. */
 export const TRIED = process.env.LOWRANK_HAZARDS === 'all' ? LONG : REPRESENTATIVES;
 
 const NAMES = 'factorize, laser, laserSync, matmul, matrixRank, memoryUsage, singularValues, svd, tensor';

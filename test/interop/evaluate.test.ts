@@ -1,15 +1,15 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { ExampleResult, Question } from '../../lib/entries/evaluate.js';
 import type { ScoreRequest } from '../../lib/evaluate/engines/engine.js';
 import type { TokenSession } from '../../lib/evaluate/engines/token-session.js';
 import { spawnLowrank } from '../support/cli.js';
+import { temporaryFolder } from '../support/folder.js';
 import { laserArguments } from './judge.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
@@ -27,11 +27,7 @@ const built = async () =>
     pathToFileURL(join(root, 'dist', 'entries', 'evaluate.js')).href
   )) as typeof import('../../lib/entries/evaluate.js');
 
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'lowrank-evaluate-'));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
+const folder = temporaryFolder();
 
 describe.skipIf(!python || !hasPeers || !hasData)(
   `a trained Llama on two engines${unlessNoPython}${unlessNoPeers}${unlessNoData}`,

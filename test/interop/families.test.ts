@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { spawnLowrank } from '../support/cli.js';
+import { temporaryFolder } from '../support/folder.js';
 import {
   doAndJudge,
   type Edit,
@@ -97,14 +96,13 @@ describe.skipIf(!python)(`laser on every family of models${unlessNoPython}`, () 
   const inputOf = (checkpoint: string) => join(folder, 'models', checkpoint);
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-families-'));
+    folder = temporaryFolder();
     await runPython('make_checkpoints.py', join(folder, 'models'), ...checkpoints);
     const jobs = cases.map(({ name, family, checkpoint, edits }): Job => {
       return { name, family, input: inputOf(checkpoint), edits, logits: !withoutClass(family) };
     });
     outcomes = await doAndJudge(join(folder, 'edited'), jobs);
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it.each(cases)('$name', ({ name, family, checkpoint }) => {
     const bits = checkpoint.includes('f32') ? 32 : 16;

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { GgufFile } from '../../lib/checkpoint/gguf/file.js';
 import { open } from '../../lib/checkpoint/open.js';
 import { CheckpointError } from '../../lib/errors.js';
@@ -12,6 +11,7 @@ import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import type { StoredType } from '../../lib/tensor/dtype.js';
 import { elements } from '../../lib/tensor/tensor.js';
 import { fakeCheckpoint } from '../support/fake-checkpoint.js';
+import { temporaryFolder } from '../support/folder.js';
 import { assembled, number, validGguf, word } from '../support/gguf.js';
 import { ggufCorpus } from '../support/gguf-corpus.js';
 import { random } from '../support/random.js';
@@ -60,11 +60,7 @@ function mutated(seed: number): Buffer {
 const PYTHON_ODD = /Duplicate GGUF\./;
 
 describe.skipIf(!python)(`GGUF against ggml's Python package${unlessNoPython}`, () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-gguf-'));
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder();
 
   it('accepts nothing that it refuses', async () => {
     const files = join(folder, 'verdicts');

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { spawnLowrank } from '../support/cli.js';
+import { temporaryFolder } from '../support/folder.js';
 import { doAndJudge, expectAsReference, expectSameLogits, type Job, laserArguments, type Outcome } from './judge.js';
 import { python, root, unlessNoPython } from './python.js';
 
@@ -37,10 +37,9 @@ describe.skipIf(!python || !existsSync(model))(`laser on a trained model${unless
   let outcome: Outcome;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-laser-'));
+    folder = temporaryFolder();
     outcome = (await doAndJudge(join(folder, 'first'), [job])).get(job.name)!;
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it('makes the edit that NumPy makes in float64, and leaves every other bit alone', () => {
     const verdict = expectAsReference(outcome, 32);

@@ -1,9 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Lora, type LoraScaling } from '../../lib/lora/lora.js';
 import { AdamW, clipGradNorm, Sgd } from '../../lib/lora/optimizer.js';
+import { temporaryFolder } from '../support/folder.js';
 import { gaussian } from '../support/matrices.js';
 import { python, runPython, unlessNoPython } from './python.js';
 
@@ -52,11 +52,7 @@ function relativeDistance(ours: Float32Array, theirs: readonly number[]): number
 }
 
 describe.skipIf(!python)(`Lora against autograd and the optimizers of PyTorch${unlessNoPython}`, () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-autograd-'));
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder();
 
   it('gradients agree to 1e-5, and the parameters after two steps of AdamW and of SGD', async () => {
     const runs = CASES.map(trained);

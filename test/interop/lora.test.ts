@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loraDelta } from '../../lib/adapters/adapter.js';
 import { mergeLoras } from '../../lib/adapters/combine.js';
 import { readAdapter, writeAdapter } from '../../lib/adapters/peft.js';
 import { open } from '../../lib/checkpoint/open.js';
 import { toFloat32 } from '../../lib/tensor/convert.js';
 import { spawnLowrank } from '../support/cli.js';
+import { temporaryFolder } from '../support/folder.js';
 import { distance, norm } from '../support/matrices.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
@@ -79,12 +79,11 @@ describe.skipIf(!python)(`adapters and PEFT${unlessNoPython}`, () => {
   const adapter = (family: string, name: string) => at('adapters', `${family}-${name}`);
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-lora-'));
+    folder = temporaryFolder();
     await mkdir(at('adapters'));
     await runPython('make_checkpoints.py', folder, 'gpt2-f32', 'llama-f32', 'gpt2-bf16', 'llama-bf16');
     await runPython('lora_make.py', folder, at('adapters'));
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it('have the same updates: as PEFT wrote them, resized, and summed', async () => {
     const jobs: Job[] = [];

@@ -1,13 +1,13 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { openOnnx } from '../../lib/checkpoint/onnx/checkpoint.js';
 import { MESSAGE_TYPES } from '../../lib/checkpoint/onnx/schema.js';
 import { LowRankError } from '../../lib/errors.js';
 import { mutateBytes } from '../fuzz/bytes.js';
 import { mutateProtobuf } from '../fuzz/protobuf.js';
 import { Random } from '../fuzz/random.js';
+import { temporaryFolder } from '../support/folder.js';
 import { python, runPython, unlessNoPython } from './python.js';
 
 /** A letter for each mutant; `onnx_mutants.py` says what they mean. Ours: "." opened, "x" refused. */
@@ -44,7 +44,7 @@ describe.skipIf(!python)(`damaged ONNX models against onnx and onnxruntime${unle
   const models = new Map<string, { file: string; mutants: readonly Buffer[] }>();
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-mutants-'));
+    folder = temporaryFolder();
     await runPython('onnx_mutants.py', 'models', folder);
     const random = new Random(3);
     for (const name of await readdir(folder)) {
@@ -61,11 +61,10 @@ describe.skipIf(!python)(`damaged ONNX models against onnx and onnxruntime${unle
     const theirs: Readonly<Record<string, Omit<Verdicts, 'ours'>>> = JSON.parse(await judging);
     for (const [name, letters] of ours) verdicts.set(name, { ...theirs[name]!, ours: letters });
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
 
   /** In a folder of its own, with the data of the model beside it. */
   async function judge(model: string, mutants: readonly Buffer[]): Promise<string> {
-    const own = await mkdtemp(join(tmpdir(), 'lowrank-mutant-'));
+    const own = temporaryFolder();
     await cp(join(model, '..', 'data.bin'), join(own, 'data.bin'));
     const file = join(own, 'model.onnx');
     let letters = '';

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
 import { editCheckpoint } from '../../lib/edit/run.js';
+import { temporaryFolder } from '../support/folder.js';
 import { corpus } from '../support/onnx-corpus.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
@@ -103,7 +103,7 @@ describe.skipIf(!python)(`ONNX models that Python makes and judges${unlessNoPyth
   const edited = new Map<string, string>();
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-onnx-'));
+    folder = temporaryFolder();
     const made = join(folder, 'made');
     await runPython('onnx_make.py', made);
     const jobs = [];
@@ -125,7 +125,6 @@ describe.skipIf(!python)(`ONNX models that Python makes and judges${unlessNoPyth
       edited.set(job.name, job.edited);
     }
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it.each(Object.keys(MODELS).flatMap((name) => [name, `${name}-external`]))(
     '%s: onnxruntime computes the logits of the same edit made in NumPy',

@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { CheckpointError } from '../../lib/errors.js';
 import { DTYPE_BITS, type DType } from '../../lib/tensor/dtype.js';
+import { temporaryFolder } from '../support/folder.js';
 import { random } from '../support/random.js';
 import { made } from '../support/safetensors.js';
 import { corpus } from '../support/safetensors-corpus.js';
@@ -99,11 +99,7 @@ function mutated(seed: number): Buffer {
 }
 
 describe.skipIf(!python)(`safetensors against the reference implementation${unlessNoPython}`, () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-safetensors-'));
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder();
 
   async function ask(command: string, path: string): Promise<Map<string, Record<string, unknown>>> {
     const lines = (await runPython('safetensors_verdicts.py', command, path)).trim().split('\n');

@@ -10,7 +10,7 @@ import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
 import { createProgram } from '../../lib/cli/program.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { tinyLlama, weights, writeModel } from '../support/checkpoints.js';
-import { commandsIn, commandsOf, lowrank, screen, wordsOf } from '../support/cli.js';
+import { commandsIn, commandsOf, lowrank, main, screen, wordsOf } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';
 import { assembled } from '../support/gguf.js';
 import { gaussian } from '../support/matrices.js';
@@ -91,10 +91,7 @@ beforeAll(async () => {
   await writeModel(models('tuned'), tuned());
   if (existsSync(peers)) await symlink(peers, models('node_modules'));
   await mkdir(at('bin'));
-  await writeFile(
-    at('bin', 'lowrank'),
-    `#!/bin/sh\nexec '${process.execPath}' '${join(root, 'dist', 'cli', 'main.js')}' "$@"\n`,
-  );
+  await writeFile(at('bin', 'lowrank'), `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`);
   await chmod(at('bin', 'lowrank'), 0o755);
   await mkdir(inside, { recursive: true });
 });
@@ -107,8 +104,8 @@ async function run(page: string, file: string, args: readonly string[]): Promise
 }
 
 /**
- * Types a line where the models of a page lie. Only the first of a page, and what needs a shell, an engine or a process of
- * known size, starts processes.
+ * Runs a line where the models of a page lie. Starts a shell for the first line of a page, and for
+ * those that need a shell, an engine or a process of known memory.
  */
 async function printedBy(page: string, line: string, asks: boolean): Promise<{ stdout: string; stderr: string }> {
   const isFirst =

@@ -54,9 +54,17 @@ describe('the README', () => {
   it('begins with one command for the main job and one for the tests, and .ci/run runs both', () => {
     expect(shell.slice(0, 2)).toEqual(['npm ci && npm run demo', 'npm test']);
     const ci = readFileSync(join(root, '.ci', 'run'), 'utf8');
-    for (const command of [/^npm ci$/m, /^step demo npm run demo$/m, /^step test npm test\b/m]) {
-      expect(ci).toMatch(command);
-    }
+    for (const command of [/^npm ci$/m, /^step demo npm run demo$/m]) expect(ci).toMatch(command);
+    // Each project of `npm test` once: those that coverage.mjs runs, and those with a step of their own.
+    const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const projectsIn = (text: string) => [...text.matchAll(/--project'?,? '?(\w+)/g)].map(([, name]) => name!);
+    const covered = projectsIn(readFileSync(join(root, 'scripts', 'coverage.mjs'), 'utf8'));
+    const steps = [...ci.matchAll(/\bstep \w+ project (\w+)$/gm)].map(([, name]) => name!);
+    expect(ci).toMatch(/^step test node scripts\/coverage\.mjs\b/m);
+    const all = [...covered, ...steps];
+    expect(all).toEqual([...new Set(all)]);
+    expect(all).toEqual(expect.arrayContaining(projectsIn(scripts.test)));
+    expect(projectsIn(scripts.test)).toEqual(['unit', 'jobs', 'hazards']);
   });
 
   it.each(commands)('%s', async (line) => {

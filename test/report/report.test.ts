@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { searchReport } from '../../lib/report/search-report.js';
+import { temporaryFolder } from '../support/folder.js';
 import { type Log, madeLog } from '../support/search-log.js';
 import { Browser, findChromium, type View } from './browser.js';
 
@@ -32,12 +32,11 @@ describe.skipIf(chromium === undefined)(`reports in a browser${skipped}`, () => 
   let folder = '';
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lowrank-report-'));
+    folder = temporaryFolder();
     browser = await Browser.start(chromium!);
   });
   afterAll(async () => {
     await browser?.close();
-    await rm(folder, { recursive: true, force: true });
   });
 
   const show = async (name: string, log: Log, view: View) => {

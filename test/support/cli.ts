@@ -18,7 +18,7 @@ export interface Run {
 
 interface RunOptions {
   readonly cwd?: string;
-  /** In addition to the environment of the tests; undefined takes a variable away. */
+  /** Added to the environment of the tests; undefined removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
@@ -26,9 +26,10 @@ const NO_FORCED_COLOR = { FORCE_COLOR: '' };
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Runs the command line in this process, from the sources of lib/. One at a time, because the working folder, the
- * environment and the arguments belong to the process. What is about the process itself (signals, its memory, its start, two
- * at a time) and the ONNX engine, whose worker exists only in dist/, take {@link spawnLowrank}.
+ * Runs the command line in this process, from the sources of lib/. Calls wait for each other,
+ * because the working folder, the environment and the arguments belong to the process. To test the
+ * process itself (signals, memory, start, two at once), or the ONNX engine, whose worker exists only
+ * in dist/, use {@link spawnLowrank}.
  */
 export function lowrank(args: readonly string[], options: RunOptions = {}): Promise<Run> {
   const run = last.then(() => inProcess(args, options));
@@ -59,7 +60,7 @@ async function inProcess(args: readonly string[], { cwd, env }: RunOptions): Pro
   }
 }
 
-/** Runs the built command line in a process of its own; `onStderr` is told what it says while it runs. */
+/** Runs the built command line in a new process; calls `onStderr` whenever it writes there. */
 export function spawnLowrank(
   args: readonly string[],
   options: RunOptions & {

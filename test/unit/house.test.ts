@@ -33,6 +33,14 @@ function imports(file: string): string[] {
   );
 }
 
+const tests = fileURLToPath(new URL('../../test', import.meta.url));
+const testFiles = readdirSync(tests, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+/** The files of test/ that a file of test/ imports. */
+const importedTests = (file: string) =>
+  [...readFileSync(join(tests, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)]
+    .map(([, path]) => normalize(join(dirname(file), path!)))
+    .filter((path) => !path.startsWith('..'));
+
 describe('the house', () => {
   it('every file is in a room of the table', () => {
     expect(FLOORS.length).toBeGreaterThan(10);
@@ -103,5 +111,39 @@ describe('the rooms of native/', () => {
 
   it('no file is longer than 400 lines but the one long algorithm', () => {
     expect(sources.filter((name) => text(name).split('\n').length > 401)).toEqual(['lowrank/krylov.cc']);
+  });
+});
+
+describe('the house of the tests', () => {
+  it('no project takes files from another: what several use is in test/support', () => {
+    // test/fuzz is no project but a program; unit tests its corpus, and hazards begin with its inputs.
+    const shared = new Set(['support', 'fuzz']);
+    const across = testFiles.flatMap((file) =>
+      importedTests(file)
+        .filter((target) => room(target) !== room(file) && !shared.has(room(target)))
+        .map((target) => `${file} imports ${target}`),
+    );
+    expect(across).toEqual([]);
+    expect(testFiles.flatMap(importedTests).length).toBeGreaterThan(100);
+  });
+
+  it('what several use rests on nothing else of the tests', () => {
+    const outward = testFiles
+      .filter((file) => room(file) === 'support')
+      .flatMap(importedTests)
+      .filter((target) => room(target) !== 'support');
+    expect(outward).toEqual([]);
+    const ofFuzz = testFiles.filter((file) => room(file) === 'fuzz').flatMap(importedTests);
+    expect(ofFuzz.filter((target) => !['fuzz', 'support'].includes(room(target)))).toEqual([]);
+  });
+
+  it('there is one temporary folder, one generator of random numbers and one runner of the command line', () => {
+    const naming = (pattern: RegExp, projects: RegExp) =>
+      testFiles.filter((file) => projects.test(file) && pattern.test(readFileSync(join(tests, file), 'utf8'))).sort();
+    expect(naming(/0x6d2b79f5/i, /^(?!unit\/house)/)).toEqual(['support/random.ts']);
+    expect(naming(/dist\/cli\/main\.js|\broot, 'dist', 'cli'/, /^(?!unit\/house)/)).toEqual(['support/cli.ts']);
+    expect(naming(/= (?:await )?mkdtemp(?:Sync)?\(/, /^(?:unit|jobs|large|interop|support)\/(?!house)/)).toEqual([
+      'support/folder.ts',
+    ]);
   });
 });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
@@ -320,9 +320,9 @@ describe('copyForEdit', () => {
   });
 
   it('lets nothing appear when the process dies before commit', async () => {
-    const { root, folder, checkpoint } = await source();
+    const { folder, checkpoint } = await source();
     await checkpoint.close();
-    const work = await mkdtemp(join(root, 'work-'));
+    const work = temporaryFolder();
     const out = join(work, 'out');
     const library = (name: string) => JSON.stringify(join(import.meta.dirname, '../../../lib/checkpoint', name));
     const script = `

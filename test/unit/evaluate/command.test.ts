@@ -1,25 +1,23 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { commandEngine, splitCommand } from '../../../lib/evaluate/engines/command.js';
 import { llamaEngine } from '../../../lib/evaluate/engines/llama.js';
 import { onnxEngine } from '../../../lib/evaluate/engines/onnx.js';
 import { findPeer, importPeer } from '../../../lib/evaluate/engines/peers.js';
 import { type EvaluateOptions, Evaluator } from '../../../lib/evaluate/evaluator.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
+import { temporaryFolder } from '../../support/folder.js';
 
 const questions: Question[] = [
   { id: 4, kind: 'choice', prompt: 'a', choices: ['x', 'y'], label: 1, answer: 'y' },
   { id: 9, kind: 'answer', prompt: 'b', answer: 'Rome' },
 ];
 
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'lowrank command '));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
+// With spaces in its path.
+const folder = join(temporaryFolder(), 'of a program');
+beforeAll(() => mkdir(folder));
 
 /** Evaluates with a program of this source, which finds its arguments in `args` and prints with `say`. */
 async function run(source: string, options: EvaluateOptions = {}) {

@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { parseCsv, parseCsvRecords } from '../../../lib/evaluate/questions/csv.js';
 import { type LoadOptions, loadQuestions } from '../../../lib/evaluate/questions/load.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
 import { pieces } from '../../../lib/evaluate/questions/readers.js';
 import { splitQuestions } from '../../../lib/evaluate/questions/split.js';
+import { temporaryFolder } from '../../support/folder.js';
 
 const datasets = fileURLToPath(new URL('../../../../shared/data/datasets', import.meta.url));
 const unlessNoData = existsSync(datasets) ? '' : ' (skipped: ../shared/data is absent)';
@@ -18,11 +18,7 @@ const refuse = (message: string): never => {
   throw new Error(message);
 };
 
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'lowrank-questions-'));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
+const folder = temporaryFolder();
 
 /** The questions of a file with this content. */
 async function read(content: string, { name = 'questions.jsonl', ...options }: LoadOptions & { name?: string } = {}) {

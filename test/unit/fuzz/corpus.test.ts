@@ -1,14 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { TARGETS } from '../../fuzz/targets.js';
+import { temporaryFolder } from '../../support/folder.js';
 
 /** What fuzzing has found once, and a few valid inputs: `<target>-<name>`. */
 const corpus = fileURLToPath(new URL('../../fuzz/corpus', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'lowrank-corpus-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder();
 
 /** Milliseconds for one input, on a machine that may be busy. A fuzzing run itself holds them to a second. */
 const LIMIT = 5000;

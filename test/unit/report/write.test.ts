@@ -1,10 +1,6 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runProgram } from '../../../lib/cli/program.js';
-import { Output } from '../../../lib/cli/terminal/terminal.js';
+import { describe, expect, it } from 'vitest';
 import { type EditReport, editCheckpoint } from '../../../lib/edit/run.js';
 import { parseDocument, toJson } from '../../../lib/files/document.js';
 import { parseAt } from '../../../lib/interventions/spec.js';
@@ -15,17 +11,14 @@ import { searchReport } from '../../../lib/report/search-report.js';
 import { readSearchLog } from '../../../lib/search/log.js';
 import { faultInLog } from '../../../lib/search/log-schema.js';
 import { search } from '../../../lib/search/search.js';
+import { lowrank } from '../../support/cli.js';
+import { temporaryFolder } from '../../support/folder.js';
 import { LinearEngine, linearQuestions, writeLinearModel } from '../../support/linear-model.js';
 import { type Log, madeLog } from '../../support/search-log.js';
 import { named, parseHtml, textOf } from './html-parser.js';
 
-let root = '';
+const root = temporaryFolder();
 let next = 0;
-
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'lowrank-report-'));
-});
-afterAll(() => rm(root, { recursive: true, force: true }));
 
 async function folder(): Promise<string> {
   const path = join(root, String(next++));
@@ -37,15 +30,6 @@ async function folderWith(log: Log): Promise<string> {
   const path = await folder();
   await writeFile(join(path, 'trials.jsonl'), log.map((line) => `${toJson(line)}\n`).join(''));
   return path;
-}
-
-/** Runs the command line in this process. */
-async function lowrank(...args: string[]) {
-  const streams = [new PassThrough(), new PassThrough()];
-  const [out, err] = streams.map((stream) => new Output(stream as unknown as NodeJS.WriteStream)) as [Output, Output];
-  const code = await runProgram(args, { out, err });
-  const [stdout, stderr] = streams.map((stream) => String(stream.read() ?? ''));
-  return { code, stdout: stdout!, stderr: stderr! };
 }
 
 describe('writing a report', () => {
@@ -137,7 +121,7 @@ describe('writing a report', () => {
     ];
     for (const [i, flags] of made.entries()) {
       const out = join(path, `edited${i}`);
-      const { code, stdout } = await lowrank('laser', model, '-o', out, ...flags, '--json');
+      const { code, stdout } = await lowrank(['laser', model, '-o', out, ...flags, '--json']);
       expect(code, stdout).toBe(0);
       const file = join(path, `edited${i}.json`);
       await writeFile(file, stdout);
@@ -146,7 +130,7 @@ describe('writing a report', () => {
       const words = command!.split(' ').map((word) => word.replace(/^'(.*)'$/, '$1'));
       expect(words.slice(0, 2)).toEqual(['lowrank', 'laser']);
       const again = join(path, `again${i}`);
-      expect((await lowrank(...words.slice(1).map((word) => (word === out ? again : word)))).code).toBe(0);
+      expect((await lowrank(words.slice(1).map((word) => (word === out ? again : word)))).code).toBe(0);
       const [first, second] = await Promise.all([out, again].map((copy) => readFile(join(copy, 'model.safetensors'))));
       expect(second!.equals(first!), command).toBe(true);
       expect(first!.equals(await readFile(join(model, 'model.safetensors')))).toBe(false);
@@ -248,13 +232,13 @@ describe('lowrank report', () => {
   it('writes, and says where', async () => {
     const path = await folderWith(madeLog());
     const file = join(path, 'report.html');
-    expect(await lowrank('report', path)).toEqual({ code: 0, stdout: `wrote ${file}\n`, stderr: '' });
+    expect(await lowrank(['report', path])).toEqual({ code: 0, signal: null, stdout: `wrote ${file}\n`, stderr: '' });
     const out = join(path, 'other.html');
-    const { stdout } = await lowrank('report', path, '-o', out, '--json');
+    const { stdout } = await lowrank(['report', path, '-o', out, '--json']);
     expect(JSON.parse(stdout)).toEqual({ report: out });
     expect(await readFile(out, 'utf8')).toBe(await readFile(file, 'utf8'));
-    expect(await lowrank('report', join(path, 'nothing'))).toMatchObject({ code: 1, stdout: '' });
-    expect(await lowrank('report')).toMatchObject({ code: 2 });
-    expect((await lowrank('report', '--help')).stdout).toContain('lowrank report found');
+    expect(await lowrank(['report', join(path, 'nothing')])).toMatchObject({ code: 1, stdout: '' });
+    expect(await lowrank(['report'])).toMatchObject({ code: 2 });
+    expect((await lowrank(['report', '--help'])).stdout).toContain('lowrank report found');
   });
 });

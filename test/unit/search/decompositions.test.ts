@@ -1,18 +1,14 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { Decompositions } from '../../../lib/search/decompositions.js';
+import { temporaryFolder } from '../../support/folder.js';
 import { gaussian } from '../../support/matrices.js';
 
-const folders: string[] = [];
-afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
-
 let folder = '';
-beforeEach(async () => {
-  folder = join(await mkdtemp(join(tmpdir(), 'lowrank-cache-')), 'svd');
-  folders.push(join(folder, '..'));
+beforeEach(() => {
+  folder = join(temporaryFolder(), 'svd');
 });
 
 /** Asks for the decomposition of a random matrix as a search does. */
