@@ -117,3 +117,17 @@ export function modelProto(graph: Uint8Array): Buffer {
     field(8, Buffer.concat([field(1, ''), field(2, 17)])),
   ]);
 }
+
+/** A model of so many nodes, each of which adds a weight to the output of the one before. */
+export function chainOfNodes(count: number): Buffer {
+  const nodes = Array.from({ length: count }, (_, i) =>
+    nodeProto({
+      op: 'Add',
+      name: `/m/layers.${i}/Add`,
+      inputs: [`v${i}`, 'w'],
+      outputs: [`v${i + 1}`],
+      ints: { axis: 1 },
+    }),
+  );
+  return modelProto(graphProto(nodes, [counted('w', 2, 2)]));
+}

@@ -5,7 +5,17 @@ import { openOnnx } from '../../../lib/checkpoint/onnx/checkpoint.js';
 import { type FieldType, MESSAGE_TYPES } from '../../../lib/checkpoint/onnx/schema.js';
 import { kind } from '../../support/failure.js';
 import { temporaryFolder } from '../../support/folder.js';
-import { counted, field, floats, graphProto, modelProto, nodeProto, tensorProto, varint } from '../../support/onnx.js';
+import {
+  chainOfNodes,
+  counted,
+  field,
+  floats,
+  graphProto,
+  modelProto,
+  nodeProto,
+  tensorProto,
+  varint,
+} from '../../support/onnx.js';
 import { SLOWNESS } from '../../support/time.js';
 
 const plain = modelProto(graphProto([nodeProto({ op: 'Neg', inputs: ['x'] })], [counted('w', 2, 2)]));
@@ -213,17 +223,8 @@ describe('tensors that are not listed', () => {
 });
 
 it('a graph of 10,000 nodes opens in time', async () => {
-  const nodes = Array.from({ length: 10_000 }, (_, i) =>
-    nodeProto({
-      op: 'Add',
-      name: `/m/layers.${i}/Add`,
-      inputs: [`v${i}`, 'w'],
-      outputs: [`v${i + 1}`],
-      ints: { axis: 1 },
-    }),
-  );
   const file = join(temporaryFolder(), 'a.onnx');
-  await writeFile(file, modelProto(graphProto(nodes, [counted('w', 2, 2)])));
+  await writeFile(file, chainOfNodes(10_000));
   const started = process.cpuUsage();
   await (await openOnnx(file, file)).close();
   const { user, system } = process.cpuUsage(started);
