@@ -1,7 +1,26 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-/** The version of this package. A job that another version began is not resumed: it may have been computed differently. */
+let found: string | undefined;
+
+/**
+ * The version of this package; `unknown` where a bundle has left its package.json behind. A job that another version began
+ * is not resumed: it may have been computed differently.
+ */
 export function packageVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+  found ??= readVersion() ?? 'unknown';
+  return found;
+}
+
+/** From the nearest package.json of this name: how far up it lies depends on how the code was built. */
+function readVersion(): string | undefined {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (; folder !== dirname(folder); folder = dirname(folder)) {
+    const manifest = join(folder, 'package.json');
+    if (!existsSync(manifest)) continue;
+    const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
+    if (name === 'lowrank') return version;
+  }
+  return undefined;
 }
