@@ -132,8 +132,9 @@ describe.skipIf(!python)(`GGUF against ggml's Python package${unlessNoPython}`, 
       const gguf = new Model(fakeCheckpoint(shapes(Object.values(names)), { 'general.architecture': architecture }));
       expect(gguf.family.name).toBe(hf.family.name);
       for (const [name, ggufName] of Object.entries(names)) {
-        expect(hf.roleOf(name), name).toBeDefined();
-        expect(gguf.roleOf(ggufName), name).toEqual(hf.roleOf(name));
+        // The shapes are made up and all equal, so they tell nothing of how a weight is stored.
+        const { orientation: _, ...role } = hf.roleOf(name)!;
+        expect(gguf.roleOf(ggufName), name).toMatchObject(role);
       }
     }
   });
