@@ -442,12 +442,14 @@ bool Krylov::promising(double target) {
   BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
   const double outside = std::max(remainder(), kEpsilon * kEpsilon * largest_);
   if (outside <= 0) return false;
-  if (band.countAbove(outside) < wanted_) return false;
-  const double value = band.kthLargest(wanted_, outside);
+  // The next value has to be known as well, and is the last to converge.
+  if (band.countAbove(outside) < wanted_ + 1) return false;
+  const double value = band.kthLargest(wanted_ + 1, outside);
   const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
   // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off as the last.
-  const double hopeful = dimension_ < kSmall ? kHopefulSmall : kHopeful;
-  return residual <= hopeful * target * energy_ * (value - outside);
+  const double hopeful = (dimension_ < kSmall ? kHopefulSmall : kHopeful) * target * energy_;
+  const double known = 2 * kValueError * std::sqrt(largest_ * value);
+  return residual <= std::min(hopeful, known) * (value - outside);
 }
 
 template <class T> double Krylov::squaredResidual(const T* lastBlock) const {
