@@ -46,8 +46,8 @@ export function python() {
 const inNode = (module, variant) => (task) => [process.execPath, here('contenders/serve.mjs'), module, variant, task];
 const inPython = (module, variant) => (task) => [python(), here('contenders/serve.py'), module, variant, task];
 
-/** Every contender: which operation it performs, its command for a task, and why it would not run one. */
-export async function contenders() {
+/** Every contender in `env`: which operation it performs, its command for a task, and why it would not run one. */
+export async function contenders(env) {
   const svds = [
     ...(await methods()).map((method) => ({
       name: `lowrank ${method}`,
@@ -66,7 +66,7 @@ export async function contenders() {
   const products = [
     { name: OUR_GEMM, command: inNode('gemm', 'addon') },
     { name: 'lowrank matmul', command: inNode('gemm', 'matmul') },
-    cGemm(),
+    cGemm(env),
   ];
   return [...svds.map((one) => ({ op: 'laser', ...one })), ...products.map((one) => ({ op: 'gemm', ...one }))];
 }
@@ -95,10 +95,15 @@ const sketchTooLong = (task) => work(task) > 3e10 && task.rho >= 0.5 && 'takes l
 
 const tooLongInJavaScript = (task) => work(task) > 2e7 && 'takes minutes';
 
-/** Compiled against the OpenBLAS that is inside the addon. */
-function cGemm() {
+/**
+ * Compiled against the OpenBLAS that is inside the addon, and held to the kernels that the addon uses: OpenBLAS itself takes
+ * its SSE3 kernels on a processor that it does not know, which would be no rival.
+ */
+function cGemm(env) {
   const program = here('.cache/gemm');
+  let kernel;
   try {
+    kernel = execFileSync(process.execPath, [here('contenders/kernel.mjs')], { env, encoding: 'utf8' }).trim();
     const { library, extra } = findOpenBlas();
     mkdirSync(dirname(program), { recursive: true });
     const libraries = [library, ...extra, '-lm', '-lpthread', '-ldl'];
@@ -110,7 +115,7 @@ function cGemm() {
     name: C_GEMM,
     command: (json) => {
       const { m, n, k, input } = JSON.parse(json);
-      return [program, ...[m, n, k].map(String), input];
+      return ['env', `OPENBLAS_CORETYPE=${kernel}`, program, ...[m, n, k].map(String), input];
     },
   };
 }

@@ -79,7 +79,7 @@ async function run(tasks, options, folder) {
   const versions = { 'inputs and checks': checker };
   const cache = here('.cache/spectra');
   const leastSeconds = options.quick ? 0.01 : 0.2;
-  const all = await contenders();
+  const all = await contenders(env);
   const context = {
     contenders: all,
     reference,
