@@ -1,10 +1,11 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
-import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, TensorChange } from '../checkpoint/checkpoint.js';
 import type { EditCopy } from '../checkpoint/copy/edit-copy.js';
 import type { Copied } from '../checkpoint/copy/output-summary.js';
 import type { Job } from '../checkpoint/copy/resume.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
+import { typeChanges } from '../checkpoint/layout.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
@@ -85,7 +86,7 @@ export async function planLoras(source: string, loras: readonly ScaledLora[]): P
     return {
       source: absolutePath(source),
       weights: planned.map(describeWeight),
-      output: { bytes: await sizeOfCopy(checkpoint, typesOf(planned)) },
+      output: { bytes: await sizeOfCopy(checkpoint, { changes: changesOf(planned) }) },
     };
   } finally {
     await checkpoint.close();
@@ -127,7 +128,7 @@ export async function applyLoras(
     const options: TransactionOptions = {
       signal,
       restart,
-      edited: typesOf(planned),
+      changes: changesOf(planned),
       job: await describeJob(planned, threads),
       onCopy: () => progress.phase('copy'),
       onCommit: () => progress.phase('commit'),
@@ -195,8 +196,8 @@ function checkLoras(loras: readonly ScaledLora[]): void {
 }
 
 /** The weights that change. Each keeps its type. */
-function typesOf(planned: readonly Planned[]): Map<string, FloatDType> {
-  return new Map(planned.map(({ info }) => [info.name, info.dtype]));
+function changesOf(planned: readonly Planned[]): Map<string, TensorChange> {
+  return typeChanges(planned.map(({ info }) => [info.name, info.dtype]));
 }
 
 /** Which updates go to which weight, in the checkpoint's order. */

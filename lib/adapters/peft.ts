@@ -209,7 +209,7 @@ async function copyFolder(folder: string, to: string, signal: AbortSignal | unde
       tensors: weights.tensors,
       config: undefined,
       read: (name) => weights.read(name),
-      layout: (edited) => weights.layout(edited),
+      layout: (changes) => weights.layout(changes),
       close: () => weights.close(),
     };
     await withCopy(whole, to, { signal }, async () => undefined);

@@ -56,13 +56,28 @@ export type FilePart =
   /** Room for an edited tensor. */
   | { readonly kind: 'tensor'; readonly name: string; readonly bytes: number };
 
-/** One weight file of an edited copy. */
+/** Describes a tensor of a copy that the source does not have. */
+export interface NewTensorInfo {
+  readonly name: string;
+  readonly dtype: StoredType;
+  /** Row-major, as in {@link TensorInfo}. */
+  readonly shape: readonly number[];
+}
+
+/** What becomes of a tensor in an edited copy. */
+export type TensorChange =
+  /** It keeps its name and shape, and gets new bytes of this type. */
+  | { readonly as: StoredType }
+  /** These take its place, such as the two factors of a matrix. One of them may keep its name. */
+  | { readonly by: readonly NewTensorInfo[] };
+
+/** One file of an edited copy whose bytes are not all the source's. */
 export interface FileLayout {
-  /** Its name, relative to the checkpoint's folder, which is also its name in the source. */
+  /** Its path with `/`, relative to the checkpoint's folder, and the same as in the source if it is there. */
   readonly file: string;
   /** What it consists of, in order. Undefined for a copy of the source's file in which edited tensors keep their places. */
   readonly parts: readonly FilePart[] | undefined;
-  /** Where its edited tensors lie. */
+  /** Where its edited and new tensors lie, by the names that they have in the copy. */
   readonly places: ReadonlyMap<string, Place>;
 }
 
@@ -85,10 +100,14 @@ export interface Checkpoint {
   /** Reads one tensor's bytes as they lie in the file. Throws `ERR_NOT_FOUND` or `ERR_CHECKPOINT_IO`. */
   read(name: string): Promise<Uint8Array>;
   /**
-   * The weight files of a copy in which the tensors of `edited` have new bytes of the types given there. Throws
-   * `ERR_UNSUPPORTED` for a type that the format, or this tensor, cannot be stored as.
+   * Lays out a copy in which tensors change: its weight files, and files that list the tensors, such as an index of shards.
+   *
+   * @param changes by the names of the source's tensors
+   * @throws LowRankError `ERR_NOT_FOUND`; `ERR_UNSUPPORTED` for a type that the format, or this tensor, cannot be stored as,
+   * and for new tensors that the format has no use for; `ERR_ARGUMENT` for new tensors whose names are taken or cannot be
+   * written.
    */
-  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[];
+  layout(changes: ReadonlyMap<string, TensorChange>): readonly FileLayout[];
   /** Closes the files. */
   close(): Promise<void>;
 }

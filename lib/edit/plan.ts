@@ -1,6 +1,6 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
-import { type Edit, nameOf, typesWritten } from '../interventions/edit.js';
+import { type Edit, nameOf, tensorChanges } from '../interventions/edit.js';
 import { kindOf } from '../interventions/kinds/kinds.js';
 import { asInterventions, type Intervention } from '../interventions/spec.js';
 import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
@@ -112,7 +112,7 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
   const position = new Map([...checkpoint.tensors.keys()].map((name, index) => [name, index]));
   edits.sort((a, b) => position.get(a.tensor)! - position.get(b.tensor)! || start(a) - start(b));
   // Whether the format can hold the new types, it knows itself.
-  checkpoint.layout(typesWritten(edits));
+  checkpoint.layout(tensorChanges(edits));
   const settings = chooseSettings(checkpoint, edits, options);
   return { family: model?.family.name, edits, skipped, memory: predictMemory(checkpoint, edits, settings), settings };
 }

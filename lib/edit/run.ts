@@ -8,7 +8,7 @@ import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { absolutePath } from '../files/files.js';
 import { decomposeAnew } from '../interventions/apply.js';
-import { byTensor, changes, type Edit, nameOf, numbersToHold, typesWritten } from '../interventions/edit.js';
+import { byTensor, changes, type Edit, nameOf, numbersToHold, tensorChanges } from '../interventions/edit.js';
 import { editedMatrices, SETTINGS } from '../interventions/schema.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory.js';
@@ -76,7 +76,7 @@ export async function planCheckpoint(source: string, options: PlanOptions): Prom
   const checkpoint = await open(source);
   try {
     const plan = planEdits(checkpoint, given);
-    return { ...plan, output: { bytes: await sizeOfCopy(checkpoint, typesWritten(plan.edits)) } };
+    return { ...plan, output: { bytes: await sizeOfCopy(checkpoint, { changes: tensorChanges(plan.edits) }) } };
   } finally {
     await checkpoint.close();
   }
@@ -115,7 +115,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
       {
         signal,
         restart,
-        edited: typesWritten(plan.edits),
+        changes: tensorChanges(plan.edits),
         job: { description: describeJob(plan.edits, given), settings: plan.settings, ...checksOf(plan.edits) },
         onCopy: () => progress.phase('copy'),
         onCommit: () => progress.phase('commit'),

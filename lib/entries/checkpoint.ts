@@ -12,8 +12,10 @@ export type {
   FileLayout,
   FilePart,
   Format,
+  NewTensorInfo,
   Orientation,
   Place,
+  TensorChange,
   TensorInfo,
   UnlistedTensors,
 } from '../checkpoint/checkpoint.js';

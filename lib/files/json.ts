@@ -149,6 +149,14 @@ export class JsonReader {
     else this.#number();
   }
 
+  /** Reads any value and returns its text. */
+  raw(): string {
+    this.#next();
+    const start = this.#at;
+    this.skip();
+    return this.#bytes.toString('utf8', start, this.#at);
+  }
+
   /** Checks that nothing but white space follows. */
   end(): void {
     if (this.#next() !== undefined) this.fault('more text after the end');

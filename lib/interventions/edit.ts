@@ -1,6 +1,8 @@
+import type { TensorChange } from '../checkpoint/checkpoint.js';
+import { typeChanges } from '../checkpoint/layout.js';
 import type { GroupType, MatrixType } from '../model/types.js';
 import { gridOf } from '../tensor/block-slice.js';
-import type { ReadableType, StoredType, WritableType } from '../tensor/dtype.js';
+import type { ReadableType, WritableType } from '../tensor/dtype.js';
 import { describeSlice, type Slice } from '../tensor/slice.js';
 import { elements } from '../tensor/tensor.js';
 import type { Resolved } from './kinds/kind.js';
@@ -53,8 +55,8 @@ export function writtenAs(group: readonly Edit[]): WritableType {
 }
 
 /** The tensors that change, and the types they are written as. */
-export function typesWritten(edits: readonly Edit[]): Map<string, StoredType> {
-  return new Map(edits.filter(({ identity }) => !identity).map(({ tensor, writtenAs }) => [tensor, writtenAs]));
+export function tensorChanges(edits: readonly Edit[]): Map<string, TensorChange> {
+  return typeChanges(edits.filter(({ identity }) => !identity).map(({ tensor, writtenAs }) => [tensor, writtenAs]));
 }
 
 /**

@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { mainOfCopy } from '../checkpoint/copy/places.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
+import { typeChanges } from '../checkpoint/layout.js';
 import { open } from '../checkpoint/open.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { StoredType } from '../tensor/dtype.js';
@@ -29,12 +30,12 @@ export async function convertQuantised(
   folder: string,
   signal: AbortSignal | undefined,
 ): Promise<Checkpoint | undefined> {
-  const edited = typesConverted(planned);
-  if (edited.size === 0) return undefined;
+  const types = typesConverted(planned);
+  if (types.size === 0) return undefined;
   const path = join(folder, basename(source.path));
   await mkdir(folder, { mode: 0o700 });
-  await withCopy(source, path, { signal, edited }, async (copy) => {
-    for (const [name, type] of edited) {
+  await withCopy(source, path, { signal, changes: typeChanges(types) }, async (copy) => {
+    for (const [name, type] of types) {
       signal?.throwIfAborted();
       const numbers = toFloat32(await source.read(name), source.tensors.get(name)!.dtype);
       await copy.write(name, fromFloat32(numbers, type));

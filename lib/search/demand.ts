@@ -1,7 +1,9 @@
 import { stat } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { listEntries, locate } from '../checkpoint/copy/entries.js';
+import { layoutsOf } from '../checkpoint/copy/places.js';
 import { bytesInCopy } from '../checkpoint/copy/size.js';
+import { typeChanges } from '../checkpoint/layout.js';
 import type { Demand } from '../files/space.js';
 import type { PlannedCandidate } from './candidates.js';
 import { typesConverted } from './convert.js';
@@ -18,7 +20,7 @@ export async function searchDemand(
 ): Promise<Demand> {
   const { source, isFolder } = await locate(checkpoint);
   const converted = typesConverted(planned);
-  const layouts = new Map(checkpoint.layout(converted).map((layout) => [isFolder ? layout.file : '', layout]));
+  const layouts = layoutsOf(checkpoint, isFolder, { changes: typeChanges(converted) });
   const edited = new Set(planned.flatMap(({ edits }) => edits.map(({ tensor }) => tensor)));
   const touched = new Set([...edited].map((tensor) => (isFolder ? checkpoint.tensors.get(tensor)!.file : '')));
   // A converted source lies in the folder itself.

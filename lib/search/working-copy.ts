@@ -4,9 +4,9 @@ import { basename, dirname, join } from 'node:path';
 import type { Checkpoint, Place } from '../checkpoint/checkpoint.js';
 import { type Entry, listEntries, locate } from '../checkpoint/copy/entries.js';
 import { mainOfCopy } from '../checkpoint/copy/places.js';
+import { typeChanges } from '../checkpoint/layout.js';
 import { describe, LowRankError } from '../errors.js';
 import { ioError, type OpenFile, openFile, readAt, writeAt } from '../files/files.js';
-import type { StoredType } from '../tensor/dtype.js';
 
 /** Files up to this size are copied, not linked: a program that writes into its settings must not reach the source. */
 export const COPIED_BYTES = 4e6;
@@ -63,10 +63,9 @@ export class WorkingCopy {
    */
   static async create(checkpoint: Checkpoint, folder: string, editable: ReadonlySet<string>): Promise<WorkingCopy> {
     const { source, isFolder } = await locate(checkpoint);
-    const types = new Map<string, StoredType>();
-    for (const name of editable) types.set(name, checkpoint.tensors.get(name)!.dtype);
+    const inOwnType = typeChanges([...editable].map((name) => [name, checkpoint.tensors.get(name)!.dtype]));
     const places = new Map<string, { file: string; place: Place }>();
-    for (const layout of checkpoint.layout(types)) {
+    for (const layout of checkpoint.layout(inOwnType)) {
       if (layout.parts !== undefined) {
         throw new LowRankError('ERR_UNSUPPORTED', `${layout.file}: its tensors cannot be written in their places`);
       }

@@ -7,7 +7,7 @@ import { checksOf } from '../edit/run.js';
 import { CheckpointError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
-import { byTensor, changes, nameOf, typesWritten } from '../interventions/edit.js';
+import { byTensor, changes, nameOf, tensorChanges } from '../interventions/edit.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { boolean, checkOptions, type OptionTypes, text } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
@@ -79,7 +79,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
     const copyOptions: TransactionOptions = {
       signal,
       restart,
-      edited: typesWritten(edits.edits),
+      changes: tensorChanges(edits.edits),
       job: { description: { merged: job.job }, checkNote: checksOf(edits.edits).checkNote },
       onCopy: () => progress.phase('copy'),
       onCommit: () => progress.phase('commit'),

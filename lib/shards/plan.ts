@@ -12,7 +12,7 @@ import { absolutePath, refuseExisting, requirePath } from '../files/files.js';
 import { digestOfJson } from '../files/journal.js';
 import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../files/limits.js';
 import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object, optional } from '../files/schema.js';
-import { byTensor, changes, type Edit, typesWritten } from '../interventions/edit.js';
+import { byTensor, changes, type Edit, tensorChanges } from '../interventions/edit.js';
 import { SETTINGS, STORED_OPTIONS } from '../interventions/schema.js';
 import { asInterventions } from '../interventions/spec.js';
 import type { Skipped } from '../model/names.js';
@@ -85,7 +85,7 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
       shards,
       tasks: tasksOf(checkpoint, plan.edits),
       skipped: plan.skipped,
-      output: { bytes: await sizeOfCopy(checkpoint, typesWritten(plan.edits)) },
+      output: { bytes: await sizeOfCopy(checkpoint, { changes: tensorChanges(plan.edits) }) },
     };
   } finally {
     await checkpoint.close();

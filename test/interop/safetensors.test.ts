@@ -1,6 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { withCopy } from '../../lib/checkpoint/copy/with-copy.js';
+import { open } from '../../lib/checkpoint/open.js';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { CheckpointError } from '../../lib/errors.js';
 import { DTYPE_BITS, type DType } from '../../lib/tensor/dtype.js';
@@ -193,6 +195,38 @@ describe.skipIf(!python)(`safetensors against the reference implementation${unle
     expect(read.matrix!.values).toEqual([...floats]);
     expect(read.scalar!.values).toEqual([-0.25]);
     expect(read.empty!.values).toEqual([]);
+  });
+
+  it('replaces tensors so that Python loads the new ones and the others', async () => {
+    const files = join(folder, 'replaced');
+    await mkdir(files);
+    const source = join(folder, 'replaced-from.safetensors');
+    const bytes = (length: number, value: number) => new Uint8Array(length).fill(value);
+    const kept: [string, NewTensor] = ['kept', { dtype: 'F32', shape: [3], bytes: bytes(12, 3) }];
+    const factors: [string, NewTensor][] = [
+      ['w.a', { dtype: 'F16', shape: [3, 1], bytes: bytes(6, 4) }],
+      ['w.b', { dtype: 'I64', shape: [1, 5], bytes: bytes(40, 5) }],
+    ];
+    const matrix: [string, NewTensor] = ['w', { dtype: 'F32', shape: [3, 5], bytes: bytes(60, 9) }];
+    await writeSafetensors(source, new Map([kept, matrix]), new Map([['format', 'pt']]));
+    const checkpoint = await open(source);
+    const by = factors.map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
+    const options = { changes: new Map([['w', { by }]]) };
+    await withCopy(checkpoint, join(files, 'out'), options, async (copy) => {
+      for (const [name, tensor] of factors) await copy.write(name, tensor.bytes);
+    });
+    await checkpoint.close();
+    const { metadata, tensors } = (await ask('contents', files)).get('out') as {
+      metadata: unknown;
+      tensors: Record<string, { dtype: string; shape: number[]; hex: string }>;
+    };
+    expect(metadata).toEqual({ format: 'pt' });
+    const found = Object.entries(tensors).map(([name, { dtype, shape, hex }]) => [name, { dtype, shape, hex }]);
+    const expected = [kept, ...factors].map(([name, { bytes, ...rest }]) => [
+      name,
+      { ...rest, hex: Buffer.from(bytes).toString('hex') },
+    ]);
+    expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
   });
 
   it('writes the very bytes that the reference writes', async () => {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Checkpoint } from '../../lib/checkpoint/checkpoint.js';
+import { typeChanges } from '../../lib/checkpoint/layout.js';
 import type { StoredType } from '../../lib/tensor/dtype.js';
 
 /** The numbers of the types of metadata values. */
@@ -119,7 +120,7 @@ export async function assembled(
   bytes: ReadonlyMap<string, Uint8Array>,
 ): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
-  for (const { file, parts, places } of checkpoint.layout(edited)) {
+  for (const { file, parts, places } of checkpoint.layout(typeChanges(edited))) {
     const source = await readFile(join(folder, file));
     const pieces = parts?.map((part) => {
       if (part.kind === 'bytes') return part.data;

@@ -2,18 +2,15 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CheckpointError, describe, LowRankError } from '../../errors.js';
 import { publishFile, publishFolder } from '../../files/atomic.js';
-import { exists, ioError, refuseExisting, syncFile, syncFolder, writeAt } from '../../files/files.js';
+import { exists, refuseExisting, syncFile, syncFolder, writeAt } from '../../files/files.js';
 import { digestOf, Journal } from '../../files/journal.js';
 import { OpenFiles } from '../../files/open-files.js';
 import { SerialQueue } from '../../files/serial-queue.js';
 import { requireSpace } from '../../files/space.js';
-import type { StoredType } from '../../tensor/dtype.js';
 import type { Checkpoint, FileLayout, Place } from '../checkpoint.js';
-import { type Entry, listEntries, weightFile } from './entries.js';
+import { type CopyEntry, type Entry, listEntries, newEntries, weightFile } from './entries.js';
 import { assemble, copyWhole, demandOfCopy, makeFolder, sealCopy } from './fill.js';
-import { checkIdentity, checkPlaces, type Identity, identify } from './identity.js';
-import { requireOutput } from './output.js';
-import { layoutsOf } from './places.js';
+import { checkIdentity, checkPlaces, type Identity } from './identity.js';
 import {
   checkJobEntries,
   headOf,
@@ -27,62 +24,8 @@ import {
   sameContents,
   unfinishedError,
 } from './resume.js';
-import { checkedLines, type HeadLine, type Line, StagingFolder, type TensorLine, workFolder } from './staging.js';
-
-export interface CopyOptions {
-  /** Stops the copying between two files; calls that wait for the copy are rejected with the signal's reason. */
-  readonly signal?: AbortSignal;
-  /** The tensors that will be written, and their types; by default any may be, each in its own type. */
-  readonly edited?: ReadonlyMap<string, StoredType>;
-  /** Without a job, nothing can be resumed, and a failure leaves nothing behind. */
-  readonly job?: Job;
-  /** Discards what another job, or this one, has left unfinished for the same output. */
-  readonly restart?: boolean;
-  /** Called after all checks, before the first file is made. */
-  readonly onCopy?: () => void;
-}
-
-/**
- * Copies a checkpoint to `out`, so that tensors can be replaced in the copy. The copy is made in the folder
- * `.<name>.lowrank` beside `out`; {@link EditCopy.commit} publishes it as a whole. The source is never written to. Where
- * the file system can share blocks (Btrfs, XFS, APFS), the copy takes no space until it is changed.
- *
- * A folder becomes a folder, with all its other files (configuration, tokenizer, folders inside) except `.git`, `.cache`
- * and unfinished work. A single file becomes a single file, whatever the ending of `out`. A link to a file is replaced by
- * a copy of its target, if that is a weight file of the checkpoint, or lies in the folder or in the `blobs` of the same
- * Hugging Face cache; other links, and links to folders, are refused. Permissions of files are kept.
- *
- * With a `job`, a journal records what is done. When the same job runs again, it finds the journal, verifies every entry
- * against the source and the digests in the journal, and does only the rest.
- *
- * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` exists (kind `OutputExists`), is the source or lies in it, has no
- * folder to lie in, names a folder for a file (`OutputIsFolder`) or a file for a folder (`OutputIsFile`), when another
- * process writes to it (`InUse`) or another job began it (`UnfinishedWork`); `ERR_CHECKPOINT_IO` when the disk lacks room
- * (`NoSpace`), something cannot be copied, or the source changes meanwhile (`Changed`).
- */
-export async function copyForEdit(checkpoint: Checkpoint, out: string, options: CopyOptions = {}): Promise<EditCopy> {
-  const { signal, job, restart = false } = options;
-  const { target, isFolder } = await requireOutput(checkpoint, out);
-  signal?.throwIfAborted();
-  const layouts = layoutsOf(checkpoint, options.edited);
-  const identity = await identify(checkpoint);
-  const copy = new EditCopy(
-    checkpoint,
-    target,
-    isFolder,
-    await StagingFolder.open(workFolder(target)),
-    identity,
-    layouts,
-  );
-  try {
-    await copy.begin(job, restart, await exists(target));
-    if (!copy.isFinished) await copy.fill(signal, options.onCopy);
-  } catch (cause) {
-    await copy.abandon(cause, signal).catch(() => undefined);
-    throw signal?.aborted && cause === signal.reason ? cause : ioError(target, 'cannot be written', cause);
-  }
-  return copy;
-}
+import { newFiles } from './size.js';
+import { checkedLines, type HeadLine, type Line, type StagingFolder, type TensorLine } from './staging.js';
 
 /** What an earlier run had already done. */
 export interface Resumed {
@@ -108,10 +51,10 @@ export class EditCopy {
   private state: CopyState = 'deciding';
   private journal: Journal | undefined;
   private jobSettings: unknown;
-  private entries: readonly Entry[] = [];
+  private entries: readonly CopyEntry[] = [];
   private readonly files = new OpenFiles();
   private readonly places = new Map<string, { file: string; place: Place }>();
-  /** Weight files that the journal of an earlier run lists. */
+  /** Files with a layout that the journal of an earlier run lists. */
   private copied: ReadonlySet<string> = new Set();
   /** Tensors that an earlier run finished. */
   private tensors = new Map<string, TensorLine>();
@@ -119,25 +62,26 @@ export class EditCopy {
   private resumes = false;
   /** Whether there is anything that a later run could use. */
   private worthKeeping = false;
-  /** For each weight file that is copied: resolves when the copy is on the disk and recorded in the journal. */
+  /** For each file that is made from its layout: resolves when it is on the disk and recorded in the journal. */
   private readonly settled = new Map<string, Promise<void>>();
   /** Writes and the end of the copy: `commit` waits for writes that were not awaited. */
   private readonly actions = new SerialQueue();
-  /** Copies of weight files. */
+  /** Files that are made from their layouts. */
   private readonly copying = new SerialQueue();
   /** Lines for the journal, which come from both. */
   private readonly notes = new SerialQueue();
 
-  /** @internal made by {@link copyForEdit} */
+  /** @internal made by `copyForEdit` */
   constructor(
     private readonly checkpoint: Checkpoint,
     private readonly out: string,
     private readonly isFolder: boolean,
     private readonly staging: StagingFolder,
     private readonly identity: Identity,
-    private readonly layouts: readonly FileLayout[],
+    /** By path in the copy. */
+    private readonly layouts: ReadonlyMap<string, FileLayout>,
   ) {
-    for (const { file, places } of layouts) {
+    for (const { file, places } of layouts.values()) {
       for (const [name, place] of places) this.places.set(name, { file, place });
     }
   }
@@ -180,7 +124,9 @@ export class EditCopy {
       const { file, place } = found;
       if (bytes.length !== place.bytes) {
         const message = `tensor ${describe(name)}: expected ${place.bytes} bytes, got ${bytes.length}`;
-        throw new LowRankError('ERR_SHAPE', message, { hint: 'An edit keeps dtype and shape.' });
+        throw new LowRankError('ERR_SHAPE', message, {
+          hint: 'The changes of the copy say which dtype and shape it has.',
+        });
       }
       const path = this.pathIn(this.staging.copy, file);
       await this.settled.get(file);
@@ -298,7 +244,7 @@ export class EditCopy {
 
   /** Whether the output is this job's result: the process ended after it was published. */
   private async isOurs(out: string): Promise<boolean> {
-    for (const layout of this.layouts) {
+    for (const layout of this.layouts.values()) {
       const path = this.pathIn(out, layout.file);
       if (!(await exists(path)) || !(await matchesRecord(path, layout, this.sourceOf, this.tensors))) return false;
     }
@@ -318,27 +264,35 @@ export class EditCopy {
   }
 
   /** Makes the files of the copy, apart from those that an earlier run made. @internal */
-  async fill(signal: AbortSignal | undefined, onCopy: CopyOptions['onCopy']): Promise<void> {
+  async fill(signal: AbortSignal | undefined, onCopy: (() => void) | undefined): Promise<void> {
     const { copy } = this.staging;
-    this.entries = await listEntries(this.checkpoint, signal);
+    const entries = await listEntries(this.checkpoint, signal);
+    const added = newFiles(entries, this.layouts);
+    this.entries = [...entries, ...newEntries(added, entries)];
     await checkPlaces(this.checkpoint);
     if (this.resumes) await removeUnknownEntries(copy, this.entries);
-    const layouts = new Map(this.layouts.map((layout) => [this.isFolder ? layout.file : '', layout]));
     const pending = this.journal === undefined ? 0 : this.places.size - this.tensors.size;
-    await requireSpace(this.out, await demandOfCopy(copy, this.entries, layouts, pending));
+    await requireSpace(this.out, await demandOfCopy(copy, entries, this.layouts, pending));
     onCopy?.();
-    for (const entry of this.entries) {
+    for (const entry of entries) {
       signal?.throwIfAborted();
       const to = join(copy, entry.path);
-      const layout = layouts.get(entry.path);
+      const layout = this.layouts.get(entry.path);
       if (entry.folder) await makeFolder(to);
-      else if (layout !== undefined) await this.fillWeights(layout, entry, to, signal);
+      else if (layout !== undefined) await this.fillLaidOut(layout, entry, to, signal);
       else await this.fillOther(entry, to);
     }
+    for (const layout of added) await this.fillLaidOut(layout, undefined, join(copy, layout.file), signal);
     this.state = 'open';
   }
 
-  private async fillWeights(layout: FileLayout, entry: Entry, to: string, signal?: AbortSignal): Promise<void> {
+  /** @param entry undefined for a file that the source lacks */
+  private async fillLaidOut(
+    layout: FileLayout,
+    entry: Entry | undefined,
+    to: string,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { file } = layout;
     if (this.copied.has(file) && (await matchesLayout(to, layout, this.sourceOf))) {
       this.worthKeeping = true;
@@ -353,7 +307,7 @@ export class EditCopy {
     const made = this.copying.run(async () => {
       signal?.throwIfAborted();
       await rm(to, { recursive: true, force: true });
-      if (layout.parts === undefined) await copyWhole(entry, to);
+      if (layout.parts === undefined) await copyWhole(entry!, to);
       else await assemble(layout.parts, to, this.sourceOf);
     });
     // Not in the queue: the next file is copied while this one is brought to the disk.

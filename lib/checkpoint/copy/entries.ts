@@ -11,17 +11,21 @@ const LEFT_OUT = new Set(['.git', '.cache']);
 /** Unfinished work for an output in the folder itself; see `workFolder`. */
 const UNFINISHED = /^\..*\.lowrank$/s;
 
-/** A file or folder of a checkpoint that goes into a copy. */
-export interface Entry {
-  /** Where its bytes lie, links resolved. */
-  readonly from: string;
+/** A file or folder of a copy. */
+export interface CopyEntry {
   /** Its path in the copy, with `/` on every system; empty for the checkpoint itself. */
   readonly path: string;
   readonly folder: boolean;
-  /** Bytes of a file, 0 of a folder. */
-  readonly size: number;
   /** The permission bits that the copy gets at the end. */
   readonly mode: number;
+}
+
+/** A file or folder of a checkpoint that goes into a copy. */
+export interface Entry extends CopyEntry {
+  /** Where its bytes lie, links resolved. */
+  readonly from: string;
+  /** Bytes of a file, 0 of a folder. */
+  readonly size: number;
 }
 
 /** Resolves links in the checkpoint's path, and tells whether it is a folder. */
@@ -74,6 +78,12 @@ export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal):
   };
   await visit(source, '', 0);
   return entries;
+}
+
+/** The entries of files that the source lacks. They get the permissions that a file of the checkpoint has. */
+export function newEntries(files: readonly { readonly file: string }[], entries: readonly CopyEntry[]): CopyEntry[] {
+  const { mode } = entries.find(({ folder }) => !folder)!;
+  return files.map(({ file }) => ({ path: file, folder: false, mode }));
 }
 
 /** The path of a weight file. Its name is relative to the checkpoint's folder, which need not be what was opened. */

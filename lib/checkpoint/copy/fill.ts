@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { copyRange, exists, ioError, openFile, syncFolder, writeAt } from '../../files/files.js';
 import type { Demand } from '../../files/space.js';
 import type { FileLayout, FilePart } from '../checkpoint.js';
-import type { Entry } from './entries.js';
+import type { CopyEntry, Entry } from './entries.js';
 import { lengthOf } from './places.js';
-import { bytesInCopy } from './size.js';
+import { bytesInCopy, newFiles } from './size.js';
 
 /** The length of a journal line with the certificates of a few matrices. */
 const JOURNAL_LINE_BYTES = 2000;
@@ -35,6 +35,11 @@ export async function demandOfCopy(
     const edited = [...(layout?.places.values() ?? [])].reduce((sum, place) => sum + place.bytes, 0);
     shared += layout?.parts === undefined ? Math.min(edited, own) : Math.max(0, own - there);
     if (largest === undefined || entry.size > largest.size) largest = entry;
+  }
+  for (const layout of newFiles(entries, layouts)) {
+    const own = bytesInCopy({ size: 0 }, layout);
+    bytes += own;
+    shared += own;
   }
   const journal = JOURNAL_LINE_BYTES * pending;
   return { bytes: bytes + journal, ...(largest && { shared: { from: largest.from, bytes: shared + journal } }) };
@@ -106,7 +111,7 @@ export async function assemble(
 }
 
 /** Gives files and folders their permissions, and brings everything to the disk. */
-export async function sealCopy(copy: string, entries: readonly Entry[]): Promise<void> {
+export async function sealCopy(copy: string, entries: readonly CopyEntry[]): Promise<void> {
   for (const { path, mode, folder } of entries) {
     if (folder) continue;
     const file = join(copy, path);

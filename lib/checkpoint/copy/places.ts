@@ -1,24 +1,54 @@
 import { join, relative } from 'node:path';
-import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, FilePart, Place } from '../checkpoint.js';
+import { ArgumentError } from '../../errors.js';
+import type { Checkpoint, FileLayout, FilePart, Place, TensorChange } from '../checkpoint.js';
 import { opensAs } from '../open.js';
 
+/** What changes in a copy. */
+export interface Changes {
+  /** The tensors that will be written; by default any may be, each in its own type and place. */
+  readonly changes?: ReadonlyMap<string, TensorChange>;
+  /**
+   * Small files that the copy has instead of the source's, or beside them, such as `config.json`: their bytes by their paths
+   * with `/`, relative to the checkpoint's folder. The folders in a path are the source's.
+   */
+  readonly files?: ReadonlyMap<string, Uint8Array>;
+}
+
 /**
- * Lays out the weight files of the copy.
+ * Lays out the files of the copy whose bytes are not all the source's.
  *
- * @param edited the tensors that will be written and their types; by default any may be, each at the place that it has
+ * @returns by path in the copy: empty for a checkpoint that is a single file
+ * @throws ArgumentError for small files beside a checkpoint that is a single file, or in the place of weights; as
+ * {@link Checkpoint.layout}.
  */
 export function layoutsOf(
   checkpoint: Checkpoint,
-  edited: ReadonlyMap<string, StoredType> | undefined,
-): readonly FileLayout[] {
-  if (edited !== undefined) return checkpoint.layout(edited);
+  isFolder: boolean,
+  { changes, files = new Map() }: Changes,
+): ReadonlyMap<string, FileLayout> {
+  const layouts = changes === undefined ? wholeLayout(checkpoint) : checkpoint.layout(changes);
+  const byPath = new Map(layouts.map((layout) => [isFolder ? layout.file : '', layout]));
+  for (const [file, data] of files) {
+    if (!isFolder) throw new ArgumentError('files', `none, since ${checkpoint.path} is a single file`, file);
+    if (!isPathInside(file)) throw new ArgumentError('files', 'paths in the folder of the checkpoint', file);
+    if (byPath.has(file)) throw new ArgumentError('files', 'other files than those of the weights', file);
+    byPath.set(file, { file, parts: [{ kind: 'bytes', data }], places: new Map() });
+  }
+  return byPath;
+}
+
+/** Any tensor may be written, at the place that it has. */
+function wholeLayout({ tensors }: Checkpoint): readonly FileLayout[] {
   const files = new Map<string, Map<string, Place>>();
-  for (const { name, file, offset, bytes } of checkpoint.tensors.values()) {
+  for (const { name, file, offset, bytes } of tensors.values()) {
     const places = files.get(file) ?? new Map<string, Place>();
     files.set(file, places.set(name, { offset, bytes }));
   }
   return [...files].map(([file, places]) => ({ file, parts: undefined, places }));
+}
+
+function isPathInside(path: string): boolean {
+  return path.split('/').every((name) => !/^\.{0,2}$|[\\\0]/.test(name));
 }
 
 /** Describes a file whose tensors keep their places as parts: the edited tensors and the stretches between them. */

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, lstat, readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckpointError } from '../../errors.js';
-import { exists, ioError, isRegularFile, openFile, passRange, sameRange } from '../../files/files.js';
+import { exists, ioError, isRegularFile, type OpenFile, openFile, passRange, sameRange } from '../../files/files.js';
 import { digestOfJson, invalidJournal } from '../../files/journal.js';
 import type { Check } from '../../files/schema.js';
 import type { Checkpoint, FileLayout, Place } from '../checkpoint.js';
-import type { Entry } from './entries.js';
+import type { CopyEntry } from './entries.js';
 import { lengthOf, partsAround } from './places.js';
 import type { HeadLine, Line, TensorLine } from './staging.js';
 
@@ -74,7 +74,7 @@ export function checkJobEntries(
 }
 
 /**
- * Verifies a weight file of the copy, apart from its edited tensors, against the source.
+ * Verifies a file of the copy, apart from its edited tensors, against its layout and the source.
  *
  * @param sourceOf the path of a weight file of the source
  */
@@ -84,29 +84,31 @@ export async function matchesLayout(
   sourceOf: (file: string) => string,
 ): Promise<boolean> {
   if (!(await isRegularFile(path))) return false;
-  const files = new Map<string, FileHandle>();
+  const files = new Map<string, OpenFile>();
+  const sourceFile = async (file: string): Promise<OpenFile> => {
+    const source = files.get(file) ?? (await openFile(sourceOf(file)));
+    files.set(file, source);
+    return source;
+  };
   const ours = await openFile(path);
   try {
-    const source = await openFile(sourceOf(layout.file));
-    files.set(layout.file, source.handle);
-    const parts = layout.parts ?? partsAround(layout, source.size);
+    const parts = layout.parts ?? partsAround(layout, (await sourceFile(layout.file)).size);
     if (ours.size !== parts.reduce((sum, part) => sum + lengthOf(part), 0)) return false;
     let offset = 0;
     for (const part of parts) {
       const here = { handle: ours.handle, file: path, offset };
       if (part.kind === 'bytes' && !(await sameRange(here, part.data, part.data.length))) return false;
       if (part.kind === 'copy') {
-        const file = sourceOf(part.file);
-        const handle = files.get(part.file) ?? (await openFile(file)).handle;
-        files.set(part.file, handle);
-        if (!(await sameRange(here, { handle, file, offset: part.offset }, part.bytes))) return false;
+        const { handle } = await sourceFile(part.file);
+        const there = { handle, file: sourceOf(part.file), offset: part.offset };
+        if (!(await sameRange(here, there, part.bytes))) return false;
       }
       offset += lengthOf(part);
     }
     return true;
   } finally {
     await ours.handle.close();
-    for (const handle of files.values()) await handle.close();
+    for (const { handle } of files.values()) await handle.close();
   }
 }
 
@@ -158,8 +160,8 @@ export async function sameContents(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** Removes from an earlier run's copy whatever is not, or no longer, in the source. */
-export async function removeUnknownEntries(copy: string, entries: readonly Entry[]): Promise<void> {
+/** Removes from an earlier run's copy whatever does not, or no longer, belong to it. */
+export async function removeUnknownEntries(copy: string, entries: readonly CopyEntry[]): Promise<void> {
   const known = new Set(entries.map(({ path }) => path));
   const visit = async (folder: string, path: string): Promise<void> => {
     for (const entry of await readdir(folder, { withFileTypes: true })) {

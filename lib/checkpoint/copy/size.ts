@@ -1,17 +1,37 @@
-import type { StoredType } from '../../tensor/dtype.js';
+import { ArgumentError } from '../../errors.js';
 import type { Checkpoint, FileLayout } from '../checkpoint.js';
-import { type Entry, listEntries, locate } from './entries.js';
-import { lengthOf } from './places.js';
+import { type CopyEntry, type Entry, listEntries, locate } from './entries.js';
+import { type Changes, layoutsOf, lengthOf } from './places.js';
 
 /** Bytes of a file in a copy, of a weight file with its layout. */
-export function bytesInCopy({ size }: Entry, layout: FileLayout | undefined): number {
+export function bytesInCopy({ size }: Pick<Entry, 'size'>, layout: FileLayout | undefined): number {
   return layout?.parts?.reduce((sum, part) => sum + lengthOf(part), 0) ?? size;
 }
 
-/** Bytes of all files of a copy in which these tensors have these types. */
-export async function sizeOfCopy(checkpoint: Checkpoint, edited: ReadonlyMap<string, StoredType>): Promise<number> {
+/**
+ * The files that a copy has and the source has not.
+ *
+ * @throws ArgumentError for a file in the place of a folder, or in a folder that is not there.
+ */
+export function newFiles(
+  entries: readonly CopyEntry[],
+  layouts: ReadonlyMap<string, FileLayout>,
+): readonly FileLayout[] {
+  const isFolder = new Map(entries.map(({ path, folder }) => [path, folder]));
+  return [...layouts.values()].filter(({ file }) => {
+    if (isFolder.get('') === false || isFolder.get(file) === false) return false;
+    const parent = file.slice(0, Math.max(0, file.lastIndexOf('/')));
+    if (isFolder.has(file)) throw new ArgumentError('files', 'files, not folders of the checkpoint', file);
+    if (!isFolder.get(parent)) throw new ArgumentError('files', 'files in folders of the checkpoint', file);
+    return true;
+  });
+}
+
+/** Bytes of all files of a copy with these changes. */
+export async function sizeOfCopy(checkpoint: Checkpoint, changes: Changes): Promise<number> {
   const { isFolder } = await locate(checkpoint);
-  const layouts = new Map(checkpoint.layout(edited).map((layout) => [isFolder ? layout.file : '', layout]));
+  const layouts = layoutsOf(checkpoint, isFolder, changes);
   const entries = await listEntries(checkpoint);
-  return entries.reduce((sum, entry) => sum + bytesInCopy(entry, layouts.get(entry.path)), 0);
+  const added = newFiles(entries, layouts).reduce((sum, layout) => sum + bytesInCopy({ size: 0 }, layout), 0);
+  return entries.reduce((sum, entry) => sum + bytesInCopy(entry, layouts.get(entry.path)), added);
 }

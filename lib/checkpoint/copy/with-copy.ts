@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../checkpoint.js';
-import { type CopyOptions, copyForEdit, type EditCopy } from './edit-copy.js';
+import { type CopyOptions, copyForEdit } from './copy-for-edit.js';
+import type { EditCopy } from './edit-copy.js';
 import { type Copied, describeCopy } from './output-summary.js';
 
 export interface TransactionOptions extends CopyOptions {

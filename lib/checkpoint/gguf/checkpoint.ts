@@ -1,8 +1,8 @@
 import { dirname, join } from 'node:path';
-import { CheckpointError, describe, LowRankError } from '../../errors.js';
-import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
+import { CheckpointError, describe } from '../../errors.js';
+import type { Checkpoint, FileLayout, TensorChange, TensorInfo } from '../checkpoint.js';
 import type { FileCheck } from '../format.js';
+import { typesOnly, unknownTensor } from '../layout.js';
 import { configOf } from './config.js';
 import type { GgufFile } from './file.js';
 import type { GgufTensor } from './header.js';
@@ -54,6 +54,11 @@ function locateTensors(folder: string, files: GgufFiles): Map<string, Located> {
   return located;
 }
 
+const NO_FACTORS = {
+  why: 'llama.cpp finds tensors by name and shape, and has no layer of two factors',
+  hint: 'Multiply the factors out and write the product as one tensor, or start from the safetensors files of the model.',
+};
+
 class GgufCheckpoint implements Checkpoint {
   readonly format = 'gguf';
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -72,21 +77,12 @@ class GgufCheckpoint implements Checkpoint {
 
   async read(name: string): Promise<Uint8Array> {
     const found = this.located.get(name);
-    if (found === undefined) {
-      throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`, {
-        hint: `It has ${this.tensors.size} tensors; \`lowrank inspect\` lists them.`,
-      });
-    }
+    if (found === undefined) throw unknownTensor(this, name);
     return found.file.read(found.tensor);
   }
 
-  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
-    for (const name of edited.keys()) {
-      if (!this.tensors.has(name)) {
-        throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`);
-      }
-    }
-    return ggufLayout(this.files, edited);
+  layout(changes: ReadonlyMap<string, TensorChange>): readonly FileLayout[] {
+    return ggufLayout(this.files, typesOnly(this, changes, NO_FACTORS));
   }
 
   close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { describe, LowRankError } from '../../errors.js';
 import { blockOf, isWritableType, type StoredType } from '../../tensor/dtype.js';
-import type { FileLayout, FilePart, Place } from '../checkpoint.js';
+import type { FileLayout, Place } from '../checkpoint.js';
+import { PartList } from '../parts.js';
 import type { GgufFile } from './file.js';
 import { aligned, type GgufTensor, KEY_COUNT_AT } from './header.js';
 import type { GgufFiles } from './split.js';
@@ -86,40 +87,6 @@ function rewritten(
     file.copy(name, paddedEnd, size - paddedEnd);
   }
   return { file: name, parts: file.parts, places };
-}
-
-/** The parts of a file, and where they end. Copies of neighbouring bytes become one. */
-class PartList {
-  readonly parts: FilePart[] = [];
-  end = 0;
-
-  bytes(data: Uint8Array): void {
-    this.add({ kind: 'bytes', data }, data.length);
-  }
-
-  zeros(count: number): void {
-    this.bytes(new Uint8Array(count));
-  }
-
-  tensor(name: string, bytes: number): void {
-    this.add({ kind: 'tensor', name, bytes }, bytes);
-  }
-
-  copy(file: string, offset: number, bytes: number): void {
-    const last = this.parts.at(-1);
-    if (last?.kind === 'copy' && last.offset + last.bytes === offset) {
-      this.parts[this.parts.length - 1] = { ...last, bytes: last.bytes + bytes };
-      this.end += bytes;
-    } else {
-      this.add({ kind: 'copy', file, offset, bytes }, bytes);
-    }
-  }
-
-  private add(part: FilePart, bytes: number): void {
-    if (bytes === 0 && part.kind !== 'tensor') return;
-    this.parts.push(part);
-    this.end += bytes;
-  }
 }
 
 function writableType({ name, shape }: GgufTensor, type: StoredType): GgmlType {

@@ -3,9 +3,9 @@ import { CheckpointError, describe, LowRankError } from '../../errors.js';
 import { exists, type OpenFile, openFile, readAt } from '../../files/files.js';
 import { MAX_INITIALIZERS } from '../../files/limits.js';
 import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, TensorInfo, UnlistedTensors } from '../checkpoint.js';
+import type { Checkpoint, FileLayout, TensorChange, TensorInfo, UnlistedTensors } from '../checkpoint.js';
 import { readConfig } from '../config.js';
-import { inPlaceLayout } from '../layout.js';
+import { inPlaceLayout, typesOnly, unknownTensor } from '../layout.js';
 import { type DataFile, ExternalFiles } from './external-data.js';
 import { findGraph, readGraph } from './graph.js';
 import { ProtobufFile } from './protobuf.js';
@@ -123,9 +123,10 @@ class OnnxCheckpoint implements Checkpoint {
     }
   }
 
-  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
-    for (const name of edited.keys()) this.#checkEditable(name, edited);
-    const files = inPlaceLayout(this, edited);
+  layout(changes: ReadonlyMap<string, TensorChange>): readonly FileLayout[] {
+    const types = typesOnly(this, changes, NO_NEW_NODES);
+    for (const name of types.keys()) this.#checkEditable(name, types);
+    const files = inPlaceLayout(this, types);
     if (files.some(({ file }) => file === this.fileName)) return files;
     return [{ file: this.fileName, parts: undefined, places: new Map() }, ...files];
   }
@@ -136,10 +137,8 @@ class OnnxCheckpoint implements Checkpoint {
 
   #entry(name: string): Entry {
     const entry = this.entries.get(name);
-    if (entry !== undefined) return entry;
-    throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`, {
-      hint: `It has ${this.tensors.size} tensors; \`lowrank inspect\` lists them.`,
-    });
+    if (entry === undefined) throw unknownTensor(this, name);
+    return entry;
   }
 
   async #readVarints(name: string, { span, count, itemBytes }: Extract<Constant['data'], { kind: 'varints' }>) {
@@ -188,6 +187,10 @@ class OnnxCheckpoint implements Checkpoint {
 }
 
 const RESAVE = 'Load and save the model with raw data: in Python, numpy_helper.from_array makes such tensors.';
+const NO_NEW_NODES = {
+  why: 'the nodes of the graph that use it would have to change too',
+  hint: 'Start from the safetensors files of the model.',
+};
 const UNTIE = 'Export the model again with a weight of its own for each use.';
 
 async function readFrom(path: string, offset: number, bytes: number): Promise<Uint8Array> {

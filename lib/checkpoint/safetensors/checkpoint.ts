@@ -1,13 +1,13 @@
 import { join } from 'node:path';
-import { CheckpointError, describe, LowRankError } from '../../errors.js';
-import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, TensorInfo } from '../checkpoint.js';
+import { CheckpointError, describe } from '../../errors.js';
+import type { Checkpoint, FileLayout, TensorChange, TensorInfo } from '../checkpoint.js';
 import { readConfig } from '../config.js';
 import type { FileCheck } from '../format.js';
-import { inPlaceLayout } from '../layout.js';
+import { unknownTensor } from '../layout.js';
 import { SafetensorsFile } from './file.js';
 import type { TensorSpan } from './header.js';
-import type { Weights } from './shards.js';
+import { safetensorsLayout } from './layout.js';
+import type { Index, Weights } from './shards.js';
 
 /**
  * Opens the safetensors files that make a checkpoint, and `config.json` beside them.
@@ -27,7 +27,8 @@ export async function openSafetensors(
   const files = new Map<string, SafetensorsFile>();
   try {
     for (const name of weights.files) files.set(name, await openShard(weights, name, check));
-    return new SafetensorsCheckpoint(path, main, config, files, locateTensors(weights, files));
+    const places = locateTensors(weights, files);
+    return new SafetensorsCheckpoint(path, main, config, files, weights.index, places);
   } catch (cause) {
     await closeAll(files);
     throw cause;
@@ -99,6 +100,7 @@ class SafetensorsCheckpoint implements Checkpoint {
     readonly main: string,
     readonly config: Readonly<Record<string, unknown>> | undefined,
     private readonly files: ReadonlyMap<string, SafetensorsFile>,
+    private readonly index: Index | undefined,
     private readonly places: ReadonlyMap<string, Place>,
   ) {
     this.tensors = new Map([...places].map(([name, { info }]) => [name, info]));
@@ -106,16 +108,12 @@ class SafetensorsCheckpoint implements Checkpoint {
 
   async read(name: string): Promise<Uint8Array> {
     const place = this.places.get(name);
-    if (place === undefined) {
-      throw new LowRankError('ERR_NOT_FOUND', `${this.path}: no tensor is called ${describe(name)}`, {
-        hint: `It has ${this.tensors.size} tensors; \`lowrank inspect\` lists them.`,
-      });
-    }
+    if (place === undefined) throw unknownTensor(this, name);
     return place.file.read(place.span);
   }
 
-  layout(edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
-    return inPlaceLayout(this, edited);
+  layout(changes: ReadonlyMap<string, TensorChange>): readonly FileLayout[] {
+    return safetensorsLayout(this, this.files, this.index, changes);
   }
 
   close(): Promise<void> {

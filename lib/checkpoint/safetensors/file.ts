@@ -3,13 +3,15 @@ import { ArgumentError, describe, LowRankError } from '../../errors.js';
 import { writeAtomically } from '../../files/atomic.js';
 import { absolutePath, openFile, readAt, refuseExisting } from '../../files/files.js';
 import { requireSpace } from '../../files/space.js';
-import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
+import type { DType } from '../../tensor/dtype.js';
 import {
+  checkDescription,
+  checkText,
   formatHeader,
   PREFIX_BYTES,
   parseHeader,
   parseHeaderLength,
-  RESERVED_NAME,
+  referenceOrder,
   type SafetensorsHeader,
   type TensorSpan,
 } from './header.js';
@@ -63,9 +65,6 @@ export interface NewTensor {
   readonly bytes: Uint8Array;
 }
 
-/** The reference's order of dtypes, small elements first. */
-const DTYPE_ORDER: ReadonlyMap<string, number> = new Map(Object.keys(DTYPE_BITS).map((dtype, index) => [dtype, index]));
-
 /**
  * Writes a new safetensors file. It appears whole or not at all: it is made under a temporary name beside `path`, brought
  * to the disk and then renamed.
@@ -90,7 +89,7 @@ export async function writeSafetensors(
     checkText(`metadata ${describe(key)}`, value);
   }
   const ordered = [...tensors].map(([name, { dtype, shape, bytes }]) => ({ name, dtype, shape, bytes }));
-  ordered.sort((a, b) => DTYPE_ORDER.get(b.dtype)! - DTYPE_ORDER.get(a.dtype)! || compareBytes(a.name, b.name));
+  ordered.sort(referenceOrder);
   const out = absolutePath(path);
   const layouts = ordered.map((tensor) => ({ ...tensor, bytes: tensor.bytes.length }));
   const header = formatHeader(layouts, metadata, out);
@@ -101,28 +100,11 @@ export async function writeSafetensors(
 }
 
 function checkTensor(name: string, { dtype, shape, bytes }: NewTensor): void {
-  checkText('tensor name', name);
+  const bits = checkDescription(name, dtype, shape);
   const at = `tensor ${describe(name)}`;
-  if (name === RESERVED_NAME) throw new ArgumentError('tensor name', `another name than ${RESERVED_NAME}`, name);
-  if (!DTYPE_ORDER.has(dtype)) throw new ArgumentError(`${at} dtype`, 'a dtype of safetensors', dtype);
-  if (!Array.isArray(shape) || !shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) {
-    throw new ArgumentError(`${at} shape`, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
-  }
   if (!(bytes instanceof Uint8Array)) throw new ArgumentError(`${at} bytes`, 'a Uint8Array', bytes);
-  const bits = shape.reduce((product, dimension) => product * BigInt(dimension), BigInt(DTYPE_BITS[dtype]));
   if (bits !== BigInt(bytes.length) * 8n) {
     const message = `${at}: ${dtype} of shape ${describe(shape)} takes ${bits} bits, got ${bytes.length} bytes`;
     throw new LowRankError('ERR_SHAPE', message);
   }
-}
-
-/** Text that UTF-8 can hold. */
-function checkText(what: string, text: string): void {
-  if (typeof text !== 'string') throw new ArgumentError(what, 'a string', text);
-  if (/\p{Surrogate}/u.test(text)) throw new ArgumentError(what, 'text without halves of surrogate pairs', text);
-}
-
-/** The order of UTF-8 bytes; JavaScript's own compares UTF-16 units, which differs beyond the basic plane. */
-function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 }

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { CheckpointError, describe } from '../../errors.js';
+import { ArgumentError, CheckpointError, describe } from '../../errors.js';
 import { JsonReader } from '../../files/json.js';
 import { MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_TENSORS } from '../../files/limits.js';
 import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
@@ -226,6 +226,29 @@ function compare(a: bigint, b: bigint): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+/** The reference's order of dtypes, small elements first. */
+const DTYPE_ORDER: ReadonlyMap<string, number> = new Map(Object.keys(DTYPE_BITS).map((dtype, index) => [dtype, index]));
+
+export function isDType(type: string): type is DType {
+  return DTYPE_ORDER.has(type);
+}
+
+/**
+ * The order in which the reference writes tensors: large elements first, so that each tensor is aligned to its elements,
+ * then by name.
+ */
+export function referenceOrder(
+  a: Pick<TensorLayout, 'name' | 'dtype'>,
+  b: Pick<TensorLayout, 'name' | 'dtype'>,
+): number {
+  return DTYPE_ORDER.get(b.dtype)! - DTYPE_ORDER.get(a.dtype)! || compareBytes(a.name, b.name);
+}
+
+/** The order of UTF-8 bytes; JavaScript's own compares UTF-16 units, which differs beyond the basic plane. */
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
+}
+
 /** A tensor to be written: how it is described, and how many bytes it takes. */
 export interface TensorLayout {
   readonly name: string;
@@ -268,8 +291,28 @@ export function formatHeader(
   return start;
 }
 
-/** The name that no tensor can have, because the header keeps it for the metadata. */
-export const RESERVED_NAME = METADATA;
+/**
+ * Checks the description of a tensor that is to be written.
+ *
+ * @returns the bits that it takes
+ * @throws ArgumentError for a name, dtype or shape that cannot be written.
+ */
+export function checkDescription(name: string, dtype: string, shape: readonly number[]): bigint {
+  checkText('tensor name', name);
+  const at = `tensor ${describe(name)}`;
+  if (name === METADATA) throw new ArgumentError('tensor name', `another name than ${METADATA}`, name);
+  if (!isDType(dtype)) throw new ArgumentError(`${at} dtype`, 'a dtype of safetensors', dtype);
+  if (!Array.isArray(shape) || !shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) {
+    throw new ArgumentError(`${at} shape`, 'whole numbers of at least 0', shape, 'ERR_SHAPE');
+  }
+  return shape.reduce((product, dimension) => product * BigInt(dimension), BigInt(DTYPE_BITS[dtype]));
+}
+
+/** @throws ArgumentError for text that UTF-8 cannot hold. */
+export function checkText(what: string, text: string): void {
+  if (typeof text !== 'string') throw new ArgumentError(what, 'a string', text);
+  if (/\p{Surrogate}/u.test(text)) throw new ArgumentError(what, 'text without halves of surrogate pairs', text);
+}
 
 const CUT_SHORT = { hint: 'The file is probably cut short: download or copy it again.' };
 const NO_HOLES = { hint: 'Tensors must cover the data without hole or overlap: write the file again.' };

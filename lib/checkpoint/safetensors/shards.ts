@@ -4,16 +4,28 @@ import { CheckpointError, describe } from '../../errors.js';
 import { readSmallFile } from '../../files/files.js';
 import { JsonReader } from '../../files/json.js';
 import { MAX_INDEX_BYTES, MAX_SHARDS } from '../../files/limits.js';
+import { elements } from '../../tensor/tensor.js';
+import type { TensorLayout } from './header.js';
 
 const INDEX_ENDING = '.safetensors.index.json';
+
+/** The index of a sharded checkpoint. */
+export interface Index {
+  /** A plain name in the folder of the shards. */
+  readonly file: string;
+  /** The file that it names for each tensor. */
+  readonly weightMap: ReadonlyMap<string, string>;
+  /** Its other members, such as `metadata`, each as its JSON text. */
+  readonly others: ReadonlyMap<string, string>;
+}
 
 /** The weight files of a checkpoint. */
 export interface Weights {
   readonly folder: string;
   /** Plain names in `folder`, sorted. */
   readonly files: readonly string[];
-  /** Of a sharded checkpoint: the index, and the file that it names for each tensor. */
-  readonly index: { readonly file: string; readonly weightMap: ReadonlyMap<string, string> } | undefined;
+  /** Undefined unless the checkpoint is sharded. */
+  readonly index: Index | undefined;
 }
 
 /** Whether a file is called like the index of a sharded checkpoint. */
@@ -42,8 +54,12 @@ export async function readIndex(file: string): Promise<Weights> {
   const json = new JsonReader(bytes, (message) => invalid(`is no valid index of shards: ${message}`));
   let weightMap: Map<string, string> | undefined;
   const files = new Set<string>();
+  const others = new Map<string, string>();
   json.object((key) => {
-    if (key !== 'weight_map') return json.skip();
+    if (key !== 'weight_map') {
+      others.set(key, json.raw());
+      return;
+    }
     if (weightMap !== undefined) json.fault('weight_map stands there twice');
     const map = new Map<string, string>();
     json.object((tensor) => {
@@ -65,7 +81,45 @@ export async function readIndex(file: string): Promise<Weights> {
   json.end();
   if (weightMap === undefined) return invalid('has no weight_map');
   if (files.size === 0) invalid('names no tensor');
-  return { folder: dirname(file), files: [...files].sort(), index: { file: basename(file), weightMap } };
+  return { folder: dirname(file), files: [...files].sort(), index: { file: basename(file), weightMap, others } };
+}
+
+/**
+ * Writes the index of a copy in which tensors are replaced by others in the same file. `total_size` and
+ * `total_parameters` of its `metadata` change by as much as the tensors do.
+ *
+ * @param tensors those of the source
+ * @param replacements by the names of the tensors that they replace
+ */
+export function formatIndex(
+  { weightMap, others }: Index,
+  tensors: ReadonlyMap<string, Pick<TensorLayout, 'shape' | 'bytes'>>,
+  replacements: ReadonlyMap<string, readonly TensorLayout[]>,
+): string {
+  let [bytes, numbers] = [0, 0];
+  const newMap: [string, string][] = [];
+  for (const [name, file] of weightMap) {
+    const replacement = replacements.get(name);
+    newMap.push(...(replacement?.map((tensor): [string, string] => [tensor.name, file]) ?? [[name, file]]));
+    if (replacement === undefined) continue;
+    const old = tensors.get(name)!;
+    bytes += replacement.reduce((sum, tensor) => sum + tensor.bytes, -old.bytes);
+    numbers += replacement.reduce((sum, { shape }) => sum + elements(shape), -elements(old.shape));
+  }
+  const members = [...others].map(([key, text]): [string, unknown] => {
+    const value: unknown = JSON.parse(text);
+    return [key, key === 'metadata' ? increased(value, { total_size: bytes, total_parameters: numbers }) : value];
+  });
+  const index = Object.fromEntries([...members, ['weight_map', Object.fromEntries(newMap)]]);
+  return `${JSON.stringify(index, null, 2)}\n`;
+}
+
+/** Adds to those members of an object that are numbers. */
+function increased(value: unknown, by: Readonly<Record<string, number>>): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, old]) => [key, typeof old === 'number' ? old + (by[key] ?? 0) : old]),
+  );
 }
 
 /** A name without any meaning but itself, on every operating system. */

@@ -53,7 +53,7 @@ export async function openAndRead(path: string, folder: string): Promise<string>
 async function requireRoom(checkpoint: Checkpoint, name: string, folder: string, file: string): Promise<void> {
   let layout: readonly FileLayout[];
   try {
-    layout = checkpoint.layout(new Map([[name, checkpoint.tensors.get(name)!.dtype]]));
+    layout = checkpoint.layout(new Map([[name, { as: checkpoint.tensors.get(name)!.dtype }]]));
   } catch (error) {
     if (error instanceof LowRankError) return;
     throw error;

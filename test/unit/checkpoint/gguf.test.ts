@@ -343,16 +343,16 @@ describe('a split model', () => {
 
   it('keeps its files in the layout of a copy', async () => {
     await opened(await split(), async (checkpoint) => {
-      const same = checkpoint.layout(new Map([['blk.0.attn_q.weight', 'F32']]));
+      const same = checkpoint.layout(new Map([['blk.0.attn_q.weight', { as: 'F32' }]]));
       expect(same.map(({ file, parts }) => [file, parts])).toEqual(SPLIT.map((name) => [name, undefined]));
-      const edited = checkpoint.layout(new Map([['blk.0.attn_q.weight', 'F16']]));
+      const edited = checkpoint.layout(new Map([['blk.0.attn_q.weight', { as: 'F16' }]]));
       expect(edited.map(({ file, parts }) => [file, parts === undefined])).toEqual([
         [SPLIT[0], true],
         [SPLIT[1], false],
         [SPLIT[2], true],
       ]);
       // The format wants the version of the quantisation among the model's metadata, which are in the first file.
-      const quantised = checkpoint.layout(new Map([['blk.0.attn_q.weight', 'Q8_0']]));
+      const quantised = checkpoint.layout(new Map([['blk.0.attn_q.weight', { as: 'Q8_0' }]]));
       expect(quantised.map(({ parts }) => parts === undefined)).toEqual([false, false, true]);
     });
   });
@@ -455,12 +455,24 @@ describe('the layout of a copy', () => {
   it('refuses names and types that cannot be', async () => {
     await opened(await written(validGguf(keys, weights)), async (checkpoint) => {
       const layout = (name: string, type: StoredType) =>
-        failure((async () => checkpoint.layout(new Map([[name, type]])))());
+        failure((async () => checkpoint.layout(new Map([[name, { as: type }]])))());
       expect(await layout('no', 'F32')).toMatchObject({ code: 'ERR_NOT_FOUND' });
       expect(await layout('blk.0.attn_q.weight', 'Q4_K')).toMatchObject({ code: 'ERR_UNSUPPORTED' });
       expect(await layout('blk.0.attn_q.weight', 'I8')).toMatchObject({ code: 'ERR_UNSUPPORTED' });
       const rows = await layout('blk.0.attn_norm.weight', 'Q8_0');
       expect(rows).toMatchObject({ code: 'ERR_UNSUPPORTED', hint: expect.stringContaining('F16') });
+    });
+  });
+
+  it('refuses factors in the place of a matrix by its name, and says what to do', async () => {
+    await opened(await written(validGguf(keys, weights)), async (checkpoint) => {
+      const name = 'blk.0.attn_q.weight';
+      const by = ['a', 'b'].map((factor) => ({ name: `${name}.${factor}`, dtype: 'F32' as const, shape: [2, 2] }));
+      expect(await failure((async () => checkpoint.layout(new Map([[name, { by }]])))())).toMatchObject({
+        code: 'ERR_UNSUPPORTED',
+        message: expect.stringMatching(/^blk\.0\.attn_q\.weight: cannot be replaced by 2 tensors: llama\.cpp/),
+        hint: expect.stringContaining('Multiply the factors out'),
+      });
     });
   });
 });

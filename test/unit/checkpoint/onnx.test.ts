@@ -87,7 +87,7 @@ describe('an ONNX file', () => {
   it('gives float_data and double_data as they lie there', async () => {
     const f32 = await openedTensor(tensorProto({ name: 'w', dims: [2], more: field(4, floats(1, 2)) }));
     expect(Buffer.from(await f32.bytes())).toEqual(floats(1, 2));
-    expect(f32.checkpoint.layout(new Map([['w', 'F32']]))).toEqual([
+    expect(f32.checkpoint.layout(new Map([['w', { as: 'F32' }]]))).toEqual([
       { file: 'a.onnx', parts: undefined, places: new Map([['w', { offset: f32.info.offset, bytes: 8 }]]) },
     ]);
     const doubles = Buffer.from(Float64Array.of(1, 2).buffer);
@@ -109,7 +109,7 @@ describe('an ONNX file', () => {
     );
     expect(info).toMatchObject({ dtype, bytes: expected.length });
     expect(Buffer.from(await bytes())).toEqual(expected);
-    const edit = async () => checkpoint.layout(new Map([['w', info.dtype]]));
+    const edit = async () => checkpoint.layout(new Map([['w', { as: info.dtype }]]));
     expect(await failure(edit())).toMatchObject({ code: 'ERR_UNSUPPORTED', hint: expect.stringContaining('raw data') });
   });
 
@@ -224,7 +224,7 @@ describe('external data', () => {
     expect(checkpoint.path).toBe(folder);
     expect(checkpoint.tensors.get('w')).toMatchObject({ file: 'data.bin', offset: 8, bytes: 8, shape: [2] });
     expect(Buffer.from(await checkpoint.read('w'))).toEqual(floats(2, 3));
-    expect(checkpoint.layout(new Map([['w', 'F32']]))).toEqual([
+    expect(checkpoint.layout(new Map([['w', { as: 'F32' }]]))).toEqual([
       { file: 'model.onnx', parts: undefined, places: new Map() },
       { file: 'data.bin', parts: undefined, places: new Map([['w', { offset: 8, bytes: 8 }]]) },
     ]);
@@ -339,7 +339,7 @@ describe('external data', () => {
       external({ location: 'data.bin', offset: String(offset), length: '8' }, name);
     const checkpoint = await openedWith(at('w', 0), at('same', 0), at('half', 12), at('over', 16), at('free', 8));
     expect(Buffer.from(await checkpoint.read('over'))).toEqual(floats(4, 5));
-    const edit = (...names: string[]) => checkpoint.layout(new Map(names.map((name) => [name, 'F32'])));
+    const edit = (...names: string[]) => checkpoint.layout(new Map(names.map((name) => [name, { as: 'F32' }])));
     expect(() => edit('half')).toThrow(/shares bytes of data.bin with "(over|free)"/);
     expect(() => edit('over')).toThrow(/shares bytes of data.bin with "half"/);
     // Nothing uses the other one, so that only one place changes.
@@ -377,7 +377,7 @@ describe('constants', () => {
     const info = checkpoint.tensors.get('w')!;
     expect(info).toMatchObject({ dtype: 'F32', shape: [2, 3], alias: 'm.fc.weight', orientation: 'in x out' });
     expect(Buffer.from(await checkpoint.read('w'))).toEqual(floats(1, 1, 1, 1, 1, 1));
-    expect(checkpoint.layout(new Map([['w', 'F32']]))).toEqual([
+    expect(checkpoint.layout(new Map([['w', { as: 'F32' }]]))).toEqual([
       { file: 'a.onnx', parts: undefined, places: new Map([['w', { offset: info.offset, bytes: 24 }]]) },
     ]);
     expect(checkpoint.unlisted).toEqual([]);
@@ -543,7 +543,7 @@ describe('the place of a weight in the model', () => {
     const packed = tensorProto({ name: 'q', dims: [2, 3], type: 3, raw: Buffer.alloc(6) });
     const checkpoint = await opened(nodes, [counted(w, 2, 3), packed]);
     expect(checkpoint.tensors.get('q')).toMatchObject({ dtype: 'I8', alias: 'fc.weight' });
-    expect(() => checkpoint.layout(new Map([[w, 'F32']]))).toThrow(/DequantizeLinear unpacks/);
+    expect(() => checkpoint.layout(new Map([[w, { as: 'F32' }]]))).toThrow(/DequantizeLinear unpacks/);
   });
 
   it('is refused for an edit where the weight is packed, whichever operator unpacks it', async () => {
@@ -574,7 +574,9 @@ describe('the place of a weight in the model', () => {
 
   it('keeps the type of what is edited', async () => {
     const checkpoint = await opened([], [counted('w', 1, 1)]);
-    expect(() => checkpoint.layout(new Map([['w', 'F16']]))).toThrow(/cannot become F16/);
-    expect(() => checkpoint.layout(new Map([['v', 'F32']]))).toThrow(/no tensor is called "v"/);
+    expect(() => checkpoint.layout(new Map([['w', { as: 'F16' }]]))).toThrow(/cannot become F16/);
+    expect(() => checkpoint.layout(new Map([['v', { as: 'F32' }]]))).toThrow(/no tensor is called "v"/);
+    const by = [{ name: 'a', dtype: 'F32', shape: [1] }] as const;
+    expect(() => checkpoint.layout(new Map([['w', { by }]]))).toThrow(/^w: cannot be replaced by 1 tensors: the nodes/);
   });
 });

@@ -2,7 +2,7 @@ import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
+import { copyForEdit } from '../../../lib/checkpoint/copy/copy-for-edit.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { requireSpace } from '../../../lib/files/space.js';
 import { failure } from '../../support/failure.js';
@@ -73,7 +73,7 @@ describe('a copy', () => {
     const out = join(folder, 'out.safetensors');
     const events: string[] = [];
     const options = {
-      edited: new Map([['a', 'U8']] as const),
+      changes: new Map([['a', { as: 'U8' }]] as const),
       job: { description: 1 },
       onCopy: () => events.push('copy'),
     };

@@ -2,12 +2,13 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint, FilePart, TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
-import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
+import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/copy-for-edit.js';
 import { failure } from '../../support/failure.js';
 import { temporaryFolder } from '../../support/folder.js';
 import { made } from '../../support/safetensors.js';
 
-const job = (edited: CopyOptions['edited']): CopyOptions => ({ edited, job: { description: 'parts' } });
+const changes = new Map([['m', { as: 'F16' }]] as const);
+const JOB: CopyOptions = { changes, job: { description: 'parts' } };
 const FULL = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
 const LARGE = 20 * 1024 * 1024 + 5;
 
@@ -61,11 +62,9 @@ async function source(): Promise<{
 }
 
 describe('a file that is written from parts', () => {
-  const edited = new Map([['m', 'F16']] as const);
-
   it('has its parts in order, and the new tensor in its room', async () => {
     const { out, checkpoint, expected } = await source();
-    const copy = await copyForEdit(checkpoint, out, { edited });
+    const copy = await copyForEdit(checkpoint, out, { changes });
     expect(await failure(copy.write('m', Buffer.from('four')))).toMatchObject({ code: 'ERR_SHAPE' });
     expect(await failure(copy.write('t', Buffer.alloc(LARGE)))).toMatchObject({ code: 'ERR_NOT_FOUND' });
     await copy.write('m', Buffer.from('middle'));
@@ -78,7 +77,7 @@ describe('a file that is written from parts', () => {
   it('is verified and gone on with', async () => {
     for (const place of [undefined, 2, 20, 1000, 9 * 1024 * 1024, 17 + 6 + LARGE - 1, 17 + 6 + LARGE + 1]) {
       const { root, out, checkpoint, expected } = await source();
-      const copy = await copyForEdit(checkpoint, out, job(edited));
+      const copy = await copyForEdit(checkpoint, out, JOB);
       await copy.write('m', Buffer.from('middle'));
       await copy.abandon(FULL);
       const file = join(root, '.out.bin.lowrank', 'copy');
@@ -87,7 +86,7 @@ describe('a file that is written from parts', () => {
         bytes[place]! ^= 1;
         await writeFile(file, bytes);
       }
-      const again = await copyForEdit(checkpoint, out, job(edited));
+      const again = await copyForEdit(checkpoint, out, JOB);
       expect([place, again.finished('m') !== undefined]).toEqual([place, place === undefined]);
       if (place !== undefined) await again.write('m', Buffer.from('middle'));
       await again.commit();

@@ -2,7 +2,7 @@ import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
-import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
+import { type CopyOptions, copyForEdit } from '../../../lib/checkpoint/copy/copy-for-edit.js';
 import { unfinishedWork } from '../../../lib/checkpoint/copy/staging.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { failure, kind } from '../../support/failure.js';
@@ -19,11 +19,14 @@ const shard = (first: string, second: string) =>
   );
 const A = 'model-00001-of-00002.safetensors';
 const B = 'model-00002-of-00002.safetensors';
-const EDITED = new Map([
-  ['a', 'U8'],
-  ['d', 'U8'],
+const CHANGES = new Map([
+  ['a', { as: 'U8' }],
+  ['d', { as: 'U8' }],
 ] as const);
-const job = (description: unknown): CopyOptions => ({ edited: EDITED, job: { description, settings: { chosen: 1 } } });
+const job = (description: unknown): CopyOptions => ({
+  changes: CHANGES,
+  job: { description, settings: { chosen: 1 } },
+});
 /** What stands for a disk that is full for a while. */
 const FULL = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
 
@@ -58,7 +61,7 @@ describe('a copy that was interrupted', () => {
     expect(await readdir(work(root))).toEqual(['copy', 'journal']);
     expect(await unfinishedWork(out)).toEqual({ folder: work(root), tensors: 1, bytes: 3 });
 
-    const copy = await copyForEdit(checkpoint, out, { edited: EDITED, job: { description: 'x', settings: 'other' } });
+    const copy = await copyForEdit(checkpoint, out, { changes: CHANGES, job: { description: 'x', settings: 'other' } });
     expect(copy.resumed).toEqual({ tensors: 1, bytes: 3 });
     expect(copy.settings).toEqual({ chosen: 1 });
     expect(copy.finished('a')).toMatchObject({ note: { note: 'a', bound: Number.POSITIVE_INFINITY } });

@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile }
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
-import { copyForEdit } from '../../../lib/checkpoint/copy/edit-copy.js';
+import { copyForEdit } from '../../../lib/checkpoint/copy/copy-for-edit.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { failure, kind } from '../../support/failure.js';
 import { temporaryFolder } from '../../support/folder.js';
@@ -329,7 +329,7 @@ describe('copyForEdit', () => {
       import { createServer } from 'vite';
       const server = await createServer({ configFile: false, server: { middlewareMode: true, hmr: false, ws: false, watch: null }, logLevel: 'silent', optimizeDeps: { noDiscovery: true } });
       const { open } = await server.ssrLoadModule(${library('open.ts')});
-      const { copyForEdit } = await server.ssrLoadModule(${library('copy/edit-copy.ts')});
+      const { copyForEdit } = await server.ssrLoadModule(${library('copy/copy-for-edit.ts')});
       const writer = await copyForEdit(await open(${JSON.stringify(folder)}), ${JSON.stringify(out)});
       await writer.write('a', Buffer.from('AAA'));
       process.kill(process.pid, 'SIGKILL');`;

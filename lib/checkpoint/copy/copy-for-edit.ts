@@ -1,0 +1,61 @@
+import { exists, ioError } from '../../files/files.js';
+import type { Checkpoint } from '../checkpoint.js';
+import { EditCopy } from './edit-copy.js';
+import { identify } from './identity.js';
+import { requireOutput } from './output.js';
+import { type Changes, layoutsOf } from './places.js';
+import type { Job } from './resume.js';
+import { StagingFolder, workFolder } from './staging.js';
+
+export interface CopyOptions extends Changes {
+  /** Stops the copying between two files; calls that wait for the copy are rejected with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Without a job, nothing can be resumed, and a failure leaves nothing behind. */
+  readonly job?: Job;
+  /** Discards what another job, or this one, has left unfinished for the same output. */
+  readonly restart?: boolean;
+  /** Called after all checks, before the first file is made. */
+  readonly onCopy?: () => void;
+}
+
+/**
+ * Copies a checkpoint to `out`, so that tensors can be replaced in the copy. The copy is made in the folder
+ * `.<name>.lowrank` beside `out`; {@link EditCopy.commit} publishes it as a whole. The source is never written to. Where
+ * the file system can share blocks (Btrfs, XFS, APFS), the copy takes no space until it is changed.
+ *
+ * A folder becomes a folder, with all its other files (configuration, tokenizer, folders inside) except `.git`, `.cache`
+ * and unfinished work. A single file becomes a single file, whatever the ending of `out`. A link to a file is replaced by
+ * a copy of its target, if that is a weight file of the checkpoint, or lies in the folder or in the `blobs` of the same
+ * Hugging Face cache; other links, and links to folders, are refused. Permissions of files are kept.
+ *
+ * With a `job`, a journal records what is done. When the same job runs again, it finds the journal, verifies every entry
+ * against the source and the digests in the journal, and does only the rest.
+ *
+ * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` exists (kind `OutputExists`), is the source or lies in it, has no
+ * folder to lie in, names a folder for a file (`OutputIsFolder`) or a file for a folder (`OutputIsFile`), when another
+ * process writes to it (`InUse`) or another job began it (`UnfinishedWork`); `ERR_CHECKPOINT_IO` when the disk lacks room
+ * (`NoSpace`), something cannot be copied, or the source changes meanwhile (`Changed`).
+ */
+export async function copyForEdit(checkpoint: Checkpoint, out: string, options: CopyOptions = {}): Promise<EditCopy> {
+  const { signal, job, restart = false } = options;
+  const { target, isFolder } = await requireOutput(checkpoint, out);
+  signal?.throwIfAborted();
+  const layouts = layoutsOf(checkpoint, isFolder, options);
+  const identity = await identify(checkpoint);
+  const copy = new EditCopy(
+    checkpoint,
+    target,
+    isFolder,
+    await StagingFolder.open(workFolder(target)),
+    identity,
+    layouts,
+  );
+  try {
+    await copy.begin(job, restart, await exists(target));
+    if (!copy.isFinished) await copy.fill(signal, options.onCopy);
+  } catch (cause) {
+    await copy.abandon(cause, signal).catch(() => undefined);
+    throw signal?.aborted && cause === signal.reason ? cause : ioError(target, 'cannot be written', cause);
+  }
+  return copy;
+}
