@@ -42,6 +42,9 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
              const int*, int*, size_t, size_t);
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
+void dsterf_(const int*, double*, double*, int*);
+void sstedc_(const char*, const int*, float*, float*, float*, const int*, float*, const int*, int*, const int*, int*,
+             size_t);
 void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
 void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
              double*, const int*, int*, size_t);
@@ -272,6 +275,24 @@ void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work)
   int info = 0;
   sgeqrf_(&rows, &cols, a, &rows, tau, work, &length, &info);
   sorgqr_(&rows, &cols, &cols, a, &rows, tau, work, &length, &info);
+}
+
+bool sterf(int64_t n, double* d, double* e) {
+  const int order = narrow(n, "an order");
+  int info = 0;
+  dsterf_(&order, d, e, &info);
+  return info == 0;
+}
+
+int64_t stedcWork(int64_t n) { return 1 + 4 * n + n * n; }
+int64_t stedcIntegers(int64_t n) { return 3 + 5 * n; }
+
+bool stedc(int64_t n, float* d, float* e, float* z, float* work, int* integers) {
+  const int order = narrow(n, "an order"), lwork = narrow(stedcWork(n), "a workspace"),
+            lintegers = narrow(stedcIntegers(n), "a workspace");
+  int info = 0;
+  sstedc_("I", &order, d, e, z, &order, work, &lwork, integers, &lintegers, &info, 1);
+  return info == 0;
 }
 
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {

@@ -1,0 +1,136 @@
+#include "lowrank/tridiagonal.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <numeric>
+
+#include "blas/lapack.h"
+#include "core/failure.h"
+#include "core/norms.h"
+#include "core/random.h"
+#include "lowrank/twisted.h"
+
+namespace lowrank {
+namespace {
+
+// An off-diagonal element up to this share of the largest row counts as 0: a hundredth of what rounding to float32
+// changes.
+constexpr double kSplit = 0x1p-30;
+
+// |Z Z'w - w| / |w| for a random w up to which vectors count as orthogonal: their rounding to float32 gives an eighth.
+constexpr double kOrthogonal = 32 * kEpsilon;
+
+} // namespace
+
+Tridiagonal::Tridiagonal(const Context& context, int64_t n, const float* d, const float* e)
+    : context_(context), n_(n), d_(context.memory, n), e_(context.memory, n), values_(context.memory, n),
+      begin_(context.memory, n), end_(context.memory, n), sorted_(context.memory, n) {
+  double largest = 0;
+  for (int64_t i = 0; i < n; i++) {
+    d_[i] = d[i];
+    e_[i] = i + 1 < n ? e[i] : 0;
+    largest = std::max(largest, std::abs(d_[i]) + std::abs(e_[i]) + (i > 0 ? std::abs(e_[i - 1]) : 0));
+  }
+  // A power of two rounds nothing.
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  scale_ = std::ldexp(1.0, exponent);
+  for (int64_t i = 0; i < n; i++) {
+    d_[i] /= scale_;
+    e_[i] = std::abs(e_[i]) <= kSplit * scale_ ? 0 : e_[i] / scale_;
+  }
+  const Buffer<double> offDiagonal(context.memory, n);
+  std::copy_n(e_.data(), n, offDiagonal.data());
+  std::copy_n(d_.data(), n, values_.data());
+  for (int64_t begin = 0, end; begin < n; begin = end) {
+    for (end = begin + 1; end < n && e_[end - 1] != 0;) end++;
+    std::fill(begin_.data() + begin, begin_.data() + end, begin);
+    std::fill(end_.data() + begin, end_.data() + end, end);
+    if (!lapack::sterf(end - begin, values_.data() + begin, offDiagonal.data() + begin)) {
+      throw Failure("ERR_NO_CONVERGENCE", "the eigenvalues of a tridiagonal matrix did not converge");
+    }
+  }
+  std::iota(sorted_.data(), sorted_.data() + n, 0);
+  std::sort(sorted_.data(), sorted_.data() + n,
+            [&](int64_t i, int64_t j) { return values_[i] > values_[j] || (values_[i] == values_[j] && i < j); });
+}
+
+// From an eigenvalue to the nearest other one of its part.
+double Tridiagonal::gap(int64_t position) const {
+  double gap = 2;
+  if (position > begin_[position]) gap = std::min(gap, values_[position] - values_[position - 1]);
+  if (position + 1 < end_[position]) gap = std::min(gap, values_[position + 1] - values_[position]);
+  return gap;
+}
+
+void Tridiagonal::vectors(int64_t begin, int64_t end, float* rows) const {
+  const int64_t count = end - begin;
+  if (count == 0) return;
+  // Neighbours of one part share a group.
+  const Buffer<int64_t> order(context_.memory, count);
+  std::iota(order.data(), order.data() + count, begin);
+  std::sort(order.data(), order.data() + count, [&](int64_t i, int64_t j) { return sorted_[i] < sorted_[j]; });
+  const Buffer<int64_t> groups(context_.memory, count + 1);
+  int64_t grouped = 0;
+  for (int64_t i = 0; i < count; i++) {
+    const bool fits = grouped > 0 && i - groups[grouped - 1] < kShifts &&
+                      begin_[sorted_[order[i]]] == begin_[sorted_[order[groups[grouped - 1]]]];
+    if (!fits) groups[grouped++] = i;
+  }
+  groups[grouped] = count;
+  const Buffer<double> work(context_.memory, twistedWork(n_) * context_.team.size());
+  std::atomic<int64_t> next{0};
+  context_.team.run([&](int part) {
+    for (int64_t g; (g = next.fetch_add(1)) < grouped;) {
+      if (context_.control.cancelled()) return;
+      const int64_t first = begin_[sorted_[order[groups[g]]]], last = end_[sorted_[order[groups[g]]]];
+      Shift shifts[kShifts];
+      for (int64_t i = groups[g]; i < groups[g + 1]; i++) {
+        const int64_t position = sorted_[order[i]];
+        float* row = rows + (order[i] - begin) * n_;
+        std::fill(row, row + first, 0.0f);
+        std::fill(row + last, row + n_, 0.0f);
+        shifts[i - groups[g]] = {values_[position], gap(position), row + first};
+      }
+      twisted(last - first, d_.data() + first, e_.data() + first, shifts, groups[g + 1] - groups[g],
+              work.data() + part * twistedWork(n_));
+    }
+  });
+  context_.control.check();
+  if (!orthogonal(count, rows)) divideAndConquer(begin, end, rows);
+}
+
+// A random w tells |Z Z' - 1|_F: w is turned by about that over the root of the number of vectors.
+bool Tridiagonal::orthogonal(int64_t count, const float* rows) const {
+  const Buffer<float> w(context_.memory, count), combined(context_.memory, n_), turned(context_.memory, count);
+  for (int64_t i = 0; i < count; i++) w[i] = turned[i] = randomNormal(0, static_cast<uint64_t>(i));
+  blas::gemv(true, count, n_, 1, rows, n_, w.data(), 0, combined.data());
+  blas::gemv(false, count, n_, 1, rows, n_, combined.data(), -1, turned.data());
+  // Not a number, where T was one that could not be eliminated, is not orthogonal either.
+  return squares(turned.data(), count) <= kOrthogonal * kOrthogonal * squares(w.data(), count);
+}
+
+void Tridiagonal::divideAndConquer(int64_t begin, int64_t end, float* rows) const {
+  const Buffer<float> d(context_.memory, n_), e(context_.memory, n_), z(context_.memory, n_ * n_),
+      work(context_.memory, lapack::stedcWork(n_));
+  const Buffer<int> integers(context_.memory, lapack::stedcIntegers(n_));
+  for (int64_t i = 0; i < n_; i++) {
+    d[i] = static_cast<float>(d_[i]);
+    e[i] = static_cast<float>(e_[i]);
+  }
+  if (!lapack::stedc(n_, d.data(), e.data(), z.data(), work.data(), integers.data())) {
+    throw Failure("ERR_NO_CONVERGENCE", "the eigenvectors of a tridiagonal matrix did not converge");
+  }
+  // Ascending.
+  for (int64_t i = begin; i < end; i++) std::copy_n(z.data() + (n_ - 1 - i) * n_, n_, rows + (i - begin) * n_);
+}
+
+int64_t Tridiagonal::bytes(int64_t n, int64_t count, int threads) {
+  const int64_t held = 48 * n;
+  const int64_t finding = 16 * (count + 1) + 8 * twistedWork(n) * threads + 8 * count + 4 * n;
+  const int64_t falling = 4 * (2 * n + n * n + lapack::stedcWork(n) + lapack::stedcIntegers(n));
+  return held + 8 * n + 16 * (count + 1) + std::max(finding, falling + 8 * twistedWork(n) * threads);
+}
+
+} // namespace lowrank

@@ -1,0 +1,47 @@
+// The eigenproblem of a symmetric tridiagonal matrix T: all eigenvalues (Pal, Walker and Kahan's QL and QR without
+// square roots: LAPACK's dsterf), and those eigenvectors that are asked for, by the twisted factorisation (twisted.h),
+// in float64 on the float32 T. T is split where its off-diagonal is as good as 0, so that equal eigenvalues of
+// different parts keep vectors apart. That the vectors are orthogonal is measured; where they are not, as in a cluster
+// that even float64 cannot tell apart, divide and conquer (LAPACK's sstedc) finds all of them.
+#pragma once
+
+#include <cstdint>
+
+#include "core/context.h"
+#include "core/memory.h"
+
+namespace lowrank {
+
+class Tridiagonal {
+public:
+  // The diagonal d (n elements) and the off-diagonal e (n - 1); both are copied. Throws ERR_NO_CONVERGENCE.
+  Tridiagonal(const Context& context, int64_t n, const float* d, const float* e);
+
+  int64_t order() const { return n_; }
+  // The i-th largest eigenvalue.
+  double value(int64_t i) const { return scale_ * values_[sorted_[i]]; }
+
+  // The eigenvectors of the eigenvalues [begin, end) in descending order, as rows of length n. Throws
+  // ERR_NO_CONVERGENCE.
+  void vectors(int64_t begin, int64_t end, float* rows) const;
+
+  // Native bytes at the peak, of `vectors` for up to `count` of them, with the fallback.
+  static int64_t bytes(int64_t n, int64_t count, int threads);
+
+private:
+  double gap(int64_t position) const;
+  bool orthogonal(int64_t count, const float* rows) const;
+  void divideAndConquer(int64_t begin, int64_t end, float* rows) const;
+
+  const Context& context_;
+  const int64_t n_;
+  double scale_ = 1;       // no row of T / scale has a sum of magnitudes above 1
+  Buffer<double> d_;       // of T / scale
+  Buffer<double> e_;       // 0 where T is split
+  Buffer<double> values_;  // of T / scale, of one part after the other, ascending within it
+  Buffer<int64_t> begin_;  // for each position in values_: where its part begins
+  Buffer<int64_t> end_;    // and where it ends
+  Buffer<int64_t> sorted_; // positions in values_, by descending value
+};
+
+} // namespace lowrank
