@@ -24,7 +24,7 @@ import {
 } from '../files/schema.js';
 import { FAMILIES } from '../model/families.js';
 import { LAYER_TYPES } from '../model/types.js';
-import { FLOAT_DTYPES, QUANTIZED_BLOCKS } from '../tensor/dtype.js';
+import { FLOAT_DTYPES, QUANTIZED_BLOCKS, WRITABLE_TYPES } from '../tensor/dtype.js';
 import type { Edit } from './edit.js';
 import { KIND_NAMES } from './kinds/kinds.js';
 import { MAX_LAYERS } from './spec.js';
@@ -34,7 +34,7 @@ import { MAX_LAYERS } from './spec.js';
 export const aSeed = aWhole(0, Number.MAX_SAFE_INTEGER);
 const METHOD = oneOf(...Object.keys(METHOD_CODE));
 const READABLE = oneOf(...FLOAT_DTYPES, ...Object.keys(QUANTIZED_BLOCKS));
-export const WRITABLE = oneOf('Q8_0', ...FLOAT_DTYPES);
+export const WRITABLE = oneOf(...WRITABLE_TYPES);
 export const KIND = oneOf(...KIND_NAMES);
 export const FAMILY = oneOf(...FAMILIES.map(({ name }) => name));
 export const SHAPE = list(aWhole(1), 2, MAX_DIMENSIONS);

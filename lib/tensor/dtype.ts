@@ -118,14 +118,20 @@ export type StoredType = DType | QuantizedType | OpaqueType | OnnxType;
 export type ReadableType = FloatDType | QuantizedType;
 
 /** The types that float32 numbers can be stored as. */
-export type WritableType = FloatDType | 'Q8_0';
+export const WRITABLE_TYPES = ['Q8_0', ...FLOAT_DTYPES] as const;
+/**
+ * The types that float32 numbers can be stored as.
+ *
+ * @useDeclaredType
+ */
+export type WritableType = (typeof WRITABLE_TYPES)[number];
 
 export function isReadableType(type: string): type is ReadableType {
   return isFloatDType(type) || Object.hasOwn(QUANTIZED_BLOCKS, type);
 }
 
 export function isWritableType(type: string): type is WritableType {
-  return isFloatDType(type) || type === 'Q8_0';
+  return (WRITABLE_TYPES as readonly string[]).includes(type);
 }
 
 /**

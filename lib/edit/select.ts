@@ -1,0 +1,108 @@
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import { describe, LowRankError } from '../errors.js';
+import { type Edit, nameOf } from '../interventions/edit.js';
+import type { Intervention } from '../interventions/spec.js';
+import { Model } from '../model/model.js';
+import { matricesNamed, type Skipped } from '../model/names.js';
+import { hintForType } from '../model/not-editable.js';
+import { FLOAT_DTYPES, isReadableType, type ReadableType } from '../tensor/dtype.js';
+import { overlap, sliceShape } from '../tensor/slice.js';
+
+/** A matrix, or all matrices of one 3D tensor, that an intervention selects. */
+export type SelectedMatrix = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type' | 'shape' | 'dtype' | 'intervention'>;
+
+/** The matrices that interventions select. */
+export interface SelectedMatrices {
+  /** The family's name, where one was needed. */
+  readonly family: string | undefined;
+  /** In the order of the interventions. */
+  readonly matrices: readonly SelectedMatrix[];
+  /** For each glob that also matched vectors and the like: what is left alone. */
+  readonly skipped: readonly Skipped[];
+}
+
+/**
+ * Finds the matrices that the interventions mean. Amounts play no part, so ranks can be chosen once the spectra of the
+ * matrices are known.
+ *
+ * @param family the model's family by name, where config.json does not tell it
+ * @throws LowRankError `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown
+ * family and for a dtype whose numbers cannot be read, `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
+ * them.
+ */
+export function selectMatrices(
+  checkpoint: Checkpoint,
+  interventions: readonly Intervention[],
+  family: string | undefined,
+): SelectedMatrices {
+  let model: Model | undefined;
+  const modelOf = () => {
+    model ??= new Model(checkpoint, family);
+    return model;
+  };
+  const skipped: Skipped[] = [];
+  const matrices = interventions.flatMap((intervention) =>
+    targets(checkpoint, intervention, modelOf, skipped).map((target): SelectedMatrix => {
+      const info = checkpoint.tensors.get(target.tensor)!;
+      const dtype = editableType(info, intervention);
+      return { ...target, shape: sliceShape(info.shape, target.slice), dtype, intervention };
+    }),
+  );
+  return { family: model?.family.name, matrices, skipped };
+}
+
+type Target = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type'>;
+
+/** @param skipped - is added what a glob matched in vain */
+function targets(
+  checkpoint: Checkpoint,
+  { select }: Intervention,
+  modelOf: () => Model,
+  skipped: Skipped[],
+): readonly Target[] {
+  if (!('glob' in select)) {
+    return select.types.every((type) => type === 'dont') ? [] : modelOf().select(select.layers, select.types);
+  }
+  const found = matricesNamed(checkpoint, select.glob);
+  if (found.skipped !== undefined) skipped.push(found.skipped);
+  return found.matrices.map(({ name }) => ({ tensor: name, slice: undefined, layer: undefined, type: undefined }));
+}
+
+function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention): ReadableType {
+  if (shape.length !== 2 && shape.length !== 3) {
+    throw new LowRankError(
+      'ERR_SHAPE',
+      `${name}: shape ${describe(shape)} is neither a matrix nor a batch of matrices (chosen by ${describe(spec)})`,
+      { hint: 'Choose fewer tensors.' },
+    );
+  }
+  if (shape.includes(0)) throw new LowRankError('ERR_SHAPE', `${name}: shape ${describe(shape)} holds no numbers`);
+  if (!isReadableType(dtype)) {
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${name}: dtype ${dtype} cannot be edited, only ${FLOAT_DTYPES.join(', ')} (chosen by ${describe(spec)})`,
+      { hint: hintForType(dtype) },
+    );
+  }
+  return dtype;
+}
+
+/** @throws LowRankError `ERR_ARGUMENT` when a matrix, or a part of one, is selected twice. */
+export function rejectMeetings(matrices: readonly SelectedMatrix[]): void {
+  const seen = new Map<string, SelectedMatrix[]>();
+  for (const later of matrices) {
+    const earlier = seen.get(later.tensor) ?? [];
+    const met = earlier.find((other) => overlap(other.slice, later.slice));
+    if (met !== undefined) {
+      const [first, second] = [met.intervention.spec, later.intervention.spec].map(describe);
+      throw new LowRankError(
+        'ERR_ARGUMENT',
+        first === second
+          ? `${nameOf(later)}: chosen twice by ${first}`
+          : `${nameOf(later)}: chosen twice, by ${first} and by ${second}`,
+        { hint: 'Interventions compose on different matrices: let each matrix be named once.' },
+      );
+    }
+    seen.set(later.tensor, [...earlier, later]);
+  }
+}
