@@ -8,7 +8,7 @@
           "action_name": "cmake",
           "inputs": ["CMakeLists.txt"],
           "outputs": ["<(PRODUCT_DIR)/lowrank.node"],
-          "action": ["node", "scripts/build-native.mjs", "<(PRODUCT_DIR)"]
+          "action": ["node", "scripts/build/native.mjs", "<(PRODUCT_DIR)"]
         }
       ]
     }

@@ -1,11 +1,13 @@
-// What is measured: tasks (an input and a rank) in the order in which they run.
+// The tasks of the bench, each an input and a rank, in the order in which they run.
+
+/** @import { Task } from './types.js' */
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const models = fileURLToPath(new URL('../../shared/data/models', import.meta.url));
 
-/** What the inputs are; reference/inputs.py makes them. */
+/** Descriptions of the inputs, which reference/inputs.py makes. @type {Record<string, string>} */
 export const KINDS = {
   decaying: 's_i = (1 + i/20)^-0.7, random orthogonal U and V',
   bulk: 's_i = 0.7 (1 + i/4)^-1.5 + 0.3 (1 - 0.9 i/r): few strong directions on a bulk, random orthogonal U and V',
@@ -16,8 +18,10 @@ export const KINDS = {
 };
 
 const BABYLLAMA = { file: `${models}/babyllama-tok105/model.safetensors`, name: 'BabyLlama' };
-const gateProjections = (layers) => layers.map((layer) => `model.layers.${layer}.mlp.gate_proj.weight`);
+const gateProjections = (/** @type {number[]} */ layers) =>
+  layers.map((layer) => `model.layers.${layer}.mlp.gate_proj.weight`);
 
+/** @param {Omit<Task, 'id'>} task @returns {Task} */
 function named(task) {
   const { op, batch, m, n, k, rho, kind, weights } = task;
   const size = `${batch > 1 ? `${batch}x` : ''}${m}x${n}`;
@@ -25,22 +29,39 @@ function named(task) {
   return { id, ...task };
 }
 
-/** The rank of a fraction, in the decimals that are written below. */
+/** Returns the rank of a fraction with at most six decimals. @type {(rho: number, r: number) => number} */
 const rankOf = (rho, r) => Math.floor(Math.round(rho * r * 1e6) / 1e6);
 
-const gemm = (n) => named({ op: 'gemm', kind: 'gemm', batch: 1, m: n, n, k: n });
+const gemm = (/** @type {number} */ n) => named({ op: 'gemm', kind: 'gemm', batch: 1, m: n, n, k: n });
 
+/**
+ * @param {string} kind
+ * @param {number} batch
+ * @param {number} m
+ * @param {number} n
+ * @param {number} rho
+ * @param {Partial<Task>} more
+ */
 function laser(kind, batch, m, n, rho, more = {}) {
   return named({ op: 'laser', kind, batch, m, n, rho, k: rankOf(rho, Math.min(m, n)), ...more });
 }
 
-/** Weights that are not there are reported as absent. */
+/**
+ * A task on trained weights; missing ones are reported as absent.
+ *
+ * @param {number} batch
+ * @param {number} m
+ * @param {number} n
+ * @param {number} rho
+ * @param {NonNullable<Task['weights']>} weights
+ * @param {string[]} tensors
+ */
 function real(batch, m, n, rho, weights, tensors) {
   const absent = existsSync(weights.file) ? undefined : `no weights of ${weights.name} in ../shared/data/models`;
   return laser('real', batch, m, n, rho, { weights, tensors, absent });
 }
 
-/** `bound`: compared with two passes over W and the rebuild. `complete`: every contender, however long it takes. */
+/** The tasks of the table. */
 export function table() {
   const [bound, complete] = [true, true];
   return [
@@ -72,18 +93,23 @@ export function table() {
 const SIZES = [256, 512, 1024, 2048, 4096, 8192];
 const FRACTIONS = [0.01, 0.1, 0.5, 0.9];
 
+/** The tasks of the growth curves. */
 export function growth() {
   return SIZES.flatMap((n) => FRACTIONS.map((rho) => laser('decaying', 1, n, n, rho, { bound: true, curve: true })));
 }
 
-/** The same kinds of tasks, none of them larger than this: to see that everything works. */
+/**
+ * Shrinks tasks to at most this size, for a quick check that everything works.
+ *
+ * @param {Task[]} tasks
+ */
 export function quick(tasks, largest = 192) {
   const small = tasks.map((task) => {
     if (task.kind === 'real') return task;
     const shrink = Math.min(1, largest / Math.max(task.m, task.n));
-    const [m, n] = [task.m, task.n].map((size) => Math.max(Math.round(size * shrink), 8));
-    const batch = Math.min(task.batch, 4);
-    return task.op === 'gemm'
+    const shrunk = (/** @type {number} */ size) => Math.max(Math.round(size * shrink), 8);
+    const [m, n, batch] = [shrunk(task.m), shrunk(task.n), Math.min(task.batch, 4)];
+    return task.rho === undefined
       ? gemm(m)
       : laser(task.kind, batch, m, n, task.rho, { bound: task.bound, curve: task.curve });
   });

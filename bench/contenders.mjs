@@ -1,17 +1,19 @@
-// Who takes part, how each is started, and where one is left out, with the reason.
+// Lists the contenders, how each is started, and which tasks it leaves out, with the reason.
+
+/** @import { Contender, Task } from './types.js' */
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { findOpenBlas } from '../scripts/openblas.mjs';
+import { findOpenBlas } from '../scripts/build/openblas.mjs';
 import { heldTo } from './paths.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 
-/** The one that the ratios refer to. */
+/** The contender that ratios refer to. */
 export const OURS = 'lowrank auto';
 export const OUR_GEMM = 'lowrank gemm';
 export const C_GEMM = 'OpenBLAS from C';
@@ -20,39 +22,51 @@ export const ZETA = 'zeta Laser';
 export const LASER = 'LASER svd_lowrank';
 export const ML_MATRIX = 'ml-matrix';
 
-/** Those of the growth curves. */
+/** The contenders of the growth curves. */
 export const CURVES = [OURS, TORCH, LASER];
 
 export const defaultThreads = availableParallelism();
 
 /**
- * The environment of every contender: the threads that were asked for, and nothing that steers choices of kernels but, where
- * one was asked for, the processor path that all are held to.
+ * Returns the environment of every contender: the number of threads, and no variable that selects
+ * kernels, except for the processor path if one is given.
+ *
+ * @param {number} threads
+ * @param {string} [path]
  */
 export function environment(threads, path) {
   const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, LOWRANK_SIMD, ...rest } = process.env;
+  /** @type {NodeJS.ProcessEnv} */
   const env = { ...rest, ...(path && heldTo(path)) };
   for (const name of ['OPENBLAS', 'OMP', 'MKL', 'BLIS', 'NUMEXPR']) env[`${name}_NUM_THREADS`] = String(threads);
   return env;
 }
 
-/** The Python of LOWRANK_PYTHON, else that of .venv. */
+/** Returns the Python of LOWRANK_PYTHON, or that of .venv by default. */
 export function python() {
   const { LOWRANK_PYTHON: given } = process.env;
   const local = join(root, process.platform === 'win32' ? '.venv/Scripts/python.exe' : '.venv/bin/python');
   return given || local;
 }
 
+/** @type {(module: string, variant: string) => (task: string) => string[]} */
 const inNode = (module, variant) => (task) => [process.execPath, here('contenders/serve.mjs'), module, variant, task];
+/** @type {(module: string, variant: string) => (task: string) => string[]} */
 const inPython = (module, variant) => (task) => [python(), here('contenders/serve.py'), module, variant, task];
 
-/** Every contender in `env`: which operation it performs, its command for a task, and why it would not run one. */
+/**
+ * Returns every contender.
+ *
+ * @param {NodeJS.ProcessEnv} env of the contenders
+ * @returns {Promise<Contender[]>}
+ */
 export async function contenders(env) {
+  /** @type {Omit<Contender, 'op'>[]} */
   const svds = [
     ...(await methods()).map((method) => ({
       name: `lowrank ${method}`,
       command: inNode('lowrank', method),
-      leftOut: (task) => method === 'exact' && tooLong(task),
+      leftOut: (/** @type {Task} */ task) => method === 'exact' && tooLong(task),
     })),
     { name: TORCH, command: inPython('torch_rivals', 'linalg.svd'), leftOut: growthTooLong },
     { name: ZETA, command: inPython('torch_rivals', 'zeta'), leftOut: tooLong },
@@ -68,18 +82,22 @@ export async function contenders(env) {
     { name: 'lowrank matmul', command: inNode('gemm', 'matmul') },
     cGemm(env),
   ];
-  return [...svds.map((one) => ({ op: 'laser', ...one })), ...products.map((one) => ({ op: 'gemm', ...one }))];
+  return [
+    ...svds.map((one) => ({ op: /** @type {const} */ ('laser'), ...one })),
+    ...products.map((one) => ({ op: /** @type {const} */ ('gemm'), ...one })),
+  ];
 }
 
-/** The methods of the library as it is built. */
+/** Returns the methods of the built library. @returns {Promise<readonly string[]>} */
 async function methods() {
   const path = join(root, 'dist/lowrank/approximate.js');
   if (!existsSync(path)) throw new Error('lowrank is not built: npm run build');
-  return (await import(pathToFileURL(path))).METHODS;
+  return (await import(pathToFileURL(path).href)).METHODS;
 }
 
-const work = ({ m, n }) => m * n * Math.min(m, n);
+const work = (/** @type {Task} */ { m, n }) => m * n * Math.min(m, n);
 
+/** @param {Task} task */
 function tooLong(task) {
   return (
     work(task) > 5e9 &&
@@ -88,19 +106,24 @@ function tooLong(task) {
   );
 }
 
-const growthTooLong = (task) => work(task) > 4e11 && 'takes minutes';
+const growthTooLong = (/** @type {Task} */ task) => work(task) > 4e11 && 'takes minutes';
 
-/** A sketch of half the columns and more takes longer than the exact SVD. */
-const sketchTooLong = (task) => work(task) > 3e10 && task.rho >= 0.5 && 'takes longer than the exact SVD';
+/** A sketch of at least half the columns takes longer than the exact SVD. @param {Task} task */
+const sketchTooLong = (task) => work(task) > 3e10 && (task.rho ?? 0) >= 0.5 && 'takes longer than the exact SVD';
 
-const tooLongInJavaScript = (task) => work(task) > 2e7 && 'takes minutes';
+const tooLongInJavaScript = (/** @type {Task} */ task) => work(task) > 2e7 && 'takes minutes';
 
 /**
- * Compiled against the OpenBLAS that is inside the addon, and held to the kernels that the addon uses: OpenBLAS itself takes
- * its SSE3 kernels on a processor that it does not know, which would be no rival.
+ * Compiles gemm.c against the OpenBLAS inside the addon, and holds it to the kernels that the addon
+ * uses. On a processor that OpenBLAS does not know, it would select its SSE3 kernels by itself, which
+ * would be no rival.
+ *
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {Omit<Contender, 'op'>}
  */
 function cGemm(env) {
   const program = here('.cache/gemm');
+  /** @type {string} */
   let kernel;
   try {
     kernel = execFileSync(process.execPath, [here('contenders/kernel.mjs')], { env, encoding: 'utf8' }).trim();
@@ -109,7 +132,9 @@ function cGemm(env) {
     const libraries = [library, ...extra, '-lm', '-lpthread', '-ldl'];
     execFileSync(process.env.CC ?? 'cc', ['-O2', '-o', program, here('gemm.c'), ...libraries], { stdio: 'pipe' });
   } catch (error) {
-    return { name: C_GEMM, absent: `gemm.c does not compile: ${error.stderr?.toString().trim() || error.message}` };
+    const { stderr, message } = /** @type {Error & { stderr?: Buffer }} */ (error);
+    const absent = `gemm.c does not compile: ${stderr?.toString().trim() || message}`;
+    return { name: C_GEMM, command: () => [], absent };
   }
   return {
     name: C_GEMM,

@@ -1,16 +1,22 @@
-// npm run bench:kernels: whether the kernel of block Krylov keeps up with sgemm on every path of this processor. Each path
-// is forced in a process of its own, with OpenBLAS held to the same instructions. Ends with 1 where a rate is below 0.6 of
-// sgemm's. Usage: node bench/kernels.mjs [--seconds <n>] [--json]
+// npm run bench:kernels: checks that the kernel of block Krylov keeps up with sgemm on every path of
+// this processor. Each path runs in its own process, with OpenBLAS held to the same instructions.
+// Exits with 1 if a rate is below 0.6 of sgemm's.
+// Usage: node bench/kernels.mjs [--seconds <n>] [--json]
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { findOpenBlas } from '../scripts/openblas.mjs';
+import { findOpenBlas } from '../scripts/build/openblas.mjs';
 import { heldTo } from './paths.mjs';
 
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+/**
+ * @typedef {{ simd: string, kernel: string, product: number, transposed: number, sgemm: number }} Rates
+ * @typedef {Rates & { n: number, share: number }} Row
+ */
+
+const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 const LEAST_SHARE = 0.6;
 const SIZES = [512, 1000, 1024, 2048, 4096];
 const SOURCES = [
@@ -31,6 +37,7 @@ if (options.json) console.log(JSON.stringify(rows, null, 2));
 else console.log(table(rows));
 if (rows.some(({ share }) => share < LEAST_SHARE)) process.exitCode = 1;
 
+/** Compiles the program that measures the rates, and returns its path. */
 function compiled() {
   const program = here('.cache/kernels');
   const { library, extra } = findOpenBlas();
@@ -45,29 +52,43 @@ function compiled() {
   return program;
 }
 
+/**
+ * @param {number} n
+ * @param {string} seconds
+ * @param {NodeJS.ProcessEnv} env
+ */
 function run(n, seconds, env) {
   const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, LOWRANK_SIMD: ___, ...rest } = process.env;
-  const args = [String(n), String(seconds)];
+  const args = [String(n), seconds];
   return execFileSync(program, args, { env: { ...rest, ...env }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-/** The paths of this processor: the error that names none of them lists them. */
+/** Returns the paths of this processor, which the error for an unknown path lists. */
 function paths() {
   try {
-    run(64, 0, { LOWRANK_SIMD: 'none' });
+    run(64, '0', { LOWRANK_SIMD: 'none' });
   } catch (error) {
-    const names = /expected one of (.*) on this processor/.exec(`${error.stderr}`)?.[1];
+    const names = /expected one of (.*) on this processor/.exec(
+      `${/** @type {{ stderr?: string }} */ (error).stderr}`,
+    )?.[1];
     if (names) return names.split(', ');
     throw error;
   }
   throw new Error('LOWRANK_SIMD is not read');
 }
 
+/**
+ * @param {string} path
+ * @param {number} n
+ * @returns {Row}
+ */
 function measured(path, n) {
+  /** @type {Rates} */
   const rates = JSON.parse(run(n, options.seconds, heldTo(path)));
   return { n, ...rates, share: Math.min(rates.product, rates.transposed) / rates.sgemm };
 }
 
+/** @param {Row[]} rows */
 function table(rows) {
   const lines = rows.map(({ simd, kernel, n, product, transposed, sgemm, share }) => {
     const rates = [product, transposed, sgemm].map((rate) => rate.toFixed(1));

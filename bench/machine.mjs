@@ -1,4 +1,4 @@
-// The machine, and whether it is busy with anything else.
+// Describes the machine, and measures whether it is busy with other work.
 
 import { cpus, release, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export function machine() {
   const all = cpus();
   return {
-    cpu: all[0].model,
+    cpu: all[0]?.model ?? 'unknown',
     cores: all.length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     system: `${process.platform} ${process.arch}, ${release()}`,
@@ -15,7 +15,7 @@ export function machine() {
 
 const WATCHED_MS = 300;
 
-/** The share of all cores that is in use, 0 to 1, over a moment in which this program does nothing. */
+/** Measures the share of all cores that is in use, 0 to 1, while this program does nothing for a moment. */
 export async function busyShare() {
   const before = ticks();
   await sleep(WATCHED_MS);
@@ -25,6 +25,6 @@ export async function busyShare() {
 
 function ticks() {
   const times = cpus().map((core) => core.times);
-  const all = times.flatMap(Object.values).reduce((sum, value) => sum + value, 0);
+  const all = times.flatMap((one) => Object.values(one)).reduce((sum, value) => sum + value, 0);
   return { all, busy: all - times.reduce((sum, { idle }) => sum + idle, 0) };
 }

@@ -1,10 +1,20 @@
-// The results as RESULTS.md.
+// Writes the results as RESULTS.md.
+
+/** @import { CheckpointRun, LoraResult, MeasuredRow, Result, Row, Run } from './types.js' */
 
 import { KINDS } from './cases.mjs';
 import { LASER, OUR_GEMM, OURS } from './contenders.mjs';
-import { excessMeans, mebibytes, quality, seconds, small, times } from './format.mjs';
+import { excessMeans, isMeasured, mebibytes, quality, seconds, small, times } from './format.mjs';
 import { BUSY } from './measure.mjs';
 
+/**
+ * Renders the parts of the results that are there.
+ *
+ * @param {Run} [table]
+ * @param {Run} [growth]
+ * @param {Run<LoraResult>} [lora]
+ * @param {CheckpointRun} [checkpoint]
+ */
 export function markdown(table, growth, lora, checkpoint) {
   const parts = [
     '# Results of the bench',
@@ -17,12 +27,18 @@ export function markdown(table, growth, lora, checkpoint) {
   return `${parts.flat(2).filter(Boolean).join('\n\n')}\n`;
 }
 
-/** A Markdown table. */
+/**
+ * Formats a Markdown table.
+ *
+ * @param {string[]} head
+ * @param {(string | number)[][]} rows
+ */
 function grid(head, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
+  const line = (/** @type {(string | number)[]} */ cells) => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
+/** @param {Omit<Run, 'results'> & { results: readonly { busy?: number }[] }} run */
 function about({ date, command, minutes, machine, threads, rounds, versions, results }) {
   const { cpu, cores, memoryGiB, system } = machine;
   const busiest = Math.max(...results.map(({ busy = 0 }) => busy));
@@ -38,6 +54,7 @@ function about({ date, command, minutes, machine, threads, rounds, versions, res
   ];
 }
 
+/** @param {Run} run */
 function targets({ targets: lines }) {
   if (!lines?.length) return [];
   const rows = lines.map(({ task, against, atLeast, within, measured, excess, verdict }) => [
@@ -50,11 +67,12 @@ function targets({ targets: lines }) {
   ]);
   return [
     '## Targets',
-    `How many times the seconds of \`${OURS}\` the rival takes, and the excess of ours, which has to be at most 1e-6.`,
+    `How many times the seconds of \`${OURS}\` the rival takes, and our excess, which has to be at most 1e-6.`,
     grid(['task', 'against', 'target', 'measured', 'our excess', ''], rows),
   ];
 }
 
+/** @param {Run} run */
 function tasks({ results }) {
   const kinds = Object.entries(KINDS).filter(([kind]) => results.some((result) => result.kind === kind));
   return [
@@ -67,21 +85,19 @@ function tasks({ results }) {
   ];
 }
 
+/** @param {Result} result */
 function section(result) {
   const { id, rank = result.k, op, optimum, bound, rows, absent } = result;
   const title = `### ${id}`;
   if (absent) return [title, `Not measured: ${absent}.`];
   const facts = [
-    op === 'laser' && `k = ${rank}. |W - W_k| / |W| = ${small(optimum.relativeError)} (${optimum.from})`,
+    optimum && `k = ${rank}. |W - W_k| / |W| = ${small(optimum.relativeError)} (${optimum.from})`,
     op === 'laser' && !excessMeans(result) && 'W has a rank of at most k, so the error is given instead of the excess',
     bound &&
       `bound: ${seconds(bound.seconds)} at ${Math.round(bound.gigaflops)} GFLOP/s (${bound.measuredBy}); ` +
         `${OURS} takes ${times(bound.ratio)} as long`,
   ].filter(Boolean);
-  const cells = rows.map((row) => [
-    row.contender,
-    ...(row.status === 'measured' ? measured(result, row) : missing(row)),
-  ]);
+  const cells = rows.map((row) => [row.contender, ...(isMeasured(row) ? measured(result, row) : missing(row))]);
   return [
     title,
     facts.length > 0 && `${facts.join('. ')}.`,
@@ -89,6 +105,10 @@ function section(result) {
   ];
 }
 
+/**
+ * @param {Result} result
+ * @param {MeasuredRow} row
+ */
 function measured(result, row) {
   return [
     seconds(row.seconds),
@@ -100,17 +120,25 @@ function measured(result, row) {
   ];
 }
 
-const missing = ({ status, reason }) => ['', '', '', '', '', `${status}: ${reason.replaceAll(/[|\n]+/g, ' ')}`];
+/** @param {Row} row */
+const missing = ({ status, reason = '' }) => ['', '', '', '', '', `${status}: ${reason.replaceAll(/[|\n]+/g, ' ')}`];
 
+/** @param {Run} run */
 function curves({ results }) {
   const names = [...new Set(results.flatMap(({ rows }) => rows.map(({ contender }) => contender)))];
   const used = names.filter((name) =>
     results.some(({ rows }) => rows.some((row) => row.contender === name && row.seconds)),
   );
-  const rows = results.map(({ m, rho, rows: all, bound }) => {
-    const of = (name) => all.find(({ contender }) => contender === name);
-    const cell = (name) => (of(name)?.seconds ? seconds(of(name).seconds) : (of(name)?.status ?? ''));
-    const excess = (name) => (of(name)?.seconds ? small(of(name).excess) : '');
+  const rows = results.map(({ m, rho = 1, rows: all, bound }) => {
+    const of = (/** @type {string} */ name) => all.find(({ contender }) => contender === name);
+    const cell = (/** @type {string} */ name) => {
+      const row = of(name);
+      return row?.seconds ? seconds(row.seconds) : (row?.status ?? '');
+    };
+    const excess = (/** @type {string} */ name) => {
+      const value = of(name)?.excess;
+      return value === undefined ? '' : small(value);
+    };
     return [m, rho, ...used.map(cell), excess(OURS), excess(LASER), bound ? times(bound.ratio) : ''];
   });
   return [
@@ -121,12 +149,16 @@ function curves({ results }) {
   ];
 }
 
-/** One line for each rival of each task. */
+/**
+ * Writes one line for each rival of each task.
+ *
+ * @param {Run<LoraResult>} run
+ */
 function loraTasks({ results }) {
   const rows = results.flatMap(({ id, rows: [ours, ...rivals] }) =>
     rivals.map(({ contender, seconds: theirs, ratio, atLeast }) => [
       id,
-      seconds(ours.seconds),
+      seconds(ours?.seconds ?? 0),
       contender,
       seconds(theirs),
       times(ratio),
@@ -139,9 +171,14 @@ function loraTasks({ results }) {
   ];
 }
 
-/** What one layer of a sharded checkpoint costs beside `cp -r` and the decompositions, and how much memory. */
+/**
+ * Writes what editing one layer of a sharded checkpoint costs, compared with `cp -r` and the
+ * decompositions, and how much memory it takes.
+ *
+ * @param {CheckpointRun} run
+ */
 function checkpointRows({ date, at, largest, machine: { cpu, cores }, rows }) {
-  const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
+  const megabytes = (/** @type {number} */ bytes) => `${Math.round(bytes / 1e6)} MB`;
   const lines = rows.map(({ bytes, cp, cpSynced, laser, svd, ratio, peak, predicted }) => [
     `${(bytes / 1e9).toFixed(2)} GB`,
     ...[cp, cpSynced, laser, svd].map(seconds),
@@ -150,7 +187,7 @@ function checkpointRows({ date, at, largest, machine: { cpu, cores }, rows }) {
     megabytes(predicted),
   ]);
   return [
-    `\`node bench/checkpoint/run.mjs <scratch folder> --rounds ${rows[0].rounds.length} --save\`, ${date.slice(0, 10)}. ${cpu}, ${cores} cores. ` +
+    `\`node bench/checkpoint/run.mjs <scratch folder> --rounds ${rows[0]?.rounds.length} --save\`, ${date.slice(0, 10)}. ${cpu}, ${cores} cores. ` +
       `BF16 in shards, the shapes of a Llama of 2 B parameters; \`lowrank laser --at ${at}\`, which brings everything to the disk, ` +
       'as `cp -r` does not. Medians.',
     grid(

@@ -1,4 +1,5 @@
-// One task: every contender in a process of its own, one call at a time, the rounds of all interleaved.
+// Measures one task: every contender runs in its own process, one call at a time, with the rounds of
+// all contenders interleaved.
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,34 +8,67 @@ import { Child } from './child.mjs';
 import { C_GEMM, CURVES, OUR_GEMM, OURS } from './contenders.mjs';
 import { busyShare } from './machine.mjs';
 
-/** A first call that takes longer than this is no warm-up but counts as a round. */
+/**
+ * @import { Answer, Contender, Result, Row, Task, Versions } from './types.js'
+ *
+ * @typedef {object} Context
+ * @property {Contender[]} contenders
+ * @property {Child} reference the process that makes inputs and checks results
+ * @property {string} folder for inputs and results
+ * @property {string} cache the folder for spectra
+ * @property {NodeJS.ProcessEnv} env
+ * @property {number} threads
+ * @property {number} rounds
+ * @property {number} leastSeconds of a round
+ * @property {Record<string, string>} absent why contenders cannot run; filled here
+ * @property {Record<string, Versions>} versions of the contenders; filled here
+ * @property {(text: string) => void} log
+ *
+ * @typedef {object} Entry one contender on one task
+ * @property {Contender} contender
+ * @property {Task} task
+ * @property {string} input
+ * @property {Row} row
+ * @property {Child} [child]
+ * @property {number[]} rounds
+ * @property {number} wanted how many rounds
+ *
+ * @typedef {Entry & { child: Child }} RunningEntry
+ */
+
+/** A first call that takes longer than this is not a warm-up but counts as a round. */
 const NO_WARM_UP_SECONDS = 5;
 
-/** At most so many rounds where the first call takes longer than this. */
+/** The largest number of rounds if the first call takes longer than this. */
 const FEWER_ROUNDS = [
   { longerThan: 30, rounds: 1 },
   { longerThan: NO_WARM_UP_SECONDS, rounds: 2 },
   { longerThan: 1, rounds: 3 },
 ];
 
-/** BLAS threads go on spinning for some 30 ms after a call; the next contender waits for them. */
+/** BLAS threads spin for some 30 ms after a call; the next contender waits for them. */
 const SETTLE_MS = 60;
 
-/** A machine with more other work than this measures something else: threads that wait for each other multiply it. */
+/** With more other work than this the times are wrong: threads that wait for each other multiply it. */
 export const BUSY = 0.1;
 
-/** The product whose rate the bound is computed from. */
+/** The size of the product that gives the rate of the bound. */
 const RATE_SIZE = 2048;
 
+/** @param {readonly number[]} values @returns {number} NaN if there are none */
 export const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 };
 
 /**
- * @param task - of cases.mjs.
- * @param context - { contenders, reference, folder, cache, env, threads, rounds, leastSeconds, absent, versions, log }.
+ * Measures every contender on a task.
+ *
+ * @param {Task} task
+ * @param {Context} context
+ * @returns {Promise<Result>}
  */
 export async function measure(task, context) {
   const { contenders, reference, folder, cache } = context;
@@ -44,8 +78,9 @@ export async function measure(task, context) {
   const optimum = task.op === 'laser' ? await ask(reference, { do: 'optimum', k: task.k }) : undefined;
   const entries = contenders
     .filter(({ op, name }) => op === task.op && (!task.curve || CURVES.includes(name)))
-    .map((contender) => ({ contender, task, input, row: { contender: contender.name } }));
+    .map((contender) => entryOf(contender, task, input));
   const all = rate ? [...entries, rate] : entries;
+  /** @type {number | undefined} */
   let busy;
   try {
     await Promise.all(all.map((entry) => start(entry, context)));
@@ -62,24 +97,54 @@ export async function measure(task, context) {
   return { ...summary(task, entries, optimum, rate), busy };
 }
 
+/** @type {(contender: Contender, task: Task, input: string) => Entry} */
+const entryOf = (contender, task, input) => ({
+  contender,
+  task,
+  input,
+  row: { contender: contender.name },
+  rounds: [],
+  wanted: 0,
+});
+
+/** @type {(reference: Child, request: object) => Promise<any>} */
 const ask = (reference, request) => reference.ask(JSON.stringify(request));
 
+/**
+ * @param {object} task
+ * @param {string} name
+ * @param {Child} reference
+ * @param {string} folder
+ * @param {string} cache
+ */
 async function makeInput(task, name, reference, folder, cache) {
   const path = join(folder, name);
   await ask(reference, { do: 'make', task, path, cache });
   return path;
 }
 
-/** OpenBLAS' sgemm at 2048, or ours where there is no C compiler, as one more contender among the rounds. */
+/**
+ * Adds OpenBLAS' sgemm at 2048 as one more contender among the rounds, or ours without a C compiler.
+ *
+ * @param {Context} context
+ */
 async function rateEntry({ contenders, reference, folder, cache }) {
-  const named = (name) => contenders.find((one) => one.op === 'gemm' && one.name === name);
-  const contender = [C_GEMM, OUR_GEMM].map(named).find(({ absent }) => !absent);
+  const named = (/** @type {string} */ name) => contenders.find((one) => one.op === 'gemm' && one.name === name);
+  const contender = [C_GEMM, OUR_GEMM].map(named).find((one) => one !== undefined && !one.absent);
+  if (contender === undefined) throw new Error('no contender multiplies matrices');
   const n = RATE_SIZE;
-  const task = { op: 'gemm', kind: 'gemm', batch: 1, m: n, n, k: n };
+  /** @type {Task} */
+  const task = { id: 'rate', op: 'gemm', kind: 'gemm', batch: 1, m: n, n, k: n };
   const input = await makeInput(task, 'rate.f32', reference, folder, cache);
-  return { contender, task, input, row: { contender: contender.name } };
+  return entryOf(contender, task, input);
 }
 
+/**
+ * Starts a contender, or records why it does not run.
+ *
+ * @param {Entry} entry
+ * @param {Context} context
+ */
 async function start(entry, { env, threads, absent, versions }) {
   const { contender, task, input, row } = entry;
   const why = contender.absent ?? absent[contender.name];
@@ -90,6 +155,7 @@ async function start(entry, { env, threads, absent, versions }) {
   const numbers = op === 'gemm' ? m * k + k * n : batch * m * n;
   entry.child = new Child(contender.command(JSON.stringify({ op, batch, m, n, k, threads, input, numbers })), env);
   try {
+    /** @type {Answer} */
     const hello = await entry.child.hello();
     if (hello.absent) {
       absent[contender.name] = hello.absent;
@@ -98,25 +164,38 @@ async function start(entry, { env, threads, absent, versions }) {
     versions[contender.name] = hello.versions;
     row.status = 'measured';
     row.baseRss = hello.baseRss;
-    entry.rounds = [];
   } catch (error) {
-    leave(entry, error.message.startsWith('cannot be started') ? 'absent' : 'failed', error.message);
+    const { message } = /** @type {Error} */ (error);
+    leave(entry, message.startsWith('cannot be started') ? 'absent' : 'failed', message);
   }
 }
 
-/** Takes a contender out of the task. */
+/**
+ * Takes a contender out of the task.
+ *
+ * @param {Entry} entry
+ * @param {Row['status']} status
+ * @param {string} reason
+ */
 function leave(entry, status, reason) {
   Object.assign(entry.row, { status, reason, seconds: undefined });
 }
 
+/**
+ * Runs the rounds: first every contender once, then all in turn.
+ *
+ * @param {Entry[]} entries
+ * @param {Context} context
+ */
 async function play(entries, { rounds, leastSeconds, log }) {
-  const running = () => entries.filter(({ row }) => row.status === 'measured');
+  const running = () => entries.filter(isRunning);
+  /** @type {(entry: RunningEntry, least: number) => Promise<Answer | undefined>} */
   const call = async (entry, least) => {
     await sleep(SETTLE_MS);
     try {
       return await entry.child.ask(`run ${least}`);
     } catch (error) {
-      leave(entry, 'failed', error.message);
+      leave(entry, 'failed', /** @type {Error} */ (error).message);
       await entry.child.close();
       return undefined;
     }
@@ -142,27 +221,43 @@ async function play(entries, { rounds, leastSeconds, log }) {
   for (const { row, rounds: seconds } of running()) Object.assign(row, { seconds: median(seconds), rounds: seconds });
 }
 
-/** Compares the last result with the matrix, in float64. */
+/** @param {Entry} entry @returns {entry is RunningEntry} */
+const isRunning = (entry) => entry.row.status === 'measured' && entry.child !== undefined;
+
+/**
+ * Compares the last result with the matrix, in float64.
+ *
+ * @param {Entry} entry
+ * @param {Context} context
+ */
 async function check(entry, { reference, folder }) {
+  if (!isRunning(entry)) return;
   const { child, row, task } = entry;
-  if (row.status !== 'measured') return;
   const path = join(folder, 'result.f32');
   try {
     const { note } = await child.ask(`write ${path}`);
     if (note) row.note = note;
     Object.assign(row, await ask(reference, { do: 'check', path, k: task.k }));
   } catch (error) {
-    leave(entry, 'failed', error.message);
+    leave(entry, 'failed', /** @type {Error} */ (error).message);
   } finally {
     rmSync(path, { force: true });
   }
 }
 
-/** Ratios are how many times the seconds of lowrank's default a contender takes. */
+/**
+ * Computes the ratios: how many times the seconds of lowrank's default a contender takes.
+ *
+ * @param {Task} task
+ * @param {Entry[]} entries
+ * @param {Result['optimum']} optimum
+ * @param {Entry | undefined} rate
+ */
 function summary(task, entries, optimum, rate) {
   const rows = entries.map(({ row }) => row);
   const ours = rows.find(({ contender }) => contender === (task.op === 'gemm' ? OUR_GEMM : OURS));
   for (const row of rows) if (row.seconds && ours?.seconds) row.ratio = row.seconds / ours.seconds;
+  /** @type {Result} */
   const result = { ...described(task), optimum, rows };
   if (rate?.row.seconds && ours?.seconds) {
     const { batch, m, n, k } = task;
@@ -173,7 +268,11 @@ function summary(task, entries, optimum, rate) {
   return result;
 }
 
-/** A task as it stands in the results. */
+/**
+ * Returns the fields of a task that the results contain.
+ *
+ * @param {Task} task
+ */
 function described({ weights, bound, complete, curve, ...task }) {
   return { ...task, weights: weights?.name };
 }

@@ -1,4 +1,4 @@
-// Renders the results: `node bench/report.mjs` makes RESULTS.md and the charts again from the JSON.
+// Renders the results: `node bench/report.mjs` rewrites RESULTS.md and the charts from the JSON.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -8,15 +8,21 @@ import { growthChart } from './chart/growth.mjs';
 import { markdown } from './markdown.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** @type {(data: string, text: string, charts: string) => { data: string, text: string, charts: string }} */
 const places = (data, text, charts) => ({ data: join(root, data), text: join(root, text), charts: join(root, charts) });
 
-/** Where the results of a whole run go, and those of a part. */
+/** Where the results of a whole run go, and where those of a partial run go. */
 export const WHOLE = places('bench/results', 'bench/RESULTS.md', 'docs');
 export const PARTIAL = places('bench/.cache/partial', 'bench/.cache/partial/RESULTS.md', 'bench/.cache/partial');
 
-/** @returns the paths that were written, from the project's root. */
+/**
+ * Renders the results that `data` has.
+ *
+ * @param {typeof WHOLE} places
+ * @returns {string[]} the written paths, relative to the project's root
+ */
 export function render({ data, text, charts }) {
-  const read = (name) => {
+  const read = (/** @type {string} */ name) => {
     const path = join(data, name);
     return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
   };
@@ -24,16 +30,18 @@ export function render({ data, text, charts }) {
   const growth = read('growth.json');
   const lora = read('lora.json');
   const checkpoint = read('checkpoint.json');
+  /** @type {[string, string | undefined][]} */
   const outputs = [
     [text, markdown(table, growth, lora, checkpoint)],
     [join(charts, 'bench.svg'), table && barChart(table, HEADLINES)],
     [join(charts, 'bench-all.svg'), table && barChart(table)],
     [join(charts, 'bench-growth.svg'), growth && growthChart(growth)],
-  ].filter(([, content]) => content !== undefined);
-  return outputs.map(([path, content]) => {
+  ];
+  return outputs.flatMap(([path, content]) => {
+    if (content === undefined) return [];
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, content);
-    return relative(root, path);
+    return [relative(root, path)];
   });
 }
 

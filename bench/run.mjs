@@ -1,4 +1,6 @@
-// npm run bench: every contender on every task, in one run. README.md says how.
+// npm run bench: measures every contender on every task in one run; README.md explains how.
+
+/** @import { Run, Result, Task } from './types.js' */
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
@@ -13,13 +15,13 @@ import { measure } from './measure.mjs';
 import { PARTIAL, render, WHOLE } from './report.mjs';
 import { judged } from './targets.mjs';
 
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const log = (text) => process.stderr.write(`${text}\n`);
+const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
+const log = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
 
 const USAGE = `npm run bench -- [options]
   --growth        the growth curves instead of the table
   --only <regex>  tasks whose name matches; results go to bench/.cache/partial
-  --quick         small sizes, one round: does everything work? Results go to bench/.cache/partial
+  --quick         small sizes and one round, to check that everything works; results go to bench/.cache/partial
   --rounds <n>    rounds of short tasks (5)
   --threads <n>   threads of every contender (all cores)
   --simd <path>   holds every contender to sse2, avx2 or avx512
@@ -38,7 +40,7 @@ function readOptions() {
       help: { type: 'boolean', default: false },
     },
   });
-  const whole = (name, otherwise) => {
+  const whole = (/** @type {'rounds' | 'threads'} */ name, /** @type {number} */ otherwise) => {
     const number = values[name] === undefined ? otherwise : Number(values[name]);
     if (!Number.isSafeInteger(number) || number < 1)
       throw new Error(`--${name}: expected a whole number of at least 1`);
@@ -47,6 +49,9 @@ function readOptions() {
   return { ...values, rounds: whole('rounds', values.quick ? 1 : 5), threads: whole('threads', defaultThreads) };
 }
 
+/** @typedef {ReturnType<typeof readOptions>} Options */
+
+/** @param {Options} options */
 function chosen(options) {
   const all = options.growth ? growth() : table();
   const tasks = options.quick ? quick(all) : all;
@@ -54,45 +59,49 @@ function chosen(options) {
   return pattern ? tasks.filter(({ id }) => pattern.test(id)) : tasks;
 }
 
-/** No path of this machine in what is published. */
+/** Removes the paths of this machine, because the results are published. @param {string} text */
 function withoutPaths(text) {
   return [here('..'), homedir(), tmpdir()].reduce((rest, path) => rest.replaceAll(path, ''), text);
 }
 
+/** @param {NodeJS.ProcessEnv} env */
 async function startReference(env) {
   const reference = new Child([python(), here('reference/serve.py')], env);
   try {
     return { reference, versions: (await reference.hello()).versions };
   } catch (error) {
     throw new Error(
-      `inputs are made and results checked in Python with NumPy and SciPy, but ${python()} ${error.message}\n` +
-        'Set LOWRANK_PYTHON, or make .venv: see bench/README.md',
+      `cannot make inputs and check results in Python with NumPy and SciPy: ${python()} ${/** @type {Error} */ (error).message}\n` +
+        'Set LOWRANK_PYTHON, or create .venv: see bench/README.md',
     );
   }
 }
 
+/**
+ * @param {Task[]} tasks
+ * @param {Options} options
+ * @param {string} folder
+ */
 async function run(tasks, options, folder) {
   const { threads, rounds } = options;
   const env = environment(threads, options.simd);
   const { reference, versions: checker } = await startReference(env);
-  const absent = {};
+  /** @type {Run['versions']} */
   const versions = { 'inputs and checks': checker };
-  const cache = here('.cache/spectra');
-  const leastSeconds = options.quick ? 0.01 : 0.2;
-  const all = await contenders(env);
   const context = {
-    contenders: all,
+    contenders: await contenders(env),
     reference,
     folder,
-    cache,
+    cache: here('.cache/spectra'),
     env,
     threads,
     rounds,
-    leastSeconds,
-    absent,
+    leastSeconds: options.quick ? 0.01 : 0.2,
+    absent: {},
     versions,
     log,
   };
+  /** @type {Result[]} */
   const results = [];
   for (const [i, task] of tasks.entries()) {
     log(`${i + 1}/${tasks.length} ${task.id}`);
@@ -115,6 +124,7 @@ async function main() {
 
   const { results, versions } = await run(tasks, options, folder);
   const partial = options.quick || options.only !== undefined || options.simd !== undefined;
+  /** @type {Run} */
   const document = {
     date: new Date().toISOString(),
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),

@@ -1,10 +1,16 @@
-// What lowrank is to reach: at least this many times the speed of the rival, with a result as good as the best.
+// The targets: at least this many times the speed of a rival, with a result as good as the best.
+
+/** @import { Result, Verdict } from './types.js' */
 
 import { C_GEMM, LASER, ML_MATRIX, OUR_GEMM, OURS, TORCH, ZETA } from './contenders.mjs';
 
 const EXCESS = 1e-6;
 
-/** Where a line names several tasks, each has to reach it. */
+/**
+ * If a target names several tasks, each has to reach it.
+ *
+ * @type {{ against: string, atLeast?: number, within?: number, tasks: string[] }[]}
+ */
 const TARGETS = [
   { against: TORCH, atLeast: 80, tasks: ['4096x4096 decaying rho 0.01'] },
   { against: TORCH, atLeast: 25, tasks: ['4096x4096 decaying rho 0.1'] },
@@ -35,20 +41,31 @@ const TARGETS = [
   },
 ];
 
-/** One line for each task of each target, of a partial run only those of its tasks. */
+/**
+ * Returns one line for each task of each target. A partial run gets only the lines of its tasks.
+ *
+ * @param {Result[]} results
+ * @param {boolean} partial
+ */
 export function judged(results, partial) {
   const lines = TARGETS.flatMap(({ tasks, ...target }) => tasks.map((id) => judge(target, id, results)));
   return partial ? lines.filter(({ task }) => results.some(({ id }) => id === task)) : lines;
 }
 
+/**
+ * @param {{ against: string, atLeast?: number, within?: number }} target
+ * @param {string} id
+ * @param {Result[]} results
+ * @returns {Verdict}
+ */
 function judge({ against, atLeast, within }, id, results) {
   const result = results.find((one) => one.id === id);
-  const named = (name) => result?.rows.find(({ contender }) => contender === name);
+  const named = (/** @type {string} */ name) => result?.rows.find(({ contender }) => contender === name);
   const ours = named(against === C_GEMM ? OUR_GEMM : OURS);
   const measured = within ? result?.bound?.ratio : named(against)?.ratio;
   const line = { task: id, against, ...(within ? { within } : { atLeast }), measured, excess: ours?.excess };
   if (measured === undefined) return { ...line, verdict: 'not measured' };
-  const fast = within ? measured <= within : measured >= atLeast;
-  const good = result.op === 'gemm' || ours.excess <= EXCESS;
+  const fast = within ? measured <= within : measured >= (atLeast ?? 0);
+  const good = result?.op === 'gemm' || (ours?.excess ?? Number.POSITIVE_INFINITY) <= EXCESS;
   return { ...line, verdict: fast && good ? 'reached' : good ? 'not reached' : 'not reached: excess' };
 }

@@ -1,7 +1,9 @@
-// Seconds of every contender, as bars on a log scale, one group for each task.
+// Draws the seconds of every contender as bars on a log scale, one group a task.
+
+/** @import { MeasuredRow, Result, Run } from '../types.js' */
 
 import { OURS } from '../contenders.mjs';
-import { excessMeans, quality, seconds, times } from '../format.mjs';
+import { excessMeans, isMeasured, quality, seconds, times } from '../format.mjs';
 import { element, logScale, page, round, text } from './svg.mjs';
 
 const WIDTH = 860;
@@ -11,10 +13,10 @@ const TOP = 78;
 const BAR = 15;
 const HEAD = 34;
 
-/** An excess above this is not the best approximation, and is written beside the bar. */
+/** An approximation with a larger excess is not the best; its excess is written beside the bar. */
 const EXACT = 1e-6;
 
-/** Of the tasks that are told apart in the README. */
+/** The tasks of the README's chart. */
 export const HEADLINES = [
   '4096x4096 decaying rho 0.01',
   '4096x4096 decaying rho 0.1',
@@ -22,7 +24,12 @@ export const HEADLINES = [
   '768x3072 decaying rho 0.1',
 ];
 
-/** Of all approximations, or only of the tasks `ids`. */
+/**
+ * Draws all approximations, or only those of the tasks `ids`.
+ *
+ * @param {Run} run
+ * @param {string[]} [ids]
+ */
 export function barChart({ results, machine, threads }, ids) {
   const groups = results
     .filter(({ op, id }) => op === 'laser' && (ids === undefined || ids.includes(id)))
@@ -54,12 +61,19 @@ export function barChart({ results, machine, threads }, ids) {
   return page(WIDTH, height, title, [...head, ...axis, ...bars]);
 }
 
-const group = (result) => ({ result, rows: result.rows.filter((row) => row.seconds !== undefined) });
+/** @param {Result} result */
+const group = (result) => ({ result, rows: result.rows.filter(isMeasured) });
 
+/**
+ * @param {Result} result
+ * @param {MeasuredRow} row
+ * @param {number} y
+ * @param {(value: number) => number} at
+ */
 function bar(result, row, y, at) {
   const kind = row.contender === OURS ? 'ours' : row.contender.startsWith('lowrank') ? 'ours2' : 'rival';
   const ratio = row.ratio !== undefined && row.contender !== OURS ? `, ${times(row.ratio)}` : '';
-  const poor = excessMeans(result) && row.excess > EXACT ? `, ${quality(result, row)}` : '';
+  const poor = excessMeans(result) && (row.excess ?? 0) > EXACT ? `, ${quality(result, row)}` : '';
   return [
     text(LEFT - 8, y + 11, row.contender, { 'text-anchor': 'end' }),
     element('rect', {

@@ -1,4 +1,6 @@
-// Seconds over the size of the matrix, one panel for each fraction of the rank, on log scales.
+// Draws seconds over the size of the matrix on log scales, one panel a fraction of the rank.
+
+/** @import { Result, Run } from '../types.js' */
 
 import { LASER, OURS, TORCH } from '../contenders.mjs';
 import { seconds } from '../format.mjs';
@@ -9,16 +11,19 @@ const PANEL = { width: 340, height: 230 };
 const ORIGIN = { x: 70, y: 110 };
 const GAP = { x: 420, y: 310 };
 
-const named = (name) => (result) => result.rows.find(({ contender }) => contender === name)?.seconds;
+/** @type {(name: string) => (result: Result) => number} */
+const named = (name) => (result) => result.rows.find(({ contender }) => contender === name)?.seconds ?? 0;
+/** Missing points have the value 0. @type {{ name: string, style: string, of: (result: Result) => number }[]} */
 const LINES = [
   { name: TORCH, style: 'rival', of: named(TORCH) },
   { name: `${LASER} (excess 1e-2)`, style: 'rival2', of: named(LASER) },
-  { name: 'two passes and the rebuild by gemm', style: 'bound', of: ({ bound }) => bound?.seconds },
+  { name: 'two passes and the rebuild by gemm', style: 'bound', of: ({ bound }) => bound?.seconds ?? 0 },
   { name: OURS, style: 'ours', of: named(OURS) },
 ];
 
+/** @param {Run} run */
 export function growthChart({ results, machine, threads }) {
-  const fractions = [...new Set(results.map(({ rho }) => rho))];
+  const fractions = [...new Set(results.map(({ rho = 1 }) => rho))];
   const all = results.flatMap((result) => LINES.map(({ of }) => of(result))).filter((value) => value > 0);
   const title = 'Growth with the size of a square matrix';
   const panels = fractions.flatMap((rho, i) => {
@@ -47,12 +52,20 @@ function legend() {
   });
 }
 
+/**
+ * @param {Result[]} results
+ * @param {number} rho
+ * @param {number[]} all the seconds of every panel
+ * @param {number} left
+ * @param {number} top
+ */
 function panel(results, rho, all, left, top) {
   const right = left + PANEL.width;
   const bottom = top + PANEL.height;
   const sizes = results.map(({ m }) => m);
   const [first, last] = [Math.min(...sizes), Math.max(...sizes)];
-  const x = (n) => left + (last > first ? (Math.log(n / first) / Math.log(last / first)) * PANEL.width : 0);
+  const x = (/** @type {number} */ n) =>
+    left + (last > first ? (Math.log(n / first) / Math.log(last / first)) * PANEL.width : 0);
   const y = logScale(all, bottom, top);
   const axes = [
     text(left, top - 10, `rho ${rho}`, { class: 'head' }),

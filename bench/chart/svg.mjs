@@ -1,4 +1,4 @@
-// What both charts share: strings of SVG, colours for light and dark pages, log scales.
+// Writes SVG for both charts: elements, colours for light and dark pages, log scales.
 
 const STYLE = `
   text { font: 12px system-ui, sans-serif; fill: #1f2328; }
@@ -25,19 +25,39 @@ const STYLE = `
     .bound { fill: #3fb950; stroke: #3fb950; }
   }`;
 
-const escaped = (value) => String(value).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
+/** @typedef {Record<string, string | number>} Attributes */
 
+const escaped = (/** @type {string | number} */ value) =>
+  String(value).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
+
+/**
+ * @param {string} name
+ * @param {Attributes} attributes
+ * @param {string} content
+ */
 export function element(name, attributes, content = '') {
   const text = Object.entries(attributes).map(([key, value]) => ` ${key}="${escaped(value)}"`);
   return `<${name}${text.join('')}>${content}</${name}>`;
 }
 
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {string | number} content
+ * @param {Attributes} attributes
+ */
 export function text(x, y, content, attributes = {}) {
   return element('text', { x: round(x), y: round(y), ...attributes }, escaped(content));
 }
 
-export const round = (value) => Math.round(value * 10) / 10;
+export const round = (/** @type {number} */ value) => Math.round(value * 10) / 10;
 
+/**
+ * @param {number} width
+ * @param {number} height
+ * @param {string} label
+ * @param {string[]} content
+ */
 export function page(width, height, label, content) {
   const head = { xmlns: 'http://www.w3.org/2000/svg', viewBox: `0 0 ${width} ${height}`, width, height, role: 'img' };
   const back = element('rect', { class: 'page', width, height });
@@ -45,11 +65,17 @@ export function page(width, height, label, content) {
   return `${element('svg', head, `\n${parts.join('\n')}\n`)}\n`;
 }
 
-/** Positions of positive numbers on a log scale, and the powers of ten on it. */
+/**
+ * Maps positive numbers to positions on a log scale from `begin` to `end`, and lists its powers of ten.
+ *
+ * @param {number[]} values
+ * @param {number} begin
+ * @param {number} end
+ */
 export function logScale(values, begin, end) {
   const low = Math.floor(Math.log10(Math.min(...values)) + 1e-9);
   const high = Math.max(Math.ceil(Math.log10(Math.max(...values)) - 1e-9), low + 1);
-  const at = (value) => begin + ((Math.log10(value) - low) / (high - low)) * (end - begin);
+  const at = (/** @type {number} */ value) => begin + ((Math.log10(value) - low) / (high - low)) * (end - begin);
   const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
   return { at, ticks };
 }

@@ -1,5 +1,6 @@
-// Makes a sharded BF16 checkpoint with the shapes of a Llama: hidden 2048, feed-forward 5632, grouped keys and values, and
-// as many layers as reach a size. Deterministic, and made by repeating one block of normal numbers at changing places.
+// Makes a sharded BF16 checkpoint with the shapes of a Llama: hidden 2048, feed-forward 5632, grouped
+// keys and values, and as many layers as a given size needs. The result is deterministic: it repeats
+// one block of normal numbers at changing places.
 // Usage: node bench/checkpoint/make.mjs <folder> [gigabytes]
 
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
@@ -12,12 +13,25 @@ const KEYS = 256;
 const WORDS = 32000;
 const SHARD_BYTES = 1e9;
 
-/** Names and shapes, layer by layer, until `bytes` are reached. */
+/**
+ * @typedef {[name: string, shape: number[]]} Tensor
+ *
+ * @typedef {{ name: string, shape: number[], size: number }} Sized
+ */
+
+/**
+ * Lists names and shapes, layer by layer, until `bytes` are reached.
+ *
+ * @param {number} bytes
+ * @returns {Tensor[]}
+ */
 function tensorsOf(bytes) {
+  /** @type {Tensor[]} */
   const tensors = [['model.embed_tokens.weight', [WORDS, HIDDEN]]];
   const size = () => tensors.reduce((sum, [, shape]) => sum + 2 * shape.reduce((a, b) => a * b, 1), 0);
   for (let layer = 0; size() < bytes; layer++) {
-    const add = (name, ...shape) => tensors.push([`model.layers.${layer}.${name}.weight`, shape]);
+    const add = (/** @type {string} */ name, /** @type {number[]} */ ...shape) =>
+      tensors.push([`model.layers.${layer}.${name}.weight`, shape]);
     add('input_layernorm', HIDDEN);
     add('self_attn.q_proj', HIDDEN, HIDDEN);
     add('self_attn.k_proj', KEYS, HIDDEN);
@@ -31,12 +45,11 @@ function tensorsOf(bytes) {
   return [...tensors, ['model.norm.weight', [HIDDEN]], ['lm_head.weight', [WORDS, HIDDEN]]];
 }
 
-/** A prime number of BF16 numbers, so that no two rows of a matrix begin at the same place of the block. */
+/** Makes a prime number of BF16 numbers, so that no two rows of a matrix start at the same place. */
 function noise() {
   const count = 15_485_863;
   const block = new Uint16Array(count);
-  const float = new Float32Array(1);
-  const bits = new Uint32Array(float.buffer);
+  const number = new DataView(new ArrayBuffer(4));
   let state = 1;
   for (let i = 0; i < count; i++) {
     let sum = 0;
@@ -44,31 +57,43 @@ function noise() {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
       sum += state / 2 ** 32 - 0.5;
     }
-    float[0] = 0.03 * sum;
-    block[i] = bits[0] >>> 16;
+    number.setFloat32(0, 0.03 * sum);
+    block[i] = number.getUint16(0);
   }
   return Buffer.from(block.buffer);
 }
 
+/**
+ * Makes the checkpoint.
+ *
+ * @param {string} folder
+ * @param {number} bytes
+ * @returns the exact size in bytes
+ */
 export function makeCheckpoint(folder, bytes) {
   mkdirSync(folder, { recursive: true });
   const block = noise();
-  const shards = [[]];
+  /** @type {Sized[]} */
+  let shard = [];
+  const shards = [shard];
   let filled = 0;
   for (const [name, shape] of tensorsOf(bytes)) {
     const size = 2 * shape.reduce((a, b) => a * b, 1);
     if (filled > 0 && filled + size > SHARD_BYTES) {
-      shards.push([]);
+      shard = [];
+      shards.push(shard);
       filled = 0;
     }
-    shards.at(-1).push({ name, shape, size });
+    shard.push({ name, shape, size });
     filled += size;
   }
-  const digits = (n) => String(n).padStart(5, '0');
+  const digits = (/** @type {number} */ n) => String(n).padStart(5, '0');
+  /** @type {Record<string, string>} */
   const map = {};
   let total = 0;
   for (const [i, tensors] of shards.entries()) {
     const file = `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;
+    /** @type {Record<string, object>} */
     const header = { __metadata__: { format: 'pt' } };
     let end = 0;
     for (const { name, shape, size } of tensors) {
@@ -99,7 +124,7 @@ export function makeCheckpoint(folder, bytes) {
   return total;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [folder, gigabytes = '4'] = process.argv.slice(2);
   if (folder === undefined) throw new Error('usage: make.mjs <folder> [gigabytes]');
   console.log(`${makeCheckpoint(folder, Number(gigabytes) * 1e9)} bytes in ${folder}`);

@@ -1,6 +1,10 @@
-// What lasering one layer of a checkpoint costs, against `cp -r` of it and the decompositions alone; and the memory.
+// Measures what editing one layer of a checkpoint costs, compared with `cp -r` and the decompositions
+// alone, and how much memory it takes.
 // Usage: node bench/checkpoint/run.mjs <scratch folder> [--sizes 2,4] [--rounds 3] [--json] [--save]
-// Needs three times the largest size on the disk, and `npm run build` before. The scratch folder is emptied afterwards.
+// Needs three times the largest size on the disk, and a previous `npm run build`. Empties the scratch
+// folder afterwards.
+
+/** @import { CheckpointRound, CheckpointRow } from '../types.js' */
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
@@ -8,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { machine } from '../machine.mjs';
+import { median } from '../measure.mjs';
 import { render, WHOLE } from '../report.mjs';
 import { makeCheckpoint } from './make.mjs';
 
@@ -23,24 +28,33 @@ const { values, positionals } = parseArgs({
 const [scratch] = positionals;
 if (scratch === undefined) throw new Error('usage: run.mjs <scratch folder> [--sizes 2,4] [--rounds 3] [--json]');
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-/** The float32 numbers of the largest tensor of a layer. */
+/** Bytes of a layer's largest tensor in float32. */
 const LARGEST = 4 * 5632 * 2048;
 const AT = '1:all:0.1';
 
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
-
+/**
+ * @template T
+ * @param {() => T} work
+ */
 function timed(work) {
   const begin = performance.now();
   const result = work();
   return { seconds: (performance.now() - begin) / 1000, result };
 }
 
+/**
+ * @param {string} folder
+ * @param {number} gigabytes
+ * @returns {CheckpointRow}
+ */
 function measure(folder, gigabytes) {
   const source = join(folder, 'source');
   const bytes = makeCheckpoint(source, gigabytes * 1e9);
   const [copy, out] = [join(folder, 'copy'), join(folder, 'out')];
+  /** @type {CheckpointRound[]} */
   const rounds = [];
-  // One of each to warm the disk's cache; then in turns, so that what else the machine does falls on both.
+  // The first round warms the disk's cache. Copies and edits alternate, so that other work on the machine
+  // affects both.
   for (let round = 0; round <= Number(values.rounds); round++) {
     execFileSync('sync');
     const plain = timed(() => execFileSync('cp', ['-r', source, copy])).seconds;
@@ -51,25 +65,37 @@ function measure(folder, gigabytes) {
       execFileSync(process.execPath, [main, 'laser', source, '-o', out, '--at', AT, '--json'], {
         stdio: ['ignore', 'pipe', 'ignore'],
         maxBuffer: 2 ** 28,
+        encoding: 'utf8',
       }),
     );
     rmSync(out, { recursive: true });
     const { edits, memory } = JSON.parse(result);
-    const svd = edits.reduce((sum, { certificate }) => sum + certificate.seconds, 0);
+    /** @type {{ certificate: { seconds: number } }[]} */
+    const decompositions = edits;
+    const svd = decompositions.reduce((sum, { certificate }) => sum + certificate.seconds, 0);
     const peak = memory.measured.peakRss;
     if (round > 0)
       rounds.push({ cp: plain, cpSynced: synced, laser: seconds, svd, peak, predicted: memory.predicted.total });
   }
   rmSync(source, { recursive: true });
-  const middle = (key) => median(rounds.map((round) => round[key]));
-  const row = Object.fromEntries(Object.keys(rounds[0]).map((key) => [key, middle(key)]));
-  return { bytes, ...row, ratio: median(rounds.map(({ laser, svd, cp }) => (laser - svd) / cp)), rounds };
+  const middle = (/** @type {keyof CheckpointRound} */ key) => median(rounds.map((round) => round[key]));
+  return {
+    bytes,
+    cp: middle('cp'),
+    cpSynced: middle('cpSynced'),
+    laser: middle('laser'),
+    svd: middle('svd'),
+    peak: middle('peak'),
+    predicted: middle('predicted'),
+    ratio: median(rounds.map(({ laser, svd, cp }) => (laser - svd) / cp)),
+    rounds,
+  };
 }
 
 mkdirSync(scratch, { recursive: true });
 const sizes = values.sizes.split(',').map(Number);
 const { bavail, bsize } = statfsSync(scratch);
-if (bavail * bsize < 3e9 * Math.max(...sizes)) throw new Error(`too little room in ${scratch}`);
+if (bavail * bsize < 3e9 * Math.max(...sizes)) throw new Error(`not enough disk space in ${scratch}`);
 const folder = mkdtempSync(join(scratch, 'lowrank-checkpoint-'));
 try {
   const rows = sizes.map((size) => measure(folder, size));

@@ -3,7 +3,15 @@ import { matmulSync } from '../../dist/index.js';
 
 export { versions } from './lowrank.mjs';
 
-/** The addon's gemm into an array that exists, as the C program's; or the public `matmulSync`, which makes a new one. */
+/**
+ * Prepares the addon's gemm into an existing array, like the C program's, or the public `matmulSync`,
+ * which allocates its result.
+ *
+ * @param {import('../types.js').Sizes} sizes
+ * @param {Float32Array} data
+ * @param {string} variant
+ * @returns {import('../types.js').Prepared<any>}
+ */
 export function prepare({ m, n, k, threads }, data, variant) {
   const a = data.subarray(0, m * k);
   const b = data.subarray(m * k);

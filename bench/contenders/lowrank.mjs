@@ -2,7 +2,20 @@ import { readFileSync } from 'node:fs';
 import { addon } from '../../dist/addon/load.js';
 import { laserSync } from '../../dist/index.js';
 
-/** `laserSync`, as the rivals' calls are synchronous too; the variant is the method. */
+/**
+ * @typedef {import('../../dist/index.js').Method} Method
+ *
+ * @typedef {ReturnType<typeof laserSync.certified>} Certified
+ */
+
+/**
+ * Prepares `laserSync`, because the rivals' calls are synchronous too. The variant is the method.
+ *
+ * @param {import('../types.js').Sizes} sizes
+ * @param {Float32Array} data
+ * @param {Method} method
+ * @returns {import('../types.js').Prepared<Certified>}
+ */
 export function prepare({ batch, m, n, k, threads }, data, method) {
   const w = { data, shape: batch === 1 ? [m, n] : [batch, m, n] };
   return {

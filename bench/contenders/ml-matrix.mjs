@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { Matrix, SingularValueDecomposition } from 'ml-matrix';
 
-/** Its matrices are float64; they are made before the clock starts. */
+/**
+ * Makes its float64 matrices before the clock starts.
+ *
+ * @param {import('../types.js').Sizes} sizes
+ * @param {Float32Array} data
+ * @returns {import('../types.js').Prepared<Matrix[]>}
+ */
 export function prepare({ batch, m, n, k }, data) {
   const matrices = Array.from({ length: batch }, (_, i) =>
     Matrix.from1DArray(m, n, data.subarray(i * m * n, (i + 1) * m * n)),
@@ -12,6 +18,10 @@ export function prepare({ batch, m, n, k }, data) {
   };
 }
 
+/**
+ * @param {Matrix} w
+ * @param {number} k
+ */
 function truncated(w, k) {
   const svd = new SingularValueDecomposition(w, { autoTranspose: true });
   const u = svd.leftSingularVectors.subMatrix(0, w.rows - 1, 0, k - 1);

@@ -1,12 +1,14 @@
-// One contender of the bench that runs in Node: `node serve.mjs <module> <variant> <task as JSON>`.
+// Serves one contender of the bench that runs in Node: `node serve.mjs <module> <variant> <task as JSON>`.
 //
-// The protocol, the same for all contenders: first a line { versions, baseRss } or { absent }, then for each line of input
-// one line of output: `run <seconds>` calls until that time is over, once at least -> { seconds a call, calls, peakRss };
-// `write <path>` writes the last result as raw float32 -> { note }. Anything that fails -> { error }.
+// All contenders follow one protocol. The first line is { versions, baseRss } or { absent }. Then each
+// line of input gets one line of output. `run <seconds>` repeats the call until the time is over, at
+// least once, and returns { seconds a call, calls, peakRss }. `write <path>` writes the last result as
+// raw float32 and returns { note }. Failures return { error }.
 
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
+/** @type {Record<string, string>} */
 const MODULES = {
   lowrank: './lowrank.mjs',
   gemm: './gemm.mjs',
@@ -14,9 +16,14 @@ const MODULES = {
   'svd-js': './svd-js.mjs',
 };
 
-const answer = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+const answer = (/** @type {object} */ message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
-/** Raw float32 numbers, read in place: a copy would count in the peak. */
+/**
+ * Reads raw float32 numbers in place: a copy would count in the peak.
+ *
+ * @param {string} path
+ * @param {number} count
+ */
 function readNumbers(path, count) {
   const numbers = new Float32Array(count);
   const bytes = new Uint8Array(numbers.buffer);
@@ -31,19 +38,25 @@ function readNumbers(path, count) {
   return numbers;
 }
 
-/** The peak of this program, in bytes; resourceUsage() would count what the parent held before exec. */
+/**
+ * Returns the peak of this program in bytes. resourceUsage() would include what the parent held before
+ * exec.
+ */
 function peakRss() {
   if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
-  return Number(/VmHWM:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
+  return Number(/VmHWM:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
 }
 
+/** @param {import('../types.js').Prepared} prepared */
 function serve({ run, numbers, note }) {
+  /** @type {unknown} */
   let result;
+  /** @type {Record<string, (argument: string) => object>} */
   const commands = {
     run(least) {
       result = undefined;
       let calls = 0;
-      let elapsed;
+      let elapsed = 0;
       const begin = performance.now();
       do {
         result = run();
@@ -59,22 +72,24 @@ function serve({ run, numbers, note }) {
     },
   };
   createInterface({ input: process.stdin }).on('line', (line) => {
-    const [name, ...rest] = line.split(' ');
+    const [name = '', ...rest] = line.split(' ');
     try {
-      answer(commands[name](rest.join(' ')));
+      const command = commands[name];
+      if (command === undefined) throw new Error(`unknown command ${name}`);
+      answer(command(rest.join(' ')));
     } catch (error) {
-      answer({ error: error.message });
+      answer({ error: /** @type {Error} */ (error).message });
     }
   });
 }
 
 async function main() {
-  const [name, variant, json] = process.argv.slice(2);
+  const [name = '', variant, json = ''] = process.argv.slice(2);
   let contender;
   try {
-    contender = await import(MODULES[name]);
+    contender = await import(MODULES[name] ?? name);
   } catch (error) {
-    answer({ absent: error.message.split('\n')[0] });
+    answer({ absent: /** @type {Error} */ (error).message.split('\n')[0] });
     return;
   }
   try {
@@ -83,7 +98,7 @@ async function main() {
     answer({ versions: contender.versions(), baseRss: peakRss() });
     serve(prepared);
   } catch (error) {
-    answer({ error: error.message });
+    answer({ error: /** @type {Error} */ (error).message });
   }
 }
 

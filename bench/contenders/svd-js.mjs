@@ -1,14 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { SVD } from 'svd-js';
 
-/** It takes tall matrices as arrays of rows; they are made before the clock starts. A wide one is transposed. */
+/**
+ * Makes its matrices before the clock starts: tall ones as arrays of rows. Wide ones are transposed.
+ *
+ * @param {import('../types.js').Sizes} sizes
+ * @param {Float32Array} data
+ * @returns {import('../types.js').Prepared<Float64Array[][]>}
+ */
 export function prepare({ batch, m, n, k }, data) {
   const tall = m >= n;
   const [rows, columns] = tall ? [m, n] : [n, m];
-  const entry = tall ? (i, j) => i * n + j : (i, j) => j * n + i;
+  const entry = (/** @type {number} */ i, /** @type {number} */ j) => (tall ? i * n + j : j * n + i);
   const matrices = Array.from({ length: batch }, (_, index) =>
     Array.from({ length: rows }, (_, i) =>
-      Array.from({ length: columns }, (_, j) => data[index * m * n + entry(i, j)]),
+      Array.from({ length: columns }, (_, j) => data[index * m * n + entry(i, j)] ?? Number.NaN),
     ),
   );
   return {
@@ -16,8 +22,8 @@ export function prepare({ batch, m, n, k }, data) {
     numbers: (results) => {
       const all = new Float32Array(batch * m * n);
       results.forEach((result, index) => {
-        for (let i = 0; i < rows; i++) {
-          for (let j = 0; j < columns; j++) all[index * m * n + entry(i, j)] = result[i][j];
+        for (const [i, row] of result.entries()) {
+          for (const [j, value] of row.entries()) all[index * m * n + entry(i, j)] = value;
         }
       });
       return all;
@@ -25,18 +31,23 @@ export function prepare({ batch, m, n, k }, data) {
   };
 }
 
-/** Its singular values come in any order; it has no product of matrices. */
+/**
+ * Sorts the singular values, which come in any order, and multiplies the factors, because it has no
+ * product of matrices.
+ *
+ * @param {number[][]} w
+ * @param {number} k
+ */
 function truncated(w, k) {
   const { u, q, v } = SVD(w);
-  const largest = q.map((_, i) => i).sort((a, b) => q[b] - q[a]);
-  const kept = largest.slice(0, k);
-  const right = kept.map((p) => Float64Array.from(v, (row) => row[p] * q[p]));
+  const largest = [...q.entries()].sort(([, a], [, b]) => b - a).slice(0, k);
+  const kept = largest.map(([p, sigma]) => ({ p, vector: Float64Array.from(v, (row) => (row[p] ?? 0) * sigma) }));
   return u.map((row) => {
-    const sum = new Float64Array(w[0].length);
-    kept.forEach((p, i) => {
-      const [scale, vector] = [row[p], right[i]];
-      for (let j = 0; j < sum.length; j++) sum[j] += scale * vector[j];
-    });
+    const sum = new Float64Array(v.length);
+    for (const { p, vector } of kept) {
+      const scale = row[p] ?? 0;
+      for (const [j, value] of vector.entries()) sum[j] = (sum[j] ?? 0) + scale * value;
+    }
     return sum;
   });
 }

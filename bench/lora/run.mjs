@@ -1,4 +1,7 @@
-// npm run bench:lora: LoRA steps, AdamW and resizing against PyTorch, in one run. ../README.md says how.
+// npm run bench:lora: compares LoRA steps, AdamW and resizing with PyTorch in one run; ../README.md
+// explains how.
+
+/** @import { LoraResult, LoraTask, Run } from '../types.js' */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,30 +14,40 @@ import { median } from '../measure.mjs';
 import { PARTIAL, render, WHOLE } from '../report.mjs';
 import { RIVALS, TASKS } from './tasks.mjs';
 
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const log = (text) => process.stderr.write(`${text}\n`);
+const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
+const log = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
 
-/** Threads of BLAS go on spinning for a while after a call; the next contender waits for them. */
+/** BLAS threads spin for a while after a call; the next contender waits for them. */
 const SETTLE_MS = 60;
 const LEAST_SECONDS = 0.2;
 
-/** A dense decomposition takes seconds: fewer rounds of it say as much. */
+/** A dense decomposition takes seconds, so fewer rounds are enough. @type {(task: LoraTask, rounds: number) => number} */
 const roundsOf = ({ op }, rounds) => (op === 'resize' ? Math.min(rounds, 3) : rounds);
 
+/** @param {LoraTask} task */
 function contendersOf(task) {
   const json = JSON.stringify(task);
   const rivals = RIVALS[task.op].map((rival) => ({
     ...rival,
     command: [python(), here('torch_lora.py'), rival.variant, json],
   }));
-  return [{ name: 'lowrank', command: [process.execPath, here('lowrank.mjs'), json] }, ...rivals];
+  return [{ name: 'lowrank', command: [process.execPath, here('lowrank.mjs'), json], atLeast: undefined }, ...rivals];
 }
 
-/** Every contender in a process of its own, one call at a time, the rounds of all interleaved. */
+/**
+ * Runs every contender in its own process, one call at a time, with the rounds of all interleaved.
+ *
+ * @param {LoraTask} task
+ * @param {number} rounds
+ * @param {NodeJS.ProcessEnv} env
+ * @param {Run['versions']} versions filled here
+ * @returns {Promise<LoraResult>}
+ */
 async function measure(task, rounds, env, versions) {
   const entries = contendersOf(task).map((contender) => ({
     contender,
     child: new Child(contender.command, env),
+    /** @type {number[]} */
     seconds: [],
   }));
   try {
@@ -49,7 +62,7 @@ async function measure(task, rounds, env, versions) {
         seconds.push((await child.ask(`run ${LEAST_SECONDS}`)).seconds);
       }
     }
-    const ours = median(entries[0].seconds);
+    const ours = median(entries[0]?.seconds ?? []);
     const rows = entries.map(({ contender: { name, atLeast }, seconds }) => {
       const middle = median(seconds);
       return { contender: name, seconds: middle, rounds: seconds, ratio: middle / ours, atLeast };
@@ -64,15 +77,19 @@ async function main() {
   const { values } = parseArgs({ options: { only: { type: 'string' }, rounds: { type: 'string', default: '5' } } });
   const tasks = TASKS.filter(({ id }) => values.only === undefined || new RegExp(values.only).test(id));
   const begin = performance.now();
+  /** @type {Run['versions']} */
   const versions = {};
+  /** @type {LoraResult[]} */
   const results = [];
   for (const task of tasks) {
     log(task.id);
-    results.push(await measure(task, Number(values.rounds), environment(defaultThreads), versions));
-    for (const { contender, seconds, ratio } of results.at(-1).rows) {
+    const result = await measure(task, Number(values.rounds), environment(defaultThreads), versions);
+    results.push(result);
+    for (const { contender, seconds, ratio } of result.rows) {
       log(`  ${contender}: ${(seconds * 1e6).toFixed(1)} us, ${ratio.toFixed(2)}x`);
     }
   }
+  /** @type {Run<LoraResult>} */
   const document = {
     date: new Date().toISOString(),
     command: ['npm run bench:lora', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),

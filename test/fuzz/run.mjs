@@ -5,7 +5,7 @@
 //   npm run test:fuzz -- --seconds 3600 --seed 7          longer, with other inputs; 0 draws a seed
 //   npm run test:fuzz -- --target gguf,onnx               some of them
 //   npm run test:fuzz -- --replay test/fuzz/corpus/gguf-0123456789ab    one input again
-//   npm run test:fuzz -- --target addon --sanitized       with the addon that scripts/sanitize.mjs has built
+//   npm run test:fuzz -- --target addon --sanitized       with the addon that scripts/test/sanitize.mjs has built
 //
 // Every target runs in a process of its own, which may die or hang: the input that did it is kept. An input must end within
 // a second of processor time, with the package's own error or a result that its target can find no fault with. Inputs with

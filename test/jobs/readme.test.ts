@@ -58,9 +58,9 @@ describe('the README', () => {
     // Each project of `npm test` once: those that coverage.mjs runs, and those with a step of their own.
     const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     const projectsIn = (text: string) => [...text.matchAll(/--project'?,? '?(\w+)/g)].map(([, name]) => name!);
-    const covered = projectsIn(readFileSync(join(root, 'scripts', 'coverage.mjs'), 'utf8'));
+    const covered = projectsIn(readFileSync(join(root, 'scripts', 'test', 'coverage.mjs'), 'utf8'));
     const steps = [...ci.matchAll(/\bstep \w+ project (\w+)$/gm)].map(([, name]) => name!);
-    expect(ci).toMatch(/^step test node scripts\/coverage\.mjs\b/m);
+    expect(ci).toMatch(/^step test node scripts\/test\/coverage\.mjs\b/m);
     const all = [...covered, ...steps];
     expect(all).toEqual([...new Set(all)]);
     expect(all).toEqual(expect.arrayContaining(projectsIn(scripts.test)));
@@ -89,7 +89,7 @@ describe('the README', () => {
     `shows what the demo prints${engine ? '' : ' (skipped: no test/peers/node_modules)'}`,
     async () => {
       const shown = blocks('text')[0]!.trim().split('\n');
-      const { stdout } = await run(join(root, 'scripts', 'demo.mjs'));
+      const { stdout } = await run(join(root, 'scripts', 'demo', 'run.mjs'));
       // What the machine decides is left out: seconds, and the path of the checkout.
       const steady = (lines: readonly string[]) => lines.filter((line) => !/^[\d.]+ s: |^wrote /.test(line));
       const printed = stdout.split('\n');

@@ -18,8 +18,8 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { installLocked } from '../../scripts/locked.mjs';
-import { hostTarget, prebuiltPath, target } from '../../scripts/targets.mjs';
+import { installLocked } from '../../scripts/build/locked.mjs';
+import { hostTarget, prebuiltPath, target } from '../../scripts/build/targets.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..', '..');

@@ -75,10 +75,10 @@ describe('lock files', () => {
 
   it('agree on what is installed twice', () => {
     for (const name of ['cmake-js', 'node-addon-api']) {
-      expect(version('scripts/tools/native/package-lock.json', name)).toBe(version('package-lock.json', name));
+      expect(version('scripts/build/tools/package-lock.json', name)).toBe(version('package-lock.json', name));
     }
     for (const name of ['onnxruntime-node', '@huggingface/tokenizers']) {
-      expect(version('scripts/tools/engine/package-lock.json', name)).toBe(
+      expect(version('scripts/demo/engine/package-lock.json', name)).toBe(
         version('test/peers/package-lock.json', name),
       );
     }

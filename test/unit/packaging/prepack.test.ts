@@ -3,12 +3,10 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { hostTarget, prebuiltPath, TARGETS, target, targetsHere } from '../../../scripts/build/targets.mjs';
 import { temporaryFolder } from '../../support/folder.js';
 
 const scripts = fileURLToPath(new URL('../../../scripts/', import.meta.url));
-const { hostTarget, prebuiltPath, TARGETS, target, targetsHere } = await import(
-  new URL('../../../scripts/targets.mjs', import.meta.url).href
-);
 
 const folder = temporaryFolder();
 const at = (...names: string[]) => join(folder, ...names);
@@ -25,13 +23,16 @@ function put(names: readonly string[]): void {
 
 function prepack(env: NodeJS.ProcessEnv = {}): { status: number | null; stderr: string } {
   const { LOWRANK_PACK: _, npm_command: __, ...rest } = process.env;
-  return spawnSync(process.execPath, [at('scripts/prepack.mjs')], { env: { ...rest, ...env }, encoding: 'utf8' });
+  return spawnSync(process.execPath, [at('scripts/package/prepack.mjs')], {
+    env: { ...rest, ...env },
+    encoding: 'utf8',
+  });
 }
 
 /** A package whose build leaves one file in dist/. */
 beforeEach(() => {
   rmSync(at('prebuilds'), { recursive: true, force: true });
-  for (const name of ['prepack.mjs', 'targets.mjs']) cpSync(join(scripts, name), at('scripts', name));
+  for (const name of ['package/prepack.mjs', 'build/targets.mjs']) cpSync(join(scripts, name), at('scripts', name));
   const build = "node -e \"fs.mkdirSync('dist'); fs.writeFileSync('dist/new.js', '')\"";
   writeFileSync(at('package.json'), JSON.stringify({ scripts: { 'build:ts': build } }));
   mkdirSync(at('dist'), { recursive: true });
@@ -48,7 +49,7 @@ describe.skipIf(!all.includes(host))('prepack', () => {
     expect(existsSync(at('dist/gone.js'))).toBe(true);
   });
 
-  it.each(targetsHere() as string[])('refuses a package without %s alone', (name) => {
+  it.each(targetsHere())('refuses a package without %s alone', (name) => {
     put(all.filter((other) => other !== name));
     const { status, stderr } = prepack();
     expect(status).toBe(1);
@@ -85,6 +86,6 @@ describe.skipIf(!all.includes(host))('prepack', () => {
 
   it('is what npm runs', () => {
     const { scripts: named } = JSON.parse(readFileSync(join(scripts, '../package.json'), 'utf8'));
-    expect(named.prepack).toBe('node scripts/prepack.mjs');
+    expect(named.prepack).toBe('node scripts/package/prepack.mjs');
   });
 });

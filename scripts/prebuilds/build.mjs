@@ -1,22 +1,28 @@
-// Builds the binaries that are published, prebuilds/<platform>-<arch>/lowrank[.libc].node, examines each, and tries it where
-// this system can: prebuildify calls node-gyp, binding.gyp calls scripts/build-native.mjs, that calls CMake.
+// Builds the published binaries, prebuilds/<platform>-<arch>/lowrank[.libc].node, examines each one,
+// and tests it if this system can run it. prebuildify calls node-gyp, whose binding.gyp calls
+// scripts/build/native.mjs, which calls CMake.
 // Usage: npm run prebuilds [-- <target>...]
-// Without targets: on Linux x64 all for Linux, elsewhere the system itself. Targets are those of scripts/targets.mjs. Ends
-// with 1 where one was not made, has a fault or fails when tried.
+// Targets are those of scripts/build/targets.mjs; by default all Linux ones on Linux x64, and the host
+// elsewhere. Exits with 1 if a binary cannot be built, has a fault or fails its test.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { examine } from './binary.mjs';
+import { hostTarget, prebuiltPath, target, targetsHere } from '../build/targets.mjs';
+import { examine } from './examine.mjs';
 import { buildOpenBlas } from './openblas-source.mjs';
-import { hostTarget, prebuiltPath, target, targetsHere } from './targets.mjs';
-import { tryBinary } from './try-binary.mjs';
+import { testBinary } from './test-binary.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const prebuildify = join(dirname(fileURLToPath(import.meta.resolve('prebuildify'))), 'bin.js');
-/** The oldest Node that package.json allows; Node-API makes the binary good for all later ones. */
+/** The oldest Node that package.json allows. Because of Node-API the binary works in all later ones. */
 const NODE = '20.17.0';
+
+/**
+ * @typedef {import('../build/targets.mjs').Target} Target
+ * @typedef {{ name: string, megabytes: string, packed: string, glibc: string, tested: string, faults: string[] }} Row
+ */
 
 const asked = process.argv.slice(2);
 const host = hostTarget();
@@ -24,40 +30,50 @@ const rows = (asked.length > 0 ? asked : targetsHere()).map((name) => make(targe
 print(rows);
 if (rows.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
 
+/**
+ * Builds, examines and tests one binary.
+ *
+ * @param {Target} wanted
+ * @returns {Row}
+ */
 function make(wanted) {
-  const row = { name: wanted.name, megabytes: '', packed: '', glibc: '', tried: 'no', faults: [] };
+  /** @type {Row} */
+  const row = { name: wanted.name, megabytes: '', packed: '', glibc: '', tested: 'no', faults: [] };
   console.log(`\n${wanted.name}`);
   try {
     prebuild(wanted);
     const path = join(root, prebuiltPath(wanted));
     const { megabytes, packed, glibc, faults } = examine(path, wanted);
     Object.assign(row, { megabytes: megabytes.toFixed(1), packed: packed.toFixed(1), glibc: glibc ?? '', faults });
-    row.tried = tryBinary(path, wanted);
+    row.tested = testBinary(path, wanted);
   } catch (error) {
-    row.faults.push(error.message);
+    row.faults.push(/** @type {Error} */ (error).message);
   }
   return row;
 }
 
+/** @param {Target} wanted */
 function prebuild(wanted) {
   if (wanted.zig && process.platform !== 'linux') throw new Error('binaries for Linux are built on Linux');
   if (!wanted.zig && wanted.name !== host) throw new Error('can only be built on that system itself');
   if (wanted.libc === 'musl' && !existsSync(join(root, '.openblas', wanted.name, 'libopenblas.a')))
     buildOpenBlas(wanted);
+  /** @type {NodeJS.ProcessEnv} */
   const env = { ...process.env, LOWRANK_TARGET: wanted.zig ? wanted.name : '', PREBUILD_LIBC: wanted.libc ?? '' };
-  // node-gyp wants Node's headers before it asks whether a target needs them. An installation that brings them saves the download.
+  // node-gyp always wants Node's headers, even if a target needs none. Those of the running Node save
+  // the download.
   const prefix = join(dirname(process.execPath), '..');
   if (existsSync(join(prefix, 'include', 'node', 'node.h'))) env.npm_config_nodedir ??= prefix;
   const args = [prebuildify, '-t', NODE, '--napi', '--platform', wanted.platform, '--arch', wanted.arch];
   args.push('--cwd', workplace(), '--out', root);
   if (wanted.libc) args.push('--tag-libc');
-  // For Linux the linker strips: the strip of one processor does not know the files of another.
+  // On Linux the linker strips, because a `strip` of one processor cannot read another's files.
   else args.push('--strip');
   const { status } = spawnSync(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
-  if (status !== 0) throw new Error('not made, see above');
+  if (status !== 0) throw new Error('the build failed, see above');
 }
 
-/** node-gyp empties the build/ of the folder it works in, and the one in the root holds the build that is being worked with. */
+/** Makes a folder for node-gyp, which empties build/ where it runs: the root's build/ is in use. */
 function workplace() {
   const folder = join(root, '.build', 'prebuild');
   rmSync(folder, { recursive: true, force: true });
@@ -68,18 +84,22 @@ function workplace() {
   return folder;
 }
 
+/** @param {Row[]} rows */
 function print(rows) {
-  const table = [['platform', 'MB', 'gzip', 'glibc', 'tried', 'faults']];
-  for (const { name, megabytes, packed, glibc, tried, faults } of rows) {
-    table.push([name, megabytes, packed, glibc, tried, faults.join('; ') || 'none']);
-  }
-  const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
+  const head = ['platform', 'MB', 'gzip', 'glibc', 'tested', 'faults'];
+  const body = rows.map(({ faults, ...row }) => [
+    row.name,
+    row.megabytes,
+    row.packed,
+    row.glibc,
+    row.tested,
+    faults.join('; ') || 'none',
+  ]);
+  const table = [head, ...body];
+  const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
   console.log('');
-  for (const row of table)
-    console.log(
-      row
-        .map((cell, column) => cell.padEnd(widths[column]))
-        .join('  ')
-        .trimEnd(),
-    );
+  for (const row of table) {
+    const cells = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+    console.log(cells.join('  ').trimEnd());
+  }
 }

@@ -1,15 +1,15 @@
-// The main job on a real model: searches examples/noisy-recall for the best intervention and writes the edited model to
-// out/noisy-recall. ONNX Runtime, downloaded into .build/engine, runs the model. Without it, the best known
-// intervention is applied instead.
+// Shows the main job on a real model: searches examples/noisy-recall for the best intervention and
+// writes the edited model to out/noisy-recall. ONNX Runtime, downloaded into .build/engine, runs the
+// model. Without it, the best known intervention is applied instead.
 // Usage: npm run demo
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { installLocked } from './locked.mjs';
+import { installLocked } from '../build/locked.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const main = join(root, 'dist', 'cli', 'main.js');
 const example = 'examples/noisy-recall';
 const out = 'out/noisy-recall';
@@ -19,16 +19,19 @@ const SEARCH = [
 ];
 const LASER = ['laser', `${example}/model`, '-o', out, '--at', '1:fc_in:0.01'];
 
-/** Finds or makes a folder with the engine's packages; undefined if they cannot be installed. */
+/**
+ * Finds or creates a folder with the engine's packages; returns undefined if they cannot be installed.
+ */
 function engineFolder() {
-  const places = [root, join(root, 'test', 'peers'), join(root, '.build', 'engine')];
-  const found = places.find((place) => existsSync(join(place, 'node_modules', 'onnxruntime-node', 'package.json')));
+  const folder = join(root, '.build', 'engine');
+  const found = [root, join(root, 'test', 'peers'), folder].find((place) =>
+    existsSync(join(place, 'node_modules', 'onnxruntime-node', 'package.json')),
+  );
   if (found !== undefined) return found;
-  const folder = places.at(-1);
   console.log('downloading ONNX Runtime (290 MB, only once)');
   try {
     // Without its install script, which would download GPU libraries.
-    installLocked(join(root, 'scripts', 'tools', 'engine'), folder);
+    installLocked(join(root, 'scripts', 'demo', 'engine'), folder);
     return folder;
   } catch {
     return undefined;

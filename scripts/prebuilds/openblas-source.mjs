@@ -1,21 +1,22 @@
-// Builds static OpenBLAS with zig, for a Linux target that no distribution has it for, into .openblas/<target>/: all kernels
-// of the architecture, single and double precision. It is made as Debian 12 makes the library that the targets with glibc
-// get: of the same source, and with the same LAPACK, whose objects Debian's build also takes from liblapack-dev, for Debian
-// leaves LAPACK out of the source. They are compiled Fortran, and call of the C library no more than memcpy, sin and their
-// kind, so they go with musl too. It takes long.
-// Usage: node scripts/openblas-source.mjs <target>
-// OPENBLAS_SOURCE is an unpacked source of another version; else it comes from Debian.
+// Builds static OpenBLAS with zig into .openblas/<target>/, for a Linux target that no distribution
+// provides it for: all kernels of the architecture, in single and double precision. It is built like
+// Debian 12's library, which the glibc targets use: from the same source and with the same LAPACK.
+// Debian removes LAPACK from the source and its build takes the objects from liblapack-dev. They are
+// compiled Fortran and need only functions such as memcpy and sin of the C library, so they also work
+// with musl. The build takes long.
+// Usage: node scripts/prebuilds/openblas-source.mjs <target>
+// OPENBLAS_SOURCE names an unpacked source of another version; by default the source is Debian's.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, cpSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { withApt } from './apt.mjs';
-import { target } from './targets.mjs';
-import { crossTools } from './zig.mjs';
+import { withApt } from '../build/apt.mjs';
+import { target } from '../build/targets.mjs';
+import { crossTools } from '../build/zig.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const OPENBLAS = {
   version: '0.3.21+ds-4',
   file: /\.orig\.tar\.xz$/,
@@ -28,8 +29,14 @@ const LAPACK = {
   arm64: { architecture: 'arm64', sha256: '14ffdd063eba7d5569230a335a678afc1b6661d703efd20091643ad0e6af690c' },
 };
 
-/** @param {ReturnType<typeof target>} wanted */
+/**
+ * Builds OpenBLAS for a target.
+ *
+ * @param {import('../build/targets.mjs').Target} wanted
+ * @throws if zig cannot build for it, or the build fails
+ */
 export function buildOpenBlas({ name, arch, zig }) {
+  if (zig === undefined || (arch !== 'x64' && arch !== 'arm64')) throw new Error(`zig does not build for ${name}`);
   const work = join(root, '.build', `openblas-${name}`);
   rmSync(work, { recursive: true, force: true });
   const source = join(work, 'source');
@@ -48,10 +55,10 @@ export function buildOpenBlas({ name, arch, zig }) {
     NO_CBLAS: 1,
     NO_LAPACKE: 1,
     NO_SHARED: 1,
-    // Where one of the four precisions is named, the others are left out.
+    // Naming some of the four precisions leaves out the others.
     BUILD_SINGLE: 1,
     BUILD_DOUBLE: 1,
-    // native/blas/lease.cc counts on OpenBLAS' own threads.
+    // native/blas/lease.cc relies on OpenBLAS' own threads.
     USE_OPENMP: 0,
     USE_THREAD: 1,
     NUM_THREADS: 64,
@@ -59,9 +66,9 @@ export function buildOpenBlas({ name, arch, zig }) {
     MAKE_NB_JOBS: process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? 2,
   };
   const args = Object.entries(options).map(([key, value]) => `${key}=${value}`);
-  console.error(`building OpenBLAS for ${name}; that takes long`);
+  console.error(`building OpenBLAS for ${name}; this takes long`);
   make(source, [...args, 'libs'], join(work, 'make.log'));
-  const built = readdirSync(source).find((file) => /^libopenblas.*-r.*\.a$/.test(file));
+  const built = found(readdirSync(source), /^libopenblas.*-r.*\.a$/);
   addLapack(join(source, built), lapack, ar);
   const into = join(root, '.openblas', name);
   mkdirSync(into, { recursive: true });
@@ -71,14 +78,26 @@ export function buildOpenBlas({ name, arch, zig }) {
   rmSync(work, { recursive: true });
 }
 
-/** What make says, hundreds of warnings among it, goes into a file, which stays where it fails. */
+/**
+ * Runs make. Its output, with hundreds of warnings, goes to a log file, which remains after a failure.
+ *
+ * @param {string} cwd
+ * @param {string[]} args
+ * @param {string} log
+ */
 function make(cwd, args, log) {
   const file = openSync(log, 'w');
   const { status } = spawnSync('make', ['-s', ...args], { cwd, stdio: ['ignore', file, file] });
   if (status !== 0) throw new Error(`make failed, see ${log}`);
 }
 
-/** Unpacks OpenBLAS' source and the package with LAPACK. */
+/**
+ * Unpacks OpenBLAS' source and the package with LAPACK.
+ *
+ * @param {'x64' | 'arm64'} arch
+ * @param {string} source
+ * @param {string} lapack
+ */
 function unpack(arch, source, lapack) {
   mkdirSync(source, { recursive: true });
   const own = process.env.OPENBLAS_SOURCE;
@@ -100,23 +119,48 @@ function unpack(arch, source, lapack) {
         '--strip-components=1',
       ]);
   });
-  if (!there) throw new Error('the source could not be fetched, see above: its versions are those of Debian 12');
+  if (!there) throw new Error('cannot fetch the source, see above; its versions are those of Debian 12');
 }
 
+/**
+ * Returns the path of the file that matches, after verifying its SHA-256.
+ *
+ * @param {string} folder
+ * @param {RegExp} pattern
+ * @param {string} sha256
+ */
 function checked(folder, pattern, sha256) {
-  const name = readdirSync(folder).find((file) => pattern.test(file));
+  const name = found(readdirSync(folder), pattern);
   const path = join(folder, name);
-  const found = createHash('sha256').update(readFileSync(path)).digest('hex');
-  if (found !== sha256) throw new Error(`${name} has the SHA-256 ${found}, not ${sha256}`);
+  const actual = createHash('sha256').update(readFileSync(path)).digest('hex');
+  if (actual !== sha256) throw new Error(`${name} has the SHA-256 ${actual}, not ${sha256}`);
   return path;
 }
 
-/** OpenBLAS has some routines of LAPACK in a faster form; their files bear the same names. */
+/**
+ * @param {string[]} names
+ * @param {RegExp} pattern
+ */
+function found(names, pattern) {
+  const name = names.find((file) => pattern.test(file));
+  if (name === undefined) throw new Error(`no file matches ${pattern}`);
+  return name;
+}
+
+/**
+ * Adds LAPACK's objects to the library, except the routines that OpenBLAS has in a faster form, whose
+ * objects have the same names.
+ *
+ * @param {string} library
+ * @param {string} lapack the unpacked package
+ * @param {string} ar
+ */
 function addLapack(library, lapack, ar) {
   const objects = join(lapack, 'objects');
   mkdirSync(objects);
-  const archive = readdirSync(join(lapack, 'usr/lib'), { recursive: true }).find((file) =>
-    /liblapack_pic\.a$/.test(file),
+  const archive = found(
+    readdirSync(join(lapack, 'usr/lib'), { recursive: true, encoding: 'utf8' }),
+    /liblapack_pic\.a$/,
   );
   execFileSync(ar, ['x', join(lapack, 'usr/lib', archive)], { cwd: objects });
   const own = new Set(execFileSync(ar, ['t', library], { encoding: 'utf8', maxBuffer: 1 << 24 }).split('\n'));

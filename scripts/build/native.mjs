@@ -1,8 +1,10 @@
-// Builds the addon with CMake (through cmake-js) and puts it at <outDir>/lowrank.node, by default build/Release.
-// Usage: node scripts/build-native.mjs [outDir]
-// LOWRANK_TARGET, a name in scripts/targets.mjs, builds for that Linux with zig, stripped; so scripts/prebuilds.mjs calls it.
-// A checkout keeps what makes the next build fast: objects in .build/ and OpenBLAS in .openblas/. Where lowrank is a dependency
-// there is no next build, so only the addon stays.
+// Builds the addon with CMake (through cmake-js) and writes <outDir>/lowrank.node, in build/Release by
+// default.
+// Usage: node scripts/build/native.mjs [outDir]
+// LOWRANK_TARGET names a target of scripts/build/targets.mjs: the addon is then built for that Linux
+// with zig, and stripped. scripts/prebuilds/build.mjs sets it.
+// A checkout keeps objects in .build/ and OpenBLAS in .openblas/ to speed up the next build. An
+// installed package has no next build, so it keeps only the addon.
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -24,13 +26,13 @@ import { findOpenBlas } from './openblas.mjs';
 import { target } from './targets.mjs';
 import { crossTools } from './zig.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const outDir = resolve(root, process.argv[2] ?? 'build/Release');
 const wanted = process.env.LOWRANK_TARGET ? target(process.env.LOWRANK_TARGET) : undefined;
 const arch = wanted?.arch ?? process.env.PREBUILD_ARCH ?? process.arch;
-// Not build/: `node-gyp rebuild` owns that folder and empties it.
+// Not in build/, which `node-gyp rebuild` empties.
 const workDir = join(root, '.build', `cmake-${wanted?.name ?? arch}`);
-/** The published package has no sources of the TypeScript. */
+/** Whether this is a checkout: the published package has no TypeScript sources. */
 const checkout = existsSync(join(root, 'lib'));
 
 try {
@@ -39,7 +41,7 @@ try {
     for (const name of ['.build', '.openblas']) rmSync(join(root, name), { recursive: true, force: true });
   }
 } catch (error) {
-  console.error(`lowrank: the native build failed: ${error.message}`);
+  console.error(`lowrank: the native build failed: ${/** @type {Error} */ (error).message}`);
   process.exitCode = 1;
 }
 
@@ -48,8 +50,8 @@ function build() {
   const { cmakeJs, addonApi } = buildTools();
   const args = ['build', '--out', workDir, '--arch', arch, `--CDNODE_ADDON_API=${addonApi}`];
   args.push(`--CDOPENBLAS_LIBRARY=${library}`, `--CDOPENBLAS_EXTRA=${extra.join(';')}`);
-  if (wanted?.zig) args.push(...crossOptions(wanted));
-  forgetOther(args);
+  if (wanted?.zig) args.push(...crossOptions(wanted.zig, wanted.arch));
+  discardOtherOptions(args);
   try {
     execFileSync(process.execPath, [cmakeJs, ...args], {
       cwd: root,
@@ -57,14 +59,16 @@ function build() {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   } catch (error) {
-    console.error(`${error.stdout ?? ''}${error.stderr ?? ''}`.trim());
-    throw new Error('CMake or the compiler stopped, see above');
+    const { stdout, stderr } = /** @type {{ stdout?: string, stderr?: string }} */ (error);
+    console.error(`${stdout ?? ''}${stderr ?? ''}`.trim());
+    throw new Error('CMake or the compiler failed, see above');
   }
   const built = join(workDir, 'Release', 'lowrank.node');
   const result = join(outDir, 'lowrank.node');
   if (!same(built, result)) {
     mkdirSync(outDir, { recursive: true });
-    // A process may have the old one mapped, and another build may be writing: it is replaced, from a name of its own.
+    // Replace the file by a rename, under a unique temporary name: a process may have the old one
+    // mapped, and another build may be writing.
     const copy = `${result}.${process.pid}`;
     place(built, copy);
     renameSync(copy, result);
@@ -72,7 +76,10 @@ function build() {
   }
 }
 
-/** cmake-js and node-addon-api: this checkout's, else, where lowrank is a dependency and they are not, fetched into .build/. */
+/**
+ * Finds cmake-js and node-addon-api. A checkout has them; an installed package fetches them into
+ * .build/.
+ */
 function buildTools() {
   const tools = join(root, '.build', 'tools');
   const find = () => {
@@ -87,55 +94,77 @@ function buildTools() {
     return find();
   } catch {
     console.error('fetching cmake-js and node-addon-api into .build/tools/');
-    installLocked(join(root, 'scripts', 'tools', 'native'), tools);
+    installLocked(join(root, 'scripts', 'build', 'tools'), tools);
     return find();
   }
 }
 
-function crossOptions({ zig, arch }) {
+/**
+ * Returns CMake's options for building with zig.
+ *
+ * @param {string} zig the triple
+ * @param {string} arch
+ */
+function crossOptions(zig, arch) {
   const { cc, cxx, ar, ranlib } = crossTools(zig);
   return Object.entries({
     CMAKE_SYSTEM_NAME: 'Linux',
-    CMAKE_SYSTEM_PROCESSOR: { x64: 'x86_64', arm64: 'aarch64' }[arch],
+    CMAKE_SYSTEM_PROCESSOR: arch === 'x64' ? 'x86_64' : 'aarch64',
     CMAKE_C_COMPILER: cc,
     CMAKE_CXX_COMPILER: cxx,
     CMAKE_AR: ar,
     CMAKE_RANLIB: ranlib,
-    // Else CMake's first question would be a whole program, for which zig compiles all of libc and libc++ once more.
+    // By default CMake first links a whole program, for which zig compiles all of libc and libc++.
     CMAKE_TRY_COMPILE_TARGET_TYPE: 'STATIC_LIBRARY',
     LOWRANK_ZIG: 'ON',
     LOWRANK_STRIP: 'ON',
   }).map(([name, value]) => `--CD${name}=${value}`);
 }
 
-/** cmake-js does not configure a second time: a folder that was configured with other options begins anew. */
-function forgetOther(args) {
+/**
+ * Empties the work folder if it was configured with other options, because cmake-js does not configure
+ * a folder twice.
+ *
+ * @param {string[]} args
+ */
+function discardOtherOptions(args) {
   const note = join(workDir, 'options.json');
   const options = JSON.stringify(args);
   try {
     if (readFileSync(note, 'utf8') === options) return;
   } catch {
-    // There is no note yet.
+    // Not configured yet.
   }
   rmSync(workDir, { recursive: true, force: true });
   mkdirSync(workDir, { recursive: true });
   writeFileSync(note, options);
 }
 
-/** On Linux as a second name of the same file, because linkers there remove what they replace, and never write into it. */
+/**
+ * Copies the addon to `path`. On Linux a hard link is enough, because linkers there never write into
+ * an existing file.
+ *
+ * @param {string} built
+ * @param {string} path
+ */
 function place(built, path) {
   if (process.platform === 'linux') {
     try {
       return linkSync(built, path);
     } catch (error) {
       // Another file system, or one without links.
-      if (error.syscall !== 'link') throw error;
+      if (/** @type {NodeJS.ErrnoException} */ (error).syscall !== 'link') throw error;
     }
   }
   return copyFileSync(built, path);
 }
 
-/** Whether the copy is already there, so that a build without changes touches nothing. */
+/**
+ * Whether two files have equal contents, so that a build without changes touches nothing.
+ *
+ * @param {string} a
+ * @param {string} b
+ */
 function same(a, b) {
   try {
     return statSync(a).size === statSync(b).size && readFileSync(a).equals(readFileSync(b));
@@ -144,6 +173,7 @@ function same(a, b) {
   }
 }
 
+/** @param {string} path */
 function megabytes(path) {
   return (statSync(path).size / 1e6).toFixed(1);
 }

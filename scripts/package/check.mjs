@@ -1,21 +1,22 @@
-// Checks what `npm pack` would publish: everything that package.json points to and that a build from source needs, nothing
-// that would make npm compile or run a script at installation, nothing that points at what is not there, and the binaries:
-// sound, small enough, and with a notice for everything that is linked into them.
-// Usage: node scripts/check-package.mjs [--release]
+// Checks what `npm pack` would publish. The package must have everything that package.json points to
+// and that a build from source needs. Nothing in it may make npm compile or run a script at
+// installation, or point at a missing file. Binaries must be sound, small enough, and covered by a
+// notice for everything that is linked into them.
+// Usage: node scripts/package/check.mjs [--release]
 // With --release the binaries of all platforms must be there.
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { examine } from './binary.mjs';
-import { prebuiltPath, TARGETS, target } from './targets.mjs';
+import { prebuiltPath, TARGETS, target } from '../build/targets.mjs';
+import { examine } from '../prebuilds/examine.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const release = process.argv.includes('--release');
-/** Of the tarball, in MB. */
+/** The largest allowed tarball, in MB. */
 const LARGEST = 80;
-/** A text that a library leaves in the binary, and the heading that its notice has. */
+/** Texts that libraries leave in the binary, and the headings of their notices. */
 const LINKED = {
   'OpenBLAS 0.': ['OpenBLAS', 'GotoBLAS2', 'LAPACK'],
   'libc++abi': ['LLVM: libc++, libc++abi, libunwind', 'Zig: compiler runtime'],
@@ -28,26 +29,29 @@ const packed = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scr
   encoding: 'utf8',
 });
 const answer = JSON.parse(packed);
-// npm 12 answers with an object by package name, its predecessors with a list.
+// npm 12 returns an object by package name, older versions a list.
+/** @type {{ files: { path: string }[], size: number, unpackedSize: number }} */
 const { files, size, unpackedSize } = Array.isArray(answer) ? answer[0] : Object.values(answer)[0];
 const paths = new Set(files.map(({ path }) => path));
 
-const needed = [types, ...Object.values(exports['.']), ...Object.values(bin)].map((path) => path.replace(/^\.\//, ''));
+/** @type {string[]} */
+const targets = [types, ...Object.values(exports['.']), ...Object.values(bin)];
+const needed = targets.map((path) => path.replace(/^\.\//, ''));
 needed.push('README.md', 'LICENSE', 'THIRD_PARTY_NOTICES.md', 'package.json', 'CMakeLists.txt', 'prebuilds/README.md');
 const sources = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true });
 for (const entry of sources) if (entry.isFile()) needed.push(relative(root, join(entry.parentPath, entry.name)));
-needed.push(...scriptsOf('scripts/build-native.mjs'));
-needed.push(...['package.json', 'package-lock.json'].map((name) => `scripts/tools/native/${name}`));
+needed.push(...scriptsOf('scripts/build/native.mjs'));
+needed.push(...['package.json', 'package-lock.json'].map((name) => `scripts/build/tools/${name}`));
 const faults = needed.filter((path) => !paths.has(path)).map((path) => `${path} is missing`);
 
-// Where there is a binding.gyp, npm runs node-gyp at every installation.
+// With a binding.gyp in the package, npm would run node-gyp at every installation.
 const unwanted = [...paths].filter((path) =>
   /^(binding\.gyp|test|lib|bench\/.*(?<!\.md)$|docs\/api|node_modules|\.)/.test(path),
 );
-faults.push(...unwanted.map((path) => `${path} does not belong into the package`));
+faults.push(...unwanted.map((path) => `${path} does not belong in the package`));
 if (gypfile !== false) faults.push('package.json: gypfile is not false');
 for (const name of ['preinstall', 'install', 'postinstall']) {
-  if (scripts[name] !== undefined) faults.push(`package.json: there is a script ${name}`);
+  if (scripts[name] !== undefined) faults.push(`package.json: unexpected script ${name}`);
 }
 if (size / 1e6 > LARGEST) faults.push(`${(size / 1e6).toFixed(1)} MB packed, at most ${LARGEST} are allowed`);
 
@@ -56,7 +60,7 @@ const headings = new Set([...notices.matchAll(/^## (.*)$/gm)].map((match) => mat
 for (const name of ['node-addon-api/LICENSE.md', 'node-api-headers/LICENSE']) {
   const licence = readFileSync(join(root, 'node_modules', name), 'utf8');
   if (!plain(notices).includes(plain(licence)))
-    faults.push(`THIRD_PARTY_NOTICES.md does not have ${name} as it is now`);
+    faults.push(`THIRD_PARTY_NOTICES.md does not have the current text of ${name}`);
 }
 for (const path of paths)
   faults.push(...danglingIn(path).map((target) => `${path} points at ${target}, which is not there`));
@@ -75,7 +79,9 @@ for (const name of Object.keys(TARGETS)) {
   for (const [text, sections] of Object.entries(LINKED)) {
     if (!bytes.includes(text)) continue;
     const missing = sections.filter((section) => !headings.has(section));
-    faults.push(...missing.map((section) => `${path} contains what THIRD_PARTY_NOTICES.md does not: ${section}`));
+    faults.push(
+      ...missing.map((section) => `${path} contains ${section}, for which THIRD_PARTY_NOTICES.md has no section`),
+    );
   }
 }
 
@@ -88,30 +94,43 @@ if (faults.length > 0) {
   );
 }
 
-/** A script, and those that it imports. */
+/**
+ * Returns a script and all that it imports.
+ *
+ * @param {string} path from the package's root
+ * @param {Set<string>} found
+ */
 function scriptsOf(path, found = new Set()) {
   if (found.has(path)) return found;
   found.add(path);
-  for (const [, name] of readFileSync(join(root, path), 'utf8').matchAll(/from '\.\/(.*\.mjs)'/g))
-    scriptsOf(`scripts/${name}`, found);
+  for (const [, name = ''] of readFileSync(join(root, path), 'utf8').matchAll(/from '(\.\.?\/.*\.mjs)'/g))
+    scriptsOf(posix.join(posix.dirname(path), name), found);
   return found;
 }
 
-/** What a file of the package points at that the package does not have. */
+/**
+ * Returns the files that a file of the package points at and the package lacks.
+ *
+ * @param {string} path from the package's root
+ * @returns {string[]}
+ */
 function danglingIn(path) {
-  const inPackage = (target) => paths.has(target) || [...paths].some((other) => other.startsWith(`${target}/`));
-  const beside = (target) => posix.join(posix.dirname(path), decodeURI(target)).replace(/\/$/, '');
-  const targetsOf = (text, pattern) => [...text.matchAll(pattern)].map(([, target]) => target);
+  const inPackage = (/** @type {string} */ target) =>
+    paths.has(target) || [...paths].some((other) => other.startsWith(`${target}/`));
+  const beside = (/** @type {string} */ target) =>
+    posix.join(posix.dirname(path), decodeURI(target)).replace(/\/$/, '');
+  const targetsOf = (/** @type {string} */ text, /** @type {RegExp} */ pattern) =>
+    [...text.matchAll(pattern)].map(([, target = '']) => target);
   const text = () => readFileSync(join(root, path), 'utf8');
   if (path.endsWith('.md')) {
-    // Links and images, and references defined below the text; not addresses, and not headings of the same page.
+    // Links, images and references defined below the text, but no URLs and no headings of the same page.
     const links = targetsOf(text(), /(?:\]\(|^ *\[[^\]]+\]: *)(?!\w+:|#)<?([^)#\s>]+)/gm);
     const tarballs = targetsOf(text(), /\blowrank-(\d[\w.-]*)\.tgz/g).filter((it) => it !== version);
     return [...links.filter((link) => !inPackage(beside(link))), ...tarballs.map((it) => `lowrank-${it}.tgz`)];
   }
   if (!/^dist\/.*\.(js|d\.ts)$/.test(path)) return [];
   const maps = targetsOf(text(), /^\/\/# sourceMappingURL=(\S+)/gm).filter((map) => !inPackage(beside(map)));
-  // The texts of the command line, --help and messages, name files of the package by their paths from its root.
+  // Help and messages of the command line name files by their paths from the package's root.
   const files = targetsOf(
     text().replace(/^\s*(\*|\/[/*]).*$/gm, ''),
     /(?<![\w./-])((?:docs|bench|examples|lib|scripts)\/[\w./-]+\.\w+)/g,
@@ -119,6 +138,7 @@ function danglingIn(path) {
   return [...maps, ...files.filter((file) => !inPackage(file))];
 }
 
+/** Joins the lines of a text. @param {string} text */
 function plain(text) {
   return text.replace(/\s+/g, ' ').trim();
 }

@@ -1,13 +1,14 @@
-// Zig as a C and C++ compiler for other Linux systems than this one: it brings the headers and the link stubs of every
-// glibc and of musl, so a binary built here also runs on an older system, another libc or another processor.
-// ZIG names the program; else it is fetched from PyPI (package ziglang) into .build/zig/.
+// Provides zig as a C and C++ cross compiler for other Linux systems. It includes the headers and
+// link stubs of every glibc and of musl, so a binary built here also runs on an older system, with
+// another libc or on another processor. ZIG names the program; otherwise it is fetched from PyPI
+// (package ziglang) into .build/zig/.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fromPyPI } from './pypi.mjs';
 
-const home = fileURLToPath(new URL('../.build/zig', import.meta.url));
+const home = fileURLToPath(new URL('../../.build/zig', import.meta.url));
 const VERSION = '0.17.1';
 const ZIG = {
   requirement: `ziglang==${VERSION}`,
@@ -18,13 +19,13 @@ const ZIG = {
   ],
 };
 
-/** @returns {string} the path of the program */
+/** Returns the path of zig, which is fetched if necessary. */
 export function findZig() {
   return process.env.ZIG ?? fromPyPI(join(home, VERSION), ZIG, { program: 'ziglang/zig' });
 }
 
 /**
- * Programs that CMake and make take for a cross compiler.
+ * Writes wrapper scripts that CMake and make can use as a cross compiler.
  *
  * @param {string} triple such as x86_64-linux-gnu.2.28
  * @returns {{ cc: string, cxx: string, ar: string, ranlib: string }}
@@ -34,15 +35,16 @@ export function crossTools(triple) {
   const folder = join(home, triple);
   mkdirSync(folder, { recursive: true });
   const cache = join(home, 'cache');
-  const write = (name, body) => {
+  const write = (/** @type {string} */ name, /** @type {string} */ body) => {
     const path = join(folder, name);
     const head = `#!/bin/bash\nexport ZIG_GLOBAL_CACHE_DIR='${cache}' ZIG_LOCAL_CACHE_DIR='${cache}'\n`;
     writeFileSync(path, `${head}${body}\n`, { mode: 0o755 });
     return path;
   };
-  // Zig knows architectures as features of a processor, in whose name it takes a hyphen for a feature to subtract, and it
-  // takes -mtune for another -march. Undefined behaviour is what OpenBLAS' C code has in places, and zig would trap it.
-  const compile = (language) => `args=()
+  // Translate options that zig reads differently: to zig an architecture is a processor with features,
+  // a hyphen in its name subtracts a feature, and -mtune acts like another -march. OpenBLAS' C code has
+  // undefined behaviour in places, which zig would trap by default.
+  const compile = (/** @type {'cc' | 'c++'} */ language) => `args=()
 for a in "$@"; do
   case $a in
     -mtune=*) continue ;;

@@ -1,7 +1,9 @@
-// Finds static OpenBLAS, and the Fortran runtime where it needs more of that than native/blas/fortran.cc has. For this system:
-// OPENBLAS_ROOT, else what is installed, else (Debian and its kin) the distribution's own packages, unpacked into
-// .openblas/ without root. For another one: OPENBLAS_ROOT, else .openblas/<target>/, filled from Debian's packages of that
-// architecture (glibc) or by scripts/openblas-source.mjs (musl).
+// Finds static OpenBLAS, and the Fortran runtime if OpenBLAS needs more of it than
+// native/blas/fortran.cc provides.
+// For this system it tries OPENBLAS_ROOT, then installed libraries, then, on Debian and its
+// derivatives, the distribution's packages, which it unpacks into .openblas/ without root.
+// For another system it tries OPENBLAS_ROOT, then .openblas/<target>/, which is filled from Debian's
+// packages of that architecture (glibc) or by scripts/prebuilds/openblas-source.mjs (musl).
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
@@ -10,14 +12,31 @@ import { fileURLToPath } from 'node:url';
 import { withApt } from './apt.mjs';
 import { hostTarget } from './targets.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const fetched = join(root, '.openblas');
 const compiler = process.env.CXX ?? (process.platform === 'darwin' ? 'gfortran' : 'g++');
 const RUNTIME = ['libgfortran.a', 'libquadmath.a'];
-/** Of the Fortran runtime: what native/blas/fortran.cc has, and what only routines call that nothing here uses. */
+/**
+ * Functions of the Fortran runtime that need no archive: native/blas/fortran.cc implements them, or
+ * only routines call them that the addon never uses.
+ */
 const NOT_NEEDED = new Set(['_gfortran_concat_string', '_gfortran_etime']);
 
-/** Runs a program and returns what it prints, or undefined when it is missing or fails. */
+/**
+ * @typedef {object} OpenBlas
+ * @property {string} library the path of the archive
+ * @property {string[]} extra archives of the Fortran runtime to link after it
+ * @property {string} from where it was found, in words
+ *
+ * @typedef {import('./targets.mjs').Target} Target
+ */
+
+/**
+ * Runs a program and returns its output, or undefined if it is missing or fails.
+ *
+ * @param {string} program
+ * @param {string[]} args
+ */
 function output(program, ...args) {
   try {
     return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
@@ -26,13 +45,18 @@ function output(program, ...args) {
   }
 }
 
-/** The functions of the Fortran runtime that are named in an archive. */
+/** Returns the functions of the Fortran runtime that an archive names. @param {string} library */
 function fortranNames(library) {
   const text = readFileSync(library).toString('latin1');
   return new Set(text.match(/_gfortran_\w+/g));
 }
 
-/** The archives of the Fortran runtime that are needed beside `library`; undefined when they are needed and not there. */
+/**
+ * Returns the archives of the Fortran runtime that `library` needs, or undefined if one is missing.
+ *
+ * @param {string} folder of the library, searched before the compiler's folders
+ * @param {string} library
+ */
 function runtime(folder, library) {
   if ([...fortranNames(library)].every((name) => NOT_NEEDED.has(name))) return [];
   const found = RUNTIME.map((name) => {
@@ -41,10 +65,17 @@ function runtime(folder, library) {
     const path = output(compiler, `-print-file-name=${name}`);
     return path && path !== name && existsSync(path) ? path : undefined;
   });
-  // Not every architecture has libquadmath.
+  // libquadmath does not exist on every architecture.
   return found[0] ? found.filter((path) => path !== undefined) : undefined;
 }
 
+/**
+ * Returns the first usable OpenBLAS in these folders.
+ *
+ * @param {string[]} folders
+ * @param {string} from
+ * @returns {OpenBlas | undefined}
+ */
 function inFolders(folders, from) {
   for (const folder of folders) {
     for (const name of ['libopenblas.a', 'openblas.lib', 'libopenblas.lib']) {
@@ -60,7 +91,7 @@ function inFolders(folders, from) {
 function systemFolders() {
   const triplet = output(compiler, '-dumpmachine')?.replace('-pc-', '-').replace('-redhat-', '-');
   const brew = process.platform === 'darwin' ? output('brew', '--prefix', 'openblas') : undefined;
-  return [
+  const folders = [
     output('pkg-config', '--variable=libdir', 'openblas'),
     brew && join(brew, 'lib'),
     triplet && `/usr/lib/${triplet}/openblas-pthread`,
@@ -68,21 +99,20 @@ function systemFolders() {
     '/usr/lib64',
     '/usr/lib',
     '/usr/local/lib',
-  ].filter(Boolean);
+  ];
+  return folders.flatMap((folder) => folder || []);
 }
 
 /**
- * Unpacks the distribution's package.
+ * Downloads and unpacks the distribution's package.
  *
  * @param {string} into the folder to fill
- * @param {string} architecture by Debian's name
+ * @param {string} architecture Debian's name
  */
 function fetchFromDebian(into, architecture) {
   if (!output('apt-get', '--version') || !output('dpkg-deb', '--version')) return undefined;
   const shown = into.slice(root.length);
-  console.error(
-    `no OpenBLAS for ${architecture} is installed: fetching the package of this distribution into ${shown}/`,
-  );
+  console.error(`no OpenBLAS for ${architecture} is installed: fetching this distribution's package into ${shown}/`);
   const wanted = { architectures: [architecture], packages: [`libopenblas-pthread-dev:${architecture}`] };
   const there = withApt(wanted, (packages) => {
     const tree = join(packages, 'tree');
@@ -90,7 +120,7 @@ function fetchFromDebian(into, architecture) {
     mkdirSync(into, { recursive: true });
     for (const entry of readdirSync(tree, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue;
-      const folder = entry.parentPath ?? entry.path;
+      const folder = entry.parentPath;
       const path = join(folder, entry.name);
       if (entry.name === 'copyright') copyFileSync(path, join(into, `${basename(folder)}.copyright`));
       if (!/^libopenblas(p-r[\d.]+)?\.a$/.test(entry.name)) continue;
@@ -98,14 +128,18 @@ function fetchFromDebian(into, architecture) {
       renameSync(join(into, 'libopenblas.a.part'), join(into, 'libopenblas.a'));
     }
   });
-  return there ? inFolders([into], `the package of this distribution, in ${shown}/`) : undefined;
+  return there ? inFolders([into], `this distribution's package, in ${shown}/`) : undefined;
 }
 
+/** Debian's names of Node's architectures. @type {Record<string, string | undefined>} */
 const DEBIAN = { x64: 'amd64', arm64: 'arm64', ia32: 'i386', arm: 'armhf', ppc64: 'ppc64el', s390x: 's390x' };
 
 /**
- * @param {{ name: string, arch: string, libc?: string } | undefined} target of scripts/targets.mjs, by default this system
- * @returns {{ library: string, extra: string[], from: string }}
+ * Finds or fetches static OpenBLAS.
+ *
+ * @param {Target} [target] this system by default
+ * @returns {OpenBlas}
+ * @throws if there is none, with the command that installs one
  */
 export function findOpenBlas(target) {
   const given = process.env.OPENBLAS_ROOT;
@@ -113,36 +147,39 @@ export function findOpenBlas(target) {
     const found = inFolders([join(given, 'lib'), join(given, 'lib64'), given], 'OPENBLAS_ROOT');
     if (found) return found;
     throw new Error(
-      `OPENBLAS_ROOT=${given} holds no lib/libopenblas.a, or one that needs a libgfortran.a that is not beside it or in the compiler`,
+      `OPENBLAS_ROOT=${given} has no lib/libopenblas.a, or one that needs a libgfortran.a found neither beside it nor by the compiler`,
     );
   }
-  const found = target === undefined || target.zig === undefined ? forHost() : forOther(target);
+  const found = target?.zig === undefined ? forHost() : forOther(target);
   if (found) return found;
   if (target?.zig) {
     throw new Error(
-      `static OpenBLAS for ${target.name} was not found: node scripts/openblas-source.mjs ${target.name}`,
+      `static OpenBLAS for ${target.name} was not found: node scripts/prebuilds/openblas-source.mjs ${target.name}`,
     );
   }
   const install =
     process.platform === 'darwin'
       ? 'brew install openblas gcc'
-      : 'apt install libopenblas-dev gfortran (or your system’s)';
+      : "apt install libopenblas-dev gfortran (or your system's packages)";
   throw new Error(`static OpenBLAS was not found: ${install}, or set OPENBLAS_ROOT to a folder with lib/libopenblas.a`);
 }
 
 function forHost() {
+  const architecture = DEBIAN[process.arch];
   return (
     inFolders(systemFolders(), 'the system') ??
-    inFolders([fetched], 'the package of this distribution, in .openblas/') ??
-    (DEBIAN[process.arch] && fetchFromDebian(fetched, DEBIAN[process.arch]))
+    inFolders([fetched], "this distribution's package, in .openblas/") ??
+    (architecture && fetchFromDebian(fetched, architecture))
   );
 }
 
+/** @param {Target} target */
 function forOther({ name, arch, libc }) {
   const folder = join(fetched, name);
   const found = inFolders([folder], folder.slice(root.length));
-  if (found || libc !== 'glibc') return found;
-  // Debian's library is good for an older glibc too: it asks for no function that came later, which the link would show.
-  const ours = name === hostTarget() && inFolders([fetched], 'the package of this distribution, in .openblas/');
-  return ours || fetchFromDebian(folder, DEBIAN[arch]);
+  const architecture = DEBIAN[arch];
+  if (found || libc !== 'glibc' || architecture === undefined) return found;
+  // Debian's library also works with an older glibc: it needs no newer function, or linking would fail.
+  const ours = name === hostTarget() && inFolders([fetched], "this distribution's package, in .openblas/");
+  return ours || fetchFromDebian(folder, architecture);
 }

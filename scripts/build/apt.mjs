@@ -1,5 +1,6 @@
-// Packages of the Debian or Ubuntu that this is, for any of its architectures, and their sources, with a private state of apt:
-// neither root nor a change of the system is needed. They come from where the system has its own.
+// Downloads packages and sources of the running Debian or Ubuntu, for any of its architectures. apt
+// gets a private state folder, so this needs no root and leaves the system unchanged. Packages come
+// from the sources that the system has configured.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,13 +8,16 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 
 /**
- * Downloads packages into a temporary folder and calls `use` with it. What apt downloads it has checked against the lists
- * that the distribution signs.
+ * Downloads packages into a temporary folder and calls `use` with it. apt verifies every download
+ * against the lists that the distribution signs.
  *
- * @param {{ architectures: string[], packages: string[], sources?: string[], release?: string }} wanted by Debian's names, a
- *   version after =; `sources` are packages whose source is wanted, as it was packed; `release` is another one than this is
+ * @param {object} wanted
+ * @param {string[]} wanted.architectures Debian's names
+ * @param {string[]} wanted.packages names, with an optional version after `=`
+ * @param {string[]} [wanted.sources] packages whose source archives are wanted
+ * @param {string} [wanted.release] another release than the running one
  * @param {(folder: string) => void} use
- * @returns {boolean} whether it went well; what went wrong is printed
+ * @returns {boolean} whether it succeeded; errors are printed
  */
 export function withApt({ architectures, packages, sources = [], release }, use) {
   const work = mkdtempSync(join(tmpdir(), 'lowrank-apt-'));
@@ -30,7 +34,7 @@ export function withApt({ architectures, packages, sources = [], release }, use)
       'Debug::NoLocking=1',
       ...(sources.length > 0 || release ? changedLists(join(work, 'lists'), release) : []),
     ].flatMap((option) => ['-o', option]);
-    const apt = (...args) =>
+    const apt = (/** @type {string[]} */ ...args) =>
       execFileSync('apt-get', [...options, '-qq', ...args], {
         cwd: join(work, 'packages'),
         stdio: ['ignore', 'ignore', 'inherit'],
@@ -41,17 +45,26 @@ export function withApt({ architectures, packages, sources = [], release }, use)
     use(join(work, 'packages'));
     return true;
   } catch (error) {
-    console.error(`fetching ${[...packages, ...sources].join(', ')} failed: ${error.message}`);
+    const { message } = /** @type {Error} */ (error);
+    console.error(`fetching ${[...packages, ...sources].join(', ')} failed: ${message}`);
     return false;
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
 }
 
-/** The configured places of packages once more: with sources, which few systems ask for, and of another release. */
+/**
+ * Copies the configured package lists into `folder`. Adds source packages, which few systems have
+ * enabled, and replaces the release.
+ *
+ * @param {string} folder
+ * @param {string | undefined} release
+ * @returns {string[]} options of apt
+ */
 function changedLists(folder, release) {
   mkdirSync(folder);
-  const [, current] = /^VERSION_CODENAME=(\w+)$/m.exec(readFileSync('/etc/os-release', 'utf8'));
+  const current = /^VERSION_CODENAME=(\w+)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
+  if (current === undefined) throw new Error('/etc/os-release has no VERSION_CODENAME');
   const parts = '/etc/apt/sources.list.d';
   const lists = existsSync(parts) ? readdirSync(parts).map((name) => join(parts, name)) : [];
   for (const path of ['/etc/apt/sources.list', ...lists].filter((path) => existsSync(path))) {

@@ -1,5 +1,5 @@
 // npm run test:coverage: runs the tests of `unit` and `jobs`. Fails if one of them fails, or if they
-// cover too few lines of lib/. .ci/run runs these tests here and nowhere else.
+// cover too few lines of lib/. .ci/run runs these tests only through this script.
 //
 // Most tests run the sources. Some start the built command line, whose lines are found by source
 // maps; the package has none, so dist/ gets them for this run. A line is covered if either kind of
@@ -12,11 +12,15 @@ import { fileURLToPath } from 'node:url';
 
 const LEAST = 95;
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = join(root, 'coverage');
 const raw = join(folder, 'processes');
 
-/** Builds dist/, with options in addition to those of tsconfig.build.json. */
+/**
+ * Builds dist/, with options in addition to those of tsconfig.build.json.
+ *
+ * @param {string[]} options
+ */
 function compile(...options) {
   const tsc = fileURLToPath(import.meta.resolve('typescript/bin/tsc'));
   execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', ...options], { cwd: root, stdio: 'inherit' });
@@ -26,7 +30,7 @@ rmSync(folder, { recursive: true, force: true });
 mkdirSync(raw, { recursive: true });
 const projects = ['--project', 'unit', '--project', 'jobs'];
 const reporters = ['--coverage.reporter=lcovonly', `--coverage.reportsDirectory=${join(folder, 'inside')}`];
-// The figures are told where a test fails, too.
+// Print the figures even if a test fails.
 reporters.push('--coverage.reportOnFailure');
 compile('--inlineSourceMap');
 const tests = spawnSync(
@@ -38,7 +42,7 @@ const tests = spawnSync(
     env: { ...process.env, NODE_V8_COVERAGE: raw },
   },
 );
-// The processes of the test runner wrote theirs too: they are measured by it, and have nothing of the built files.
+// Drop the files of the test runner's own processes: it measures them itself, and they run no built file.
 for (const name of readdirSync(raw)) {
   if (!readFileSync(join(raw, name), 'utf8').includes(`${root}dist/`)) rmSync(join(raw, name));
 }
@@ -46,25 +50,31 @@ execFileSync(
   process.execPath,
   [
     fileURLToPath(import.meta.resolve('c8/bin/c8.js')),
-    ...['report', '--temp-directory', raw, '--reporter', 'lcovonly', '--reports-dir', join(folder, 'outside')],
-    // Instead of its own list, which takes lib/linalg/self-test.ts for a test.
-    ...['--exclude-after-remap', '--include', 'lib/**', '--exclude', 'test/**', '--src', 'lib'],
+    'report',
+    `--temp-directory=${raw}`,
+    '--reporter=lcovonly',
+    `--reports-dir=${join(folder, 'outside')}`,
+    // Replace its own list, which mistakes lib/linalg/self-test.ts for a test.
+    '--exclude-after-remap',
+    '--include=lib/**',
+    '--exclude=test/**',
+    '--src=lib',
   ],
   { cwd: root, stdio: 'inherit' },
 );
 compile();
 
-/** File -> line -> how often it ran. */
+/** How often each line ran, by file and line number. @type {Map<string, Map<string, number>>} */
 const lines = new Map();
 for (const report of ['inside', 'outside']) {
-  let file;
+  let file = '';
   for (const line of readFileSync(join(folder, report, 'lcov.info'), 'utf8').split('\n')) {
     if (line.startsWith('SF:')) file = relative(root, resolve(root, line.slice(3)));
     const [, number, hits] = /^DA:(\d+),(\d+)/.exec(line) ?? [];
     if (number === undefined || !file.startsWith('lib/')) continue;
-    if (!lines.has(file)) lines.set(file, new Map());
-    const counts = lines.get(file);
-    // c8 counts every line of a file, the other only those with statements: those are the lines that there are.
+    const counts = lines.get(file) ?? new Map();
+    lines.set(file, counts);
+    // c8 counts every line of a file, vitest only lines with statements. Only the latter count.
     if (report === 'outside' && !counts.has(number)) continue;
     counts.set(number, (counts.get(number) ?? 0) + Number(hits));
   }
