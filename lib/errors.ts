@@ -1,4 +1,6 @@
-/** Floor 0: every error of this package carries a `code` that never changes, so programs need not read messages. */
+import { printable } from './text/printable.js';
+
+/** Every error of this package has a `code` that never changes, so programs need not parse messages. */
 
 export type ErrorCode =
   /** An argument is missing, of the wrong type or out of range. */
@@ -53,7 +55,7 @@ export class ArgumentError extends LowRankError {
   readonly argument: string;
 
   constructor(argument: string, expected: string, actual: unknown, code: ErrorCode = 'ERR_ARGUMENT', hint?: string) {
-    super(code, `${escaped(argument)}: expected ${expected}, got ${describe(actual)}`, { hint });
+    super(code, `${printable(argument)}: expected ${expected}, got ${describe(actual)}`, { hint });
     this.argument = argument;
   }
 }
@@ -87,8 +89,7 @@ const MAX_DEPTH = 4;
 
 /**
  * Describes a value in a short phrase for an error message. Never throws, whatever the value's
- * getters and proxy traps do. The phrase has at most 400 characters, none of which a terminal would
- * obey and none of which hides text.
+ * getters and proxy traps do. The phrase has at most 400 characters, all of them printable.
  */
 export function describe(value: unknown): string {
   const phrase = describeAt(value, 0);
@@ -128,7 +129,7 @@ function describeObject(value: object, depth: number): string {
   }
   const name: unknown = value.constructor?.name;
   if (typeof name !== 'string' || name === '') return 'an object';
-  const printed = escaped(shortened(name));
+  const printed = printable(shortened(name));
   return ArrayBuffer.isView(value) ? `${printed} of ${value.byteLength} bytes` : printed;
 }
 
@@ -136,18 +137,7 @@ function shortened(text: string): string {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text;
 }
 
-/** Quotes as JSON does, and escapes what JSON leaves alone: names come from untrusted files. */
+/** Quotes as JavaScript does. */
 function quoted(text: string): string {
-  return escaped(JSON.stringify(text));
-}
-
-/** Escapes characters that a terminal would obey, that hide text or that change its direction. */
-function escaped(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) =>
-    Array.from({ length: character.length }, (_, i) => unicodeEscape(character.charCodeAt(i))).join(''),
-  );
-}
-
-function unicodeEscape(unit: number): string {
-  return `\\u${unit.toString(16).padStart(4, '0')}`;
+  return `"${printable(text.replace(/["\\]/g, '\\$&'))}"`;
 }

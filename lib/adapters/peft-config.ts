@@ -1,5 +1,5 @@
 import { CheckpointError, describe, LowRankError } from '../errors.js';
-import { firstMatches, isSimple } from '../text/bounded-match.js';
+import { firstMatches, isSimple } from '../model/bounded-match.js';
 
 /** `adapter_config.json` as an object. */
 export type PeftConfig = Readonly<Record<string, unknown>>;

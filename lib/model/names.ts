@@ -1,7 +1,7 @@
 import picomatch from 'picomatch';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
-import { firstMatches } from '../text/bounded-match.js';
+import { firstMatches } from './bounded-match.js';
 
 type Tensors = Pick<Checkpoint, 'tensors'>;
 

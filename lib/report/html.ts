@@ -1,3 +1,5 @@
+import { printable } from '../text/printable.js';
+
 /**
  * Markup that is safe to put into a page. Only {@link element} makes it out of text, and that escapes: names of tensors and
  * files come from strangers.
@@ -40,15 +42,8 @@ const SPECIAL: Readonly<Record<string, string>> = {
 
 /** Text as it may stand in an element or in an attribute's quotes. */
 function escapeHtml(text: string): string {
-  return visible(text).replace(/[&<>"']/g, (character) => SPECIAL[character]!);
+  return printable(text).replace(/[&<>"']/g, (character) => SPECIAL[character]!);
 }
-
-/** @internal What would hide text, turn its direction or is no character at all is shown as its code: `\u{202e}`. */
-export function visible(text: string): string {
-  return text.replace(UNSEEN, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
-}
-
-export const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Noncharacter_Code_Point}\u2028\u2029]/gu;
 
 const LONGEST_NAME = 160;
 

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { element, shortened, visible } from '../../../lib/report/html.js';
+import { element, shortened } from '../../../lib/report/html.js';
 import { change, shortChange, shortChangeText, significant, small, value } from '../../../lib/report/numbers.js';
 import { shellWords } from '../../../lib/report/shell.js';
 import { DARK, LIGHT } from '../../../lib/report/style.js';
+import { printable } from '../../../lib/text/printable.js';
 import { named, parseHtml, textOf } from './html-parser.js';
 
 describe('markup', () => {
@@ -15,8 +16,8 @@ describe('markup', () => {
           parseHtml(`<!doctype html>${element('p', { title: text }, text, element('b', {}, text)).markup}`),
           'p',
         );
-        expect(p!.attributes.get('title')).toBe(visible(text));
-        expect(textOf(p!)).toBe(visible(text).repeat(2));
+        expect(p!.attributes.get('title')).toBe(printable(text));
+        expect(textOf(p!)).toBe(printable(text).repeat(2));
       }),
     );
   });

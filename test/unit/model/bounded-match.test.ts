@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TensorInfo } from '../../../lib/checkpoint/checkpoint.js';
+import { firstMatches, isSimple } from '../../../lib/model/bounded-match.js';
 import { tensorsNamed } from '../../../lib/model/names.js';
-import { firstMatches, isSimple } from '../../../lib/text/bounded-match.js';
 
 const ENDLESS = /^(?:(a+)+b)$/;
 const letters = 'a'.repeat(60);
