@@ -15,30 +15,30 @@ export type ErrorCode =
   | 'ERR_MEMORY'
   /** No native binary for this platform, or it cannot be loaded. */
   | 'ERR_ADDON'
-  /** A fault in the native code that is none of the above: please report it. */
+  /** A fault in the native code that is none of the above. Please report it. */
   | 'ERR_NATIVE'
   /** A checkpoint cannot be found, opened, read or written. */
   | 'ERR_CHECKPOINT_IO'
   /** A checkpoint breaks the rules of its format; `kind` says which. */
   | 'ERR_CHECKPOINT_FORMAT'
-  /** A tensor, layer or type that the checkpoint does not have. */
+  /** The checkpoint has no such tensor, layer or type. */
   | 'ERR_NOT_FOUND'
-  /** Something well formed that this package does not do. */
+  /** Valid input that this package does not support. */
   | 'ERR_UNSUPPORTED'
-  /** The output is already there, or is the input. */
+  /** The output already exists, or is the input. */
   | 'ERR_OUTPUT'
-  /** A set of questions cannot be read, or does not have the form that was expected. */
+  /** A question set cannot be read, or does not have the expected form. */
   | 'ERR_DATASET'
-  /** An optional package is needed that is not installed. */
+  /** A required optional package is not installed. */
   | 'ERR_PEER'
-  /** An engine that evaluates models failed, or answered what cannot be understood. */
+  /** An engine that evaluates models failed, or returned an invalid answer. */
   | 'ERR_ENGINE';
 
-/** The base of all errors thrown by this package. */
+/** The base class of all errors that this package throws. */
 export class LowRankError extends Error {
-  /** Stable, for programs. */
+  /** Never changes, so programs can rely on it. */
   readonly code: ErrorCode;
-  /** What to do about it, one sentence; the command line prints it under the message. */
+  /** How to fix it, in one sentence; the command line prints it under the message. */
   readonly hint: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
@@ -49,7 +49,7 @@ export class LowRankError extends Error {
   }
 }
 
-/** A wrong argument: always names it, says what was expected and what came. */
+/** An invalid argument. The message names it, what was expected and what was given. */
 export class ArgumentError extends LowRankError {
   /** The offending argument. */
   readonly argument: string;
@@ -60,11 +60,14 @@ export class ArgumentError extends LowRankError {
   }
 }
 
-/** A checkpoint that cannot be read or written as asked. */
+/** A checkpoint cannot be read or written as requested. */
 export class CheckpointError extends LowRankError {
-  /** The kind of fault; for safetensors the reference reader's own names (`HeaderTooLarge`, `InvalidOffset`, ...). */
+  /**
+   * The kind of fault. For safetensors it is the reference reader's name (`HeaderTooLarge`,
+   * `InvalidOffset`, ...).
+   */
   readonly kind: string;
-  /** The file at fault. */
+  /** The faulty file. */
   readonly file: string;
 
   constructor(
@@ -82,7 +85,7 @@ export class CheckpointError extends LowRankError {
 
 /** The longest description of a value, in UTF-16 units. */
 const MAX_DESCRIPTION = 400;
-/** Where strings and names, arrays, and nested arrays are cut off. */
+/** The lengths at which strings and names, arrays, and nested arrays are cut off. */
 const MAX_TEXT = 60;
 const MAX_ELEMENTS = 8;
 const MAX_DEPTH = 4;

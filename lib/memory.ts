@@ -1,6 +1,9 @@
 import { addon } from './addon/load.js';
 
-/** Bytes. `rss` is what the system gave the process; the native part is inside it, and so are V8's heap and buffers. */
+/**
+ * Memory of this process in bytes. `rss` is what the system has given the process; it includes the
+ * native part, and V8's heap and buffers.
+ */
 export interface MemoryUsage {
   readonly process: {
     readonly rss: number;
@@ -10,18 +13,18 @@ export interface MemoryUsage {
     readonly external: number;
     readonly arrayBuffers: number;
   };
-  /** Work memory of the native computations: copies, LAPACK workspaces, factors in the making. */
+  /** Work memory of native computations: copies, LAPACK workspaces, unfinished factors. */
   readonly native: { readonly now: number; readonly peak: number };
 }
 
-/** What this process holds now, and held at most. */
+/** Returns the memory that this process holds now, and the most that it has held. */
 export function memoryUsage(): MemoryUsage {
   const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage();
   const peakRss = Math.max(rss, process.resourceUsage().maxRSS * 1024);
   return { process: { rss, peakRss, heapUsed, external, arrayBuffers }, native: addon().memory() };
 }
 
-/** Begins a new measurement of the native peak; returns the old one, in bytes. */
+/** Restarts the measurement of the native peak; returns the old peak in bytes. */
 export function resetNativePeak(): number {
   return addon().resetPeak({});
 }

@@ -1,13 +1,16 @@
-/** One check for the options of every public function: their names, and the types of their values. */
+/** Checks the options of every public function: their names, and the types of their values. */
 
 import { ArgumentError } from './errors.js';
 
-/** What the value of an option must be. Unless stated here, its range is checked where it is used. */
+/**
+ * The required type of an option's value. Unless stated here, its range is checked where it is
+ * used.
+ */
 export interface OptionType<T> {
   /** For messages, as in "expected a number". */
   readonly expected: string;
   readonly is: (value: unknown) => value is T;
-  /** The options inside of an option that is an object. */
+  /** The options inside an option that is an object. */
   readonly inner?: AnyOptionTypes;
 }
 

@@ -1,20 +1,22 @@
 import { abortSignal, callback, type OptionTypes } from './options.js';
 
-/** How far a job on a checkpoint is. */
+/** The progress of a job on a checkpoint. */
 export interface EditProgress {
-  /** `copy` while the untouched tensors are copied, `edit` for the tensors one after another, `commit` at the end. */
+  /**
+   * `copy` while untouched tensors are copied, `edit` for the edited tensors, `commit` at the end.
+   */
   readonly phase: 'copy' | 'edit' | 'commit';
-  /** The matrix at hand. */
+  /** The current matrix. */
   readonly name: string | undefined;
-  /** Matrices done, and in all. */
+  /** The number of finished matrices, and of all. */
   readonly done: number;
   readonly total: number;
-  /** Bytes of the matrices to edit that are done, with part of the one at hand, and in all. */
+  /** Bytes of the finished matrices and a share of the current one, and of all matrices to edit. */
   readonly bytesDone: number;
   readonly bytesTotal: number;
-  /** Since the job began. */
+  /** Seconds since the job started. */
   readonly seconds: number;
-  /** Estimated from the bytes; undefined while there is nothing to estimate from. */
+  /** Estimated from the bytes; undefined until there is something to estimate from. */
   readonly remainingSeconds: number | undefined;
 }
 
@@ -24,7 +26,7 @@ export const JOB_OPTIONS: OptionTypes<{
   onProgress?: (progress: EditProgress) => void;
 }> = { signal: abortSignal, onProgress: callback };
 
-/** Counts matrices and bytes, and tells the caller. */
+/** Counts matrices and bytes, and reports them to the caller. */
 export class Progress {
   readonly #tell: ((progress: EditProgress) => void) | undefined;
   readonly #total: number;
@@ -49,7 +51,7 @@ export class Progress {
     this.#report(phase, undefined, 0);
   }
 
-  /** Says that `share` (0 to 1) of the matrix at hand is done. */
+  /** Reports that `share` (0 to 1) of the current matrix is done. */
   working(name: string, bytes: number, share: number): void {
     this.#editing ??= this.seconds;
     this.#report('edit', name, bytes * Math.min(Math.max(share, 0), 1));
@@ -61,7 +63,7 @@ export class Progress {
     this.#report('edit', name, 0);
   }
 
-  /** Says that a matrix was done by an earlier run: it counts as done, but says nothing of the speed. */
+  /** Counts a matrix that an earlier run has finished. It does not affect the estimated speed. */
   resumed(name: string, bytes: number): void {
     this.#bytesResumed += bytes;
     this.finished(name, bytes);

@@ -1,15 +1,18 @@
-/** Random numbers that are the same for the same seed, on every machine. Native code has its own: it fills matrices. */
+/**
+ * Random numbers that are the same for the same seed on every machine. Native code has its own
+ * generator, which fills matrices.
+ */
 
 import { ArgumentError } from './errors.js';
 
-/** Checks a seed; 0 when none is given. */
+/** Checks a seed; returns 0 if none is given. */
 export function seedOf(seed: number | undefined): number {
   if (seed === undefined) return 0;
   if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError('seed', 'a whole number of at least 0', seed);
   return seed;
 }
 
-/** Numbers evenly distributed in [0, 1), of 32 bits. */
+/** Returns a generator of numbers evenly distributed in [0, 1), with 32 bits. */
 export function uniform(seed: number): () => number {
   // Four words from the 53 bits of the seed, through the finaliser of MurmurHash3 (Appleby 2011), never all zero.
   const high = Math.floor(seed / 2 ** 32);
@@ -18,7 +21,10 @@ export function uniform(seed: number): () => number {
   return () => next() / 2 ** 32;
 }
 
-/** @internal Whole numbers of 32 bits: xoshiro128** (Blackman and Vigna 2021) from a state that is not all zero. */
+/**
+ * @internal Returns a generator of 32-bit integers: xoshiro128** (Blackman and Vigna 2021), from a
+ *   state that is not all zero.
+ */
 export function xoshiro([a, b, c, d]: [number, number, number, number]): () => number {
   return () => {
     const result = Math.imul(rotated(Math.imul(b, 5), 7), 9) >>> 0;
@@ -33,7 +39,9 @@ export function xoshiro([a, b, c, d]: [number, number, number, number]): () => n
   };
 }
 
-/** Standard normal numbers (Box and Muller 1958), both of each pair. */
+/**
+ * Returns a generator of standard normal numbers (Box and Muller 1958) that uses both of each pair.
+ */
 export function normal(next: () => number): () => number {
   let kept: number | undefined;
   return () => {
@@ -49,7 +57,7 @@ export function normal(next: () => number): () => number {
   };
 }
 
-/** The numbers below `length` in a random order, of which the first `count` are given: Fisher and Yates. */
+/** Returns the first `count` of the numbers below `length` in a random order (Fisher and Yates). */
 export function drawn(length: number, seed: number, count = length): number[] {
   const random = uniform(seed);
   const all = Array.from({ length }, (_, i) => i);
@@ -60,7 +68,7 @@ export function drawn(length: number, seed: number, count = length): number[] {
   return all.slice(0, count);
 }
 
-/** A shuffled copy. */
+/** Returns a shuffled copy. */
 export function shuffled<T>(items: readonly T[], seed: number): T[] {
   return drawn(items.length, seed).map((i) => items[i]!);
 }

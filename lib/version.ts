@@ -5,15 +5,17 @@ import { fileURLToPath } from 'node:url';
 let found: string | undefined;
 
 /**
- * The version of this package; `unknown` where a bundle has left its package.json behind. A job that another version began
- * is not resumed: it may have been computed differently.
+ * Returns the version of this package, or `unknown` if a bundle has left out its package.json. A
+ * job that another version started is not resumed: it may have been computed differently.
  */
 export function packageVersion(): string {
   found ??= readVersion() ?? 'unknown';
   return found;
 }
 
-/** From the nearest package.json of this name: how far up it lies depends on how the code was built. */
+/**
+ * Reads the nearest package.json of this name: how far up it is depends on how the code was built.
+ */
 function readVersion(): string | undefined {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (; folder !== dirname(folder); folder = dirname(folder)) {

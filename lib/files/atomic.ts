@@ -4,15 +4,16 @@ import { basename, dirname, join } from 'node:path';
 import { ioError, refuseExisting, syncFolder, writeAt } from './files.js';
 
 export interface AtomicOptions {
-  /** Take the place of a file that is already there. By default that is refused. */
+  /** Replaces an existing file. By default that is refused. */
   readonly replace?: boolean | undefined;
 }
 
 /**
- * Writes a file so that it appears whole or not at all, also after a loss of power.
+ * Writes a file so that it appears complete or not at all, even after a power loss.
  *
  * @param content the file's text or bytes; several parts are written one after the other
- * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`, unless `replace` is given; `ERR_CHECKPOINT_IO`.
+ * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`, unless `replace` is given;
+ *   `ERR_CHECKPOINT_IO`.
  */
 export function writeAtomically(
   file: string,
@@ -27,10 +28,11 @@ export function writeAtomically(
 }
 
 /**
- * Makes a new folder so that it appears whole or not at all.
+ * Creates a folder so that it appears complete or not at all.
  *
- * @param fill makes the folder under the temporary name that it is given, and brings its files to the disk
- * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`; `ERR_CHECKPOINT_IO`; whatever `fill` throws.
+ * @param fill creates the folder under the given temporary name, and syncs its files to the disk
+ * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`; `ERR_CHECKPOINT_IO`; whatever
+ *   `fill` throws.
  */
 export function makeFolderAtomically(folder: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   return underTemporaryName(folder, async (temporary) => {
@@ -39,7 +41,7 @@ export function makeFolderAtomically(folder: string, fill: (temporary: string) =
   });
 }
 
-/** Publishes a finished file at `out`; never replaces what is there. */
+/** Publishes a finished file at `out`; never replaces an existing one. */
 export async function publishFile(temporary: string, out: string): Promise<void> {
   try {
     // Unlike renaming, linking fails when the name is taken, with no gap between the check and the act.
@@ -50,7 +52,7 @@ export async function publishFile(temporary: string, out: string): Promise<void>
     await renameTo(temporary, out);
     return;
   }
-  // Before the other name goes, or a loss of power could take both.
+  // Sync before removing the other name, or a power loss could take both.
   await syncFolder(dirname(out));
   try {
     await rm(temporary, { force: true });
@@ -59,7 +61,7 @@ export async function publishFile(temporary: string, out: string): Promise<void>
   }
 }
 
-/** Publishes a finished folder at `out`; never replaces what is there. */
+/** Publishes a finished folder at `out`; never replaces an existing one. */
 export async function publishFolder(temporary: string, out: string): Promise<void> {
   // Renaming a folder replaces an empty one, so check as late as possible.
   await refuseExisting(out);
@@ -72,15 +74,15 @@ async function underTemporaryName(out: string, make: (temporary: string) => Prom
   try {
     await make(temporary);
   } catch (cause) {
-    // The first failure is the one to report; removing can only fail for the same reason.
+    // Report the first failure; removing can only fail for the same reason.
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
     throw cause;
   }
 }
 
 /**
- * `.<name>.<random>.tmp` in the same folder, hence on the same file system, where renaming is atomic. A process that dies
- * leaves it behind; it may be deleted.
+ * Returns `.<name>.<random>.tmp` in the same folder, hence on the same file system, where renaming
+ * is atomic. A process that dies leaves the file behind; it may be deleted.
  */
 export function temporarySibling(path: string): string {
   // Shortened, because most file systems allow names of at most 255 bytes.
@@ -106,7 +108,7 @@ async function writeSynced(temporary: string, out: string, parts: readonly Uint8
   }
 }
 
-/** Renames, and makes sure that the new name survives a loss of power. */
+/** Renames, and makes sure that the new name survives a power loss. */
 async function renameTo(temporary: string, out: string): Promise<void> {
   try {
     await rename(temporary, out);

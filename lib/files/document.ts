@@ -4,14 +4,14 @@ import { readSmallFile } from './files.js';
 import { JsonReader } from './json.js';
 import type { Check } from './schema.js';
 
-/** The numbers that JSON lacks, as they stand in our files: `{ "$number": "Infinity" }`. */
+/** The numbers that JSON lacks, as our files store them: `{ "$number": "Infinity" }`. */
 const BEYOND_JSON: ReadonlyMap<unknown, number> = new Map([
   ['Infinity', Number.POSITIVE_INFINITY],
   ['-Infinity', Number.NEGATIVE_INFINITY],
   ['NaN', Number.NaN],
 ]);
 
-/** A value as JSON. {@link parseJson} gives back its infinities as well. */
+/** Converts a value to JSON. {@link parseJson} restores its infinities, too. */
 export function toJson(value: unknown, indent?: number): string {
   return JSON.stringify(
     value,
@@ -21,14 +21,14 @@ export function toJson(value: unknown, indent?: number): string {
 }
 
 /**
- * Reads JSON that {@link toJson} wrote, or that somebody changed since: equal keys, `__proto__` and brackets without end are
- * faults.
+ * Reads JSON that {@link toJson} wrote, or that somebody has changed since. Repeated keys,
+ * `__proto__` and excessive nesting are faults.
  *
- * @param fail throws the error that a fault becomes
+ * @param fail throws the error for a fault
  */
 export function parseJson(bytes: Uint8Array, fail: (message: string) => never): unknown {
   if (!isUtf8(bytes)) return fail('not valid UTF-8');
-  const invalid = (message: string) => fail(`no valid JSON: ${message}`);
+  const invalid = (message: string) => fail(`invalid JSON: ${message}`);
   const reader = new JsonReader(bytes, invalid);
   const value = reader.value();
   reader.end();
@@ -52,10 +52,10 @@ function revived(value: unknown, fail: (message: string) => never): unknown {
 export interface DocumentKind {
   /** A word for it, such as `plan`. */
   readonly what: string;
-  /** Bytes. */
+  /** The largest size in bytes. */
   readonly limit: number;
   readonly check: Check;
-  /** Of the error for what is none. */
+  /** The code of the error for an invalid document. */
   readonly code: 'ERR_CHECKPOINT_FORMAT' | 'ERR_OUTPUT';
   readonly kind: string;
   readonly hint: string;
@@ -71,14 +71,14 @@ export async function readDocument(file: string, document: DocumentKind): Promis
   return parseDocument(await readSmallFile(file, document.limit), file, document);
 }
 
-/** As {@link readDocument}, of a file that has been read. */
+/** Checks a JSON document as {@link readDocument} does, after the file has been read. */
 export function parseDocument(
   bytes: Uint8Array,
   file: string,
   { what, check, code, kind, hint }: DocumentKind,
 ): unknown {
   const fail = (message: string): never => {
-    throw new CheckpointError(code, kind, file, `is no ${what} of lowrank: ${message}`, { hint });
+    throw new CheckpointError(code, kind, file, `is not a ${what} of lowrank: ${message}`, { hint });
   };
   const value = parseJson(bytes, fail);
   const fault = check(value, '');

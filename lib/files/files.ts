@@ -4,10 +4,10 @@ import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ArgumentError, CheckpointError, LowRankError } from '../errors.js';
 
-/** Bytes of one call to the operating system, which takes less than 2 GiB at a time. */
+/** The most bytes of one call to the operating system, which takes less than 2 GiB at a time. */
 const CHUNK_BYTES = 256 * 1024 * 1024;
 
-/** An open regular file and its size at that moment. */
+/** An open regular file and its size when it was opened. */
 export interface OpenFile {
   readonly handle: FileHandle;
   readonly size: number;
@@ -16,14 +16,15 @@ export interface OpenFile {
 }
 
 /**
- * Opens a regular file; links are followed. A pipe or device is refused: it could block for ever.
+ * Opens a regular file; follows links. Refuses pipes and devices, which could block forever.
  *
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`.
  */
 export async function openFile(file: string, flags: 'r' | 'r+' = 'r'): Promise<OpenFile> {
   let handle: FileHandle | undefined;
   try {
-    // Non-blocking, because the mere opening of a pipe waits for its other end. Regular files do not know the difference.
+    // Non-blocking, because opening a pipe waits for its other end. It makes no difference to
+    // regular files.
     handle = await open(file, (flags === 'r' ? constants.O_RDONLY : constants.O_RDWR) | (constants.O_NONBLOCK ?? 0));
     const status = await handle.stat();
     if (!status.isFile()) {
@@ -37,10 +38,11 @@ export async function openFile(file: string, flags: 'r' | 'r+' = 'r'): Promise<O
 }
 
 /**
- * Reads exactly `length` bytes. Positional, so several reads may run at once, and beyond 2 GiB.
+ * Reads exactly `length` bytes, also beyond 2 GiB. Reads are positional, so several may run at
+ * once.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `FileShrank` when the file ends before; `ERR_MEMORY` when
- * so many bytes cannot be had.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `FileShrank` if the file ends before;
+ *   `ERR_MEMORY` if the buffer cannot be allocated.
  */
 export async function readAt(handle: FileHandle, file: string, position: number, length: number): Promise<Uint8Array> {
   const bytes = allocate(length, file);
@@ -48,7 +50,7 @@ export async function readAt(handle: FileHandle, file: string, position: number,
   return bytes;
 }
 
-/** As {@link readAt}, into bytes that are there. */
+/** Reads like {@link readAt}, into existing bytes. */
 async function readInto(handle: FileHandle, file: string, position: number, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const chunk = bytes.subarray(done, done + CHUNK_BYTES);
@@ -60,9 +62,9 @@ async function readInto(handle: FileHandle, file: string, position: number, byte
     }
     if (count === 0) {
       const expected = position + bytes.length;
-      const message = `ends at byte ${position + done}, expected ${expected}: it became shorter while it was open`;
+      const message = `ends at byte ${position + done}, expected ${expected}: it shrank while it was open`;
       throw new CheckpointError('ERR_CHECKPOINT_IO', 'FileShrank', file, message, {
-        hint: 'Let nothing write to the checkpoint meanwhile.',
+        hint: 'Let nothing write to the checkpoint while a job reads it.',
       });
     }
     done += count;
@@ -81,7 +83,10 @@ export async function writeAt(handle: FileHandle, file: string, position: number
   }
 }
 
-/** At a time, in a buffer that is used again: enough for a disk's full speed, and nothing that counts in memory. */
+/**
+ * The size of the buffer that passes bytes on: enough for a disk's full speed, and negligible in
+ * memory.
+ */
 const PASSING_BYTES = 8 * 1024 * 1024;
 
 /** A position in an open file. */
@@ -91,7 +96,10 @@ export interface Spot {
   readonly offset: number;
 }
 
-/** Gives a stretch of a file to `take`, part by part; the part's bytes are overwritten by the next one. */
+/**
+ * Passes a range of a file to `take`, part by part; each part overwrites the bytes of the one
+ * before.
+ */
 export async function passRange(
   from: Spot,
   bytes: number,
@@ -105,12 +113,14 @@ export async function passRange(
   }
 }
 
-/** Copies a stretch of one file into another. */
+/** Copies a range of one file into another. */
 export function copyRange(from: Spot, to: Spot, bytes: number): Promise<void> {
   return passRange(from, bytes, (part, done) => writeAt(to.handle, to.file, to.offset + done, part));
 }
 
-/** Whether a stretch of a file is equal to one of another, or to bytes. Both files must be long enough. */
+/**
+ * Whether a range of a file equals a range of another, or bytes. Both files must be long enough.
+ */
 export async function sameRange(a: Spot, b: Spot | Uint8Array, bytes: number): Promise<boolean> {
   const buffer = new Uint8Array(b instanceof Uint8Array ? 0 : Math.min(PASSING_BYTES, bytes));
   let same = true;
@@ -127,7 +137,7 @@ export async function sameRange(a: Spot, b: Spot | Uint8Array, bytes: number): P
   return same;
 }
 
-/** Writes all bytes at a position, and returns when they are on the disk. */
+/** Writes all bytes at a position, and syncs them to the disk. */
 export async function writeThrough(
   handle: FileHandle,
   file: string,
@@ -138,16 +148,16 @@ export async function writeThrough(
   await syncFile(handle, file);
 }
 
-/** Brings the bytes of an open file to the disk. */
+/** Syncs the bytes of an open file to the disk. */
 export async function syncFile(handle: FileHandle, file: string): Promise<void> {
   try {
     await handle.datasync();
   } catch (cause) {
-    throw ioError(file, 'cannot be brought to the disk', cause);
+    throw ioError(file, 'cannot be synced to the disk', cause);
   }
 }
 
-/** Reads a whole file of text; one larger than `limit` bytes is refused with the kind `FileTooLarge`. */
+/** Reads a whole small file; refuses one larger than `limit` bytes with the kind `FileTooLarge`. */
 export async function readSmallFile(file: string, limit: number): Promise<Uint8Array> {
   const { handle, size } = await openFile(file);
   try {
@@ -162,16 +172,18 @@ export async function readSmallFile(file: string, limit: number): Promise<Uint8A
 }
 
 /**
- * A path from the root on. A relative one needs the working folder, which somebody may have removed.
+ * Resolves a path to an absolute one. A relative path needs the working folder, which may have been
+ * removed.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; {@link ArgumentError} if `path` is not a path.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; {@link ArgumentError} if `path` is not a
+ *   path.
  */
 export function absolutePath(path: string): string {
   requirePath(path);
   try {
     return resolve(path);
   } catch (cause) {
-    throw ioError(path, 'is relative to the working folder, which cannot be looked up', cause);
+    throw ioError(path, 'is relative to the working folder, which cannot be found', cause);
   }
 }
 
@@ -180,7 +192,10 @@ export function requirePath(path: unknown): asserts path is string {
   if (typeof path !== 'string' || path === '') throw new ArgumentError('path', 'a path', path);
 }
 
-/** What a path leads to, links followed. @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`. */
+/**
+ * Returns the status of a path, following links. @throws {@link CheckpointError}
+ * `ERR_CHECKPOINT_IO`.
+ */
 export async function statusOf(path: string): Promise<Stats> {
   try {
     return await stat(path);
@@ -189,7 +204,7 @@ export async function statusOf(path: string): Promise<Stats> {
   }
 }
 
-/** Whether something of that name exists, be it only a link that leads nowhere. */
+/** Whether the name exists, even as a broken link. */
 export async function exists(path: string): Promise<boolean> {
   try {
     await lstat(path);
@@ -200,7 +215,7 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Whether there is a regular file of that name; links are not followed. */
+/** Whether this is a regular file; links are not followed. */
 export async function isRegularFile(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isFile();
@@ -210,7 +225,7 @@ export async function isRegularFile(path: string): Promise<boolean> {
   }
 }
 
-/** Refuses an output path that is taken. */
+/** Refuses an output path that exists. */
 export async function refuseExisting(out: string): Promise<void> {
   if (await exists(out)) {
     throw new CheckpointError('ERR_OUTPUT', 'OutputExists', out, 'is there already', {
@@ -219,7 +234,7 @@ export async function refuseExisting(out: string): Promise<void> {
   }
 }
 
-/** Brings a folder's entries to the disk. */
+/** Syncs a folder's entries to the disk. */
 export async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r');
@@ -229,15 +244,19 @@ export async function syncFolder(folder: string): Promise<void> {
       await handle.close();
     }
   } catch (cause) {
-    // Windows and some network file systems do not offer this for folders; there it is not needed or not possible.
+    // Windows and some network file systems cannot sync folders; there it is unnecessary or
+    // impossible.
     const code = errorCode(cause);
     if (code !== 'EPERM' && code !== 'EISDIR' && code !== 'EINVAL' && code !== 'EACCES' && code !== 'ENOTSUP') {
-      throw ioError(folder, 'cannot be brought to the disk', cause);
+      throw ioError(folder, 'cannot be synced to the disk', cause);
     }
   }
 }
 
-/** An error of the operating system as ours, naming the file. Errors of this package go through unchanged. */
+/**
+ * Converts an error of the operating system to ours, naming the file. Returns errors of this
+ * package unchanged.
+ */
 export function ioError(file: string, action: string, cause: unknown): LowRankError {
   if (cause instanceof LowRankError) return cause;
   const code = errorCode(cause);
@@ -247,10 +266,10 @@ export function ioError(file: string, action: string, cause: unknown): LowRankEr
 
 const REASONS: Record<string, [kind: string, reason: string, hint: string]> = {
   ENOENT: ['NotFound', 'no such file or folder', 'Check the path.'],
-  ENOTDIR: ['NotFound', 'a part of the path is no folder', 'Check the path.'],
+  ENOTDIR: ['NotFound', 'a part of the path is not a folder', 'Check the path.'],
   EACCES: ['NoPermission', 'permission denied', 'Check the permissions of the file and its folder.'],
   EPERM: ['NoPermission', 'operation not permitted', 'Check the permissions of the file and its folder.'],
-  EROFS: ['NoPermission', 'the file system is read-only', 'Write to another place.'],
+  EROFS: ['NoPermission', 'the file system is read-only', 'Write somewhere else.'],
   ENOSPC: ['NoSpace', 'no space left on the disk', 'Free some space, or write to another disk.'],
   EDQUOT: ['NoSpace', 'the disk quota is used up', 'Free some space, or write to another disk.'],
   EMFILE: ['TooManyOpenFiles', 'too many open files', 'Raise the limit of open files (ulimit -n).'],
@@ -264,7 +283,7 @@ function allocate(length: number, file: string): Uint8Array {
   try {
     return new Uint8Array(length);
   } catch (cause) {
-    throw new LowRankError('ERR_MEMORY', `${file}: ${length} bytes cannot be had at once`, {
+    throw new LowRankError('ERR_MEMORY', `${file}: cannot allocate ${length} bytes at once`, {
       hint: 'Newer versions of Node.js allow larger arrays than version 20.',
       cause,
     });

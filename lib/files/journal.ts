@@ -7,12 +7,13 @@ import { parseJson, toJson } from './document.js';
 import { ioError, openFile, readAt, writeThrough } from './files.js';
 import { MAX_JOURNAL_BYTES } from './limits.js';
 
-/** Hex digits of the digest at the head of each line. */
+/** Hex digits of the digest at the start of each line. */
 const MARK = 16;
 
 /**
- * A file of lines, each of which is on the disk before the next step is taken. A line carries a digest of itself: one
- * that was torn when the process or the power went does not match, and ends what is read.
+ * A file of lines, each synced to the disk before the next step. Each line starts with a digest of
+ * itself. A line that was torn when the process or the power failed does not match, and ends the
+ * valid part.
  */
 export class Journal {
   private constructor(
@@ -22,9 +23,11 @@ export class Journal {
   ) {}
 
   /**
-   * Opens a journal for appending, makes it if it is not there, and reads its sound lines; what follows them is cut off.
+   * Opens a journal for appending, creates it if missing, and reads its valid lines. What follows
+   * them is cut off.
    *
-   * @throws CheckpointError `ERR_CHECKPOINT_IO`; kind `InvalidJournal` for a sound line that is no JSON of ours.
+   * @throws CheckpointError `ERR_CHECKPOINT_IO`; kind `InvalidJournal` for a line whose digest
+   *   matches but whose JSON is invalid.
    */
   static async open(file: string): Promise<{ journal: Journal; entries: unknown[] }> {
     let handle: FileHandle | undefined;
@@ -42,7 +45,7 @@ export class Journal {
     }
   }
 
-  /** Appends a line, and returns when it is on the disk. One at a time. */
+  /** Appends a line, and syncs it to the disk. Call it one at a time. */
   async append(entry: unknown): Promise<void> {
     const line = format(entry);
     await writeThrough(this.handle, this.file, this.position, line);
@@ -54,7 +57,10 @@ export class Journal {
   }
 }
 
-/** The sound lines of a journal that nobody has to be writing; empty where there is none. */
+/**
+ * Reads the valid lines of a journal, which no process needs to be writing; returns none if it is
+ * missing.
+ */
 export async function readJournal(file: string): Promise<unknown[]> {
   let opened: Awaited<ReturnType<typeof openFile>>;
   try {
@@ -71,10 +77,12 @@ export async function readJournal(file: string): Promise<unknown[]> {
   }
 }
 
-/** Hashed at a time: a few milliseconds, between which the process does other things. */
+/**
+ * The most bytes to hash at a time: a few milliseconds, between which the process does other work.
+ */
 const HASH_BYTES = 4 * 1024 * 1024;
 
-/** The SHA-256 of bytes, in hex. */
+/** Returns the SHA-256 of bytes in hex. */
 export async function digestOf(bytes: Uint8Array): Promise<string> {
   const hash = createHash('sha256');
   for (let at = 0; at < bytes.length; at += HASH_BYTES) {
@@ -84,7 +92,7 @@ export async function digestOf(bytes: Uint8Array): Promise<string> {
   return hash.digest('hex');
 }
 
-/** The SHA-256 of a value as JSON, in hex. */
+/** Returns the SHA-256 of a value as JSON, in hex. */
 export function digestOfJson(value: unknown): string {
   return createHash('sha256').update(toJson(value)).digest('hex');
 }
@@ -114,10 +122,12 @@ function parse(bytes: Uint8Array, file: string): { entries: unknown[]; end: numb
   }
 }
 
-/** A line whose digest is right, and yet no line of ours: no accident made it. */
+/**
+ * Throws for a line whose digest is right but whose content is not ours, so no accident made it.
+ */
 export function invalidJournal(file: string, message: string): never {
   throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidJournal', file, message, {
-    hint: 'Begin anew: remove its folder, or use --restart (restart: true) where the command has it.',
+    hint: 'Start over: remove its folder, or use --restart (restart: true) if the command has it.',
   });
 }
 

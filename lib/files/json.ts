@@ -16,21 +16,21 @@ const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
 const MAX_U64 = 2n ** 64n - 1n;
-/** So many decimal digits always fit in a double without rounding. */
+/** This many decimal digits always fit in a double without rounding. */
 const EXACT_DIGITS = 15;
 /** The digits of 2^64 - 1. */
 const MAX_U64_DIGITS = 20;
-/** A little under the largest double: other parsers round close to it in other ways. */
+/** A little less than the largest double: other parsers round differently close to it. */
 const MAX_NUMBER = 1e308;
 
 /**
- * Reads JSON (RFC 8259) from bytes, as the caller expects it, value by value.
+ * Reads JSON (RFC 8259) from bytes, value by value, as the caller expects it.
  *
- * It exists because `JSON.parse` cannot tell what a checkpoint's header must be judged by: it takes the last of two equal
- * keys without a word, reads `1.0` and `1e0` as the integer 1, rounds integers beyond 2^53, and lets lone surrogates pass.
+ * `JSON.parse` cannot judge a checkpoint's header: it silently takes the last of two equal keys,
+ * reads `1.0` and `1e0` as the integer 1, rounds integers beyond 2^53, and accepts lone surrogates.
  * Strings are copies, so no long-lived name keeps a header of many megabytes in memory.
  *
- * Whoever makes one says in `fail` what error a fault becomes; it must throw.
+ * `fail` must throw the caller's error for a fault.
  */
 export class JsonReader {
   readonly #bytes: Buffer;
@@ -44,7 +44,7 @@ export class JsonReader {
     this.#fail = fail;
   }
 
-  /** Reads an object; `member` must read the value that follows the key. Equal keys are its business. */
+  /** Reads an object; `member` must read the value that follows the key, and detect equal keys. */
   object(member: (key: string) => void): void {
     this.#open(OPEN_OBJECT, 'an object');
     for (let first = true; !this.#closes(CLOSE_OBJECT, first); first = false) {
@@ -69,7 +69,7 @@ export class JsonReader {
     let escaped = false;
     for (;;) {
       const byte = this.#bytes[this.#at];
-      if (byte === undefined) return this.fault('a string does not end');
+      if (byte === undefined) return this.fault('an unterminated string');
       if (byte === QUOTE) break;
       if (byte < 0x20) return this.fault('a control character in a string');
       if (byte >= 0x80) ascii = false;
@@ -96,7 +96,7 @@ export class JsonReader {
       byte = this.#bytes[++this.#at];
     }
     const digits = this.#at - start;
-    if (first === ZERO && digits > 1) this.fault('an integer begins with 0');
+    if (first === ZERO && digits > 1) this.fault('an integer with a leading 0');
     if (byte === POINT || isExponent(byte)) this.fault('expected an integer, got a number with a point or an exponent');
     if (digits <= EXACT_DIGITS) return BigInt(value);
     if (digits > MAX_U64_DIGITS) this.fault('an integer beyond 2^64 - 1');
@@ -105,21 +105,22 @@ export class JsonReader {
     return exact;
   }
 
-  /** Reads `null` if it comes next, and says whether it did. */
+  /** Reads `null` if it comes next; returns whether it did. */
   null(): boolean {
     if (this.#next() !== 0x6e) return false;
     return this.#word('null', true);
   }
 
   /**
-   * Reads any value. Equal keys in an object are a fault, and so is `__proto__`, which would not be a key like others.
+   * Reads any value. Equal keys in an object are a fault, and so is `__proto__`, which would not be
+   * an ordinary key.
    */
   value(): unknown {
     const byte = this.#next();
     if (byte === OPEN_OBJECT) {
       const members: Record<string, unknown> = {};
       this.object((key) => {
-        if (Object.hasOwn(members, key)) this.fault(`the key ${describe(key)} stands there twice`);
+        if (Object.hasOwn(members, key)) this.fault(`duplicate key ${describe(key)}`);
         if (key === '__proto__') this.fault('the key "__proto__"');
         members[key] = this.value();
       });
@@ -137,7 +138,7 @@ export class JsonReader {
     return this.#number();
   }
 
-  /** Reads any value and forgets it. */
+  /** Skips any value. */
   skip(): void {
     const byte = this.#next();
     if (byte === OPEN_OBJECT) this.object(() => this.skip());
@@ -157,17 +158,17 @@ export class JsonReader {
     return this.#bytes.toString('utf8', start, this.#at);
   }
 
-  /** Checks that nothing but white space follows. */
+  /** Checks that only white space follows. */
   end(): void {
-    if (this.#next() !== undefined) this.fault('more text after the end');
+    if (this.#next() !== undefined) this.fault('unexpected text after the end');
   }
 
-  /** Reports a fault at the present position. */
+  /** Reports a fault at the current position. */
   fault(message: string): never {
     return this.#fail(`${message} (at byte ${this.#at})`);
   }
 
-  /** Passes white space and looks at the byte behind it. */
+  /** Skips white space and returns the byte after it. */
   #next(): number | undefined {
     for (;;) {
       const byte = this.#bytes[this.#at];
@@ -178,11 +179,11 @@ export class JsonReader {
 
   #open(bracket: number, what: string): void {
     if (this.#next() !== bracket) this.fault(`expected ${what}`);
-    if (++this.#depth > MAX_JSON_DEPTH) this.fault(`more than ${MAX_JSON_DEPTH} objects and arrays inside each other`);
+    if (++this.#depth > MAX_JSON_DEPTH) this.fault(`more than ${MAX_JSON_DEPTH} nested objects and arrays`);
     this.#at++;
   }
 
-  /** Passes the closing bracket, or the comma before every item but the first. */
+  /** Skips the closing bracket, or the comma before every item but the first. */
   #closes(bracket: number, first: boolean): boolean {
     const byte = this.#next();
     if (byte === bracket) {
@@ -207,7 +208,7 @@ export class JsonReader {
     const start = this.#at;
     if (this.#bytes[this.#at] === MINUS) this.#at++;
     const leading = this.#at;
-    if (this.#digits('expected a value') > 1 && this.#bytes[leading] === ZERO) this.fault('a number begins with 0');
+    if (this.#digits('expected a value') > 1 && this.#bytes[leading] === ZERO) this.fault('a number with a leading 0');
     if (this.#bytes[this.#at] === POINT) {
       this.#at++;
       this.#digits('expected digits after the point');
@@ -221,7 +222,7 @@ export class JsonReader {
     return Math.abs(value) > MAX_NUMBER ? this.fault('a number too large') : value;
   }
 
-  /** Passes at least one digit, and says how many. */
+  /** Skips at least one digit; returns how many. */
   #digits(otherwise: string): number {
     const start = this.#at;
     for (;;) {
@@ -233,7 +234,10 @@ export class JsonReader {
     return this.#at - start;
   }
 
-  /** One string token with its quotes: the engine's own parser knows the escapes, but lets lone surrogates pass. */
+  /**
+   * Decodes a string token with its quotes. The engine's own parser knows the escapes, but accepts
+   * lone surrogates.
+   */
   #unescape(start: number, end: number): string {
     let text: string;
     try {

@@ -10,40 +10,54 @@ import { ioError, readSmallFile } from './files.js';
 import { MAX_LOCK_BYTES } from './limits.js';
 import { aDecimal, aName, aWhole, object, optional } from './schema.js';
 
-/** Who holds a lock: enough to tell, later and from outside, whether that process still lives. */
+/**
+ * The owner of a lock, with enough to find out later, and from outside, whether that process is
+ * alive.
+ */
 interface Holder {
   readonly pid: number;
-  /** When the process started, in the kernel's ticks, so that a number given out again is not taken for it. */
+  /**
+   * The start time of the process in the kernel's ticks, so that a reused number is not mistaken
+   * for it.
+   */
   readonly start: string | undefined;
   readonly host: string;
-  /** Of the host's present run: after a restart no process of before is alive. */
+  /** The host's current boot: after a restart no earlier process is alive. */
   readonly boot: string | undefined;
-  /** The space in which `pid` counts: containers of one host have spaces of their own. */
+  /** The namespace of `pid`: containers of one host have their own. */
   readonly space: string | undefined;
 }
 
-/** The lock that a process holds on a folder. */
+/** A lock that a process holds on a folder. */
 export interface Lock {
-  /** Gives the folder free. Harmless when called twice. */
+  /** Releases the folder. Harmless when called twice. */
   release(): Promise<void>;
 }
 
 const PREFIX = 'lock.';
-/** A lock in the making: never counts, and whoever gets the lock sweeps it away. */
+/**
+ * The prefix of a lock that is being written: it never counts, and whoever gets the lock removes
+ * it.
+ */
 const UNFINISHED = 'new-lock.';
-/** Two processes that begin at the same moment see each other, and both step back; then chance lets one be first. */
+/**
+ * Two processes that start at the same moment see each other and both step back; then chance
+ * decides.
+ */
 const ATTEMPTS = 4;
 const PAUSE_MS = 40;
 
 /**
  * Locks a folder for this process against all others.
  *
- * Every process puts down a file of its own and looks for others only then. Of two processes the one that looks later
- * sees the file of the other, whatever the order of their steps, so there is no moment in which both hold the lock; nor
- * does it matter who sweeps away the file of a dead one. A file appears whole, by renaming.
+ * Every process writes its own file and only then looks for others. Of two processes, the one that
+ * looks later sees the file of the other, whatever the order of their steps, so they never both
+ * hold the lock. For the same reason it does not matter who removes the file of a dead process. A
+ * file appears complete, by renaming.
  *
- * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `InUse`, naming process and host, when a live process holds the lock,
- * or one of which that cannot be told, since it runs on another host; kind `InvalidLock` for a lock that is not understood.
+ * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `InUse`, naming process and host, if the lock
+ *   is held by a live process, or by a process of another host, which cannot be checked; kind
+ *   `InvalidLock` for a lock that cannot be understood.
  */
 export async function lockFolder(folder: string): Promise<Lock> {
   const name = PREFIX + randomBytes(8).toString('hex');
@@ -77,8 +91,8 @@ export function ourselves(): Holder {
 }
 
 /**
- * Whether a holder lives. True also where that cannot be told from here: to believe a process dead that is alive would
- * let two write to the same files.
+ * Whether an owner is alive. Also true if that cannot be found out from here: treating a live
+ * process as dead would let two write to the same files.
  *
  * @internal
  */
@@ -87,7 +101,7 @@ export function lives(holder: Holder, here: Holder = ourselves()): boolean {
   if (holder.boot !== here.boot) return holder.boot === undefined || here.boot === undefined;
   if (holder.space !== here.space) return true;
   try {
-    // Signal 0 only asks.
+    // Signal 0 only checks that the process exists.
     process.kill(holder.pid, 0);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ESRCH') return false;
@@ -102,7 +116,7 @@ async function putDown(folder: string, name: string): Promise<void> {
     const handle = await open(unfinished, 'wx', 0o600);
     try {
       await handle.writeFile(JSON.stringify(ourselves()));
-      // An empty file after a loss of power would hold nobody's name.
+      // After a power loss an unsynced file could be empty and name no owner.
       await handle.sync();
     } finally {
       await handle.close();
@@ -123,11 +137,12 @@ async function liveOther(folder: string, own: string): Promise<{ file: string; h
   return undefined;
 }
 
-/** Removes what dead processes left. */
+/** Removes the locks of dead processes. */
 async function sweep(folder: string, own: string): Promise<void> {
   for (const name of await locksIn(folder)) {
     if (name === own) continue;
-    // Another process may have begun since we looked: it will see our file, and its own must stay until it has.
+    // Another process may have started since we looked: it will see our file, and its own must stay
+    // until it has.
     const holder = await readHolder(join(folder, name));
     if (holder === undefined ? name.startsWith(PREFIX) : !lives(holder)) await rm(join(folder, name), { force: true });
   }
@@ -150,14 +165,14 @@ const LOCK: DocumentKind = {
   }),
   code: 'ERR_OUTPUT',
   kind: 'InvalidLock',
-  hint: 'If no job of this package runs there, delete it.',
+  hint: 'If no job of this package is running there, delete it.',
 };
 
 /**
- * Undefined where the file is gone, empty, or a lock in the making that is not understood.
+ * Reads a lock; returns undefined if the file is gone, empty, or still being written.
  *
- * @throws CheckpointError `ERR_OUTPUT`, kind `InvalidLock`, for a lock that is none of ours: whether anybody holds it is not
- * known.
+ * @throws CheckpointError `ERR_OUTPUT`, kind `InvalidLock`, for a lock that is not ours: its owner
+ *   is unknown.
  */
 async function readHolder(file: string): Promise<Holder | undefined> {
   let bytes: Uint8Array;
@@ -181,16 +196,18 @@ function inUse(folder: string, file: string, holder: Holder): CheckpointError {
   const near = holder.host === here.host && holder.space === here.space;
   const message = `is being written by process ${holder.pid}${near ? '' : ` of ${JSON.stringify(holder.host)}`}`;
   const hint = near
-    ? 'Wait for it, or end it.'
-    : `Whether it still runs cannot be told from here: if it does not, delete ${file}`;
+    ? 'Wait until it has finished, or stop it.'
+    : `It cannot be checked from this machine. If it is no longer running, delete ${file}`;
   return new CheckpointError('ERR_OUTPUT', 'InUse', folder, message, { hint });
 }
 
-/** The 22nd field of /proc/<pid>/stat; undefined where there is none, and for a process that has ended unburied. */
+/**
+ * Returns the 22nd field of /proc/<pid>/stat; undefined if there is none, and for a zombie process.
+ */
 function startOf(pid: number): string | undefined {
   const status = readKernel(`/proc/${pid}/stat`);
   if (status === undefined) return undefined;
-  // The second field is the program's name in brackets, which may hold anything, also brackets.
+  // The second field is the program's name in brackets, which may contain brackets itself.
   const fields = status.slice(status.lastIndexOf(')') + 2).split(' ');
   return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
 }

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { openFile } from './files.js';
 
-/** Files that are open for reading and writing, each once. */
+/** Opens files for reading and writing, each only once. */
 export class OpenFiles {
   readonly #handles = new Map<string, FileHandle>();
 

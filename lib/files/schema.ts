@@ -1,16 +1,20 @@
 import { describe } from '../errors.js';
 
 /**
- * What a value of a JSON document has to be. Answers with what is wrong, or with nothing.
+ * Checks a value of a JSON document; returns the fault, or undefined if there is none.
  *
- * @param at where the value stands in its document, such as `tasks[3]: cost`; empty for the document itself
+ * @param at the position of the value in its document, such as `tasks[3]: cost`; empty for the
+ *   document itself
  */
 export type Check = (value: unknown, at: string) => string | undefined;
 
-/** No count, size or time in a file of ours comes near it; beyond it, sums of such numbers would lose digits. */
+/**
+ * The largest number. No count, size or time in our files comes near it; beyond it, sums would lose
+ * digits.
+ */
 const MOST = 2 ** 50;
 
-/** The message of a fault. */
+/** Writes the message of a fault. */
 export function expected(what: string, value: unknown, at: string): string {
   return `${at || 'the file'}: expected ${what}, got ${describe(value)}`;
 }
@@ -22,30 +26,30 @@ function when(is: (value: unknown) => boolean, what: string): Check {
 export const anything: Check = () => undefined;
 export const absent: Check = when((value) => value === undefined, 'nothing');
 export const aBoolean: Check = when((value) => typeof value === 'boolean', 'true or false');
-/** Infinities are numbers here: a certificate may have one. */
+/** Infinities are allowed: a certificate may contain one. */
 export const aNumber: Check = when((value) => typeof value === 'number' && !Number.isNaN(value), 'a number');
-/** A number of seconds, a relative error, or another moderate quantity of at least 0. */
+/** Seconds, a relative error, or another moderate quantity of at least 0. */
 export const aQuantity: Check = aFinite(0, MOST);
 /** A norm or a singular value. */
 export const aMagnitude: Check = aFinite(0);
 export const aString: Check = when((value) => typeof value === 'string', 'a string');
-/** A path, or a name, that is not empty and holds no NUL, which no operating system takes. */
+/** A path or name that is not empty and has no NUL, which no operating system accepts. */
 export const aName: Check = when(
   (value) => typeof value === 'string' && value !== '' && !value.includes('\0'),
-  'a string that is not empty',
+  'a non-empty string',
 );
-/** Decimal digits: a number that may be too large for one. */
+/** Decimal digits, for an integer that a JSON number may not hold exactly. */
 export const aDecimal: Check = when(
   (value) => typeof value === 'string' && /^\d+$/.test(value),
   'a string of decimal digits',
 );
-/** A SHA-256 as it is written here. */
+/** A SHA-256 in our notation. */
 export const aDigest: Check = when(
   (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value),
   'a SHA-256 of 64 hexadecimal digits',
 );
 
-/** A whole number within limits, which are part of the message. */
+/** A whole number within limits, which the message states. */
 export function aWhole(least = 0, most = MOST): Check {
   const what = most === MOST ? `a whole number of at least ${least}` : `a whole number from ${least} to ${most}`;
   return when((value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most, what);
@@ -70,7 +74,9 @@ export function oneOf(...words: readonly string[]): Check {
   return when((value) => words.includes(value as string), `one of ${words.join(', ')}`);
 }
 
-/** The value may be absent. JSON has no undefined, so an absent one is one that was undefined. */
+/**
+ * Allows the value to be absent. JSON has no undefined, so an absent value stands for undefined.
+ */
 export function optional(check: Check): Check {
   return (value, at) => (value === undefined ? undefined : check(value, at));
 }
@@ -79,7 +85,7 @@ export function orNull(check: Check): Check {
   return (value, at) => (value === null ? undefined : check(value, at));
 }
 
-/** One of several; of a value that is none of them, the last one says what is wrong. */
+/** Accepts what one of several checks accepts. Otherwise the last one reports the fault. */
 export function either(...checks: readonly Check[]): Check {
   return (value, at) => {
     let fault: string | undefined;
@@ -104,7 +110,7 @@ export function list(check: Check, least = 0, most = Number.POSITIVE_INFINITY): 
   };
 }
 
-/** Fields that are not named may hold anything: a later version may have more to say. */
+/** Fields without a check may have any value: a later version may add some. */
 export function object(fields: Readonly<Record<string, Check>>): Check {
   return (value, at) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return expected('an object', value, at);
@@ -117,7 +123,7 @@ export function object(fields: Readonly<Record<string, Check>>): Check {
   };
 }
 
-/** Several checks of one value; the first fault counts. */
+/** Applies several checks to one value; the first fault counts. */
 export function all(...checks: readonly Check[]): Check {
   return (value, at) => {
     for (const check of checks) {
@@ -128,7 +134,7 @@ export function all(...checks: readonly Check[]): Check {
   };
 }
 
-/** The same check for several fields. */
+/** Uses the same check for several fields. */
 export function fields<Name extends string>(check: Check, ...names: readonly Name[]): Record<Name, Check> {
   return Object.fromEntries(names.map((name) => [name, check])) as Record<Name, Check>;
 }

@@ -5,20 +5,21 @@ import { CheckpointError } from '../errors.js';
 import { formatBytes } from '../text/format.js';
 import { temporarySibling } from './atomic.js';
 
-/** What a job is about to write. */
+/** The disk space that a job needs. */
 export interface Demand {
-  /** In the folder, or in folders inside of it. */
+  /** Bytes written to the folder, or to folders inside it. */
   readonly bytes: number;
-  /** Where the file system can share blocks with a file: that file, and the bytes that are needed then. */
+  /** If the file system can share blocks with the file `from`, only these bytes are needed. */
   readonly shared?: { readonly from: string; readonly bytes: number };
 }
 
 /**
- * Checks that a job's output will fit, before the job spends its time. Not proof against others that write meanwhile, nor
- * against quotas: a disk that is full all the same is an error of its own, later.
+ * Checks that a job's output will fit before the job spends its time. Other processes may still
+ * fill the disk meanwhile, and quotas are not checked; then writing fails with its own error.
  *
- * @param out the output, for the message; it lies in a folder that is there
- * @throws CheckpointError `ERR_CHECKPOINT_IO`, kind `NoSpace`, with the bytes that are needed and those that are free.
+ * @param out the output, for the message; its folder exists
+ * @throws CheckpointError `ERR_CHECKPOINT_IO`, kind `NoSpace`, with the bytes that are needed and
+ *   those that are free.
  */
 export async function requireSpace(out: string, { bytes, shared }: Demand): Promise<void> {
   const folder = dirname(out);
@@ -26,26 +27,29 @@ export async function requireSpace(out: string, { bytes, shared }: Demand): Prom
   if (free === undefined || bytes <= free) return;
   const needed = shared !== undefined && (await sharesBlocks(shared.from, out)) ? shared.bytes : bytes;
   if (needed <= free) return;
-  const message = `no space left on the disk: ${needed} bytes are needed, ${free} are free`;
+  const message = `no space left on the disk: ${needed} bytes needed, ${free} free`;
   throw new CheckpointError('ERR_CHECKPOINT_IO', 'NoSpace', out, message, {
     hint: `Free ${formatBytes(needed - free)}, or write to another disk.`,
   });
 }
 
-/** Undefined where the file system does not say. */
+/** Returns undefined if the file system does not report its free space. */
 async function freeBytes(folder: string): Promise<number | undefined> {
   try {
     const { blocks, bavail, bfree, bsize } = await statfs(folder, { bigint: true });
-    // Some file systems of networks and of user space say 0 of everything.
+    // Some network and user-space file systems report 0 for everything.
     if (blocks === 0n) return undefined;
-    // What is reserved for root, root can use.
+    // Root can use the space that is reserved for root.
     return Number((process.getuid?.() === 0 ? bfree : bavail) * bsize);
   } catch {
     return undefined;
   }
 }
 
-/** Whether copies of a file beside `out` cost nothing until they are changed (Btrfs, XFS, APFS); tried, since nothing says so. */
+/**
+ * Whether copies of a file beside `out` take no space until they are changed (Btrfs, XFS, APFS). No
+ * call reports this, so it is tried.
+ */
 async function sharesBlocks(from: string, out: string): Promise<boolean> {
   const probe = temporarySibling(out);
   try {

@@ -5,36 +5,43 @@ import type { MatrixType } from './types.js';
  * How several matrices share one tensor.
  *
  * - `thirds`: q, k and v one after the other, equally large
- * - `heads`: q, k and v one after the other, sized by the heads that config.json states (k and v may have fewer than q)
- * - `interleaved`: for each head its q, k and v
+ * - `heads`: q, k and v one after the other, sized by the heads in config.json (k and v may have
+ *   fewer than q)
+ * - `interleaved`: q, k and v of each head in turn
  * - `halves`: gate, then up
  */
 export type Fusion = 'thirds' | 'heads' | 'interleaved' | 'halves';
 
-/** The part that one matrix is of a fused tensor. */
+/** The part of a fused tensor that is one matrix. */
 export interface Part {
   readonly fusion: Fusion;
-  /** Along which axis of the stored tensor the matrices lie side by side. */
+  /** The axis of the stored tensor along which the matrices lie side by side. */
   readonly axis: 'rows' | 'columns';
-  /** Which of them: q, k, v or gate, up. */
+  /** The position of the matrix: q, k, v or gate, up. */
   readonly index: 0 | 1 | 2;
 }
 
-/** Where a matrix is stored. */
+/** The location of a matrix in a checkpoint. */
 export interface Stored {
-  /** What follows the layer's number in the tensor's name; `#` stands for the number of an expert. */
+  /** The tensor's name after the layer's number; `#` stands for the number of an expert. */
   readonly name: string;
-  /** Absent when the tensor is the matrix. */
+  /** Absent if the tensor is the matrix. */
   readonly part?: Part;
 }
 
 /** One way in which a family's checkpoints name their tensors. */
 export interface Layout {
-  /** What stands before the layer's number; the first that a checkpoint uses counts, others in it are other models. */
+  /**
+   * The text before the layer's number. The first prefix that a checkpoint uses counts; others
+   * belong to other models in it.
+   */
   readonly prefixes: readonly string[];
-  /** How files that name their tensors so store them, whatever the family does. */
+  /** The orientation of files that use these names, whatever the family usually does. */
   readonly orientation?: Orientation;
-  /** All places of a matrix: a layer of experts has several, and a checkpoint has only some of those listed. */
+  /**
+   * All locations of a matrix: a layer of experts has several, and a checkpoint has only some of
+   * them.
+   */
   readonly matrices: Readonly<Partial<Record<MatrixType, readonly Stored[]>>>;
 }
 
@@ -42,15 +49,18 @@ export interface Family {
   readonly name: string;
   /** `model_type` in config.json. */
   readonly modelTypes: readonly string[];
-  /** The names in `architectures`, without what the class is for (`ForCausalLM`, `Model`, ...). */
+  /**
+   * The names in `architectures`, without the suffix for the purpose (`ForCausalLM`, `Model`, ...).
+   */
   readonly architectures: readonly string[];
   /**
-   * `in x out` for GPT-2's Conv1D: x W; `out x in` for everything else: x W^T. A checkpoint may differ, as nanoGPT's do from
-   * GPT-2's: {@link Model.roleOf} tells how its own tensors lie.
+   * `in x out` for GPT-2's Conv1D (x W), `out x in` for all others (x W^T). A checkpoint may
+   * differ, as nanoGPT's do from GPT-2's; {@link Model.roleOf} returns the orientation of its own
+   * tensors.
    */
   readonly orientation: Orientation;
   readonly layouts: readonly Layout[];
-  /** `general.architecture` in the metadata of GGUF files that name their tensors by one of the layouts. */
+  /** `general.architecture` in the metadata of GGUF files that use one of the layouts. */
   readonly ggufArchitectures: readonly string[];
 }
 
@@ -74,8 +84,9 @@ const gpt2Block: Layout['matrices'] = {
 };
 
 /**
- * GGUF has one set of names for all models (MODEL_TENSOR in ggml's Python package `gguf`). Converters bring every fused
- * attention into the order q, k, v, also where the source interleaves heads.
+ * GGUF uses one set of names for all models (MODEL_TENSOR in ggml's Python package `gguf`).
+ * Converters store every fused attention in the order q, k, v, even if the source interleaves
+ * heads.
  */
 const ggufAttention: Layout['matrices'] = {
   q_proj: [...whole('attn_q.weight'), ...fused('attn_qkv.weight', 'heads', 'rows', 0)],
@@ -92,7 +103,7 @@ const gguf = (feedForward: Layout['matrices']): Layout => ({
 
 const ggufPlain = gguf({ fc_in: whole('ffn_up.weight'), fc_out: whole('ffn_down.weight') });
 
-/** Experts lie in one tensor [experts, out, in], in older files one by one. */
+/** Experts are one tensor [experts, out, in], in older files one tensor each. */
 const ggufGated = gguf({
   fc_in: [
     ...whole('ffn_gate.weight', 'ffn_gate_exps.weight', 'ffn_gate.#.weight'),
@@ -105,14 +116,14 @@ const ggufGated = gguf({
   fc_out: whole('ffn_down.weight', 'ffn_down_exps.weight', 'ffn_down.#.weight'),
 });
 
-/** Gate and up in one tensor, which is called up. */
+/** Gate and up are one tensor, which is named up. */
 const ggufFusedGate = gguf({
   fc_in: fused('ffn_up.weight', 'halves', 'rows', 0),
   fc_up: fused('ffn_up.weight', 'halves', 'rows', 1),
   fc_out: whole('ffn_down.weight'),
 });
 
-/** The attention of every decoder that onnxruntime-genai builds, whatever the family called its own. */
+/** The attention of every decoder that onnxruntime-genai builds, whatever names the family used. */
 const builtAttention = {
   q_proj: [...whole('attn.q_proj.weight'), ...fused('attn.qkv_proj.weight', 'heads', 'rows', 0)],
   k_proj: [...whole('attn.k_proj.weight'), ...fused('attn.qkv_proj.weight', 'heads', 'rows', 1)],
@@ -120,12 +131,13 @@ const builtAttention = {
   out_proj: whole('attn.o_proj.weight'),
 } as const;
 
-/** Decoders kept beside a vision tower have prefixes of their own, which no tower uses. */
+/** Decoders beside a vision tower have their own prefixes, which no tower uses. */
 const DECODER_PREFIXES = ['model.layers.', 'model.language_model.layers.', 'language_model.model.layers.', 'layers.'];
 
 /**
- * The families whose matrices are known by (layer, type). The names are those of the transformers library's state
- * dicts, and of GGUF; the types follow the LASER paper's code, where `fc_in` of a gated model is its gate.
+ * The families whose matrices can be selected by (layer, type). The names are those of the
+ * transformers library's state dicts, and of GGUF. The types follow the LASER paper's code, where
+ * `fc_in` of a gated model is its gate.
  */
 export const FAMILIES: readonly Family[] = [
   {
@@ -198,7 +210,8 @@ export const FAMILIES: readonly Family[] = [
           k_proj: [...whole('self_attn.k_proj.weight'), ...builtAttention.k_proj],
           v_proj: [...whole('self_attn.v_proj.weight'), ...builtAttention.v_proj],
           out_proj: [...whole('self_attn.o_proj.weight'), ...builtAttention.out_proj],
-          // A layer of experts stores them one by one, or all in one tensor [experts, out, in].
+          // A layer of experts stores them in one tensor each, or all in one tensor [experts, out,
+          // in].
           fc_in: [
             ...whole('mlp.gate_proj.weight', 'mlp.experts.#.gate_proj.weight', 'block_sparse_moe.experts.#.w1.weight'),
             ...fused('mlp.experts.gate_up_proj', 'halves', 'rows', 0),
@@ -237,7 +250,7 @@ export const FAMILIES: readonly Family[] = [
         },
       },
       {
-        // The code that came with the weights before transformers had the model.
+        // The names of the code that came with the weights before transformers had the model.
         prefixes: ['transformer.h.', 'h.'],
         matrices: {
           ...qkv('mixer.Wqkv.weight', 'heads'),
@@ -263,7 +276,7 @@ export const FAMILIES: readonly Family[] = [
           k_proj: [...fused('self_attn.qkv_proj.weight', 'heads', 'rows', 1), ...builtAttention.k_proj],
           v_proj: [...fused('self_attn.qkv_proj.weight', 'heads', 'rows', 2), ...builtAttention.v_proj],
           out_proj: [...whole('self_attn.o_proj.weight'), ...builtAttention.out_proj],
-          // onnxruntime-genai takes gate and up apart.
+          // onnxruntime-genai splits gate and up.
           fc_in: [...fused('mlp.gate_up_proj.weight', 'halves', 'rows', 0), ...whole('mlp.gate_proj.weight')],
           fc_up: [...fused('mlp.gate_up_proj.weight', 'halves', 'rows', 1), ...whole('mlp.up_proj.weight')],
           fc_out: whole('mlp.down_proj.weight'),

@@ -3,7 +3,7 @@ import type { Range, Slice } from '../tensor/slice.js';
 import type { Part } from './families.js';
 import { type Config, hiddenSize, stated } from './sizes.js';
 
-/** How many attention heads a layer has, and how wide each is. */
+/** The number of attention heads of a layer, and their width. */
 interface Heads {
   readonly query: number;
   readonly keyValue: number;
@@ -11,17 +11,17 @@ interface Heads {
 }
 
 /**
- * The rows or columns that one matrix takes of a fused tensor.
+ * Returns the rows or columns of a fused tensor that one matrix occupies.
  *
  * @param tensor its name, for messages
- * @throws {@link LowRankError} `ERR_SHAPE` when the tensor's shape contradicts config.json, `ERR_UNSUPPORTED` when
- * config.json does not state the heads.
+ * @throws {@link LowRankError} `ERR_SHAPE` if the tensor's shape contradicts config.json;
+ *   `ERR_UNSUPPORTED` if config.json does not state the heads.
  */
 export function sliceOfPart(part: Part, tensor: string, shape: readonly number[], config: Config): Slice {
   const length = shape.at(part.axis === 'rows' ? -2 : -1);
   const width = shape.at(part.axis === 'rows' ? -1 : -2);
-  if (length === undefined || width === undefined) throw misfit(tensor, `shape ${describe(shape)} is no matrix`);
-  // All that models fuse takes the hidden state in.
+  if (length === undefined || width === undefined) throw misfit(tensor, `shape ${describe(shape)} is not a matrix`);
+  // All fused matrices take the hidden state as input.
   const hidden = hiddenSize(config);
   if (hidden !== undefined && hidden.value !== width) {
     const across = part.axis === 'rows' ? 'columns' : 'rows';
@@ -31,7 +31,7 @@ export function sliceOfPart(part: Part, tensor: string, shape: readonly number[]
     );
   }
   const slice: Slice = { axis: part.axis, ranges: ranges(part, tensor, length, config) };
-  // With fewer heads for k and v the parts are not equal, even where their sum can be divided by 3.
+  // If k and v have fewer heads, the parts are not equal, even if the length is divisible by 3.
   if (part.fusion === 'thirds' && length !== 3 * width) {
     throw misfit(tensor, `${length} ${part.axis}, expected 3 x ${width}`);
   }
@@ -41,7 +41,7 @@ export function sliceOfPart(part: Part, tensor: string, shape: readonly number[]
 function ranges({ fusion, axis, index }: Part, tensor: string, length: number, config: Config): Range[] {
   if (fusion === 'thirds' || fusion === 'halves') {
     const parts = fusion === 'thirds' ? 3 : 2;
-    if (length % parts !== 0) throw misfit(tensor, `${length} ${axis} are not ${parts} equal parts`);
+    if (length % parts !== 0) throw misfit(tensor, `${length} ${axis} cannot be split into ${parts} equal parts`);
     const size = length / parts;
     return [[index * size, (index + 1) * size]];
   }
@@ -65,8 +65,8 @@ function headsOf(config: Config, tensor: string): Heads {
   const query = stated(config, ['num_attention_heads', 'n_head'])?.value;
   const hidden = hiddenSize(config)?.value;
   if (query === undefined || hidden === undefined) {
-    throw new LowRankError('ERR_UNSUPPORTED', `${tensor}: q, k and v share this tensor, and no config.json says how`, {
-      hint: 'Put config.json beside the weights (num_attention_heads and hidden_size; in GGUF the metadata state them), or edit the tensor whole: attn.',
+    throw new LowRankError('ERR_UNSUPPORTED', `${tensor}: q, k and v share this tensor, but config.json does not state their sizes`, {
+      hint: 'Put config.json beside the weights (num_attention_heads and hidden_size; in GGUF the metadata state them), or edit the whole tensor: attn.',
     });
   }
   return {
@@ -78,6 +78,6 @@ function headsOf(config: Config, tensor: string): Heads {
 
 function misfit(tensor: string, why: string): LowRankError {
   return new LowRankError('ERR_SHAPE', `${tensor}: ${why}`, {
-    hint: 'The checkpoint and its config.json belong to different models, or the family is another one.',
+    hint: 'The checkpoint and its config.json belong to different models, or the family is wrong.',
   });
 }

@@ -12,31 +12,31 @@ import { GROUPS, type GroupType, type LayerType, MATRIX_TYPES, type MatrixType }
 export interface Target {
   readonly tensor: string;
   readonly layer: number;
-  /** A group's name where the tensor is taken whole and is several matrices fused. */
+  /** The name of a group if the tensor is taken whole and consists of several fused matrices. */
   readonly type: MatrixType | GroupType;
   /** Undefined for the whole tensor. */
   readonly slice: Slice | undefined;
 }
 
-/** What a tensor is to a model. */
+/** The role of a tensor in a model. */
 export interface Role {
   readonly layer: number;
-  /** The matrices that it holds. */
+  /** The matrices that the tensor contains. */
   readonly types: readonly MatrixType[];
-  /** How it is stored; undefined where its shape and config.json contradict each other. */
+  /** How it is stored; undefined if its shape and config.json contradict each other. */
   readonly orientation: Orientation | undefined;
 }
 
 interface Place extends LayerMatrix {
   readonly info: TensorInfo;
-  /** With the axis of the tensor as it is stored. */
+  /** The part, with the axis of the tensor as it is stored. */
   readonly part: Part | undefined;
 }
 
-/** A checkpoint whose matrices are known by layer and type. */
+/** A checkpoint whose matrices can be selected by layer and type. */
 export class Model {
   readonly family: Family;
-  /** Layers are numbered from 0 to one below this. */
+  /** The number of layers, which are numbered from 0. */
   readonly layers: number;
   readonly #config: Config;
   readonly #tensors: Checkpoint['tensors'];
@@ -44,10 +44,10 @@ export class Model {
   readonly #roles = new Map<string, Role>();
 
   /**
-   * The model that a checkpoint holds; undefined when config.json tells no family, or no tensor has the family's names, as in
-   * an adapter beside a model's config.json.
+   * Returns the model in a checkpoint; undefined if config.json names no known family, or if no
+   * tensor has the family's names, as for an adapter beside a model's config.json.
    *
-   * @throws {@link LowRankError} as the constructor, for a `family` that was named.
+   * @throws {@link LowRankError} as the constructor, if a `family` is given.
    */
   static find(checkpoint: Pick<Checkpoint, 'tensors' | 'config' | 'path'>, family?: string): Model | undefined {
     requireCheckpoint(checkpoint);
@@ -61,9 +61,9 @@ export class Model {
   }
 
   /**
-   * @param family the family's name, where config.json does not tell it or is to be overruled
-   * @throws {@link ArgumentError} for an unknown family; `ERR_UNSUPPORTED` when the family cannot be told;
-   * `ERR_NOT_FOUND` when no tensor is named as the family names its own.
+   * @param family the family's name, if config.json does not name it or is to be overridden
+   * @throws {@link ArgumentError} for an unknown family; `ERR_UNSUPPORTED` if the family cannot be
+   *   determined; `ERR_NOT_FOUND` if no tensor has the family's names.
    */
   constructor(checkpoint: Pick<Checkpoint, 'tensors' | 'config' | 'path'>, family?: string) {
     requireCheckpoint(checkpoint);
@@ -85,20 +85,20 @@ export class Model {
     }
   }
 
-  /** The types that at least one layer has, groups included, in the order of the paper's code. */
+  /** The types that at least one layer has, including groups, in the order of the paper's code. */
   get types(): LayerType[] {
     return typesOf([...this.#places.values()].flat());
   }
 
-  /** What a tensor is to the model; undefined for one that is in none of its layers' matrices. */
+  /** Returns the role of a tensor; undefined if it is not a matrix of a layer. */
   roleOf(tensor: string): Role | undefined {
     return this.#roles.get(tensor);
   }
 
   /**
-   * How a layer's tensor is stored; undefined for any other tensor.
+   * Returns how a layer's tensor is stored; undefined for any other tensor.
    *
-   * @throws {@link LowRankError} `ERR_SHAPE` where its shape and config.json contradict each other.
+   * @throws {@link LowRankError} `ERR_SHAPE` if its shape and config.json contradict each other.
    */
   orientationOf(tensor: string): Orientation | undefined {
     const role = this.#roles.get(tensor);
@@ -113,12 +113,12 @@ export class Model {
   }
 
   /**
-   * The matrices of some layers and types, each once per type that names it.
+   * Selects the matrices of some layers and types, each once per type that names it.
    *
-   * `q_proj` of a fused tensor is its slice; `attn`, `mlp` and `all` are the stored tensors whole.
+   * `q_proj` of a fused tensor is its slice; `attn`, `mlp` and `all` are whole stored tensors.
    *
-   * @throws {@link LowRankError} `ERR_NOT_FOUND` for a layer that is out of range, or that lacks the type; with `'all'`
-   * layers, when no layer has it.
+   * @throws {@link LowRankError} `ERR_NOT_FOUND` for a layer that is out of range or lacks the
+   *   type; with `'all'` layers, if no layer has it.
    */
   select(layers: 'all' | readonly number[], types: readonly LayerType[]): Target[] {
     const wanted = types.filter((type) => type !== 'dont');
@@ -164,17 +164,19 @@ export class Model {
     const has = typesOf(places).join(', ');
     return layer === 'all'
       ? new LowRankError('ERR_NOT_FOUND', `${type}: this ${this.family.name} model has ${has}`)
-      : new LowRankError('ERR_NOT_FOUND', `layer ${layer}: no ${type}, this layer has ${has || 'no known matrix'}`);
+      : new LowRankError('ERR_NOT_FOUND', `layer ${layer}: no ${type}; this layer has ${has || 'no known matrix'}`);
   }
 }
 
 /**
- * What is exported is often a module around the model that returns only the logits, or that around another one: then their
- * names stand before all others.
+ * The most module names before the model's own. An exported module often wraps the model to return
+ * only the logits, or wraps such a wrapper; their names then precede all others.
  */
 const MAX_WRAPPERS = 2;
 
-/** The tensors that are a layer's matrices, by layer and in the order of {@link MATRIX_TYPES}. */
+/**
+ * Finds the tensors that are a layer's matrices, by layer and in the order of {@link MATRIX_TYPES}.
+ */
 function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family: Family): Map<number, Place[]> {
   for (let wrappers = 0; wrappers <= MAX_WRAPPERS; wrappers++) {
     const named = [...tensors.values()].flatMap((info) => familyName(info, wrappers));
@@ -188,9 +190,9 @@ function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family:
   const { prefixes, matrices } = family.layouts[0]!;
   throw new LowRankError(
     'ERR_NOT_FOUND',
-    `${path}: no tensor is named like those of family ${family.name}, such as ${prefixes[0]}0.${Object.values(matrices)[0]![0]!.name}`,
+    `${path}: no tensor has a name of family ${family.name}, such as ${prefixes[0]}0.${Object.values(matrices)[0]![0]!.name}`,
     {
-      hint: 'Look at the names with: lowrank inspect. Then choose another family (--family) or tensors by name (--tensor).',
+      hint: 'List the names with: lowrank inspect. Then choose another family (--family) or tensors by name (--tensor).',
     },
   );
 }
@@ -200,7 +202,10 @@ interface NamedTensor {
   readonly info: TensorInfo;
 }
 
-/** The name by which a family can know a tensor. Only a graph shows wrappers: other files hold the model alone. */
+/**
+ * Returns the names by which a family may know a tensor. Only graphs have wrappers: other files
+ * contain the model alone.
+ */
 function familyName(info: TensorInfo, wrappers: number): NamedTensor[] {
   const name = info.alias ?? info.name;
   if (wrappers === 0) return [{ name, info }];
@@ -239,7 +244,7 @@ function placesUnder(
   return places;
 }
 
-/** A part lies along the other axis where the tensor is stored the other way round than usual. */
+/** Swaps the axis of a part if the tensor is stored in the other orientation than usual. */
 function asStored(place: Place, orientations: ReturnType<typeof inferOrientations>): Place {
   const { info, part, usual } = place;
   const turned = (orientations.get(info.name) ?? usual) !== usual;
@@ -264,5 +269,5 @@ function escaped(text: string): string {
 
 function requireCheckpoint(checkpoint: Partial<Checkpoint> | null | undefined): void {
   if (checkpoint?.tensors instanceof Map) return;
-  throw new ArgumentError('checkpoint', 'a checkpoint that openCheckpoint gave', checkpoint);
+  throw new ArgumentError('checkpoint', 'a checkpoint from openCheckpoint', checkpoint);
 }

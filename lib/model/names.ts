@@ -5,42 +5,44 @@ import { firstMatches } from './bounded-match.js';
 
 type Tensors = Pick<Checkpoint, 'tensors'>;
 
-/** What a glob matched that is no matrix, and so was left out. */
+/** Tensors that a glob matched but that are not matrices, and so were skipped. */
 export interface Skipped {
   readonly glob: string;
-  /** How many tensors the glob matched, those left out among them. */
+  /** The number of tensors that the glob matched, including skipped ones. */
   readonly matched: number;
-  /** The names of those left out. */
+  /** The names of the skipped tensors. */
   readonly tensors: readonly string[];
 }
 
-/** Numbers that a range such as `{0..31}` may stand for. No model has as many layers. */
+/** The largest size of a range such as `{0..31}`. No model has as many layers. */
 const MOST_IN_RANGE = 10_000;
-/** Positions and masks, which look like matrices but hold no weights. */
+/** The types of positions and masks, which look like matrices but hold no weights. */
 const NO_WEIGHTS: readonly string[] = ['I64', 'U64', 'BOOL'];
 
 /**
- * The tensors that are called exactly so, or, if none is, those whose names a glob matches, in the checkpoint's order. Where
- * a tensor has an alias, that counts as its name too.
+ * Returns the tensors with exactly this name or, if there is none, those whose names the glob
+ * matches, in the checkpoint's order. A tensor's alias counts as its name, too.
  *
- * - `*` matches any characters but a slash, dots included; a leading `**` and slash matches the slashes before it too
+ * - `*` matches any characters but a slash, dots included; a leading `**` and slash also matches
+ *   the slashes before it
  * - `?`, `[0-9]` and `[!0-9]` match one character
  * - `{a,b}` and `{8..12}` are alternatives
  * - `!(a|b)` matches anything else; a leading `!` negates the whole glob
  *
- * @throws {@link LowRankError} `ERR_NOT_FOUND` when there is none, `ERR_ARGUMENT` for a glob that cannot be read or takes
- * too long.
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` if there is none; `ERR_ARGUMENT` for an invalid
+ *   glob, or one that takes too long.
  */
 export function tensorsNamed(checkpoint: Tensors, glob: string): TensorInfo[] {
   return find(checkpoint, glob).tensors;
 }
 
 /**
- * {@link tensorsNamed}, without what a glob matches by the way: vectors such as the weights of norms. A tensor that was
- * called by its exact name is never left out, because whoever names it means it.
+ * Returns {@link tensorsNamed} without tensors that a glob matches unintentionally, such as the
+ * weights of norms. A tensor selected by its exact name is never skipped.
  *
  * @param isMatrix what counts as a matrix; by default also a batch of them, [batch, m, n]
- * @throws {@link LowRankError} as {@link tensorsNamed}; `ERR_SHAPE` when a glob matches nothing but other tensors.
+ * @throws {@link LowRankError} as {@link tensorsNamed}; `ERR_SHAPE` if a glob matches only other
+ *   tensors.
  */
 export function matricesNamed(
   checkpoint: Tensors,
@@ -75,7 +77,7 @@ function find({ tensors }: Tensors, glob: string): { tensors: TensorInfo[]; exac
   const called = new Set(exact ? [glob] : matched(glob, names));
   const found = all.filter(({ name, alias }) => called.has(name) || (alias !== undefined && called.has(alias)));
   if (found.length > 0) return { tensors: found, exact };
-  throw new LowRankError('ERR_NOT_FOUND', `${describe(glob)}: no tensor has such a name`, {
+  throw new LowRankError('ERR_NOT_FOUND', `${describe(glob)}: no tensor has this name`, {
     hint: 'List the names with: lowrank inspect.',
   });
 }
@@ -93,11 +95,13 @@ function toRegExp(glob: string): RegExp {
   }
 }
 
-/** `{8..12}` as numbers: picomatch alone makes it the class [8-12], which does not match 10. */
+/**
+ * Expands `{8..12}` to numbers: picomatch alone makes it the class [8-12], which does not match 10.
+ */
 function expandRange(from: string, to: string, ...others: unknown[]): string {
-  // A step would stand before the options.
+  // A step would come before the options.
   const isRange = others.length === 1 && (/^\d+ \d+$/.test(`${from} ${to}`) || /^[a-z] [a-z]$/i.test(`${from} ${to}`));
-  if (!isRange) throw new Error('a range goes from one number or letter to another');
+  if (!isRange) throw new Error('a range needs two numbers or two letters');
   if (!/^\d/.test(from)) return `[${[from, to].sort().join('-')}]`;
   const [first, last] = [Number(from), Number(to)].sort((a, b) => a - b) as [number, number];
   if (last - first >= MOST_IN_RANGE) throw new Error(`a range of more than ${MOST_IN_RANGE} numbers`);

@@ -5,36 +5,37 @@ import type { Fusion } from './families.js';
 import { type Config, hiddenSize, innerSize, type Stated } from './sizes.js';
 import type { MatrixType } from './types.js';
 
-/** A matrix of a layer, as far as it bears on how the model stores its weights. */
+/** The facts about a layer's matrix that show how the model stores its weights. */
 export interface LayerMatrix {
   readonly info: Pick<TensorInfo, 'name' | 'shape' | 'dtype'>;
   readonly type: MatrixType;
-  /** How it shares its tensor with others; undefined when the tensor is the matrix. */
+  /** How it shares its tensor with others; undefined if the tensor is the matrix. */
   readonly fusion: Fusion | undefined;
-  /** How the family stores it. */
+  /** The orientation that the family uses. */
   readonly usual: Orientation;
-  /** What the file format says, which leaves nothing to infer. */
+  /** The orientation that the file format defines, so that nothing needs to be inferred. */
   readonly certain: Orientation | undefined;
 }
 
-/** The matrices that give the hidden state back. All others take it in. */
+/** The matrices whose output is the hidden state. For all others it is the input. */
 const OUTWARD: readonly MatrixType[] = ['out_proj', 'fc_out'];
 
 /**
- * Infers how each tensor is stored, because names do not settle it: GPT-2's own code has Conv1D layers (`in x out`), and
- * nanoGPT stores Linear weights (`out x in`) under the same names.
+ * Infers how each tensor is stored. Names do not decide it: GPT-2's own code has Conv1D layers (`in
+ * x out`), and nanoGPT stores Linear weights (`out x in`) under the same names.
  *
- * Every matrix has the hidden size on one side, and its type says whether that side is its input or its output. A square
- * matrix does not tell; it follows the others. Where those disagree, only tensors that lie as the family stores them are
- * trusted.
+ * Every matrix has the hidden size on one side, and its type determines whether that side is its
+ * input or its output. A square matrix gives no evidence; it follows the others. If those disagree,
+ * only tensors in the family's usual orientation are trusted.
  *
- * @returns by the tensors' names; undefined where shapes and config.json contradict each other (see {@link contradiction}).
+ * @returns orientations by the tensors' names; undefined if shapes and config.json contradict each
+ *   other (see {@link contradiction}).
  */
 export function inferOrientations(
   matrices: readonly LayerMatrix[],
   config: Config,
 ): ReadonlyMap<string, Orientation | undefined> {
-  // Batches of experts are left to the family: some models transpose only those.
+  // Batches of experts follow the family: some models transpose only those.
   const isTelling = ({ info, certain }: LayerMatrix) =>
     certain === undefined && info.shape.length === 2 && isReadableType(info.dtype);
   const telling = matrices.filter(isTelling);
@@ -52,15 +53,15 @@ export function inferOrientations(
   return new Map(matrices.map((matrix) => [matrix.info.name, infer(matrix)]));
 }
 
-/** Explains why {@link inferOrientations} could not tell how a tensor is stored. */
+/** Explains why {@link inferOrientations} could not determine how a tensor is stored. */
 export function contradiction({ name, shape }: Pick<TensorInfo, 'name' | 'shape'>, config: Config): LowRankError {
   const hidden = hiddenSize(config);
   const why =
     hidden !== undefined && !shape.includes(hidden.value)
-      ? `shape ${describe(shape)} has no side of ${hidden.value}, which config.json states as ${hidden.name}`
+      ? `shape ${describe(shape)} has no side of ${hidden.value}, the ${hidden.name} of config.json`
       : `of shape ${describe(shape)}, in a model that stores some matrices [in, out] and others [out, in]`;
   return new LowRankError('ERR_SHAPE', `${name}: ${why}`, {
-    hint: 'Check that config.json belongs to these weights, or say how they are stored: --fan-in-fan-out or --no-fan-in-fan-out (fanInFanOut).',
+    hint: 'Check that config.json belongs to these weights, or specify how they are stored: --fan-in-fan-out or --no-fan-in-fan-out (fanInFanOut).',
   });
 }
 
@@ -72,7 +73,9 @@ function toldByShape({ info, type, fusion }: LayerMatrix, hidden: number): Orien
   return rows === OUTWARD.includes(type) ? 'out x in' : 'in x out';
 }
 
-/** The one number that is a side of every matrix; undefined where none is, or several are. */
+/**
+ * Returns the one number that is a side of every matrix; undefined if there is none, or several.
+ */
 function commonSide(matrices: readonly LayerMatrix[], config: Config): number | undefined {
   let common: readonly number[] | undefined;
   for (const matrix of matrices) {
@@ -95,7 +98,9 @@ function statedHiddenSize(config: Config): number | undefined {
   return quietly(() => hiddenSize(config));
 }
 
-/** A number that is nonsense is no evidence. What needs it, such as a slice, reports it. */
+/**
+ * Ignores an invalid number, which is no evidence. Code that needs it, such as a slice, reports it.
+ */
 function quietly(read: () => Stated | undefined): number | undefined {
   try {
     return read()?.value;

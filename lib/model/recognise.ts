@@ -3,16 +3,16 @@ import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { FAMILIES, type Family } from './families.js';
 import type { Config } from './sizes.js';
 
-/** A family, and that part of config.json which describes its layers. */
+/** A family, and the part of config.json that describes its layers. */
 export interface Recognised {
   readonly family: Family;
   readonly config: Config;
 }
 
 /**
- * The family that config.json names by `model_type` or `architectures`, in that order; of a model of several parts, that
- * of its `text_config`. For a GGUF file, the family of its `general.architecture`. Undefined when there is no config or it
- * names none that is known.
+ * Returns the family that config.json names by `model_type` or `architectures`, in that order; for
+ * a model of several parts, the family of its `text_config`; for a GGUF file, that of its
+ * `general.architecture`. Returns undefined without a config, or if it names no known family.
  */
 export function recognise(config: Config | undefined): Recognised | undefined {
   if (config === undefined) return undefined;
@@ -25,10 +25,10 @@ export function recognise(config: Config | undefined): Recognised | undefined {
 }
 
 /**
- * The family called `name`, or, without a name, the one that config.json tells.
+ * Returns the family called `name` or, without a name, the one that config.json names.
  *
- * @throws {@link ArgumentError} for a name that is not in {@link FAMILIES}; `ERR_UNSUPPORTED` when config.json names no
- * known family, or is missing.
+ * @throws {@link ArgumentError} for a name that is not in {@link FAMILIES}; `ERR_UNSUPPORTED` if
+ *   config.json is missing or names no known family.
  */
 export function requireFamily(checkpoint: Pick<Checkpoint, 'config' | 'path'>, name?: string): Recognised {
   const known = FAMILIES.map((family) => family.name).join(', ');
@@ -48,17 +48,17 @@ export function requireFamily(checkpoint: Pick<Checkpoint, 'config' | 'path'>, n
   throw new LowRankError(
     'ERR_UNSUPPORTED',
     checkpoint.config === undefined
-      ? `${checkpoint.path}: no config.json tells the model's family`
+      ? `${checkpoint.path}: no config.json names the model's family`
       : `${checkpoint.path}: no known family has ${named}`,
-    { hint: `Name the family whose tensor names it shares (--family ${known}), or choose tensors by name (--tensor).` },
+    { hint: `Specify a family with the same tensor names (--family ${known}), or choose tensors by name (--tensor).` },
   );
 }
 
-/** The metadata of a GGUF file become a config that has this key, which no config.json has. */
+/** The key that marks a config made from GGUF metadata; no config.json has it. */
 const GGUF_ARCHITECTURE = 'general.architecture';
 
 function familyOf({ model_type, architectures, [GGUF_ARCHITECTURE]: gguf }: Config): Family | undefined {
-  // GGUF's names are its own: what one list calls so may be something else in the other.
+  // GGUF has its own names: the same name may mean another model in the other list.
   if (gguf !== undefined)
     return FAMILIES.find(({ ggufArchitectures }) => ggufArchitectures.some((name) => name === gguf));
   const byType = FAMILIES.find(({ modelTypes }) => modelTypes.some((type) => type === model_type));
@@ -67,7 +67,7 @@ function familyOf({ model_type, architectures, [GGUF_ARCHITECTURE]: gguf }: Conf
   return FAMILIES.find((family) => family.architectures.some((name) => stems.includes(name)));
 }
 
-/** `GPT2LMHeadModel`, `GPT2ForTokenClassification` and `GPT2Model` are all GPT2. */
+/** Reduces `GPT2LMHeadModel`, `GPT2ForTokenClassification` and `GPT2Model` to GPT2. */
 function stem(architecture: string): string {
   return architecture.replace(/(?:For[A-Z]\w*|LMHeadModel|DoubleHeadsModel|TextModel|Model)$/, '');
 }

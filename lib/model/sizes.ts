@@ -1,17 +1,17 @@
 import { describe, LowRankError } from '../errors.js';
 
-/** config.json, or that part of it which describes the layers. */
+/** config.json, or the part of it that describes the layers. */
 export type Config = Readonly<Record<string, unknown>>;
 
-/** A number that config.json states, and the name it has there. */
+/** A number in config.json, and its name there. */
 export interface Stated {
   readonly name: string;
   readonly value: number;
 }
 
-/** What families call the width of the hidden state. */
+/** The families' names for the width of the hidden state. */
 const HIDDEN = ['hidden_size', 'n_embd', 'dim', 'd_model'];
-/** What families call the width inside the feed-forward block. */
+/** The families' names for the width inside the feed-forward block. */
 const INNER = ['intermediate_size', 'n_inner', 'ffn_dim', 'hidden_dim'];
 
 /** @throws LowRankError as {@link stated}. */
@@ -25,9 +25,9 @@ export function innerSize(config: Config): Stated | undefined {
 }
 
 /**
- * The first of these numbers that config.json states; null counts as silence.
+ * Returns the first of these numbers that config.json states; null counts as absent.
  *
- * @throws LowRankError `ERR_CHECKPOINT_FORMAT` when it is not a whole number above 0.
+ * @throws LowRankError `ERR_CHECKPOINT_FORMAT` if it is not a whole number above 0.
  */
 export function stated(config: Config, names: readonly string[]): Stated | undefined {
   const name = names.find((candidate) => config[candidate] !== undefined && config[candidate] !== null);

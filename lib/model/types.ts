@@ -1,6 +1,9 @@
 import { ArgumentError } from '../errors.js';
 
-/** The matrices of a transformer layer, by the names of the LASER paper's code; `fc_up` is the gated models' third. */
+/**
+ * The matrices of a transformer layer, with the names of the LASER paper's code; `fc_up` is the
+ * third matrix of gated models.
+ */
 export const MATRIX_TYPES = ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc_in', 'fc_up', 'fc_out'] as const;
 /**
  * A matrix of a transformer layer.
@@ -9,7 +12,10 @@ export const MATRIX_TYPES = ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc_in', 
  */
 export type MatrixType = (typeof MATRIX_TYPES)[number];
 
-/** Names for several matrices at once: each stored tensor whole, also where it is several matrices fused. */
+/**
+ * Names for several matrices at once. Each stored tensor is taken whole, even if it fuses several
+ * matrices.
+ */
 export const GROUPS = {
   attn: ['q_proj', 'k_proj', 'v_proj', 'out_proj'],
   mlp: ['fc_in', 'fc_up', 'fc_out'],
@@ -22,16 +28,19 @@ export const GROUPS = {
  */
 export type GroupType = keyof typeof GROUPS;
 
-/** All that may stand as a type in an intervention; `dont` leaves the model as it is. */
+/** All types that an intervention may name; `dont` leaves the model unchanged. */
 export const LAYER_TYPES = ['dont', ...MATRIX_TYPES, 'attn', 'mlp', 'all'] as const;
 /**
- * All that may stand as a type in an intervention.
+ * A type that an intervention may name.
  *
  * @useDeclaredType
  */
 export type LayerType = (typeof LAYER_TYPES)[number];
 
-/** @throws {@link ArgumentError} when `name` is none of {@link LAYER_TYPES}. */
+/**
+ * Returns a type by its name. @throws {@link ArgumentError} if `name` is none of {@link
+ * LAYER_TYPES}.
+ */
 export function asLayerType(name: string, argument = 'type'): LayerType {
   const found = LAYER_TYPES.find((type) => type === name);
   if (found === undefined) throw new ArgumentError(argument, `one of ${LAYER_TYPES.join(', ')}`, name);
