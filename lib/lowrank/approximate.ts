@@ -25,11 +25,17 @@ export const METHODS = Object.keys(METHOD_CODE) as Method[];
 export interface ComputeOptions extends CallOptions {
   /** `auto` by default. */
   method?: Method | undefined;
-  /** Of the random start of `krylov`: 0 by default. The same seed and threads give the same bits. */
+  /**
+   * The seed of the random start of `krylov`, 0 by default. The same seed and threads give the same
+   * bits.
+   */
   seed?: number | undefined;
   /** The excess over the smallest possible error up to which a result is accepted, 1e-6 by default. */
   target?: number | undefined;
-  /** Native work memory that may be used, in bytes; a job that needs more is refused with `ERR_MEMORY`. */
+  /**
+   * Native work memory that may be used, in bytes; a job that needs more is refused with
+   * `ERR_MEMORY`.
+   */
   maxMemory?: number | undefined;
 }
 
@@ -41,10 +47,10 @@ export const COMPUTE_OPTIONS: OptionTypes<ComputeOptions> = {
   maxMemory: number,
 };
 
-/** What the addon is to produce. */
+/** The output of the addon. */
 type Wanted = 'factors' | 'dense' | 'in place';
 
-/** The native job behind {@link factorize} and {@link laser}, the one door to the approximations. */
+/** A native job of {@link factorize} or {@link laser}. All approximations go through it. */
 export interface Approximation {
   readonly matrices: Matrices;
   readonly job: ApproximateJob;
@@ -71,7 +77,7 @@ export function approximateSync(w: TensorLike, options: RankChoice & ComputeOpti
   return finished(matrices, job, begin);
 }
 
-/** The rank and method fields of a job, from the caller's options. */
+/** Returns the rank and method fields of a job from the caller's options. */
 export function methodJob(
   options: RankChoice & Pick<ComputeOptions, 'method' | 'seed' | 'target'>,
   m: number,
@@ -93,14 +99,15 @@ function prepared(w: TensorLike, options: RankChoice & ComputeOptions, wanted: W
   if (wanted === 'in place' && data.length > 0 && data.buffer !== w.data.buffer) {
     throw new ArgumentError(
       'inPlace',
-      'a row-major matrix to write over',
+      'a row-major matrix to overwrite',
       'a strided view',
       'ERR_ARGUMENT',
       'Leave inPlace out and assign the result to the view.',
     );
   }
   const choice = methodJob(options, m, n);
-  // Where the rank is found on the way, there must be room for all; pages never written to cost nothing.
+  // If the rank is found during the computation, there must be room for all; pages never written
+  // cost nothing.
   const capacity = choice.rank ?? Math.min(m, n);
   const job: ApproximateJob = {
     ...choice,

@@ -1,16 +1,17 @@
 import { CERTIFICATE_FIELDS, ROUTES, type Route } from '../addon/contract.js';
 
-/** What is known of an approximation, measured on the numbers that were returned. */
+/** Error figures of an approximation, measured on the returned values. */
 export interface Certificate {
   /** The rank k that was kept. */
   readonly rank: number;
   /**
-   * How it was made: `krylov` (block Lanczos), `gram` or `gram64` (eigenvectors of the Gram matrix in float32 or float64),
-   * `complement` (the discarded part, taken away from W), `gesdd` or, where that did not converge, `gesvd` (LAPACK's SVD);
-   * `copy` when all was kept, `zero` when there is nothing to keep.
+   * The method: `krylov` (block Lanczos), `gram` or `gram64` (eigenvectors of the Gram matrix in
+   * float32 or float64), `complement` (the discarded part, subtracted from W), `gesdd` or, if that
+   * did not converge, `gesvd` (LAPACK's SVD); `copy` if everything was kept, `zero` if there is
+   * nothing to keep.
    */
   readonly method: Route;
-  /** All that were tried, in the planner's order, `method` among them. */
+  /** All methods that were tried, in the planner's order, including `method`. */
   readonly methodsTried: readonly Route[];
   /** |W|_F, in float64. */
   readonly norm: number;
@@ -28,11 +29,13 @@ export interface Certificate {
    * as for a matrix of rank k or less.
    */
   readonly excessBound: number;
-  /** |W - W_k|_2 = s_(k+1), the largest singular value that was dropped, as the method knows it. */
+  /**
+   * |W - W_k|_2 = s_(k+1), the largest singular value that was dropped, as the method computed it.
+   */
   readonly spectralError: number;
   /** Wall time of the computation. */
   readonly seconds: number;
-  /** Native work memory at its peak, in bytes; inputs and outputs are not in it. */
+  /** Native work memory at its peak, in bytes, without inputs and outputs. */
   readonly bytes: number;
 }
 
@@ -57,7 +60,7 @@ export function readCertificates(out: Float64Array): Certificate[] {
   });
 }
 
-/** A certificate from the absolute error |W - What|_F. */
+/** Makes a certificate from the absolute error |W - What|_F. */
 function certificate({
   error,
   ...rest
@@ -68,13 +71,14 @@ function certificate({
 }
 
 const EPSILON = 2 ** -23;
-/** Rounding of float32 factors, relative to what they stand for; and of a denormal number. */
+/** Rounding of float32 factors, relative to the matrix; also for a denormal number. */
 const ROUNDING = 4 * EPSILON;
 const DENORMAL = 2 ** -149;
 
 /**
- * By how much a method may be off in an entry of W^T W in the basis of its vectors, at its statistical size: see
- * docs/mathematics.md. `r` singular vectors, the largest value `first`, the one at hand `value`.
+ * How far a method may be off in an entry of W^T W in the basis of its vectors, at its statistical
+ * size: see docs/mathematics.md. `r` singular vectors, the largest value `first`, the current one
+ * `value`.
  */
 function coupling(method: Route, r: number, first: number, value: number): number {
   if (method === 'krylov') return 4 * EPSILON * first ** 2;
@@ -84,9 +88,10 @@ function coupling(method: Route, r: number, first: number, value: number): numbe
 }
 
 /**
- * The certificate of the first `rank` components of m x n factors that have certificate `c` and singular values `s`. What
- * they lack more follows from the singular values. What a better approximation could gain is at most what it could gain of
- * all, and what rounding has mixed between those that are kept and those that are dropped.
+ * Returns the certificate of the first `rank` components of m x n factors that have certificate `c`
+ * and singular values `s`. The further error follows from the singular values. A better
+ * approximation could gain at most what it could gain over all components, and what rounding has
+ * mixed between kept and dropped ones.
  */
 export function truncated(
   c: Certificate,
@@ -119,7 +124,10 @@ export function truncated(
   });
 }
 
-/** One certificate for a whole batch: the largest rank and spectral error, the error of all entries together. */
+/**
+ * Combines the certificates of a batch: the largest rank and spectral error, and the error of all
+ * entries together.
+ */
 export function combined(all: readonly Certificate[], seconds: number): Certificate {
   const first = all[0];
   if (first !== undefined && all.length === 1) return first;

@@ -5,15 +5,18 @@ import { asDimensions } from '../tensor/tensor.js';
 import { COMPUTE_OPTIONS, type ComputeOptions, methodJob } from './approximate.js';
 import { RANK_CHOICE, type RankChoice } from './rank.js';
 
-/** Bytes. */
+/** The memory of a job in bytes. */
 export interface MemoryEstimate {
-  /** Native work memory at its peak, with the method that is tried first: an upper bound of the certificate's `bytes`. */
+  /**
+   * Native work memory at its peak, with the method that is tried first: an upper bound of the
+   * certificate's `bytes`.
+   */
   readonly native: number;
   /** The same with the most expensive method to which that one may hand over. */
   readonly worst: number;
-  /** The arrays that are returned. */
+  /** The returned arrays. */
   readonly output: number;
-  /** `native` and `output` together. The input is the caller's and not in it. */
+  /** `native` and `output` together. The input belongs to the caller and is not included. */
   readonly total: number;
 }
 
@@ -25,12 +28,14 @@ const ESTIMATE_OPTIONS: OptionTypes<Parameters<typeof estimateMemory>[1]> = {
 };
 
 /**
- * What a job will take, before it runs: every buffer of the method that would be used, LAPACK's workspaces included.
+ * Estimates a job's memory before it runs: every buffer of the method that would be used, including
+ * LAPACK's workspaces.
  *
  * @param shape - [m, n] or [batch, m, n].
- * @param options - as for the job itself; `result` says whether it is {@link laser} (`dense`, the default), `laser` with
- * `inPlace`, or {@link factorize} (`factors`).
- * @throws LowRankError `ERR_MEMORY` when LAPACK could not address the workspace, `ERR_SHAPE`, `ERR_ARGUMENT`.
+ * @param options - as for the job itself; `result` selects {@link laser} (`dense`, the default),
+ *   `laser` with `inPlace`, or {@link factorize} (`factors`).
+ * @throws LowRankError `ERR_MEMORY` if LAPACK could not address the workspace, `ERR_SHAPE`,
+ *   `ERR_ARGUMENT`.
  */
 export function estimateMemory(
   shape: readonly number[],

@@ -13,12 +13,15 @@ import { RANK_CHOICE, type RankChoice } from './rank.js';
 const FACTORIZE_OPTIONS: OptionTypes<RankChoice & ComputeOptions> = { ...RANK_CHOICE, ...COMPUTE_OPTIONS };
 
 /**
- * The best approximation of rank k as factors `W ~ B A` (Eckart and Young 1936), k (m + n) numbers instead of m n.
+ * Computes the best approximation of rank k as factors `W ~ B A` (Eckart and Young 1936), k (m + n)
+ * numbers instead of m n.
  *
- * @param w - [m, n] or [batch, m, n]; not modified. A large ArrayBuffer under it becomes untransferable.
- * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to compute.
- * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity (row and column are named), `ERR_NO_CONVERGENCE`,
- * `ERR_MEMORY` when the job needs more than `maxMemory` or than LAPACK can address, `ERR_SHAPE`, `ERR_ARGUMENT`.
+ * @param w - [m, n] or [batch, m, n]; not modified. Its large ArrayBuffer becomes untransferable.
+ * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to
+ *   compute.
+ * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity, naming row and column;
+ *   `ERR_NO_CONVERGENCE`; `ERR_MEMORY` if the job needs more than `maxMemory` or than LAPACK can
+ *   address; `ERR_SHAPE`, `ERR_ARGUMENT`.
  */
 export async function factorize(w: TensorLike, options: RankChoice & ComputeOptions): Promise<LowRank> {
   return packed(await approximate(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorize'), 'factors'));
@@ -29,13 +32,13 @@ export function factorizeSync(w: TensorLike, options: RankChoice & ComputeOption
   return packed(approximateSync(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorizeSync'), 'factors'));
 }
 
-/** Takes the factors out of buffers that may have room for a larger rank than the matrix has, or than any has. */
+/** Takes the factors out of buffers that may have room for a larger rank. */
 function packed({ matrices, job, certificates, certificate }: Approximation): LowRank {
   const { batch, m, n } = matrices;
   const capacity = job.capacity!;
   const k = certificates.reduce((largest, c) => Math.max(largest, c.rank), 0);
   let { b, a, s } = job as { b: Float32Array; a: Float32Array; s: Float32Array };
-  // Each matrix has its rows at its own rank's stride.
+  // The rows of each matrix have the stride of its own rank.
   if (certificates.some(({ rank }) => rank < capacity)) {
     const [wideB, wideA, wideS] = [b, a, s];
     b = new Float32Array(batch * m * k);

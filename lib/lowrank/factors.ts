@@ -4,12 +4,13 @@ import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { type Certificate, combined, truncated } from './certificate.js';
 
 /**
- * A matrix of rank k as two factors, `W ~ B A`: `b` = U diag(s) and `a` = Vt, so `a` has orthonormal rows and the columns
- * of `b` are orthogonal with the singular values as lengths. Of a batch, every tensor has a leading batch dimension, and
- * matrices of smaller rank are padded with zeros to the largest.
+ * A matrix of rank k as two factors, `W ~ B A`: `b` = U diag(s) and `a` = Vt, so `a` has
+ * orthonormal rows and the columns of `b` are orthogonal with the singular values as lengths. For a
+ * batch, every tensor has a leading batch dimension, and matrices of smaller rank are padded with
+ * zeros to the largest.
  */
 export class LowRank {
-  /** The shape of the matrix that the factors stand for, [m, n] or [batch, m, n]. */
+  /** The shape of the approximated matrix, [m, n] or [batch, m, n]. */
   readonly shape: readonly number[];
   /** [m, k] or [batch, m, k]. */
   readonly b: Tensor;
@@ -19,7 +20,7 @@ export class LowRank {
   readonly singularValues: Tensor;
   /** One for each matrix. */
   readonly certificates: readonly Certificate[];
-  /** What is known of the approximation as a whole. */
+  /** The certificate of the whole approximation. */
   readonly certificate: Certificate;
 
   constructor(b: Tensor, a: Tensor, singularValues: Tensor, certificates: readonly Certificate[], seconds?: number) {
@@ -32,28 +33,28 @@ export class LowRank {
     this.certificate = combined(certificates, seconds ?? certificates.reduce((sum, c) => sum + c.seconds, 0));
   }
 
-  /** k, of a batch the largest. */
+  /** k; for a batch the largest. */
   get rank(): number {
     return this.a.shape.at(-2)!;
   }
 
-  /** The numbers that the factors hold, k (m + n) a matrix; the matrix itself holds m n. */
+  /** The number of parameters, k (m + n) for each matrix; the matrix itself has m n. */
   get parameters(): number {
     return this.b.data.length + this.a.data.length;
   }
 
-  /** The product B A, of shape `shape`. */
+  /** Computes the product B A, of shape `shape`. */
   reconstruct(): Tensor {
     if (this.rank === 0) return zeros(this.shape);
     return matmulSync(this.b, this.a);
   }
 
   /**
-   * W x = B (A x), without forming W: k (m + n) multiplications a column instead of m n.
+   * Computes W x = B (A x) without forming W: k (m + n) multiplications a column instead of m n.
    *
    * @param x - [n] or [n, columns] for a matrix, [batch, n, columns] for a batch.
    * @returns [m], [m, columns] or [batch, m, columns].
-   * @throws ArgumentError `ERR_SHAPE` when x does not fit.
+   * @throws ArgumentError `ERR_SHAPE` if x does not fit.
    */
   apply(x: TensorLike): Tensor {
     const given = asTensor(x, 'x');
@@ -75,10 +76,10 @@ export class LowRank {
   }
 
   /**
-   * The best approximation of a smaller rank, at once: the first columns of `b` and rows of `a`. The certificate's error
-   * follows from the singular values that are dropped.
+   * Returns the best approximation of a smaller rank without computing: the first columns of `b`
+   * and rows of `a`. The certificate's error follows from the dropped singular values.
    *
-   * @throws ArgumentError when `rank` is not a whole number from 0 to this rank.
+   * @throws ArgumentError if `rank` is not a whole number from 0 to this rank.
    */
   truncate(rank: number): LowRank {
     const k = this.rank;

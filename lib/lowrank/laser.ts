@@ -11,15 +11,18 @@ import type { Certificate } from './certificate.js';
 import { RANK_CHOICE, type RankChoice, rankOfFraction } from './rank.js';
 
 export interface LaserOptions extends ComputeOptions {
-  /** Writes the result over the input and returns it, saving one copy in memory. Refused for a view that is not row-major. */
+  /**
+   * Writes the result over the input and returns it, which saves a copy in memory. Refused for a
+   * view that is not row-major.
+   */
   inPlace?: boolean;
 }
 
 const LASER_OPTIONS: OptionTypes<RankChoice & LaserOptions> = { ...RANK_CHOICE, ...COMPUTE_OPTIONS, inPlace: boolean };
 
-/** An approximation with the proof of what it is. */
+/** An approximation and its certificates. */
 export interface Certified {
-  /** Of the shape of the input. */
+  /** The approximation, in the shape of the input. */
   readonly value: Tensor;
   readonly certificate: Certificate;
   /** One for each matrix of a batch. */
@@ -29,23 +32,26 @@ export interface Certified {
 /** {@link laser} @inline */
 interface LaserFunction {
   (w: TensorLike, options: RankChoice & LaserOptions): Promise<Tensor>;
-  /** The same with a {@link Certificate}. */
+  /** Returns the same with a {@link Certificate}. */
   certified(w: TensorLike, options: RankChoice & LaserOptions): Promise<Certified>;
 }
 
 /** {@link laserSync} @inline */
 interface LaserSyncFunction {
   (w: TensorLike, options: RankChoice & LaserOptions): Tensor;
-  /** The same with a {@link Certificate}. */
+  /** Returns the same with a {@link Certificate}. */
   certified(w: TensorLike, options: RankChoice & LaserOptions): Certified;
 }
 
 /**
- * Replaces each matrix by its best approximation of rank k, the intervention of LASER (Sharma, Ash and Misra 2023,
- * arXiv 2312.13558): `laser(w, { rankFraction: 0.1 })`. k = 0 gives zeros, k = min(m, n) the matrix itself.
+ * Replaces each matrix by its best approximation of rank k, the intervention of LASER (Sharma, Ash
+ * and Misra 2023, arXiv 2312.13558): `laser(w, { rankFraction: 0.1 })`. k = 0 gives zeros, k =
+ * min(m, n) the matrix itself.
  *
- * @param w - [m, n] or [batch, m, n]; not modified unless `inPlace`. A large ArrayBuffer under it becomes untransferable.
- * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to compute.
+ * @param w - [m, n] or [batch, m, n]; not modified unless `inPlace`. Its large ArrayBuffer becomes
+ *   untransferable.
+ * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to
+ *   compute.
  * @returns a tensor of the same shape.
  * @throws LowRankError as {@link factorize}.
  * @function
@@ -76,26 +82,27 @@ export const laserSync: LaserSyncFunction = Object.assign(
 );
 
 /**
- * A module that lasers whatever passes through it, with a fixed fraction of the rank: the `Laser` of the zeta library.
+ * A module that applies {@link laser} to its input, with a fixed fraction of the rank: the `Laser`
+ * of the zeta library.
  */
 export class Laser {
-  /** The fraction of the rank that is kept, 0 to 1. */
+  /** The share of the rank to keep, 0 to 1. */
   readonly rankFraction: number;
   readonly #options: ComputeOptions;
 
-  /** @throws ArgumentError when `rankFraction` is outside [0, 1], or an option is wrong. */
+  /** @throws ArgumentError if `rankFraction` is outside [0, 1], or an option is wrong. */
   constructor(rankFraction: number, options?: ComputeOptions) {
     rankOfFraction(rankFraction, 1);
     this.rankFraction = rankFraction;
     this.#options = checkOptions(options, COMPUTE_OPTIONS, 'Laser');
   }
 
-  /** {@link laser} of a matrix or a batch. */
+  /** Applies {@link laser} to a matrix or a batch. */
   forward(w: TensorLike): Promise<Tensor> {
     return laser(w, { ...this.#options, rankFraction: this.rankFraction });
   }
 
-  /** {@link laserSync} of a matrix or a batch. */
+  /** Applies {@link laserSync} to a matrix or a batch. */
   forwardSync(w: TensorLike): Tensor {
     return laserSync(w, { ...this.#options, rankFraction: this.rankFraction });
   }

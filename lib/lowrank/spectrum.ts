@@ -2,13 +2,13 @@ import { ArgumentError } from '../errors.js';
 import { numericalRank } from '../linalg/svd.js';
 import { breakEvenRank, requireSize } from './rank.js';
 
-/** What the singular values of an m x n matrix say about how far it can be reduced. */
+/** Rank figures of an m x n matrix, from its singular values. */
 export interface Spectrum {
   /** Singular values above max(m, n) * s_1 * 2^-23. */
   readonly rank: number;
   /** exp of the entropy of s_i / sum(s) (Roy and Vetterli 2007). */
   readonly effectiveRank: number;
-  /** The smallest k that holds 90 %, 95 %, 99 % of the energy sum(s_i^2). */
+  /** The smallest k that keeps 90 %, 95 %, 99 % of the energy sum(s_i^2). */
   readonly energyRank90: number;
   readonly energyRank95: number;
   readonly energyRank99: number;
