@@ -6,7 +6,10 @@ import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { configObstacles } from './peft-config.js';
 
-/** `linear` for a layer that multiplies, `embedding` for a table of vectors, whose update is stored transposed. */
+/**
+ * `linear` for a layer that multiplies by its weight, `embedding` for a table of vectors, whose
+ * update is stored transposed.
+ */
 export type LoraKind = 'linear' | 'embedding';
 
 /** The update of one module: `scaling * B A`, of shape [out, in]. */
@@ -14,33 +17,38 @@ export interface LoraModule {
   /** The module's path in the base model, such as `model.layers.0.self_attn.q_proj`. */
   readonly name: string;
   readonly kind: LoraKind;
-  /** [rank, in], as it lies in the file; of an embedding, `in` is the number of its vectors. */
+  /** [rank, in], as in the file; for an embedding, `in` is the number of its vectors. */
   readonly a: NewTensor;
-  /** [out, rank], as it lies in the file. */
+  /** [out, rank], as in the file. */
   readonly b: NewTensor;
   readonly rank: number;
   readonly alpha: number;
-  /** alpha / rank, or alpha / sqrt(rank) where the configuration says `use_rslora`. */
+  /** alpha / rank, or alpha / sqrt(rank) if the configuration has `use_rslora`. */
   readonly scaling: number;
 }
 
-/** A LoRA adapter as PEFT keeps it, in memory. */
+/** A LoRA adapter in PEFT's form, in memory. */
 export interface LoraAdapter {
-  /** What stands in `adapter_config.json`, all of it. */
+  /** The complete contents of `adapter_config.json`. */
   readonly config: Readonly<Record<string, unknown>>;
   /** By name, in the order of the file. */
   readonly modules: ReadonlyMap<string, LoraModule>;
-  /** Tensors that are no pair of LoRA factors, by their names in the file. They are written back as they are. */
+  /**
+   * Tensors that are not a pair of LoRA factors, by their names in the file. They are written back
+   * unchanged.
+   */
   readonly others: ReadonlyMap<string, NewTensor>;
-  /** Of the safetensors file. */
+  /** The metadata of the safetensors file. */
   readonly metadata: ReadonlyMap<string, string> | undefined;
-  /** Where it was read, with the configuration found there; undefined for one made here. */
+  /**
+   * Where it was read, with the configuration found there; undefined for an adapter made in memory.
+   */
   readonly source: { readonly folder: string; readonly config: Readonly<Record<string, unknown>> } | undefined;
 }
 
 /**
- * Two factors in float32, oriented as PEFT stores them: `b` [out, rank] and `a` [rank, in], so that the update is B A. The
- * factors of `Lora` are the other way round, see `LoraFactors`.
+ * Two factors in float32, oriented as PEFT stores them: `b` [out, rank] and `a` [rank, in], so that
+ * the update is B A. The factors of `Lora` have the opposite orientation, see `LoraFactors`.
  */
 export interface PeftFactors {
   readonly a: Tensor;
@@ -48,7 +56,7 @@ export interface PeftFactors {
 }
 
 /**
- * The factors of a module, without its scaling.
+ * Returns the factors of a module, without its scaling.
  *
  * @throws LowRankError `ERR_NOT_FINITE` naming the factor with a NaN or an infinity.
  */
@@ -57,10 +65,11 @@ export function factorsOf({ name, a, b }: LoraModule): PeftFactors {
 }
 
 /**
- * The update of a module as two factors whose product has the orientation of the stored weight: `left` [rows, rank] and
- * `right` [rank, columns], scaling included. This is the one place that knows about orientation.
+ * Returns the update of a module as two factors whose product has the orientation of the stored
+ * weight: `left` [rows, rank] and `right` [rank, columns], including the scaling. No other code
+ * deals with orientation.
  *
- * @param transposed - whether the weight is stored [in, out], as GPT-2's Conv1D and embeddings store theirs
+ * @param transposed - whether the weight is stored [in, out], as GPT-2's Conv1D and embeddings are
  */
 export function storedFactors(module: LoraModule, transposed: boolean, scale = 1): { left: Tensor; right: Tensor } {
   const { a, b } = factorsOf(module);
@@ -68,17 +77,19 @@ export function storedFactors(module: LoraModule, transposed: boolean, scale = 1
   return transposed ? { left: transpose(a), right: transpose(scaled) } : { left: scaled, right: a };
 }
 
-/** Whether PEFT takes a module's weight as stored [in, out], going by the configuration alone. */
+/** Whether PEFT treats a module's weight as stored [in, out], judged by the configuration alone. */
 function isStoredTransposed({ config }: Pick<LoraAdapter, 'config'>, { kind }: Pick<LoraModule, 'kind'>): boolean {
   return kind === 'embedding' || config.fan_in_fan_out === true;
 }
 
 /**
- * The update of one module, `scaling * B A`, in the orientation of the weight that it is added to: [out, in], or [in, out]
- * where the configuration says `fan_in_fan_out` and for embeddings. The same as PEFT's `get_delta_weight`.
+ * Computes the update of one module, `scaling * B A`, in the orientation of the weight that it is
+ * added to: [out, in], or [in, out] for embeddings and if the configuration has `fan_in_fan_out`.
+ * Equals PEFT's `get_delta_weight`.
  *
- * @throws {@link LowRankError} `ERR_NOT_FOUND` for a module that the adapter lacks; `ERR_UNSUPPORTED` where the update is not
- * that product alone (DoRA and others), naming what stands against it; `ERR_NOT_FINITE`.
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` for a module that the adapter lacks;
+ *   `ERR_UNSUPPORTED`, naming the reason, if the update is more than that product (DoRA and
+ *   others); `ERR_NOT_FINITE`.
  */
 export function loraDelta(adapter: LoraAdapter, name: string): Tensor {
   requirePlain(adapter, 'compute an update of');
@@ -93,7 +104,8 @@ export function loraDelta(adapter: LoraAdapter, name: string): Tensor {
 }
 
 /**
- * What an adapter holds or says that makes it more than updates `scaling * B A`, each in a few words; none for a plain one.
+ * Lists, in a few words each, what makes an adapter more than updates `scaling * B A`; empty for a
+ * plain adapter.
  */
 export function adapterObstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>): string[] {
   const { config, others } = (adapter ?? {}) as Partial<LoraAdapter>;
@@ -101,17 +113,20 @@ export function adapterObstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>
   return [...configObstacles(config), ...[...others.keys()].map((name) => `the tensor ${describe(name)}`)];
 }
 
-/** @throws ArgumentError if `adapter` is not an adapter. */
+/** Checks that the value is an adapter. @throws ArgumentError if it is not. */
 export function requireAdapter(adapter: LoraAdapter): void {
   adapterObstacles(adapter);
   if (!(adapter.modules instanceof Map)) throw noAdapter(adapter);
 }
 
 function noAdapter(value: unknown): ArgumentError {
-  return new ArgumentError('adapter', 'an adapter that readAdapter or another function of this package gave', value);
+  return new ArgumentError('adapter', 'an adapter from readAdapter or another function of this package', value);
 }
 
-/** @throws LowRankError `ERR_UNSUPPORTED` naming what stands against it, when an adapter is not plain. */
+/**
+ * Checks that an adapter is plain. @throws LowRankError `ERR_UNSUPPORTED`, naming the reasons, if
+ * it is not.
+ */
 export function requirePlain(adapter: LoraAdapter, action: string): void {
   requireAdapter(adapter);
   const found = adapterObstacles(adapter);
@@ -121,15 +136,15 @@ export function requirePlain(adapter: LoraAdapter, action: string): void {
     'ERR_UNSUPPORTED',
     `${adapter.source?.folder ?? 'the adapter'}: cannot ${action} an adapter with ${named}`,
     {
-      hint: 'Only updates that are alpha times B A are understood; convert it with PEFT first. It can be inspected and copied.',
+      hint: 'Only updates of the form alpha times B A are supported; convert it with PEFT first. It can be inspected and copied.',
     },
   );
 }
 
 /**
- * Numbers as a tensor of a file.
+ * Converts numbers to a tensor of a file.
  *
- * @throws LowRankError `ERR_NOT_FINITE` when one does not fit into the dtype.
+ * @throws LowRankError `ERR_NOT_FINITE` if one does not fit into the dtype.
  */
 export function stored({ data, shape }: Tensor, dtype: FloatDType, name: string): NewTensor {
   const bytes = fromFloat32(data, dtype);
@@ -139,7 +154,7 @@ export function stored({ data, shape }: Tensor, dtype: FloatDType, name: string)
   return { dtype, shape, bytes };
 }
 
-/** The transpose of a matrix. */
+/** Returns the transpose of a matrix. */
 export function transpose({ data, shape }: Tensor): Tensor {
   const [m, n] = shape as [number, number];
   const result = new Float32Array(data.length);

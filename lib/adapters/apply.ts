@@ -6,10 +6,10 @@ import { DTYPE_BITS, type FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type LoraModule, storedFactors } from './adapter.js';
 
-/** Numbers of an update that are computed at a time, so that a weight's memory is not doubled. */
+/** Numbers of an update to compute at a time, so that a weight's memory is not doubled. */
 const BLOCK_NUMBERS = 1 << 22;
 
-/** One module's update and how it is added to the weight. */
+/** One module's update, and how to add it to the weight. */
 export interface ScaledUpdate {
   readonly module: LoraModule;
   readonly scale: number;
@@ -17,19 +17,20 @@ export interface ScaledUpdate {
   readonly transposed: boolean;
 }
 
-/** What adding did to a weight. */
+/** How adding updates changed a weight. */
 export interface Applied {
-  /** ||update||_F / ||W||_F of what was written, after rounding; Infinity for a zero weight that became another. */
+  /** ||update||_F / ||W||_F as written, after rounding; Infinity for a zero weight that changed. */
   readonly relativeChange: number;
 }
 
 /**
- * Adds updates to a weight, in place: W + sum scale * scaling * B A, computed in float32 and rounded to the weight's
- * dtype at the end. The update exists only by blocks of rows.
+ * Adds updates to a weight, in place: W + sum scale * scaling * B A, computed in float32 and
+ * rounded to the weight's dtype at the end. The update exists only in blocks of rows.
  *
  * @param bytes - the weight as it is stored
  * @param shape - [rows, columns]; each update must have it
- * @throws LowRankError `ERR_NOT_FINITE` naming the weight, when a number of it, or a result in its dtype, is not finite.
+ * @throws LowRankError `ERR_NOT_FINITE`, naming the weight, if a number in it, or a result in its
+ *   dtype, is not finite.
  */
 export async function addUpdates(
   bytes: Uint8Array,
@@ -63,7 +64,7 @@ export async function addUpdates(
   return { relativeChange: changed === 0 ? 0 : Math.sqrt(changed / energy) };
 }
 
-/** All updates as one product, so that the weight is passed once. */
+/** Joins all updates into one product, so that one pass over the weight is enough. */
 function joined(updates: readonly ScaledUpdate[], m: number, n: number): { left: Tensor; right: Tensor } {
   const factors = updates.map(({ module, transposed, scale }) => storedFactors(module, transposed, scale));
   const rank = factors.reduce((sum, { right }) => sum + right.shape[0]!, 0);

@@ -2,7 +2,7 @@ import type { FloatDType } from '../tensor/dtype.js';
 import { type LoraAdapter, type LoraKind, type LoraModule, type PeftFactors, stored } from './adapter.js';
 import { configWithRanks, type PeftConfig } from './peft-config.js';
 
-/** A module's update as it shall be: B A, without a scaling. */
+/** The wanted update of a module: B A, without a scaling. */
 export interface Update extends PeftFactors {
   readonly name: string;
   readonly kind: LoraKind;
@@ -10,8 +10,9 @@ export interface Update extends PeftFactors {
 }
 
 /**
- * The modules of an adapter and its configuration, from updates. The scalings that follow from the ranks are divided out of
- * B, so that scaling * B A is the update, to the rounding of its dtype. Where all ranks are equal every scaling is 1.
+ * Makes the modules and configuration of an adapter from updates. B is divided by the scalings that
+ * follow from the ranks, so that scaling * B A is the update, up to the rounding of its dtype. If
+ * all ranks are equal, every scaling is 1.
  */
 export function assemble(config: PeftConfig, updates: readonly Update[]): Pick<LoraAdapter, 'config' | 'modules'> {
   const ranks = new Map(updates.map(({ name, a }) => [name, a.shape[0]!]));

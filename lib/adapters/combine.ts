@@ -10,39 +10,44 @@ import { checkChoice, compress, type LoraRankChoice } from './truncate.js';
 
 export interface WeightedLora {
   readonly adapter: LoraAdapter;
-  /** What its updates are multiplied by; may be negative. */
+  /** The factor of its updates; may be negative. */
   readonly weight: number;
 }
 
 const WEIGHTED_LORA: OptionTypes<WeightedLora> = { adapter: checkedBelow(), weight: number };
 
-/** What became of one module. */
+/** One module of the result. */
 export interface MergedModule {
   readonly name: string;
-  /** The sum of the adapters' ranks, or what was chosen of it. */
+  /** The sum of the adapters' ranks, or the chosen rank. */
   readonly rank: number;
-  /** The share of the sum of squared singular values of the weighted sum that was kept: 1 without a choice of rank. */
+  /**
+   * The share of the sum of squared singular values of the weighted sum that was kept; 1 if no rank
+   * was chosen.
+   */
   readonly keptEnergy: number;
 }
 
-/** An adapter that several were merged into. */
+/** The adapter that several were merged into. */
 export interface Merged {
   readonly adapter: LoraAdapter;
   readonly modules: readonly MergedModule[];
-  /** Where a chosen rank keeps less than 90 % of a sum's energy; undefined where it does not. */
+  /** Set if a chosen rank keeps less than 90 % of a sum's energy. */
   readonly shortfall: Shortfall | undefined;
 }
 
 /**
- * One adapter whose updates are the weighted sum of those of several: sum_i weight_i scaling_i B_i A_i. The factors are put
- * side by side, so the sum is exact and has no cross terms B_i A_j, which adding up factors would give; its rank is the
- * sum of the ranks, unless `rank`, `energy` or `ratio` says to compress it to the best approximation of fewer.
+ * Merges adapters into one whose updates are the weighted sum: sum_i weight_i scaling_i B_i A_i.
+ * The factors are put side by side, so the sum is exact and has no cross terms B_i A_j, which
+ * adding up the factors would give. Its rank is the sum of the ranks, unless `rank`, `energy` or
+ * `ratio` truncates it to the best approximation of a smaller rank.
  *
- * The configuration is the first adapter's, with the modules by their whole names.
+ * The configuration is the first adapter's, with full module names.
  *
- * @throws {@link LowRankError} `ERR_ARGUMENT` without adapters or with a weight that is no number; `ERR_UNSUPPORTED` where an
- * update is more than scaling * B A, or where the adapters differ in `fan_in_fan_out`; `ERR_SHAPE` naming a module whose
- * updates differ in shape; `ERR_NOT_FINITE`; the signal's reason when aborted.
+ * @throws {@link LowRankError} `ERR_ARGUMENT` without adapters or for an invalid weight;
+ *   `ERR_UNSUPPORTED` if an update is more than scaling * B A, or if the adapters differ in
+ *   `fan_in_fan_out`; `ERR_SHAPE`, naming a module whose updates differ in shape; `ERR_NOT_FINITE`;
+ *   the signal's reason when aborted.
  */
 export async function mergeLoras(
   parts: readonly WeightedLora[],
@@ -101,7 +106,7 @@ function checkParts(parts: readonly WeightedLora[]): void {
   if (new Set(flags).size > 1) {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
-      'the adapters differ in fan_in_fan_out: one configuration cannot say both',
+      'the adapters differ in fan_in_fan_out: one configuration cannot have both',
       {
         hint: 'Correct adapter_config.json of the one that does not fit the base model.',
       },

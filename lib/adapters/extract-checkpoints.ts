@@ -20,20 +20,21 @@ import { findShortfall, type Shortfall } from './shortfall.js';
 
 export interface ExtractOptions {
   /**
-   * Only tensors of these names; by default the matrices of the layers that the model's family knows. Of what a glob matches,
-   * only weights of modules are taken.
+   * Names or globs of tensors; by default the matrices of the layers of the model's family. If a
+   * glob also matches other tensors, only weights of modules are taken.
    */
   readonly tensors?: readonly string[] | undefined;
-  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  /** The model's family, if config.json does not name it or is to be overridden. */
   readonly family?: string | undefined;
   /**
-   * Whether tensors are stored [in, out] where neither the family nor the shapes tell. Default false, for tensors that the
-   * family does not know; matrices of its layers that contradict config.json are refused unless this is given.
+   * Whether tensors are stored [in, out] if neither the family nor the shapes give evidence. False
+   * by default, for tensors that are not the family's. Without it, layer matrices that contradict
+   * config.json are refused.
    */
   readonly fanInFanOut?: boolean | undefined;
-  /** What the factors are stored as, F32 by default. */
+  /** The dtype of the factors, F32 by default. */
   readonly dtype?: FloatDType | undefined;
-  /** `base_model_name_or_path` of the adapter; by default `base` as it was given. */
+  /** `base_model_name_or_path` of the adapter; by default the given `base`. */
   readonly baseName?: string | undefined;
   readonly method?: Method | undefined;
   readonly seed?: number | undefined;
@@ -51,24 +52,26 @@ const EXTRACT_OPTIONS: OptionTypes<ExtractChoice & ExtractOptions> = {
   ...JOB_OPTIONS,
 };
 
-/** What was made of one matrix. */
+/** The module made from one matrix. */
 export interface ExtractedModule {
   readonly name: string;
   readonly kind: LoraKind;
   readonly tensor: string;
-  /** As the weight is stored. */
+  /** The shape of the stored weight. */
   readonly shape: readonly number[];
   readonly rank: number;
-  /** The share of the difference's energy that the factors hold. */
+  /** The share of the difference's energy that the factors keep. */
   readonly keptEnergy: number;
-  /** ||difference - update||_F / ||difference||_F of the factors as they will be written, measured in float64. */
+  /**
+   * ||difference - update||_F / ||difference||_F of the factors as written, measured in float64.
+   */
   readonly relativeError: number;
-  /** What the decomposition says of itself. */
+  /** The certificate of the decomposition. */
   readonly certificate: Certificate;
   readonly singularValues: readonly number[];
 }
 
-/** A tensor that differs between the checkpoints, but that the adapter does not carry. */
+/** A tensor that differs between the checkpoints but is not in the adapter. */
 export interface UncoveredTensor {
   readonly tensor: string;
   readonly reason: 'changed' | 'other shape' | 'only in base' | 'only in tuned';
@@ -77,29 +80,36 @@ export interface UncoveredTensor {
 export interface Extracted {
   readonly adapter: LoraAdapter;
   readonly modules: readonly ExtractedModule[];
-  /** Where the rank is too small for the difference: the adapter keeps less than 90 % of it. Undefined where it is not. */
+  /**
+   * Set if the rank is too small for the difference, so that the adapter keeps less than 90 % of
+   * it.
+   */
   readonly shortfall: Shortfall | undefined;
-  /** Chosen matrices that are the same in both checkpoints, and so get no update. */
+  /** Selected matrices that are equal in both checkpoints, and so get no update. */
   readonly unchanged: readonly string[];
-  /** For each glob that also matched what is not the weight of a module: what is left out. */
+  /** Tensors that a glob matched but that were skipped, because they are not weights of modules. */
   readonly skipped: readonly Skipped[];
-  /** What a model with the adapter still lacks of the tuned one beside the errors of `modules`. */
+  /**
+   * Further differences between the tuned model and the base with this adapter, beside the errors
+   * of `modules`.
+   */
   readonly uncovered: readonly UncoveredTensor[];
   readonly seconds: number;
 }
 
 /**
- * The LoRA adapter that leads from one checkpoint to another, by the SVD of each matrix's difference. Exact for the chosen
- * rank (see the certificates) and measured after rounding. Both checkpoints are read tensor by tensor. What differs and is not
- * a chosen matrix (norms, biases, embeddings, experts stored in one tensor) is named in `uncovered`.
+ * Extracts a LoRA adapter that leads from one checkpoint to another, by the SVD of each matrix's
+ * difference. It is exact for the chosen rank (see the certificates) and measured after rounding.
+ * Both checkpoints are read tensor by tensor. Differing tensors that are not selected matrices
+ * (norms, biases, embeddings, experts stored in one tensor) are listed in `uncovered`.
  *
  * Write the adapter with {@link writeAdapter}.
  *
- * @param base - a folder or a file of safetensors, F32, F16 or BF16
- * @param tuned - the same model after training; its config.json tells the family
- * @throws {@link LowRankError} `ERR_NOT_FOUND` for a matrix that `base` lacks, or where no chosen matrix differs; `ERR_SHAPE`,
- * `ERR_UNSUPPORTED`, `ERR_NOT_FINITE` naming the tensor; `ERR_ARGUMENT`; from reading as {@link openCheckpoint}; the
- * signal's reason when aborted.
+ * @param base - a folder or file of safetensors, F32, F16 or BF16
+ * @param tuned - the same model after training; its config.json names the family
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` for a matrix that `base` lacks, or if no selected
+ *   matrix differs; `ERR_SHAPE`, `ERR_UNSUPPORTED`, `ERR_NOT_FINITE` naming the tensor;
+ *   `ERR_ARGUMENT`; for reading as {@link openCheckpoint}; the signal's reason when aborted.
  */
 export async function extractLora(
   base: string,
@@ -110,27 +120,30 @@ export async function extractLora(
   return withBoth(base, tuned, given, (from, to) => extract(from, to, { ...given, baseName: given.baseName ?? base }));
 }
 
-/** What is going to be made of one matrix. */
+/** The plan for one matrix. */
 export interface PlannedModule extends Pick<ExtractedModule, 'name' | 'kind' | 'tensor' | 'shape'> {
-  /** With `rank` given the rank; with `energy` the most that it can be. */
+  /** With `rank`, the rank; with `energy`, the largest possible rank. */
   readonly rank: number;
 }
 
-/** What {@link extractLora} would do. */
+/** The plan of {@link extractLora}. */
 export interface ExtractPlan {
   readonly modules: readonly PlannedModule[];
-  /** For each glob that also matched what is not the weight of a module: what is left out. */
+  /** Tensors that a glob matched but that were skipped, because they are not weights of modules. */
   readonly skipped: readonly Skipped[];
   readonly output: {
-    /** Of the factors; fewer where a matrix turns out to be the same in both, or needs a smaller rank. */
+    /**
+     * Bytes of the factors; fewer if a matrix is equal in both checkpoints, or needs a smaller
+     * rank.
+     */
     readonly mostBytes: number;
   };
 }
 
 /**
- * What {@link extractLora} would do, without reading a tensor.
+ * Plans {@link extractLora} without reading a tensor.
  *
- * @throws as {@link extractLora} does before it reads the first tensor.
+ * @throws the errors of {@link extractLora} before it reads the first tensor.
  */
 export async function planExtract(
   base: string,
@@ -149,7 +162,7 @@ export async function planExtract(
   });
 }
 
-/** Opens both checkpoints for a while. */
+/** Opens both checkpoints, and closes them after `use`. */
 async function withBoth<T>(
   base: string,
   tuned: string,
@@ -171,7 +184,10 @@ async function withBoth<T>(
   }
 }
 
-/** m n min(m, n) up to which all singular values are computed for a hint: some seconds. The extraction needs only a few. */
+/**
+ * The largest m n min(m, n) for which all singular values are computed for a hint: some seconds.
+ * The extraction needs only a few.
+ */
 const MOST_FOR_SPECTRUM = 2 ** 33;
 
 interface Found extends Chosen, ExtractedUpdate {}
@@ -211,7 +227,7 @@ async function extract(
   if (found.length === 0) {
     throw new LowRankError(
       'ERR_NOT_FOUND',
-      `${tuned.path}: none of the ${chosen.length} chosen matrices differs from ${base.path}`,
+      `${tuned.path}: none of the ${chosen.length} selected matrices differs from ${base.path}`,
       {
         hint: 'Choose other tensors with --tensor, or check that the paths are not the same model.',
       },
@@ -221,7 +237,8 @@ async function extract(
   const assembled = assemble(newConfig(tuned, found, options.baseName), updates);
   const modules: ExtractedModule[] = [];
   for (const item of found) {
-    // Read again, because the scalings are known only when all ranks are, and one matrix is held at a time.
+    // Read the matrices a second time, because the scalings depend on all ranks, and only one
+    // matrix is held at a time.
     signal?.throwIfAborted();
     const module = assembled.modules.get(item.module)!;
     const change = await differenceOf(base, tuned, item);
@@ -260,7 +277,7 @@ function checkChoice(choice: ExtractChoice): void {
 
 interface Chosen {
   readonly tensor: string;
-  /** The path by which PEFT will look for it. */
+  /** The path by which PEFT looks it up. */
   readonly module: string;
   readonly kind: LoraKind;
   readonly transposed: boolean;
@@ -268,7 +285,10 @@ interface Chosen {
   readonly baseInfo: WeightInfo;
 }
 
-/** Layers that look vectors up, by the names that the transformers library gives them: their updates are stored otherwise. */
+/**
+ * Layers that look up vectors, by their names in the transformers library: their updates are stored
+ * differently.
+ */
 const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
 
 function choose(
@@ -285,7 +305,7 @@ function choose(
   const chosen = infos.map((info): Chosen => {
     const name = moduleOf(info.name);
     if (name === undefined) {
-      throw new LowRankError('ERR_UNSUPPORTED', `${info.name}: PEFT adapts modules by their weight, and this is none`, {
+      throw new LowRankError('ERR_UNSUPPORTED', `${info.name}: PEFT adapts the weights of modules, and this is not one`, {
         hint: 'Choose tensors whose names end in .weight.',
       });
     }
@@ -293,7 +313,7 @@ function choose(
     if (own === undefined) {
       throw new LowRankError(
         'ERR_NOT_FOUND',
-        `${base.path}: has no tensor ${describe(info.name)}, which ${tuned.path} has`,
+        `${base.path}: has no tensor ${describe(info.name)}, unlike ${tuned.path}`,
       );
     }
     if (describe(own.shape) !== describe(info.shape)) {
@@ -314,14 +334,19 @@ function choose(
   return { chosen, skipped };
 }
 
-/** @throws LowRankError `ERR_SHAPE` where a layer's shapes contradict config.json and the caller does not decide. */
+/**
+ * Whether a tensor is stored [in, out]. @throws LowRankError `ERR_SHAPE` if a layer's shapes
+ * contradict config.json and the caller has not decided.
+ */
 function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boolean | undefined): boolean {
   const role = model?.roleOf(tensor);
   if (role === undefined || (role.orientation === undefined && fanInFanOut !== undefined)) return fanInFanOut ?? false;
   return model!.orientationOf(tensor) === 'in x out';
 }
 
-/** The stored tensors of the layers that are matrices; experts stored in one tensor are none. */
+/**
+ * Returns the stored tensors of the layers that are matrices; experts stored in one tensor are not.
+ */
 function layerMatrices(checkpoint: Checkpoint, model: Model): TensorInfo[] {
   const names = new Set(model.select('all', ['all']).map(({ tensor }) => tensor));
   return [...checkpoint.tensors.values()].filter((info) => names.has(info.name) && isWeightOfModule(info));
@@ -342,8 +367,8 @@ function isWeightOfModule(info: TensorInfo): boolean {
 }
 
 /**
- * The path that PEFT's model has before the checkpoint's names: a model with a head is often saved as `h.0.`, but loaded as
- * `transformer.h.0.`.
+ * Returns the path that PEFT's model has before the checkpoint's names: a model with a head is
+ * often saved as `h.0.` but loaded as `transformer.h.0.`.
  */
 function missingPrefix({ config, tensors }: Checkpoint, family: Family | undefined): string {
   const { architectures, model_type } = config ?? {};
@@ -394,7 +419,7 @@ async function findUncovered(
   return uncovered;
 }
 
-/** Of floats the numbers count, of everything else the bytes. */
+/** Compares floats by their numbers, everything else by its bytes. */
 async function differs(base: Checkpoint, before: TensorInfo, tuned: Checkpoint, after: TensorInfo): Promise<boolean> {
   const [x, y] = [await base.read(before.name), await tuned.read(after.name)];
   if (before.dtype === after.dtype) return Buffer.compare(x, y) !== 0;
@@ -427,7 +452,10 @@ function newConfig(tuned: Checkpoint, found: readonly Found[], baseName: string)
   };
 }
 
-/** The modules' last names where those mean exactly the modules of the adapter; else the whole names. */
+/**
+ * Returns the modules' last names if those select exactly the modules of the adapter, and the full
+ * names otherwise.
+ */
 function targets({ tensors }: Checkpoint, found: readonly Found[]): string[] {
   const adapted = new Set(found.map(({ tensor }) => tensor));
   const lastName = (module: string) => module.slice(module.lastIndexOf('.') + 1);
@@ -439,7 +467,10 @@ function targets({ tensors }: Checkpoint, found: readonly Found[]): string[] {
   return exact ? [...last] : found.map(({ module }) => module);
 }
 
-/** PEFT's name of what the model is for, by its class; null where the class does not tell. */
+/**
+ * Returns PEFT's name for the model's task, judged by its class; null if the class gives no
+ * evidence.
+ */
 function taskOf({ config }: Checkpoint): string | null {
   const architecture = Array.isArray(config?.architectures) ? String(config.architectures[0]) : '';
   return TASKS.find(([ending]) => ending.test(architecture))?.[1] ?? null;

@@ -11,22 +11,23 @@ import type { Update } from './assemble.js';
 
 /** How many terms of a difference are kept. */
 export type ExtractChoice =
-  /** The rank, where a matrix has that many rows and columns; else as many as it has. */
+  /** The rank; a matrix with fewer rows or columns gets as many as it has. */
   | { readonly rank: number }
-  /** The smallest rank that holds this share of the difference's energy, above 0 up to 1. */
+  /** The smallest rank that keeps this share of the difference's energy, above 0 up to 1. */
   | { readonly energy: number };
 
-/** The update that leads from one matrix to another, approximately. */
+/** The approximate update that leads from one matrix to another. */
 export interface ExtractedUpdate {
   readonly update: Update;
-  /** What the decomposition says of itself, before the factors are rounded to their dtype. */
+  /** The certificate of the decomposition, before the factors are rounded to their dtype. */
   readonly certificate: Certificate;
-  /** Descending, as many as were kept. */
+  /** The kept ones, in descending order. */
   readonly singularValues: readonly number[];
 }
 
 /**
- * The best update of a chosen rank for a difference tuned - base, its singular values split evenly between the factors.
+ * Computes the best update of a chosen rank for a difference tuned - base, with its singular values
+ * split evenly between the factors.
  *
  * @param difference - [rows, columns] as the weight is stored; not zero
  * @param transposed - whether the weight is stored [in, out]
@@ -58,9 +59,10 @@ export async function extractUpdate(
 }
 
 /**
- * ||difference - scaling * B A||_F / ||difference||_F of a module as it is stored, in float64; 0 for a zero difference.
+ * Measures ||difference - scaling * B A||_F / ||difference||_F of a stored module, in float64; 0
+ * for a zero difference.
  *
- * @throws LowRankError `ERR_SHAPE` when the module does not fit.
+ * @throws LowRankError `ERR_SHAPE` if the module does not fit.
  */
 export async function updateError(
   difference: Tensor,
@@ -83,8 +85,8 @@ export async function updateError(
 }
 
 /**
- * tuned - base in float32, where both are exact: of numbers as near to each other as two stages of one model, the difference
- * is mostly exact too (Sterbenz 1974).
+ * Computes tuned - base in float32, in which both are exact. For two stages of one model, whose
+ * numbers are close to each other, the difference is mostly exact too (Sterbenz 1974).
  */
 export function difference(
   base: { readonly bytes: Uint8Array; readonly dtype: FloatDType },

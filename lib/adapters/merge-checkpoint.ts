@@ -20,16 +20,16 @@ import { type LoraAdapter, requirePlain } from './adapter.js';
 import { addUpdates, type ScaledUpdate } from './apply.js';
 import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './modules.js';
 
-/** An adapter and what its updates are multiplied by. */
+/** An adapter and the factor of its updates. */
 export interface ScaledLora {
   readonly adapter: LoraAdapter;
-  /** 1 by default; may be negative, which takes an update away. */
+  /** 1 by default; a negative scale subtracts an update. */
   readonly scale?: number;
 }
 
 export interface ApplyOptions {
   readonly threads?: number | undefined;
-  /** Throws away what a killed job has left for the same output, instead of going on with it. */
+  /** Discards what a killed job has left for the same output, instead of resuming it. */
   readonly restart?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: EditProgress) => void) | undefined;
@@ -38,10 +38,10 @@ export interface ApplyOptions {
 const SCALED_LORA: OptionTypes<ScaledLora> = { adapter: checkedBelow(), scale: number };
 const APPLY_OPTIONS: OptionTypes<ApplyOptions> = { ...JOB_OPTIONS, threads: wholeNumber(1), restart: boolean };
 
-/** What was done to one weight. */
+/** The change of one weight. */
 export interface AppliedWeight {
   readonly tensor: string;
-  /** By the adapters' name for it. */
+  /** The adapters' name for it. */
   readonly module: string;
   readonly shape: readonly number[];
   readonly dtype: FloatDType;
@@ -51,19 +51,19 @@ export interface AppliedWeight {
   readonly rank: number;
   /** How many adapters have an update for it. */
   readonly adapters: number;
-  /** ||What - W||_F / ||W||_F of what was written, after rounding, in float64. */
+  /** ||What - W||_F / ||W||_F as written, after rounding, in float64. */
   readonly relativeChange: number;
   readonly seconds: number;
 }
 
-/** What is going to be done to one weight. */
+/** The planned change of one weight. */
 export type PlannedWeight = Omit<AppliedWeight, 'relativeChange' | 'seconds'>;
 
-/** What {@link applyLoras} would do. */
+/** The plan of {@link applyLoras}. */
 export interface ApplyPlan {
   readonly source: string;
   readonly weights: readonly PlannedWeight[];
-  /** Bytes of all files of the result, those that are only copied among them. */
+  /** Bytes of all files of the result, including those that are only copied. */
   readonly output: { readonly bytes: number };
 }
 
@@ -74,9 +74,9 @@ export interface ApplyReport extends Copied {
 }
 
 /**
- * What {@link applyLoras} would do, without reading or writing a weight.
+ * Plans {@link applyLoras} without reading or writing a weight.
  *
- * @throws as {@link applyLoras} does before it reads the first weight.
+ * @throws the errors of {@link applyLoras} before it reads the first weight.
  */
 export async function planLoras(source: string, loras: readonly ScaledLora[]): Promise<ApplyPlan> {
   checkLoras(loras);
@@ -94,19 +94,20 @@ export async function planLoras(source: string, loras: readonly ScaledLora[]): P
 }
 
 /**
- * Adds the updates of adapters to the weights of a checkpoint and writes the result, whole, to `out`:
- * W + sum_i scale_i scaling_i B_i A_i, transposed where the weight is stored [in, out], computed in float32 and rounded to
- * the weight's dtype at the end. One weight is held at a time; the source is never modified, and tensors without an update
- * keep their bytes.
+ * Adds the updates of adapters to the weights of a checkpoint and writes the result to `out`: W +
+ * sum_i scale_i scaling_i B_i A_i, transposed if the weight is stored [in, out], computed in
+ * float32 and rounded to the weight's dtype at the end. One weight is held at a time. The source is
+ * never modified, and tensors without an update keep their bytes.
  *
- * All modules are looked up before anything is written. After a failure nothing is left; after the death of the process the
- * same call goes on where it was, as `editCheckpoint` does.
+ * All modules are looked up before anything is written. After a failure nothing is left; after the
+ * death of the process the same call resumes the job, as with `editCheckpoint`.
  *
- * @param source - a folder or a file of safetensors, F32, F16 or BF16
+ * @param source - a folder or file of safetensors, F32, F16 or BF16
  * @param out - must not exist
- * @throws {@link LowRankError} `ERR_NOT_FOUND` naming a module that the checkpoint lacks; `ERR_SHAPE` naming a weight that an
- * update does not fit; `ERR_UNSUPPORTED` for a dtype, a format or an adapter that is more than updates scaling * B A;
- * `ERR_NOT_FINITE`; `ERR_ARGUMENT`; from reading and writing as {@link editCheckpoint}; the signal's reason when aborted.
+ * @throws {@link LowRankError} `ERR_NOT_FOUND`, naming a module that the checkpoint lacks;
+ *   `ERR_SHAPE`, naming a weight that an update does not fit; `ERR_UNSUPPORTED` for a dtype, a
+ *   format or an adapter that is more than updates scaling * B A; `ERR_NOT_FINITE`; `ERR_ARGUMENT`;
+ *   for reading and writing as {@link editCheckpoint}; the signal's reason when aborted.
  */
 export async function applyLoras(
   source: string,
@@ -157,7 +158,10 @@ export async function applyLoras(
   }
 }
 
-/** All that decides the bytes of the result, apart from the checkpoint's weights. */
+/**
+ * Describes everything that determines the bytes of the result, apart from the checkpoint's
+ * weights.
+ */
 async function describeJob(planned: readonly Planned[], threads: number | undefined): Promise<Job> {
   const applied = [];
   for (const { info, updates } of planned) {
@@ -173,7 +177,7 @@ async function describeJob(planned: readonly Planned[], threads: number | undefi
   return { description: { ...describeArithmetic(threads), applied }, checkNote: appliedWeight };
 }
 
-/** `AppliedWeight`, of this tensor. */
+/** Checks an `AppliedWeight` of this tensor. */
 const appliedWeight = (tensor: string) =>
   object({
     ...{ tensor: exactly(tensor), module: aName, shape: SHAPE, dtype: oneOf(...FLOAT_DTYPES), transposed: aBoolean },
@@ -195,12 +199,12 @@ function checkLoras(loras: readonly ScaledLora[]): void {
   }
 }
 
-/** The weights that change. Each keeps its type. */
+/** Returns the weights that change. Each keeps its type. */
 function changesOf(planned: readonly Planned[]): Map<string, TensorChange> {
   return typeChanges(planned.map(({ info }) => [info.name, info.dtype]));
 }
 
-/** Which updates go to which weight, in the checkpoint's order. */
+/** Assigns updates to weights, in the checkpoint's order. */
 function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
   requireModuleNames(checkpoint, 'merged into');
   const model = Model.find(checkpoint);

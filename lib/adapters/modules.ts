@@ -6,22 +6,23 @@ import { hintForType } from '../model/not-editable.js';
 import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
 import type { LoraModule } from './adapter.js';
 
-/** A matrix whose numbers float32 holds. */
+/** A matrix whose numbers float32 can hold. */
 export interface WeightInfo extends TensorInfo {
   readonly dtype: Exclude<FloatDType, 'F64'>;
 }
 
-/** The ending of the tensors that modules are adapted by. */
+/** The ending of the names of modules' weights. */
 const WEIGHT = '.weight';
 
-/** The path of the module that a tensor is the weight of; undefined for any other tensor. */
+/** Returns the path of the module whose weight the tensor is; undefined for any other tensor. */
 export function moduleOf(tensor: string): string | undefined {
   return tensor.endsWith(WEIGHT) ? tensor.slice(0, -WEIGHT.length) : undefined;
 }
 
 /**
- * The tensor that is a module's weight. Models are saved with and without the path of their head's inner model
- * (`transformer.h.0.` or `h.0.` for GPT-2), so a name that differs by one leading part is found too, if only one does.
+ * Returns the weight of a module. Models are saved with and without the path of their head's inner
+ * model (`transformer.h.0.` or `h.0.` for GPT-2), so a name with one leading part more or less is
+ * also found if it is unique.
  *
  * @throws LowRankError `ERR_NOT_FOUND` naming the module.
  */
@@ -42,7 +43,8 @@ export function weightOf({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>
 }
 
 /**
- * Adapter files name the modules of safetensors models; GGUF and ONNX call their tensors otherwise.
+ * Refuses other formats than safetensors: adapter files name the modules of safetensors models, and
+ * GGUF and ONNX name their tensors differently.
  *
  * @throws LowRankError `ERR_UNSUPPORTED` for another format.
  */
@@ -53,10 +55,13 @@ export function requireModuleNames({ path, format }: Pick<Checkpoint, 'path' | '
   });
 }
 
-/** @throws LowRankError `ERR_UNSUPPORTED` or `ERR_SHAPE` for a tensor that is no matrix of F32, F16 or BF16. */
+/**
+ * Checks that a tensor is a matrix of F32, F16 or BF16. @throws LowRankError `ERR_UNSUPPORTED` or
+ * `ERR_SHAPE` if it is not.
+ */
 export function asWeight(info: TensorInfo): WeightInfo {
   if (info.shape.length !== 2 || info.shape.includes(0)) {
-    throw new LowRankError('ERR_SHAPE', `${info.name}: shape ${describe(info.shape)} is no matrix`);
+    throw new LowRankError('ERR_SHAPE', `${info.name}: shape ${describe(info.shape)} is not a matrix`);
   }
   if (!isFloatDType(info.dtype) || info.dtype === 'F64') {
     throw new LowRankError(
@@ -75,11 +80,12 @@ interface Adapted<T extends Pick<TensorInfo, 'name' | 'shape'> = WeightInfo> {
 }
 
 /**
- * Whether each weight is stored [in, out]. The shapes of the weight and its module tell, unless the weight is square. Then
- * the model does, else the other modules of the adapter where they agree, else the adapter's `fan_in_fan_out`. PEFT goes by
- * the layer's class, so the flag alone would be wrong where a model has both kinds.
+ * Determines whether each weight is stored [in, out]. The shapes of the weight and its module
+ * decide, unless the weight is square. Then the model decides, otherwise the other modules of the
+ * adapter if they agree, otherwise the adapter's `fan_in_fan_out`. PEFT decides by the layer's
+ * class, so the flag alone would be wrong in a model with both kinds.
  *
- * @throws LowRankError `ERR_SHAPE` when a module fits in neither orientation.
+ * @throws LowRankError `ERR_SHAPE` if a module fits in neither orientation.
  */
 export function areTransposed<T extends Pick<TensorInfo, 'name' | 'shape'>>(
   adapted: readonly Adapted<T>[],
@@ -98,7 +104,7 @@ export function areTransposed<T extends Pick<TensorInfo, 'name' | 'shape'>>(
   });
 }
 
-/** Undefined for a square weight, which fits both ways. */
+/** Decides by the shapes; undefined for a square weight, which fits both ways. */
 function toldByShape({
   info: { name, shape },
   module,

@@ -4,17 +4,17 @@ import { firstMatches, isSimple } from '../model/bounded-match.js';
 /** `adapter_config.json` as an object. */
 export type PeftConfig = Readonly<Record<string, unknown>>;
 
-/** What PEFT assumes where the configuration is silent. */
+/** PEFT's default if the configuration has none. */
 const DEFAULT_RANK = 8;
 const DEFAULT_ALPHA = 8;
 
-/** Longer patterns than this do not come from a person or from PEFT. */
+/** Longer patterns do not come from a person or from PEFT. */
 const MAX_PATTERN = 1000;
 
 /**
- * Fields that leave it true that a module's update is scaling * B A: those that say which modules, how training went, or
- * where the base is. Every other field that is set to something counts as an obstacle, so that what a later version of PEFT
- * adds is refused by name instead of being overlooked.
+ * Fields that do not affect that a module's update is scaling * B A: those that select modules,
+ * describe the training, or locate the base. Every other field with a value counts as an obstacle,
+ * so that additions of a later version of PEFT are refused by name instead of being overlooked.
  */
 const HARMLESS = new Set([
   ...[
@@ -31,10 +31,12 @@ const HARMLESS = new Set([
   ...['loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'runtime_config', 'qalora_group_size'],
 ]);
 
-/** Initialisations that leave the base weights as they are. PiSSA, OLoRA, CorDA, LoftQ and the like change them. */
+/**
+ * Initialisations that keep the base weights. PiSSA, OLoRA, CorDA, LoftQ and the like change them.
+ */
 const PLAIN_INITS: readonly unknown[] = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal'];
 
-/** What the configuration says that makes an update more than scaling * B A, each as `field: value`. */
+/** Lists what makes an update more than scaling * B A, each as `field: value`. */
 export function configObstacles(config: PeftConfig): string[] {
   return Object.entries(config)
     .filter(([field, value]) => {
@@ -50,16 +52,17 @@ function isUnset(value: unknown): boolean {
   return !value;
 }
 
-/** What the configuration says of ranks and scalings. */
+/** The ranks and scalings in a configuration. */
 export interface Scalings {
-  /** alpha and the scaling of a module whose factors have this rank. */
+  /** Returns alpha and the scaling of a module whose factors have this rank. */
   of(module: string, rank: number): { readonly alpha: number; readonly scaling: number };
-  /** The rank that PEFT will give a module when it loads the adapter. */
+  /** Returns the rank that PEFT will give a module when it loads the adapter. */
   rankOf(module: string): number;
 }
 
 /**
- * Reads ranks and alphas as PEFT does: the first pattern that matches the end of a module's path (at a dot) or all of it.
+ * Reads ranks and alphas as PEFT does: the first pattern that matches the end of a module's path
+ * (at a dot) or all of it.
  *
  * @param file - for messages
  * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidAdapterConfig`, naming the field.
@@ -85,9 +88,9 @@ export function readScalings(config: PeftConfig, file: string): Scalings {
 }
 
 /**
- * The configuration for modules of these ranks: the most frequent one as `r`, the others in `rank_pattern` by the modules'
- * whole names, and `lora_alpha` equal to `r` for all. So the scaling of a module is r / rank also for programs that read
- * the ranks from the tensors and know no patterns.
+ * Makes the configuration for modules of these ranks: the most frequent one as `r`, the others in
+ * `rank_pattern` by full module names, and `lora_alpha` equal to `r`. So the scaling of a module is
+ * r / rank even for programs that read the ranks from the tensors and do not support patterns.
  */
 export function configWithRanks(config: PeftConfig, ranks: ReadonlyMap<string, number>): PeftConfig {
   const counts = new Map<number, number>();
@@ -104,7 +107,10 @@ export function configWithRanks(config: PeftConfig, ranks: ReadonlyMap<string, n
   };
 }
 
-/** PEFT puts an optional prefix before a pattern; only the anchor keeps it from meaning a longer path with this ending. */
+/**
+ * PEFT puts an optional prefix before a pattern; only the anchor keeps it from matching a longer
+ * path with this ending.
+ */
 function exactPattern(name: string): string {
   return `^${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`;
 }
@@ -141,17 +147,17 @@ function readPatterns(
 }
 
 function toRegExp(pattern: string, field: string, file: string): RegExp {
-  // What JavaScript would read without complaint, but otherwise than Python does.
+  // Patterns that JavaScript accepts but reads differently from Python.
   const foreign = /\\[AZ]|\{,|\(\?P/.test(pattern) || pattern.length > MAX_PATTERN;
   try {
     if (!foreign) return new RegExp(`^(?:.*\\.)?(?:${pattern})$`);
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw invalid(
     file,
     field,
-    `regular expressions that JavaScript knows too, of at most ${MAX_PATTERN} characters`,
+    `regular expressions that JavaScript supports too, of at most ${MAX_PATTERN} characters`,
     pattern,
   );
 }

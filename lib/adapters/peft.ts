@@ -18,19 +18,20 @@ import { type PeftConfig, readScalings } from './peft-config.js';
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
 
-/** PEFT's names of the tensors: the path of the wrapped model, the module, which factor. */
+/** PEFT's tensor names consist of the wrapped model's path, the module and the factor. */
 const PREFIX = 'base_model.model.';
 const FACTOR = /^base_model\.model\.(.+)\.lora_(?:(embedding_[AB])|[AB]\.weight)$/s;
 
 /**
- * Reads a LoRA adapter as PEFT writes it: a folder with `adapter_config.json` and `adapter_model.safetensors`. All of it is
- * held in memory. What is no pair of factors is kept too, in `others`, and stands against computing with the adapter but
- * not against writing it back.
+ * Reads a LoRA adapter in PEFT's form: a folder with `adapter_config.json` and
+ * `adapter_model.safetensors`. All of it is held in memory. Tensors that are not a pair of factors
+ * are kept in `others`; they prevent computing with the adapter, but not writing it back.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when a file cannot be read; `ERR_CHECKPOINT_FORMAT` with the kinds
- * `InvalidAdapterConfig`, `MissingFactorPair` (A without B or the reverse), `DuplicateModule` (a linear and an embedding pair of one
- * name), `RankMismatch` (two factors that do not fit together, or not the rank that the configuration states), or those of
- * the safetensors file.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` if a file cannot be read;
+ *   `ERR_CHECKPOINT_FORMAT` with the kinds `InvalidAdapterConfig`, `MissingFactorPair` (A without B
+ *   or the reverse), `DuplicateModule` (a linear and an embedding pair of one name), `RankMismatch`
+ *   (two factors that do not fit together, or not the rank that the configuration states), or those
+ *   of the safetensors file.
  * @throws {@link LowRankError} `ERR_UNSUPPORTED` for other kinds of adapters and for pickled ones.
  */
 export async function readAdapter(path: string): Promise<LoraAdapter> {
@@ -39,7 +40,7 @@ export async function readAdapter(path: string): Promise<LoraAdapter> {
   const config = await readConfig(join(folder, CONFIG));
   const file = join(folder, WEIGHTS);
   if (!(await exists(file)) && (await exists(join(folder, 'adapter_model.bin')))) {
-    throw new LowRankError('ERR_UNSUPPORTED', `${folder}: has its weights in adapter_model.bin, a pickle file`, {
+    throw new LowRankError('ERR_UNSUPPORTED', `${folder}: its weights are in adapter_model.bin, a pickle file`, {
       hint: 'Load it with PEFT and save it with save_pretrained, which writes safetensors.',
     });
   }
@@ -58,11 +59,12 @@ export async function readAdapter(path: string): Promise<LoraAdapter> {
 }
 
 /**
- * Writes an adapter as PEFT reads it, to a new folder that appears whole or not at all. Of an adapter that was read, the other
- * files of its folder are copied, and `adapter_config.json` too, to the byte, unless the configuration was changed.
+ * Writes an adapter in PEFT's form to a new folder, which appears complete or not at all. For an
+ * adapter that was read, the other files of its folder are copied, and so is `adapter_config.json`,
+ * to the byte, unless the configuration was changed.
  *
- * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` is there already or lies in the adapter's own folder;
- * `ERR_CHECKPOINT_IO`.
+ * @throws {@link CheckpointError} `ERR_OUTPUT` if `out` already exists or lies in the adapter's own
+ *   folder; `ERR_CHECKPOINT_IO`.
  */
 export async function writeAdapter(
   adapter: LoraAdapter,
@@ -80,7 +82,7 @@ export async function writeAdapter(
     if (adapter.config !== adapter.source?.config) {
       await writeText(join(temporary, CONFIG), `${JSON.stringify(adapter.config, null, 2)}\n`);
     }
-    // PEFT's own files have this entry, and transformers refuses a file whose metadata lack it.
+    // PEFT's own files have this entry, and transformers refuses files without it.
     const metadata = adapter.metadata ?? new Map([['format', 'pt']]);
     await writeSafetensors(join(temporary, WEIGHTS), tensorsOf(adapter), metadata, { replace: true });
     signal?.throwIfAborted();
@@ -88,26 +90,27 @@ export async function writeAdapter(
 }
 
 /**
- * Checks, before a long job, that {@link writeAdapter} can write to `out`.
+ * Checks before a long job that {@link writeAdapter} can write to `out`.
  *
- * @param bytes what it will write, as far as that is known
- * @throws CheckpointError `ERR_OUTPUT` when it is there already or has no folder to lie in; `ERR_CHECKPOINT_IO`, kind `NoSpace`.
+ * @param bytes how many it will write, as far as known
+ * @throws CheckpointError `ERR_OUTPUT` if it already exists or its parent folder is missing;
+ *   `ERR_CHECKPOINT_IO`, kind `NoSpace`.
  */
 export async function requireNewFolder(out: string, bytes = 0): Promise<void> {
   const target = absolutePath(out);
   await refuseExisting(target);
   if (await exists(dirname(target))) return requireSpace(target, { bytes });
-  throw new CheckpointError('ERR_OUTPUT', 'NoFolder', target, `the folder ${dirname(target)} is not there`, {
-    hint: 'Make it first.',
+  throw new CheckpointError('ERR_OUTPUT', 'NoFolder', target, `the folder ${dirname(target)} does not exist`, {
+    hint: 'Create it first.',
   });
 }
 
-/** Bytes of an adapter's tensors; what comes with them is small. */
+/** Returns the bytes of an adapter's tensors; the other files are small. */
 function adapterBytes(adapter: LoraAdapter): number {
   return [...tensorsOf(adapter).values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
 }
 
-/** The tensors of the file by their names in it. */
+/** Returns the tensors of the file by their names in it. */
 function tensorsOf({ modules, others }: LoraAdapter): Map<string, NewTensor> {
   const tensors = new Map(others);
   for (const { name, kind, a, b } of modules.values()) {
@@ -150,7 +153,7 @@ function pairFactors(
     if (modules.has(name)) throw fault('DuplicateModule', `has the factors of ${describe(name)} twice`);
     const rank = a!.shape[0]!;
     if (rank !== b!.shape[1] || rank === 0) {
-      const message = `${name}: lora_A of shape ${describe(a!.shape)} does not go with lora_B of shape ${describe(b!.shape)}`;
+      const message = `${name}: lora_A of shape ${describe(a!.shape)} does not fit lora_B of shape ${describe(b!.shape)}`;
       throw fault('RankMismatch', message);
     }
     if (rank !== scalings.rankOf(name)) {
@@ -161,7 +164,7 @@ function pairFactors(
   return { modules, others };
 }
 
-/** Factors of convolutions have more dimensions, quantised ones other types. */
+/** Factors of convolutions have more dimensions, quantised ones have other types. */
 function isMatrix({ dtype, shape }: NewTensor): boolean {
   return shape.length === 2 && !shape.includes(0) && isFloatDType(dtype);
 }
@@ -174,9 +177,9 @@ async function requireFolder(folder: string): Promise<void> {
     throw ioError(folder, 'cannot be opened', cause);
   }
   if (isFolder && (await exists(join(folder, CONFIG)))) return;
-  const message = isFolder ? `has no ${CONFIG}` : 'is a file, an adapter is a folder';
+  const message = isFolder ? `has no ${CONFIG}` : 'is a file, but an adapter is a folder';
   throw new CheckpointError('ERR_CHECKPOINT_IO', 'NoAdapter', folder, message, {
-    hint: `Give the folder with ${CONFIG} and ${WEIGHTS}.`,
+    hint: `Pass the folder with ${CONFIG} and ${WEIGHTS}.`,
   });
 }
 
@@ -188,7 +191,7 @@ async function readConfig(file: string): Promise<PeftConfig> {
   try {
     config = JSON.parse(text);
   } catch (cause) {
-    throw fault(`is no valid JSON: ${describe((cause as Error).message)}`, cause);
+    throw fault(`is not valid JSON: ${describe((cause as Error).message)}`, cause);
   }
   if (typeof config !== 'object' || config === null || Array.isArray(config)) throw fault('expected a JSON object');
   const { peft_type } = config as PeftConfig;
@@ -198,7 +201,10 @@ async function readConfig(file: string): Promise<PeftConfig> {
   return config as PeftConfig;
 }
 
-/** The folder as it is; the checkpoint's copy knows about links, permissions and what to leave behind. */
+/**
+ * Copies a folder unchanged. The checkpoint's own copy also handles links, permissions and files to
+ * leave out.
+ */
 async function copyFolder(folder: string, to: string, signal: AbortSignal | undefined): Promise<void> {
   const weights = await open(join(folder, WEIGHTS));
   try {
@@ -222,13 +228,13 @@ async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder);
   } catch (cause) {
-    throw ioError(folder, 'cannot be made', cause);
+    throw ioError(folder, 'cannot be created', cause);
   }
 }
 
 async function writeText(file: string, text: string): Promise<void> {
   try {
-    // The copy of a read-only file could not be written over.
+    // The copy of a read-only file could not be overwritten.
     await rm(file, { force: true });
     await writeFile(file, text, { flush: true });
   } catch (cause) {

@@ -7,9 +7,9 @@ import { findShortfall, type Shortfall } from './shortfall.js';
 import { checkChoice, compress, LORA_RANK_CHOICE, type LoraRankChoice } from './truncate.js';
 
 export interface LoraJobOptions {
-  /** What the factors are stored as; by default as they were. */
+  /** The dtype of the factors; unchanged by default. */
   readonly dtype?: FloatDType | undefined;
-  /** Ends the job between two modules. */
+  /** Stops the job between two modules. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -19,7 +19,7 @@ export const LORA_JOB_OPTIONS: OptionTypes<LoraRankChoice & LoraJobOptions> = {
   signal: abortSignal,
 };
 
-/** What became of one module. */
+/** The result for one module. */
 export interface ResizedModule {
   readonly name: string;
   readonly kind: LoraModule['kind'];
@@ -27,30 +27,30 @@ export interface ResizedModule {
   readonly shape: readonly [number, number];
   readonly rankBefore: number;
   readonly rank: number;
-  /** Of the update, scaling included, descending: `rankBefore` of them. */
+  /** Of the update including its scaling, in descending order: `rankBefore` of them. */
   readonly singularValues: readonly number[];
   /** The share of the sum of their squares that was kept. */
   readonly keptEnergy: number;
-  /** ||update - what was kept||_F / ||update||_F, from the singular values that were dropped. */
+  /** ||update - kept part||_F / ||update||_F, from the singular values that were dropped. */
   readonly relativeError: number;
 }
 
-/** An adapter and what is known of its modules. */
+/** A resized adapter and the results for its modules. */
 export interface Resized {
   readonly adapter: LoraAdapter;
   readonly modules: readonly ResizedModule[];
-  /** Where the new rank keeps less than 90 % of an update's energy; undefined where it does not. */
+  /** Set if the new rank keeps less than 90 % of an update's energy. */
   readonly shortfall: Shortfall | undefined;
 }
 
 /**
- * Gives the modules of an adapter the best approximation of their updates of a smaller rank: exact, in float64, by QR of
- * both factors and the SVD of an r x r matrix; the update itself is never formed. Ranks that differ stand in
- * `rank_pattern`, and `lora_alpha` becomes equal to `r`.
+ * Replaces the modules' updates by their best approximation of a smaller rank: exact, in float64,
+ * by QR of both factors and the SVD of an r x r matrix; the update itself is never formed.
+ * Differing ranks are listed in `rank_pattern`, and `lora_alpha` becomes equal to `r`.
  *
  * @param options - `rank`, `energy` or `ratio`; see {@link LoraRankChoice}
- * @throws {@link LowRankError} `ERR_UNSUPPORTED` where an update is more than scaling * B A, naming why; `ERR_NOT_FINITE`;
- * `ERR_ARGUMENT`; the signal's reason when aborted.
+ * @throws {@link LowRankError} `ERR_UNSUPPORTED`, naming the reason, if an update is more than
+ *   scaling * B A; `ERR_NOT_FINITE`; `ERR_ARGUMENT`; the signal's reason when aborted.
  */
 export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice & LoraJobOptions): Promise<Resized> {
   const given = checkOptions(options, LORA_JOB_OPTIONS, 'resizeLora');
@@ -69,7 +69,7 @@ export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice &
   return { adapter: { ...adapter, ...assemble(adapter.config, updates) }, modules: report, shortfall };
 }
 
-/** Lets other work of the process, and an abort, have their turn. */
+/** Lets the process do other work, and handles an abort. */
 export async function takeTurn({ signal }: LoraJobOptions): Promise<void> {
   await setImmediate();
   signal?.throwIfAborted();

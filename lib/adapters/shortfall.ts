@@ -1,23 +1,28 @@
 import { chooseRank } from './truncate.js';
 
-/** The share of an update's energy below which an adapter is a poor stand-in for it. */
+/** The share of an update's energy below which an adapter replaces it poorly. */
 export const ENOUGH_ENERGY = 0.9;
-/** A rank that was chosen for exactly this share may miss it by as much when the factors are rounded to BF16. */
+/**
+ * A rank chosen for exactly this share may miss it by as much when the factors are rounded to BF16.
+ */
 const ROUNDING = 1e-4;
 
-/** Where an adapter keeps less than 90 % of the energy of an update. */
+/** Modules of an adapter that keep less than 90 % of the energy of their updates. */
 export interface Shortfall {
   /** The module that keeps the smallest share. */
   readonly module: string;
   readonly keptEnergy: number;
   readonly rank: number;
-  /** The smallest rank that would keep 90 % of this module's energy; undefined where its singular values are not known. */
+  /**
+   * The smallest rank that would keep 90 % of this module's energy; undefined if its singular
+   * values are not known.
+   */
   readonly sufficientRank: number | undefined;
   /** How many modules keep less than 90 %. */
   readonly modules: number;
 }
 
-/** What is known of a module after its rank was cut. */
+/** A module after its rank was reduced. */
 interface Kept {
   readonly name: string;
   readonly rank: number;
@@ -25,9 +30,10 @@ interface Kept {
 }
 
 /**
- * The shortfall of an adapter; undefined where every module keeps enough.
+ * Returns the shortfall of an adapter; undefined if every module keeps enough.
  *
- * @param spectrumOf - all singular values of a module's update, descending; undefined where they are not known
+ * @param spectrumOf - returns all singular values of a module's update in descending order;
+ *   undefined if they are not known
  */
 export async function findShortfall<T extends Kept>(
   modules: readonly T[],

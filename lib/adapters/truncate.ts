@@ -4,30 +4,38 @@ import { number, type OptionTypes } from '../options.js';
 import type { PeftFactors } from './adapter.js';
 import { type ProductSvd, productSvd } from './product-svd.js';
 
-/** How the rank of an update is chosen: exactly one of the three. At least 1 in any case, as PEFT knows no rank 0. */
+/**
+ * How to choose the rank of an update: exactly one of the three. The rank is at least 1, as PEFT
+ * does not support rank 0.
+ */
 export type LoraRankChoice =
-  /** The largest rank that a module may have; one of a smaller rank keeps its own. */
+  /** The largest rank of a module; one of a smaller rank keeps its own. */
   | { readonly rank: number }
-  /** The smallest rank that holds this share of the sum of squared singular values, above 0 up to 1. */
+  /**
+   * The smallest rank that keeps this share of the sum of squared singular values, above 0 up to 1.
+   */
   | { readonly energy: number }
   /** Keeps the singular values of at least this share of the largest one, above 0 up to 1. */
   | { readonly ratio: number };
 
 export const LORA_RANK_CHOICE: OptionTypes<LoraRankChoice> = { rank: number, energy: number, ratio: number };
 
-/** The best approximation of a product of a smaller rank. */
+/** The best approximation of a product, of a smaller rank. */
 export interface Compressed extends PeftFactors {
   readonly rank: number;
   /** All singular values of the product, descending. */
   readonly singularValues: Float64Array;
-  /** The share of their squares' sum that was kept; 1 for a zero update. */
+  /** The share of the sum of their squares that was kept; 1 for a zero update. */
   readonly keptEnergy: number;
 }
 
 /** Sums of squares below this share of the whole are rounding, not energy. */
 const ROUNDING = 2 ** -96;
 
-/** @throws ArgumentError unless exactly one of the three is given, and in its range. */
+/**
+ * Checks a choice. @throws ArgumentError unless exactly one of the three is given, and in its
+ * range.
+ */
 export function checkChoice(choice: LoraRankChoice): void {
   const fields = ['rank', 'energy', 'ratio'] as const;
   const given = fields.filter((field) => (choice as Record<string, unknown>)[field] !== undefined);
@@ -45,8 +53,9 @@ export function checkChoice(choice: LoraRankChoice): void {
 }
 
 /**
- * The best approximation of `factor * B A` of the chosen rank (Eckart and Young 1936), its singular values split evenly
- * between the factors, so that neither is large where the other is small.
+ * Computes the best approximation of `factor * B A` of the chosen rank (Eckart and Young 1936). Its
+ * singular values are split evenly between the factors, so that neither is large where the other is
+ * small.
  */
 export function compress(factors: PeftFactors, factor: number, choice: LoraRankChoice): Compressed {
   const { u, s, v } = productSvd(factors, (values) => chooseRank(values, choice));
@@ -70,7 +79,7 @@ export function compress(factors: PeftFactors, factor: number, choice: LoraRankC
   };
 }
 
-/** How many of the descending singular values a choice keeps. */
+/** Returns how many of the descending singular values a choice keeps. */
 export function chooseRank(s: ProductSvd['s'], choice: LoraRankChoice): number {
   const most = Math.max(s.length, 1);
   if ('rank' in choice && choice.rank !== undefined) return Math.min(choice.rank, most);
@@ -81,7 +90,7 @@ export function chooseRank(s: ProductSvd['s'], choice: LoraRankChoice): number {
   const { energy: share } = choice as { energy: number };
   const total = energy(s);
   const allowed = total * Math.max(tailOfEnergy(share).tail, ROUNDING);
-  // From the small end, where sums lose no digits.
+  // Sum from the small end, where sums lose no digits.
   let rank = s.length;
   let dropped = 0;
   while (rank > 1) {

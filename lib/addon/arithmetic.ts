@@ -2,8 +2,8 @@ import { packageVersion } from '../version.js';
 import { addon, kernels } from './load.js';
 
 /**
- * Describes everything beyond a job's own options that decides how its results are rounded: kernels chosen for another
- * processor round differently.
+ * Describes everything beyond a job's own options that affects the rounding of its results: the
+ * kernels of another processor round differently.
  *
  * @param threads by default as many as there are cores
  */

@@ -3,11 +3,14 @@ import { ArgumentError, type ErrorCode, LowRankError } from '../errors.js';
 import { abortSignal, callback, number, type OptionTypes } from '../options.js';
 import type { Job } from './contract.js';
 
-/** What every long call accepts. */
+/** Options of every long call. */
 export interface CallOptions {
-  /** Stops the computation at its next step; the promise is rejected with the signal's reason. A call into LAPACK that has begun is finished first. */
+  /**
+   * Stops the computation at its next step; the promise is rejected with the signal's reason. A
+   * call into LAPACK that has started is completed first.
+   */
   signal?: AbortSignal | undefined;
-  /** Told the share of the work that is done, from 0 to 1, about ten times a second. */
+  /** Receives the share of the work that is done, from 0 to 1, about ten times a second. */
   onProgress?: ((share: number) => void) | undefined;
   /** Threads to use; by default as many as there are cores, or OPENBLAS_NUM_THREADS. */
   threads?: number | undefined;
@@ -15,7 +18,7 @@ export interface CallOptions {
 
 export const CALL_OPTIONS: OptionTypes<CallOptions> = { signal: abortSignal, onProgress: callback, threads: number };
 
-/** The `threads` option as the addon reads it: 0 for the default. */
+/** Returns the `threads` option as the addon reads it: 0 for the default. */
 export function threadCount(threads: number | undefined): number {
   if (threads === undefined) return 0;
   if (!Number.isSafeInteger(threads) || threads < 1)
@@ -26,13 +29,14 @@ export function threadCount(threads: number | undefined): number {
 const PROGRESS_INTERVAL_MS = 100;
 const MILLION = 1e6;
 
-/** Inputs up to this size are copied for the time of an asynchronous call: microseconds. */
+/** Inputs up to this size are copied during an asynchronous call, which takes microseconds. */
 const COPIED_BYTES = 1 << 20;
 
 /**
- * The array that native code may read while JavaScript goes on. A buffer that is transferred to another thread and
- * collected there takes its memory along, so small inputs are copied and the buffers of large ones are marked as
- * untransferable (`structuredClone` then copies or refuses them). Shared memory cannot go away.
+ * Returns an array that native code may read while JavaScript continues. A buffer that is
+ * transferred to another thread and collected there loses its memory, so small inputs are copied,
+ * and the buffers of large ones are marked as untransferable (`structuredClone` then copies or
+ * refuses them). Shared memory cannot go away.
  */
 export function pinned<T extends Float32Array | Uint8Array>(array: T): T {
   if (!(array.buffer instanceof ArrayBuffer)) return array;
@@ -40,13 +44,13 @@ export function pinned<T extends Float32Array | Uint8Array>(array: T): T {
   return pinnedInPlace(array);
 }
 
-/** As {@link pinned}, for arrays that are also written. */
+/** Does the same as {@link pinned}, for arrays that are also written. */
 export function pinnedInPlace<T extends Float32Array | Uint8Array>(array: T): T {
   if (array.buffer instanceof ArrayBuffer) markAsUntransferable(array.buffer);
   return array;
 }
 
-/** Runs a native function and turns its errors into ours. */
+/** Runs a native function and converts its errors to ours. */
 export function callSync<J extends object, R>(native: (job: J) => R, job: J): R {
   try {
     return native(job);
@@ -55,7 +59,7 @@ export function callSync<J extends object, R>(native: (job: J) => R, job: J): R 
   }
 }
 
-/** Runs an asynchronous native function under a signal, with progress. */
+/** Runs an asynchronous native function with a signal and progress. */
 export async function callAsync<J extends Job>(
   native: (job: J) => Promise<void>,
   job: J,
@@ -64,7 +68,7 @@ export async function callAsync<J extends Job>(
   signal?.throwIfAborted();
   const control = new Int32Array(2);
   const stop = () => Atomics.store(control, 0, 1);
-  // A fault in the caller's own function stops the work and is what the promise is rejected with.
+  // An error of the caller's own function stops the work and rejects the promise.
   let fault: { error: unknown } | undefined;
   const report = () => {
     try {
@@ -89,10 +93,13 @@ export async function callAsync<J extends Job>(
   if (fault) throw fault.error;
 }
 
-/** The calls that a signal stops. One listener serves them all: Node warns of more than ten on one signal. */
+/**
+ * The calls that a signal stops. One listener serves them all: Node warns about more than ten on
+ * one signal.
+ */
 const stops = new WeakMap<AbortSignal, Set<() => void>>();
 
-/** Calls `stop` when the signal aborts; returns the function that takes it back. */
+/** Calls `stop` when the signal aborts; returns a function that cancels this. */
 function onAbort(signal: AbortSignal, stop: () => void): () => void {
   let waiting = stops.get(signal);
   if (!waiting) {
@@ -105,7 +112,7 @@ function onAbort(signal: AbortSignal, stop: () => void): () => void {
   return () => void waiting.delete(stop);
 }
 
-/** Native errors come with the codes of lib/errors.ts; this gives them their class. */
+/** Native errors have the codes of lib/errors.ts; this gives them their class. */
 function translated(error: unknown): unknown {
   const { code, message } = error as { code?: string; message: string };
   if (typeof code !== 'string' || !code.startsWith('ERR_')) return error;

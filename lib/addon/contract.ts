@@ -1,14 +1,20 @@
 /**
- * The native addon, as TypeScript sees it: numbers and typed arrays only. Every output array is allocated here and written
- * there. Functions come in pairs: the plain one computes before it returns, the `Async` one on a thread of the addon's own.
- * native/node/ is the other side of this file; test/unit/addon/contract.test.ts holds names and codes of both together.
+ * The native addon as TypeScript sees it: only numbers and typed arrays. Every output array is
+ * allocated here and written there. Functions come in pairs: the plain one computes before it
+ * returns, the `Async` one on a thread of the addon. native/node/ is the other side of this file;
+ * test/unit/addon/contract.test.ts compares the names and codes of both.
  */
 
-/** Fields that every computing job may carry. */
+/** Fields of every computing job. */
 export interface Job {
-  /** Threads to use, 0 or absent for the default. The result may depend on it in the last bits, on nothing else. */
+  /**
+   * Threads to use, 0 or absent for the default. They affect at most the last bits of the result.
+   */
   threads?: number;
-  /** `[cancel, progress]`: non-zero in the first stops the job; the second is the share done in parts per million. */
+  /**
+   * `[cancel, progress]`: a non-zero first element stops the job; the second is the finished share
+   * in parts per million.
+   */
   control?: Int32Array;
 }
 
@@ -33,15 +39,18 @@ export interface GemmJob extends Job {
   c: Float32Array;
 }
 
-/** Reaches branches for tests that no matrix of theirs would reach. */
+/** Makes branches reachable that no matrix of a test would reach. */
 interface TestHooks {
   /** Treats gesdd as not converged, so that gesvd takes over. */
   pretendGesddFails?: boolean;
-  /** Bounds the subspace of `krylov`. */
+  /** Limits the subspace of `krylov`. */
   maxDimension?: number;
 }
 
-/** Thin SVD of each m x n matrix of the batch, r = min(m, n). Without `u` and `vt`, the singular values alone. */
+/**
+ * Thin SVD of each m x n matrix of the batch, r = min(m, n). Without `u` and `vt`, only the
+ * singular values.
+ */
 export interface SvdJob extends Job {
   batch: number;
   m: number;
@@ -60,20 +69,29 @@ export interface SvdJob extends Job {
   out: Float64Array;
 }
 
-/** By their codes: {@link Codes.svdDrivers}. */
+/** The drivers, indexed by their codes: {@link Codes.svdDrivers}. */
 export const SVD_DRIVERS = ['gesdd', 'gesvd'] as const;
 
-/** Which rank: either `rank`, or the smallest that discards at most the share `tail` of the energy, the sum of s_i^2. */
+/**
+ * How to choose the rank: either `rank`, or the smallest rank that discards at most the share
+ * `tail` of the energy, the sum of s_i^2.
+ */
 interface RankJob {
   rank?: number;
   tail?: number;
-  /** What `tail` lacks as a float64 of the decimal that was written: shares that are met exactly are told by both. */
+  /**
+   * The difference between `tail` as a float64 and the decimal number that was written, so that
+   * shares that are met exactly are recognised.
+   */
   tailRest?: number;
   /** A code of {@link METHOD_CODE}. */
   method: number;
-  /** Of the random start of `krylov`, together with a digest of the matrix; a whole number below 2^53. */
+  /**
+   * The seed of the random start of `krylov`, together with a digest of the matrix; a whole number
+   * below 2^53.
+   */
   seed?: number;
-  /** |W - What|_F may exceed the smallest possible by this share. */
+  /** The share by which |W - What|_F may exceed the smallest possible error. */
   target?: number;
   testHooks?: TestHooks;
 }
@@ -81,13 +99,16 @@ interface RankJob {
 /** Codes of methods: {@link Codes.methods}. */
 export const METHOD_CODE = { auto: 0, exact: 1, gram: 2, krylov: 3 } as const;
 
-/** Best rank-k approximation of each m x n matrix of the batch; factors `b a`, or the dense product, or both. */
+/**
+ * Best rank-k approximation of each m x n matrix of the batch: factors `b a`, the dense product, or
+ * both.
+ */
 export interface ApproximateJob extends Job, RankJob {
   batch: number;
   m: number;
   n: number;
   w: Float32Array;
-  /** Columns for which `b` has room, rows for which `a` has. */
+  /** The columns allocated for `b`, and the rows for `a`. */
   capacity?: number;
   /** batch x m x capacity; a matrix uses the first m * k numbers of its part. */
   b?: Float32Array;
@@ -116,11 +137,11 @@ export const CERTIFICATE_FIELDS = [
   'bytes',
 ] as const;
 
-/** How a result was made, by code: {@link Codes.routes}. */
+/** The routes to a result, indexed by their codes: {@link Codes.routes}. */
 export const ROUTES = ['copy', 'zero', 'krylov', 'gram', 'gram64', 'complement', 'gesdd', 'gesvd'] as const;
 export type Route = (typeof ROUTES)[number];
 
-/** An orthonormal basis of the rows of `a` (k x n, k <= n), in order, in their place. */
+/** An orthonormal basis of the rows of `a` (k x n, k <= n), in order, written over them. */
 interface OrthonormaliseJob {
   k: number;
   n: number;
@@ -150,7 +171,9 @@ interface LoraForwardJob extends LowRankMapJob {
   add: boolean;
 }
 
-/** The gradients of a forward pass with `x` and `h`; each is written, or added to what is there. */
+/**
+ * The gradients of a forward pass with `x` and `h`; each is written, or added to existing values.
+ */
 interface LoraBackwardJob extends LowRankMapJob {
   rows: number;
   x: Float32Array;
@@ -178,12 +201,12 @@ interface AffineJob {
   threads?: number;
 }
 
-/** Each element is dropped with a probability that is below 1, else divided by 1 - probability. */
+/** Each element is dropped with a probability below 1, or divided by 1 - probability. */
 interface DropoutJob {
   count: number;
   probability: number;
   seed: number;
-  /** Where in the seed's stream of random numbers this array begins. */
+  /** The position in the seed's stream of random numbers at which this array starts. */
   offset: number;
   source: Float32Array;
   target: Float32Array;
@@ -221,7 +244,7 @@ interface AdamWJob {
   threads?: number;
 }
 
-/** The names behind all codes, as the addon has them: each name at the index that is its code. */
+/** The names of all codes in the addon: each name is at the index of its code. */
 interface Codes {
   floatFormats: string[];
   svdDrivers: string[];
@@ -232,22 +255,26 @@ interface Codes {
 
 export interface Addon {
   /**
-   * OpenBLAS' version, the kernel it chose for this processor, and the default number of threads; the vector instructions
-   * of our own kernels (`LOWRANK_SIMD` in the environment chooses others), and all that this processor has, narrowest first.
-   * Throws `ERR_ARGUMENT` where `LOWRANK_SIMD` names none of them.
+   * Returns OpenBLAS' version, the kernel it selected for this processor, and the default number of
+   * threads; the vector instructions of our own kernels (`LOWRANK_SIMD` in the environment selects
+   * others), and all those that this processor has, narrowest first. Throws `ERR_ARGUMENT` if
+   * `LOWRANK_SIMD` names none of them.
    */
   info(): { openblas: string; kernel: string; threads: number; simd: string; simdPaths: string[]; codes: Codes };
-  /** Bytes of native work memory, now and at most so far. */
+  /** Returns the bytes of native work memory, now and at most so far. */
   memory(): { now: number; peak: number };
-  /** Begins a new measurement of the peak; returns the old one. */
+  /** Restarts the measurement of the peak; returns the old peak. */
   resetPeak(job: object): number;
-  /** Bytes of native work memory that a job takes at its peak: by the route that is planned, and by any of its plan. */
+  /**
+   * Estimates the peak of a job's native work memory in bytes: by the planned route, and by the
+   * most expensive one of its plan.
+   */
   estimateApproximate(
     job: RankJob & { batch: number; m: number; n: number; factors: boolean; dense: boolean; threads?: number },
   ): { planned: number; worst: number };
-  /** Bytes of a float format, at any alignment, to float32. */
+  /** Converts bytes of a float format, at any alignment, to float32. */
   toFloat32(job: ConvertJob & { source: Uint8Array; target: Float32Array }): void;
-  /** float32 to the bytes of a format, rounded to nearest, ties to even. */
+  /** Converts float32 to the bytes of a format, rounded to nearest, ties to even. */
   fromFloat32(job: ConvertJob & { source: Float32Array; target: Uint8Array }): void;
   gemm(job: GemmJob): void;
   gemmAsync(job: GemmJob): Promise<void>;
@@ -264,7 +291,7 @@ export interface Addon {
   dropout(job: DropoutJob): void;
   sgdStep(job: SgdJob): void;
   adamWStep(job: AdamWJob): void;
-  /** The sum of squares, in float64, as the one element of `out`. */
+  /** Writes the sum of squares, in float64, to the only element of `out`. */
   sumOfSquares(job: { count: number; x: Float32Array; out: Float64Array }): void;
   scale(job: { count: number; x: Float32Array; factor: number }): void;
 }

@@ -14,16 +14,18 @@ const require = createRequire(import.meta.url);
 let loaded: Addon | undefined;
 
 /**
- * The native addon, loaded at the first call: a build in this package, else the prebuilt binary for this platform, else, for
- * bundles, a `lowrank.node` beside the code. `PREBUILDS_ONLY` in the environment leaves out the first.
+ * Returns the native addon, loaded at the first call: a build in this package, otherwise the
+ * prebuilt binary for this platform, otherwise, for bundles, a `lowrank.node` beside the code.
+ * `PREBUILDS_ONLY` in the environment skips the first.
  *
- * @throws {@link LowRankError} `ERR_ADDON` when there is none that loads, saying what exists and what to run;
- * `ERR_ARGUMENT` when `LOWRANK_SIMD` names instructions that this processor does not have.
+ * @throws {@link LowRankError} `ERR_ADDON` if none can be loaded, naming the existing ones and the
+ *   command to run; `ERR_ARGUMENT` if `LOWRANK_SIMD` names instructions that this processor does
+ *   not have.
  */
 export function addon(): Addon {
   if (loaded === undefined) {
     const found = load();
-    // Fails where LOWRANK_SIMD is wrong: before anything is computed, whichever kernels it would use.
+    // Fails if LOWRANK_SIMD is wrong: before anything is computed, whichever kernels it would use.
     callSync(() => found.info(), {});
     loaded = found;
   }
@@ -31,15 +33,15 @@ export function addon(): Addon {
 }
 
 /**
- * The kernels that compute on this machine, OpenBLAS' and our own, such as `SkylakeX avx512`. Others round differently, so
- * bytes are the same only where these are.
+ * Returns the kernels that compute on this machine, OpenBLAS' and our own, such as `SkylakeX
+ * avx512`. Others round differently, so only the same kernels give the same bytes.
  */
 export function kernels(): string {
   const { kernel, simd } = addon().info();
   return `${kernel} ${simd}`;
 }
 
-/** Where the binary lies that {@link addon} loads. Throws as it does. */
+/** Returns the path of the binary that {@link addon} loads. Throws as it does. */
 export function addonPath(): string {
   const path = candidates().find((candidate) => existsSync(candidate));
   if (path === undefined) throw missing();
@@ -70,22 +72,23 @@ function missing(cause?: unknown, path?: string): LowRankError {
   return new LowRankError('ERR_ADDON', `no native binary of lowrank for ${system} (${why})`, { hint: hint(), cause });
 }
 
-/** The one command that builds from source. */
+/** Returns the one command that builds from source. */
 function hint(): string {
-  const script = join(root, 'scripts', 'build-native.mjs');
+  const script = join(root, 'scripts', 'build', 'native.mjs');
   if (!existsSync(script)) {
-    return 'This is a bundle: leave lowrank out of it, or copy its prebuilds/ folder beside the bundled file.';
+    return 'This is a bundle: exclude lowrank from it, or copy its prebuilds/ folder beside the bundled file.';
   }
   const path = relative(process.cwd(), script);
   const command = `node ${JSON.stringify(path.startsWith('..') ? script : path)}`;
   return `Build it from source, with CMake and a C++ compiler: ${command}`;
 }
 
-/** Which libc this Node runs on; undefined where there is only one. */
+/** Returns the libc of this Node; undefined on platforms that have only one. */
 function libc(): 'glibc' | 'musl' | undefined {
   if (process.platform !== 'linux') return undefined;
   try {
-    // The report knows as well, but takes tens of milliseconds. Until 2.33 glibc's file had its version in its name.
+    // The report knows it as well, but takes tens of milliseconds. Until 2.33 glibc's file had its
+    // version in its name.
     return /\/libc(\.so\.6|-2\.\d+\.so)/.test(readFileSync('/proc/self/maps', 'latin1')) ? 'glibc' : 'musl';
   } catch {
     return glibcVersion() ? 'glibc' : 'musl';
@@ -97,7 +100,7 @@ function glibcVersion(): string | undefined {
   return header.glibcVersionRuntime;
 }
 
-/** The prebuilt binaries that are there, by name. */
+/** Lists the existing prebuilt binaries by name. */
 function prebuilds(): string {
   try {
     const folder = join(root, 'prebuilds');

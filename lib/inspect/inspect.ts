@@ -15,11 +15,14 @@ import { elements } from '../tensor/tensor.js';
 import { formatBytes } from '../text/format.js';
 
 export interface InspectOptions {
-  /** A glob: only these tensors are listed, and analysed. */
+  /** A glob that selects the tensors to list and analyse. */
   readonly tensors?: string;
-  /** Also compute the singular values: of the chosen tensors, else of a known family's matrices, else of all matrices. */
+  /**
+   * Also computes singular values: of the selected tensors, otherwise of a known family's matrices,
+   * otherwise of all matrices.
+   */
   readonly spectrum?: boolean;
-  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  /** The model's family, if config.json does not name it or is to be overridden. */
   readonly family?: string;
   readonly threads?: number;
   readonly signal?: AbortSignal;
@@ -31,52 +34,62 @@ const INSPECT_OPTIONS: OptionTypes<InspectOptions> = {
   ...{ threads: wholeNumber(1), tensors: text, spectrum: boolean, family: text },
 };
 
-/** A tensor, and the types of which it is a matrix, or has a part. */
+/** A tensor, and the types of which it is a matrix or contains a part. */
 export interface InspectedTensor extends TensorInfo {
   readonly parameters: number;
   readonly layer: number | undefined;
   readonly types: readonly LayerType[];
 }
 
-/** The singular values of one matrix, and what they say of its rank. */
+/** The singular values of one matrix, and the ranks that follow from them. */
 export interface MatrixSpectrum extends Spectrum {
   readonly tensor: string;
-  /** Which matrix of a 3D tensor; undefined for a 2D one. */
+  /** The index of the matrix in a 3D tensor; undefined for a 2D tensor. */
   readonly matrix: number | undefined;
   readonly shape: readonly [m: number, n: number];
-  /** All min(m, n), descending. */
+  /** All min(m, n), in descending order. */
   readonly singularValues: readonly number[];
 }
 
 export interface InspectReport {
-  /** The folder or the file: what opens as this checkpoint. */
+  /** The folder or file that opens as this checkpoint. */
   readonly path: string;
   readonly format: Checkpoint['format'];
   readonly family: string | undefined;
-  /** How many layers the family's matrices are in. */
+  /** The number of layers that contain the family's matrices. */
   readonly layers: number | undefined;
-  /** What may stand as a type in an intervention on this model. */
+  /** The types that an intervention on this model may name. */
   readonly types: readonly LayerType[];
-  /** How the layers' tensors are stored; both, where they differ. Empty without a family, or where shapes do not tell. */
+  /**
+   * How the layers' tensors are stored; both orientations if they differ. Empty without a family,
+   * or if the shapes give no evidence.
+   */
   readonly orientations: readonly Orientation[];
-  /** Of the tensors listed. */
+  /** Parameters of the listed tensors. */
   readonly parameters: number;
   readonly bytes: number;
   readonly tensors: readonly InspectedTensor[];
-  /** Where spectra are computed of tensors that a glob chose: what it also matched that is no matrix. */
+  /**
+   * Tensors that a glob matched but that were skipped when computing spectra, because they are not
+   * matrices.
+   */
   readonly skipped: readonly Skipped[];
-  /** Matrices of the file that are not among its tensors, since they can be neither read nor edited; by where they are. */
+  /**
+   * Matrices in the file that are not among its tensors, because they can neither be read nor
+   * edited; by their location.
+   */
   readonly unlisted: readonly UnlistedTensors[];
-  /** Undefined unless asked for. */
+  /** Undefined unless requested. */
   readonly spectra: readonly MatrixSpectrum[] | undefined;
 }
 
 /**
- * Lists what a checkpoint holds and, on request, how far its matrices are from full rank.
+ * Lists the tensors of a checkpoint and, on request, how far its matrices are from full rank.
  *
- * @throws {@link LowRankError} `ERR_NOT_FOUND` when no tensor has such a name; `ERR_NOT_FINITE` for a matrix with a NaN or
- * an infinity; `ERR_UNSUPPORTED` when a tensor chosen for its spectrum is no matrix whose numbers can be read, or when all
- * matrices of a model lie where none can be listed; `ERR_SHAPE` when a glob chooses none for its spectrum; as `open` does.
+ * @throws {@link LowRankError} `ERR_NOT_FOUND` if no tensor has this name; `ERR_NOT_FINITE` for a
+ *   matrix with a NaN or an infinity; `ERR_UNSUPPORTED` if a tensor selected for its spectrum is
+ *   not a readable matrix, or if all matrices of a model lie where none can be listed; `ERR_SHAPE`
+ *   if a glob selects none for its spectrum; as `open` does.
  */
 export async function inspectCheckpoint(path: string, options?: InspectOptions): Promise<InspectReport> {
   const given = checkOptions(options, INSPECT_OPTIONS, 'inspectCheckpoint');
@@ -108,13 +121,13 @@ export async function inspectCheckpoint(path: string, options?: InspectOptions):
   }
 }
 
-/** `3 matrices (4.5 MB) in functions of the model` */
+/** Describes unlisted matrices: `3 matrices (4.5 MB) in functions of the model`. */
 export function describeUnlisted({ where, tensors, bytes }: UnlistedTensors): string {
   return `${tensors} ${tensors === 1 ? 'matrix' : 'matrices'} (${formatBytes(bytes)}) ${where}`;
 }
 
 function nothingListed(path: string, unlisted: readonly UnlistedTensors[]): LowRankError {
-  const message = `${path}: has no tensor that can be listed or edited, only ${unlisted.map(describeUnlisted).join(' and ')}`;
+  const message = `${path}: no tensor can be listed or edited, only ${unlisted.map(describeUnlisted).join(' and ')}`;
   return new LowRankError('ERR_UNSUPPORTED', message, { hint: unlisted[0]!.hint });
 }
 
@@ -128,7 +141,7 @@ function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor 
   };
 }
 
-/** The tensors whose spectra are computed. */
+/** Selects the tensors whose spectra are computed. */
 function analysed(
   checkpoint: Checkpoint,
   listed: readonly InspectedTensor[],
@@ -145,9 +158,9 @@ function analysed(
   if (other !== undefined) {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
-      `${other.name}: ${other.dtype} ${describe(other.shape)} is no matrix whose numbers can be read`,
+      `${other.name}: ${other.dtype} ${describe(other.shape)} is not a matrix with readable numbers`,
       {
-        hint: 'Choose fewer tensors.',
+        hint: 'Select fewer tensors.',
       },
     );
   }
@@ -187,7 +200,7 @@ async function spectra(
   return found;
 }
 
-/** The linear algebra knows no names: a fault in the numbers is told with the tensor's. */
+/** Adds the tensor's name to errors of the linear algebra, which does not know names. */
 async function valuesOf(name: string, ...call: Parameters<typeof singularValues>) {
   try {
     return await singularValues(...call);

@@ -2,8 +2,8 @@ import { ArgumentError } from '../errors.js';
 import { rankOfFraction, rankOfRate } from '../lowrank/rank.js';
 
 /**
- * How much is kept: rho in [0, 1], or the paper's rate in [0, 10], which is 10 (1 - rho) up to float rounding; of `band`
- * the shares at which it begins and ends.
+ * How much is kept: rho in [0, 1], or the paper's rate in [0, 10], which is 10 (1 - rho) up to
+ * float rounding; for `band` the shares at which it starts and ends.
  */
 export type Amount =
   | { readonly rankFraction: number }
@@ -16,15 +16,23 @@ export interface GridAmounts {
   readonly bands: readonly (readonly [from: number, to: number])[];
 }
 
-/** How an amount is written. */
+/** The notation of an amount. */
 export interface AmountForm {
-  /** Whether it has to be written at all. */
+  /** Whether an amount must be given. */
   readonly needed: boolean;
-  /** @throws {@link ArgumentError} naming `argument` for a text that is no amount of this form. */
+  /**
+   * Parses an amount. @throws {@link ArgumentError} naming `argument` if the text is not an amount
+   * of this form.
+   */
   parse(text: string, argument: string): Amount;
-  /** @throws {@link ArgumentError} where the paper's rate cannot say it. */
+  /**
+   * Converts the paper's rate. @throws {@link ArgumentError} if a rate cannot express this form.
+   */
   ofRate(rate: number): Amount;
-  /** Those of a grid, in the order of trial, and as a spec ends with them; undefined for one without amount. */
+  /**
+   * Lists the amounts of a grid in the order of trial, each with the end of its spec; undefined for
+   * a kind without amount.
+   */
   grid(amounts: GridAmounts): { readonly rho: number | readonly [number, number]; readonly text: string | undefined }[];
 }
 
@@ -59,21 +67,21 @@ export const BAND: AmountForm = {
   grid: ({ bands }) => bands.map((rho) => ({ rho, text: `${rho[0]}-${rho[1]}` })),
 };
 
-/** None is needed, since there is but one; a share that is written all the same is not used. */
+/** No amount is needed, since there is only one; a given share is ignored. */
 export const NO_AMOUNT: AmountForm = {
   ...SHARE,
   needed: false,
   grid: () => [{ rho: 0, text: undefined }],
 };
 
-/** How many of `full` things one share keeps. */
+/** Returns how many of `full` items one share keeps. */
 export function countOfShare(kind: string, amount: Amount, full: number): number {
   if ('rate' in amount) return rankOfRate(amount.rate, full);
   if ('band' in amount) throw new ArgumentError('amount', `one share for ${kind}`, amount.band);
   return rankOfFraction(amount.rankFraction, full);
 }
 
-/** The first of `full` things that a band keeps, and the first after it. */
+/** Returns the first of `full` items that a band keeps, and the first after it. */
 export function limitsOfBand(amount: Amount, full: number): [from: number, to: number] {
   if (!('band' in amount)) throw new ArgumentError('amount', 'two shares, such as 0.1-0.5, for band', amount);
   const [from, to] = amount.band;

@@ -7,12 +7,12 @@ import { type Edit, nameOf } from './edit.js';
 import type { Applied, Decomposer } from './kinds/kind.js';
 import { kindOf } from './kinds/kinds.js';
 
-/** Hint for a matrix with numbers that are not finite. */
+/** Hint for a matrix with non-finite numbers. */
 export const DAMAGED =
-  'The checkpoint is damaged or was trained to divergence: there is no meaningful approximation of it.';
+  'The checkpoint is damaged or was trained to divergence: it has no meaningful approximation.';
 
 /**
- * Does an edit's intervention; the only place that does.
+ * Applies the intervention of an edit. This is the only place that does so.
  *
  * @param data the numbers of `edit.shape`; may be overwritten, and returned
  * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity; as the decomposer does.
@@ -23,7 +23,7 @@ export async function applyEdit(edit: Edit, data: Float32Array, decomposer: Deco
   return kind.apply({ ...edit, name: nameOf(edit), amount: edit.intervention.amount }, data, decomposer);
 }
 
-/** Decomposes each matrix when it is edited. Of a rank reduction no more is computed than it needs. */
+/** Decomposes each matrix when it is edited. A rank reduction computes no more than it needs. */
 export function decomposeAnew(options: ComputeOptions): Decomposer {
   const { threads, seed, signal } = options;
   return {
@@ -44,6 +44,6 @@ function rejectNotFinite(edit: Edit, data: Float32Array): void {
     const stride = elements(edit.shape.slice(axis + 1));
     return Math.floor(index / stride) % edit.shape[axis]!;
   });
-  const message = `${nameOf(edit)}: the matrix holds ${data[index]} at [${place.join(', ')}]`;
+  const message = `${nameOf(edit)}: the matrix contains ${data[index]} at [${place.join(', ')}]`;
   throw new LowRankError('ERR_NOT_FINITE', message, { hint: DAMAGED });
 }

@@ -13,27 +13,35 @@ export interface Edit extends Resolved {
   readonly tensor: string;
   /** Undefined for the whole tensor. */
   readonly slice: Slice | undefined;
-  /** Undefined where the tensor was chosen by name. */
+  /** Undefined if the tensor was selected by name. */
   readonly layer: number | undefined;
-  /** Undefined where the tensor was chosen by name. */
+  /** Undefined if the tensor was selected by name. */
   readonly type: MatrixType | GroupType | undefined;
-  /** Of what is edited: `[m, n]` or `[batch, m, n]`. */
+  /** The shape to edit: `[m, n]` or `[batch, m, n]`. */
   readonly shape: readonly number[];
-  /** As the source stores it. */
+  /** The type in the source. */
   readonly dtype: ReadableType;
-  /** As the result is stored: another type only where the source is quantised and `quant` says so. */
+  /**
+   * The type in the result. It differs only if the source is quantised and `quant` sets another
+   * type.
+   */
   readonly writtenAs: WritableType | ReadableType;
   readonly intervention: Intervention;
-  /** How many places of the model use the tensor, where several do: the edit changes the weight of all of them. */
+  /**
+   * The number of places in the model that use the tensor, if there are several: the edit changes
+   * the weight of all of them.
+   */
   readonly uses?: number;
 }
 
-/** The edit's matrix in words, for messages and tables. */
+/** Names the edit's matrix for messages and tables. */
 export function nameOf({ tensor, slice }: Pick<Edit, 'tensor' | 'slice'>): string {
   return slice === undefined ? tensor : `${tensor} [${describeSlice(slice)}]`;
 }
 
-/** Edits of one tensor after another. Their order is that of the tensors, since a plan's edits are sorted so. */
+/**
+ * Groups edits by tensor. They stay in the order of the tensors, by which a plan sorts its edits.
+ */
 export function byTensor(edits: readonly Edit[]): (readonly Edit[])[] {
   const groups = new Map<string, Edit[]>();
   for (const edit of edits) {
@@ -49,19 +57,22 @@ export function changes(group: readonly Edit[]): boolean {
   return group.some(({ identity }) => !identity);
 }
 
-/** The type that a changed tensor is written as: a plan has no change into another. */
+/**
+ * Returns the type in which a changed tensor is written. A plan never writes one tensor in two
+ * types.
+ */
 export function writtenAs(group: readonly Edit[]): WritableType {
   return (group.find(({ identity }) => !identity) ?? group[0]!).writtenAs as WritableType;
 }
 
-/** The tensors that change, and the types they are written as. */
+/** Returns the tensors that change, and the types in which they are written. */
 export function tensorChanges(edits: readonly Edit[]): Map<string, TensorChange> {
   return typeChanges(edits.filter(({ identity }) => !identity).map(({ tensor, writtenAs }) => [tensor, writtenAs]));
 }
 
 /**
- * Whether a tensor has to be decoded as a whole: where a slice of it is edited that cuts through blocks, or the slices
- * beside it take on another type too.
+ * Whether a whole tensor must be decoded: if an edited slice cuts through blocks, or if the slices
+ * beside it also change their type.
  */
 export function needsWhole(shape: readonly number[], group: readonly Edit[]): boolean {
   const as = writtenAs(group);
@@ -70,7 +81,10 @@ export function needsWhole(shape: readonly number[], group: readonly Edit[]): bo
   );
 }
 
-/** How many numbers have to be in memory as float32 at once: of the largest matrix, batch or whole tensor. */
+/**
+ * Returns the most numbers that are in memory as float32 at once: those of the largest matrix,
+ * batch or whole tensor.
+ */
 export function numbersToHold(edits: readonly Edit[]): number {
   return edits.reduce((most, { shape, identity }) => (identity ? most : Math.max(most, elements(shape))), 0);
 }

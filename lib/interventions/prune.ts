@@ -3,23 +3,25 @@ import { rankOfFraction } from '../lowrank/rank.js';
 import type { Amount } from './amount.js';
 
 /**
- * Where LASER's pruning threshold stands among the `count` absolute values in ascending order: undefined when nothing is
- * pruned, `count` when everything is. A rate is taken by the arithmetic of the paper's code, `int(rate * 0.1 * count)`,
- * a share to keep by the decimal that was written.
+ * Returns the index of LASER's pruning threshold among the `count` absolute values in ascending
+ * order: undefined if nothing is pruned, `count` if everything is. A rate follows the arithmetic of
+ * the paper's code, `int(rate * 0.1 * count)`, a share to keep the decimal number as written.
  */
 export function thresholdIndex(amount: Amount, count: number): number | undefined {
   if ('rate' in amount) return amount.rate === 0 ? undefined : Math.trunc(amount.rate * 0.1 * count);
   if ('band' in amount) throw new ArgumentError('amount', 'one share', amount.band);
   if (amount.rankFraction === 1) return undefined;
-  // 1 - 0.9 is 0.09999999999999998; fifteen digits give back the 0.1 that is meant.
+  // 1 - 0.9 is 0.09999999999999998; rounding to fifteen digits restores 0.1.
   return rankOfFraction(Number((1 - amount.rankFraction).toPrecision(15)), count);
 }
 
 /**
- * Absolute-weight pruning as LASER does it: every number whose absolute value is at most that of the number at `index`
- * in ascending order becomes 0, so one more than `index` numbers, and all that tie with the last of them. In place.
+ * Prunes by absolute weight as LASER does: sets every number to 0 whose absolute value is at most
+ * that of the number at `index` in ascending order. That is one more than `index` numbers, and all
+ * that tie with the last of them. In place.
  *
- * @param index from {@link thresholdIndex}; from `matrix.length` on, all numbers become 0 (the paper's code fails there)
+ * @param index from {@link thresholdIndex}; from `matrix.length` on, all numbers become 0 (the
+ *   paper's code fails there)
  */
 export function prune(matrix: Float32Array, index: number): void {
   if (index >= matrix.length) {
@@ -36,8 +38,8 @@ export function prune(matrix: Float32Array, index: number): void {
 }
 
 /**
- * The number that would stand at `index` were `numbers` sorted; reorders them. Hoare's FIND (1961) with the median of
- * three as pivot: linear time on the average, also where numbers repeat.
+ * Returns the number that would be at `index` if `numbers` were sorted; reorders them. Hoare's FIND
+ * (1961) with the median of three as pivot takes linear time on average, even if numbers repeat.
  */
 function nthSmallest(numbers: Float32Array, index: number): number {
   let low = 0;

@@ -1,7 +1,10 @@
 import { matmul } from '../linalg/matmul.js';
 import type { Svd } from '../linalg/svd.js';
 
-/** The sum of some components, s_i u_i v_i^T: [m, n], row-major; of a batch, of each matrix. */
+/**
+ * Computes the sum of some components, s_i u_i v_i^T: [m, n], row-major; for a batch, one sum for
+ * each matrix.
+ */
 export async function recompose({ u, s, vt }: Svd, kept: Uint32Array, threads?: number): Promise<Float32Array> {
   const [m, full] = u.shape.slice(-2) as [number, number];
   const n = vt.shape.at(-1)!;

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import { blockOf, type StoredType, type WritableType } from '../tensor/dtype.js';
 
-/** How what was written differs from what was there. */
+/** How the written numbers differ from the original ones. */
 export interface Change {
   /** ||W - What||_F / ||W||_F; 0 when both are zero. */
   readonly relativeError: number;
@@ -11,11 +11,11 @@ export interface Change {
 }
 
 /**
- * Numbers at a time: enough to make the overhead of a call vanish, too few to count in memory. Whole blocks of every
- * quantised type.
+ * Numbers to convert at a time: enough to make the overhead of a call vanish, too few to matter in
+ * memory. A multiple of the block size of every quantised type.
  */
 const CHUNK = 1 << 16;
-/** Chunks between two moments for other work of the process. */
+/** Chunks between two pauses for other work of the process. */
 const CHUNKS_PER_TURN = 8;
 
 /** Reads a matrix's bytes as float32 into `target`, which has as many numbers. */
@@ -26,19 +26,22 @@ export async function readInto(target: Float32Array, bytes: Uint8Array, type: St
   }
 }
 
-/** Where new numbers go, and as what. */
+/** Where new numbers are written, and in which type. */
 export interface Destination {
-  /** Default the matrix's own bytes. */
+  /** The matrix's own bytes by default. */
   readonly bytes?: Uint8Array;
-  /** Default the matrix's own type. */
+  /** The matrix's own type by default. */
   readonly type?: WritableType;
-  /** Write only those numbers that are 0, and leave the bits of all others as they were. Only for floats, in place. */
+  /**
+   * Writes only numbers that are 0, and keeps the bits of all others. Only for floats, in place.
+   */
   readonly onlyZeros?: boolean;
 }
 
 /**
- * Writes new numbers in the place of a matrix's bytes or elsewhere, rounded to a type, and measures in float64 what that
- * changed, the rounding included. By parts, so that no further copy of the matrix is in memory.
+ * Writes new numbers over a matrix's bytes or elsewhere, rounded to a type, and measures the change
+ * in float64, including the rounding. It works in parts, so that memory holds no further copy of
+ * the matrix.
  *
  * @param bytes the matrix as it was read
  * @param data the new numbers
@@ -62,7 +65,7 @@ export async function rewrite(
   return sums.change;
 }
 
-/** What changed between two matrices. */
+/** Measures the change between two matrices. */
 export async function compare(before: Float32Array, after: Float32Array): Promise<Change> {
   const sums = new Sums();
   for (let at = 0; at < before.length; at += CHUNK) {
@@ -78,7 +81,7 @@ class Sums {
   #lost = 0;
 
   add(before: Float32Array | Float64Array, after: Float32Array | Float64Array): void {
-    // Sums of parts keep the rounding of a sum of many millions small.
+    // Partial sums keep the rounding error of a sum of many millions small.
     let [energy, kept, lost] = [0, 0, 0];
     for (let i = 0; i < before.length; i++) {
       const w = before[i]!;
@@ -111,14 +114,14 @@ function writeZeros(place: Uint8Array, data: Float32Array, itemBytes: number): v
   }
 }
 
-/** float32 would round away the very differences that are measured where the file holds float64. */
+/** Reads float64 as it is: float32 would round away the differences to measure. */
 function numbers(bytes: Uint8Array, type: StoredType): Float32Array | Float64Array {
   if (type !== 'F64') return toFloat32(bytes, type);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Float64Array.from({ length: bytes.length / 8 }, (_, i) => view.getFloat64(8 * i, true));
 }
 
-/** Lets reads, writes and signals of the process have their turn. */
+/** Lets the process handle reads, writes and signals. */
 async function pause(at: number): Promise<void> {
   if ((at / CHUNK) % CHUNKS_PER_TURN === CHUNKS_PER_TURN - 1) await turn();
 }

@@ -29,7 +29,7 @@ import type { Edit } from './edit.js';
 import { KIND_NAMES } from './kinds/kinds.js';
 import { MAX_LAYERS } from './spec.js';
 
-/** What jobs on checkpoints write into files and read back, as checks of JSON. */
+/** Checks the JSON that jobs on checkpoints write to files and read back. */
 
 export const aSeed = aWhole(0, Number.MAX_SAFE_INTEGER);
 const METHOD = oneOf(...Object.keys(METHOD_CODE));
@@ -41,9 +41,9 @@ export const SHAPE = list(aWhole(1), 2, MAX_DIMENSIONS);
 
 const range: Check = all(list(aWhole(), 2, 2), (value, at) => {
   const [start, end] = value as [number, number];
-  return start < end ? undefined : expected('a beginning before its end', value, at);
+  return start < end ? undefined : expected('a start before its end', value, at);
 });
-/** A share of energy, which rounding may take a little below 0. */
+/** A share of energy, which rounding may make slightly negative. */
 const aKeptEnergy = aFinite(-1e-3, 2 ** 50);
 export const SLICE = object({ axis: oneOf('rows', 'columns'), ranges: list(range, 1) });
 
@@ -65,10 +65,10 @@ function editedMatrix(excessBound: Check): Check {
 
 /** `EditedMatrix`. */
 const EDITED_MATRIX = editedMatrix(aNumber);
-/** `EditedMatrix` as the command line prints it, in JSON that says null of an infinity. */
+/** `EditedMatrix` as the command line prints it, in JSON with null for an infinity. */
 export const PRINTED_EDITED_MATRIX = editedMatrix(orNull(aNumber));
 
-/** What is said of the edits of one tensor: one `EditedMatrix` for each, and of no other. */
+/** Checks the report on the edits of one tensor: exactly one `EditedMatrix` for each. */
 export function editedMatrices(group: readonly Edit[]): Check {
   return all(list(EDITED_MATRIX, group.length, group.length), (value, at) => {
     for (const [i, { tensor, shape, rank, intervention }] of group.entries()) {
@@ -114,12 +114,12 @@ const INTERVENTION: Check = object({
   spec: aString,
 });
 
-/** What was asked for beside the interventions. */
+/** The options beside the interventions. */
 export const CHOICES = {
   ...{ family: optional(FAMILY), method: optional(METHOD), seed: optional(aSeed) },
   ...{ threads: optional(aWhole(1, MAX_THREADS)), maxMemory: optional(aWhole(1)), quant: optional(WRITABLE) },
   shared: optional(aBoolean),
 };
 
-/** `PlanOptions`, the interventions understood. */
+/** `PlanOptions` with parsed interventions. */
 export const STORED_OPTIONS = object({ interventions: list(INTERVENTION, 1), ...CHOICES });

@@ -4,7 +4,10 @@ import { checkOptions, number, type OptionTypes, text } from '../options.js';
 import { type Amount, isDecimal } from './amount.js';
 import { asKind, DEFAULT_KIND, type InterventionKind, kindOf } from './kinds/kinds.js';
 
-/** Which matrices: by layer and type in a model of a known family, or tensors by a pattern for their names. */
+/**
+ * The matrices to edit: by layer and type in a model of a known family, or tensors by a pattern of
+ * their names.
+ */
 export type Selection =
   | { readonly layers: 'all' | readonly number[]; readonly types: readonly LayerType[] }
   | { readonly glob: string };
@@ -14,7 +17,7 @@ export interface Intervention {
   readonly kind: InterventionKind;
   readonly select: Selection;
   readonly amount: Amount;
-  /** How the user wrote it, for messages. */
+  /** The user's own notation, for messages. */
   readonly spec: string;
 }
 
@@ -22,9 +25,10 @@ export interface Intervention {
 export const MAX_LAYERS = 100_000;
 
 /**
- * Reads `layers:types:rho`, such as `26:fc_in:0.01`, `20-27:mlp:0.1`, `0,2,5-7:q_proj,k_proj:0.5`, `all:fc_out:0.9`.
+ * Parses `layers:types:rho`, such as `26:fc_in:0.01`, `20-27:mlp:0.1`, `0,2,5-7:q_proj,k_proj:0.5`,
+ * `all:fc_out:0.9`.
  *
- * @throws {@link ArgumentError} naming the part that is wrong.
+ * @throws {@link ArgumentError} naming the wrong part.
  */
 export function parseAt(spec: string, kind: InterventionKind = DEFAULT_KIND): Intervention {
   requireSpec('at', spec, kind);
@@ -43,10 +47,10 @@ export function parseAt(spec: string, kind: InterventionKind = DEFAULT_KIND): In
 }
 
 /**
- * Reads `pattern:rho`, where the pattern is a glob over tensor names: `model.layers.3.*.weight:0.1`. A pattern may itself
- * contain colons. Zeroing needs no rho.
+ * Parses `pattern:rho`, where the pattern is a glob over tensor names:
+ * `model.layers.3.*.weight:0.1`. A pattern may contain colons. Zeroing needs no rho.
  *
- * @throws {@link ArgumentError} naming the part that is wrong.
+ * @throws {@link ArgumentError} naming the wrong part.
  */
 export function parseTensorSpec(spec: string, kind: InterventionKind = DEFAULT_KIND): Intervention {
   requireSpec('tensor', spec, kind);
@@ -64,18 +68,18 @@ export function parseTensorSpec(spec: string, kind: InterventionKind = DEFAULT_K
 export interface PaperFlags {
   /** The layer; -1 for all. */
   readonly lnum: number;
-  /** A type, `dont` included, or several with commas. */
+  /** A type, including `dont`, or several with commas. */
   readonly lname: string;
-  /** In [0, 10]: 0 keeps all, 10 nothing, 9.9 a hundredth. */
+  /** In [0, 10]: 0 keeps everything, 10 nothing, 9.9 a hundredth. */
   readonly rate: number;
 }
 
 const PAPER_FLAGS: OptionTypes<PaperFlags> = { lnum: number, lname: text, rate: number };
 
 /**
- * The intervention that the paper's own flags mean.
+ * Returns the intervention that the paper's flags describe.
  *
- * @throws {@link ArgumentError} naming the flag that is wrong.
+ * @throws {@link ArgumentError} naming the wrong flag.
  */
 export function paperIntervention(flags: PaperFlags, kind: InterventionKind = DEFAULT_KIND): Intervention {
   const { lnum, lname, rate } = checkOptions(flags, PAPER_FLAGS, 'paperIntervention');
@@ -94,9 +98,9 @@ export function paperIntervention(flags: PaperFlags, kind: InterventionKind = DE
 }
 
 /**
- * Reads a list of interventions, written as text or as objects.
+ * Reads a list of interventions, as text or as objects.
  *
- * @throws {@link ArgumentError} naming the one that is neither, or the part of it that is wrong.
+ * @throws {@link ArgumentError} naming the one that is neither, or its wrong part.
  */
 export function asInterventions(list: readonly (Intervention | string)[]): Intervention[] {
   if (!Array.isArray(list)) throw new ArgumentError('interventions', 'an array of interventions', list);
@@ -110,7 +114,7 @@ function asIntervention(item: unknown, argument: string): Intervention {
   if (isSelection(select) && isObject(amount) && typeof spec === 'string') {
     return { kind: asKind(kind!), select, amount: amount as Amount, spec };
   }
-  throw new ArgumentError(argument, 'layers:types:rho, or an intervention as parseAt makes it', item);
+  throw new ArgumentError(argument, 'layers:types:rho, or an intervention from parseAt', item);
 }
 
 function isSelection(value: unknown): value is Selection {

@@ -15,9 +15,10 @@ export interface MatmulOptions extends CallOptions {
 const MATMUL_OPTIONS: OptionTypes<MatmulOptions> = { ...CALL_OPTIONS, transposeA: boolean, transposeB: boolean };
 
 /**
- * The matrix product [m, k] x [k, n] -> [m, n], or of two equally long batches, matrix by matrix.
+ * Computes the matrix product [m, k] x [k, n] -> [m, n], or those of two equally long batches,
+ * matrix by matrix.
  *
- * @throws LowRankError `ERR_SHAPE` when the inner sizes or the batches differ, `ERR_ARGUMENT`.
+ * @throws LowRankError `ERR_SHAPE` if the inner sizes or the batches differ, `ERR_ARGUMENT`.
  */
 export async function matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Promise<Tensor> {
   const given = checkOptions(options, MATMUL_OPTIONS, 'matmul');

@@ -4,14 +4,14 @@ import { addon } from '../addon/load.js';
 import { matmul } from './matmul.js';
 import { singularValues } from './svd.js';
 
-/** What a short test of the native code found. */
+/** The result of a short test of the native code. */
 export interface SelfTest {
   /**
-   * Products of whole numbers come out exactly, known singular values to float32 precision, and block Krylov, the kernel of
-   * lowrank's own, finds a known best approximation.
+   * True if products of whole numbers are exact, known singular values are correct to float32
+   * precision, and block Krylov, lowrank's own kernel, finds a known best approximation.
    */
   readonly passed: boolean;
-  /** What came out wrong; undefined when nothing did. */
+  /** What was wrong; undefined if everything passed. */
   readonly fault: string | undefined;
   /** Speed of one large matrix product, in 10^9 multiplications and additions a second. */
   readonly gigaflops: number;
@@ -19,7 +19,7 @@ export interface SelfTest {
 
 const SIZE = 1024;
 
-/** Tries the native code in less than a second or two. */
+/** Tests the native code in a second or two. */
 export async function selfTest(): Promise<SelfTest> {
   const fault = (await productFault()) ?? (await singularValueFault()) ?? krylovFault();
   return { passed: fault === undefined, fault, gigaflops: await gemmRate() };
@@ -49,7 +49,7 @@ async function singularValueFault(): Promise<string | undefined> {
   return wrong < 0 ? undefined : `singular value ${wrong}: expected ${expected[wrong]}, got ${s[wrong]}`;
 }
 
-/** Of a diagonal matrix the best approximation keeps the largest entries. */
+/** The best approximation of a diagonal matrix keeps the largest entries. */
 function krylovFault(): string | undefined {
   const [n, rank] = [256, 3];
   const w = new Float32Array(n * n);
@@ -65,7 +65,7 @@ function krylovFault(): string | undefined {
   return wrong < 0 ? undefined : `block Krylov: entry ${wrong} of the approximation is ${dense[wrong]}`;
 }
 
-/** The best of a few runs: the first ones also start threads and touch fresh memory. */
+/** Returns the best of a few runs: the first ones also start threads and touch fresh memory. */
 async function gemmRate(): Promise<number> {
   const w = { data: Float32Array.from({ length: SIZE * SIZE }, (_, i) => (i % 13) / 13), shape: [SIZE, SIZE] };
   let best = Number.POSITIVE_INFINITY;

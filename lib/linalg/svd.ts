@@ -9,11 +9,11 @@ import { asMatrices, type Matrices, shapeOf, type Tensor, type TensorLike } from
 export interface Svd {
   /** [m, r], orthonormal columns. */
   readonly u: Tensor;
-  /** [r], descending, not negative. */
+  /** [r], in descending order, not negative. */
   readonly s: Tensor;
   /** [r, n], orthonormal rows. */
   readonly vt: Tensor;
-  /** LAPACK's routine that succeeded, one for each matrix: `gesvd` where `gesdd` did not converge. */
+  /** LAPACK's routine that succeeded, one for each matrix: `gesvd` if `gesdd` did not converge. */
   readonly drivers: readonly (typeof SVD_DRIVERS)[number][];
 }
 
@@ -25,11 +25,12 @@ export interface SvdOptions extends CallOptions {
 const SVD_OPTIONS: OptionTypes<SvdOptions> = { ...CALL_OPTIONS, driver: oneOf(SVD_DRIVERS) };
 
 /**
- * Exact thin singular value decomposition, in float32, by LAPACK.
+ * Computes the exact thin singular value decomposition in float32 by LAPACK.
  *
  * @param w - [m, n] or [batch, m, n]; not modified.
- * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity, `ERR_NO_CONVERGENCE` when neither gesdd nor gesvd
- * converges, `ERR_MEMORY` when a workspace does not fit LAPACK's 32-bit integers, `ERR_SHAPE`, `ERR_ARGUMENT`.
+ * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity, `ERR_NO_CONVERGENCE` if neither
+ *   gesdd nor gesvd converges, `ERR_MEMORY` if a workspace does not fit LAPACK's 32-bit integers,
+ *   `ERR_SHAPE`, `ERR_ARGUMENT`.
  */
 export async function svd(w: TensorLike, options?: SvdOptions): Promise<Svd> {
   const given = checkOptions(options, SVD_OPTIONS, 'svd');
@@ -46,7 +47,8 @@ export function svdSync(w: TensorLike, options?: SvdOptions): Svd {
 }
 
 /**
- * The singular values alone, [r] or [batch, r], descending: several times faster than {@link svd}. Errors as there.
+ * Computes only the singular values, [r] or [batch, r], in descending order: several times faster
+ * than {@link svd}. Throws the same errors.
  */
 export async function singularValues(w: TensorLike, options?: SvdOptions): Promise<Tensor> {
   const given = checkOptions(options, SVD_OPTIONS, 'singularValues');
@@ -69,7 +71,10 @@ export interface MatrixRankOptions extends SvdOptions {
 
 const MATRIX_RANK_OPTIONS: OptionTypes<MatrixRankOptions> = { ...SVD_OPTIONS, tolerance: number };
 
-/** The number of singular values above a tolerance: a number, or one for each matrix of a batch. Errors as {@link svd}. */
+/**
+ * Returns the number of singular values above a tolerance: a number, or one for each matrix of a
+ * batch. Throws the errors of {@link svd}.
+ */
 export async function matrixRank(w: TensorLike, options?: MatrixRankOptions): Promise<number | number[]> {
   const { tolerance, ...rest } = checkOptions(options, MATRIX_RANK_OPTIONS, 'matrixRank');
   requireTolerance(tolerance);
@@ -87,7 +92,7 @@ export function matrixRankSync(w: TensorLike, options?: MatrixRankOptions): numb
 
 const FLOAT32_EPSILON = 2 ** -23;
 
-/** How many of the descending singular values of an m x n matrix count as non-zero in float32. */
+/** Counts the descending singular values of an m x n matrix that are non-zero in float32. */
 export function numericalRank(s: Float32Array, m: number, n: number, tolerance?: number): number {
   const threshold = tolerance ?? Math.max(m, n) * (s[0] ?? 0) * FLOAT32_EPSILON;
   const index = s.findIndex((value) => !(value > threshold));

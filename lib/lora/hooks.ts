@@ -1,13 +1,13 @@
 import { ArgumentError } from '../errors.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 
-/** What registering a hook returns. */
+/** A registered hook. */
 export interface HookHandle {
-  /** Takes the hook away; harmless when it is gone already. */
+  /** Removes the hook; harmless if it is already removed. */
   remove(): void;
 }
 
-/** Functions that are called in the order in which they were registered. */
+/** Functions that are called in the order of their registration. */
 export class Hooks<F extends (...values: never[]) => unknown> {
   readonly #entries = new Set<{ readonly hook: F }>();
 
@@ -15,7 +15,7 @@ export class Hooks<F extends (...values: never[]) => unknown> {
     return this.#entries.size;
   }
 
-  /** The same function registered twice is called twice. */
+  /** Registers a function; one that is registered twice is called twice. */
   register(hook: F): HookHandle {
     if (typeof hook !== 'function') throw new ArgumentError('hook', 'a function', hook);
     const entry = { hook };
@@ -23,14 +23,14 @@ export class Hooks<F extends (...values: never[]) => unknown> {
     return { remove: () => void this.#entries.delete(entry) };
   }
 
-  /** Passes a value along the hooks: each sees what the one before it made of it. */
+  /** Passes a value through the hooks: each gets the result of the one before it. */
   pass(value: Tensor, call: (hook: F, value: Tensor) => unknown): Tensor {
-    // A hook may register or remove hooks; that counts from the next pass on.
+    // A hook may register or remove hooks, which takes effect from the next pass on.
     return [...this.#entries].reduce((current, { hook }) => replaced(call(hook, current), current), value);
   }
 }
 
-/** A hook's answer: nothing keeps the value, a tensor of the same shape replaces it. */
+/** Applies a hook's result: undefined keeps the value, a tensor of the same shape replaces it. */
 function replaced(answer: unknown, value: Tensor): Tensor {
   if (answer === undefined || answer === null) return value;
   const replacement = asTensor(answer as TensorLike, 'the value that a hook returned');

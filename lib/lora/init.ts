@@ -6,8 +6,8 @@ import { normal, uniform } from '../random.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /**
- * The factors of `Lora`: `a` [dim, r] and `b` [r, dimOut], for rows x that become x A B. PEFT's are the other way round, see
- * `PeftFactors`.
+ * The factors of `Lora`: `a` [dim, r] and `b` [r, dimOut], for rows x that become x A B. PEFT's
+ * have the opposite orientation, see `PeftFactors`.
  */
 export interface LoraFactors {
   readonly a: Tensor;
@@ -15,10 +15,10 @@ export interface LoraFactors {
 }
 
 /**
- * How a new adapter begins:
- * - `gaussian`: both factors standard normal, as the zeta library's `Lora`. The map is not zero.
- * - `zero`: B zero, so that the map is, and A uniform in +-1 / sqrt(dim) (He et al. 2015 with PyTorch's a = sqrt(5)), as
- *   PEFT.
+ * How a new adapter is initialised:
+ * - `gaussian`: both factors standard normal, as in the zeta library's `Lora`. The map is not zero.
+ * - `zero`: B zero, so that the map is zero, and A uniform in +-1 / sqrt(dim) (He et al. 2015 with
+ *   PyTorch's a = sqrt(5)), as in PEFT.
  */
 export type LoraInit = 'gaussian' | 'zero';
 export const INITS: readonly LoraInit[] = ['gaussian', 'zero'];
@@ -42,8 +42,9 @@ export function randomFactors(init: LoraInit, dim: number, r: number, dimOut: nu
 }
 
 /**
- * The principal part of a weight (PiSSA: Meng, Wang and Zhang 2024, equation 2): A = U sqrt(S / scale),
- * B = sqrt(S / scale) Vt, so that A B scale is the best approximation of the weight of that rank.
+ * Returns the principal part of a weight (PiSSA: Meng, Wang and Zhang 2024, equation 2): A = U
+ * sqrt(S / scale), B = sqrt(S / scale) Vt, so that A B scale is the best approximation of the
+ * weight of that rank.
  *
  * @param principal - U S and Vt.
  */
@@ -59,16 +60,17 @@ export function pissaFactors(principal: LowRank, scale: number): LoraFactors {
 }
 
 /**
- * OLoRA (Buyukakyuz 2024, equation 3): of the QR decomposition of the weight as PyTorch stores it, [dimOut, dim], the
- * first r columns of Q and rows of R. Here the weight is [dim, dimOut], so B = Q_r' spans its first r rows and A = R_r' is
- * what is left of every row along them, W B'.
+ * Returns OLoRA's factors (Buyukakyuz 2024, equation 3): from the QR decomposition of the weight as
+ * PyTorch stores it, [dimOut, dim], the first r columns of Q and rows of R. Here the weight is
+ * [dim, dimOut], so B = Q_r' spans its first r rows and A = R_r' is the component of every row
+ * along them, W B'.
  */
 export function oloraFactors(weight: Tensor, r: number, threads: number | undefined): LoraFactors {
   const [, dimOut] = weight.shape as [number, number];
   const b: Tensor = { data: weight.data.slice(0, r * dimOut), shape: [r, dimOut] };
   callSync(addon().orthonormaliseRows, { k: r, n: dimOut, a: b.data });
   const a = matmulSync(weight, b, { transposeB: true, threads });
-  // R is triangular; the product leaves rounding there.
+  // R is triangular; the product leaves rounding errors there.
   for (let i = 0; i < r; i++) a.data.fill(0, i * r + i + 1, (i + 1) * r);
   return { a, b };
 }

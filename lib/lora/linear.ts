@@ -11,8 +11,8 @@ import type { Parameter } from './parameter.js';
 
 export interface LoraLinearOptions {
   /**
-   * [dim, dimOut], frozen; used, not copied, unless it is a view that is not row-major. A checkpoint that keeps weights as
-   * [out, in] needs a transpose first.
+   * [dim, dimOut], frozen; used without a copy, unless it is a view that is not row-major. A
+   * checkpoint that stores weights as [out, in] needs a transpose first.
    */
   weight: TensorLike;
   /** [dimOut], frozen. */
@@ -20,16 +20,22 @@ export interface LoraLinearOptions {
 }
 
 export interface AdapterOptions {
-  /** The probability with which, in training, each number of the adapter's input is set to 0 (the others grow by 1 / (1 - p)). 0 by default. */
+  /**
+   * The probability with which each number of the adapter's input is set to 0 in training (the
+   * others grow by 1 / (1 - p)). 0 by default.
+   */
   dropout?: number | undefined;
-  /** Of the dropout, 0 by default. The same seed and the same passes drop the same numbers. */
+  /**
+   * The seed of the dropout, 0 by default. The same seed and the same passes drop the same numbers.
+   */
   seed?: number | undefined;
 }
 
 export interface LoraMergeOptions {
   /**
-   * Keeps the weight as it is beside the merged one, so that {@link LoraLinear.unmerge} gives it back to the bit: true by
-   * default. False writes over the weight's own array, and `unmerge` subtracts: the weight comes back within rounding.
+   * Keeps the original weight beside the merged one, so that {@link LoraLinear.unmerge} restores it
+   * to the bit: true by default. False writes over the weight's own array, and `unmerge` subtracts:
+   * it restores the weight within rounding.
    */
   keepBase?: boolean | undefined;
 }
@@ -42,7 +48,7 @@ interface Adapter {
   readonly lora: Lora;
   readonly probability: number;
   readonly seed: number;
-  /** How much of the seed's stream is used up. */
+  /** How much of the seed's stream has been used. */
   drawn: number;
 }
 
@@ -50,20 +56,20 @@ interface Adapter {
 interface AdapterPass {
   readonly lora: Lora;
   readonly pass: ReturnType<Lora['pass']>;
-  /** The job that dropped numbers of the input, to be repeated on its gradient. */
+  /** The job that dropped numbers of the input, to repeat on its gradient. */
   readonly dropped: { readonly probability: number; readonly seed: number; readonly offset: number } | undefined;
 }
 
 interface Merged {
-  /** What was added, as it was then: copies, for the adapters may be trained on. */
+  /** Copies of what was added, because training may change the adapters afterwards. */
   readonly added: readonly Lora[];
-  /** The weight before, where it was kept. */
+  /** The original weight, if it was kept. */
   readonly base: Float32Array | undefined;
 }
 
 /**
- * A frozen linear layer with adapters beside it: `x -> x W + bias + sum of the active adapters`. Its parameters are those
- * of the active adapters.
+ * A frozen linear layer with adapters beside it: `x -> x W + bias + sum of the active adapters`.
+ * Its parameters are those of the active adapters.
  */
 export class LoraLinear extends Module<readonly AdapterPass[]> {
   readonly dim: number;
@@ -74,7 +80,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
   #weight: Float32Array;
   #merged: Merged | undefined;
 
-  /** @throws LowRankError `ERR_SHAPE` when weight and bias do not fit together, `ERR_ARGUMENT`. */
+  /** @throws LowRankError `ERR_SHAPE` if weight and bias do not fit together, `ERR_ARGUMENT`. */
   constructor(options: LoraLinearOptions) {
     super();
     const { weight, bias } = checkOptions(options, LINEAR_OPTIONS, 'LoraLinear');
@@ -95,35 +101,35 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
     return { data: this.#weight, shape: [this.dim, this.dimOut] };
   }
 
-  /** Whether the active adapters are in the weight. */
+  /** Whether the active adapters are merged into the weight. */
   get merged(): boolean {
     return this.#merged !== undefined;
   }
 
-  /** By name, in the order in which they were added. */
+  /** The adapters by name, in the order in which they were added. */
   get adapters(): ReadonlyMap<string, Lora> {
     return new Map([...this.#adapters].map(([name, { lora }]) => [name, lora]));
   }
 
-  /** The names of the adapters that count. */
+  /** The names of the active adapters. */
   get active(): readonly string[] {
     return this.#active;
   }
 
   /**
-   * Adds an adapter and makes it active, beside those that are.
+   * Adds an adapter and makes it active, beside the other active ones.
    *
-   * @throws LowRankError `ERR_ARGUMENT` for a name that is taken or a dropout outside [0, 1), or while merged;
-   * `ERR_SHAPE` when the adapter does not fit the weight.
+   * @throws LowRankError `ERR_ARGUMENT` for a name that is taken or a dropout outside [0, 1), or
+   *   while merged; `ERR_SHAPE` if the adapter does not fit the weight.
    */
   addAdapter(name: string, lora: Lora, options?: AdapterOptions): void {
     const { dropout = 0, seed } = checkOptions(options, ADAPTER_OPTIONS, 'addAdapter');
     this.#requireUnmerged('addAdapter');
     if (typeof name !== 'string' || name === '') throw new ArgumentError('name', 'a name', name);
-    if (this.#adapters.has(name)) throw new ArgumentError('name', 'one that no adapter of this layer has', name);
+    if (this.#adapters.has(name)) throw new ArgumentError('name', 'a name that no adapter of this layer has', name);
     if (!(lora instanceof Lora)) throw new ArgumentError('lora', 'a Lora', lora);
     if (lora.dim !== this.dim || lora.dimOut !== this.dimOut) {
-      const expected = `an adapter of [${this.dim}, ${this.dimOut}], as the weight`;
+      const expected = `an adapter of [${this.dim}, ${this.dimOut}], like the weight`;
       throw new ArgumentError('lora', expected, [lora.dim, lora.dimOut], 'ERR_SHAPE');
     }
     if (!(dropout >= 0 && dropout < 1)) {
@@ -133,7 +139,9 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
     this.#active = [...this.#active, name];
   }
 
-  /** Takes an adapter away. Throws `ERR_NOT_FOUND` for a name it does not have, `ERR_ARGUMENT` while merged. */
+  /**
+   * Removes an adapter. Throws `ERR_NOT_FOUND` for an unknown name, `ERR_ARGUMENT` while merged.
+   */
   removeAdapter(name: string): void {
     this.#requireUnmerged('removeAdapter');
     this.#find(name);
@@ -141,7 +149,10 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
     this.#active = this.#active.filter((other) => other !== name);
   }
 
-  /** Makes these adapters count, and no others. Throws `ERR_NOT_FOUND` for a name it does not have, `ERR_ARGUMENT` while merged. */
+  /**
+   * Makes only these adapters active. Throws `ERR_NOT_FOUND` for an unknown name, `ERR_ARGUMENT`
+   * while merged.
+   */
   setActive(names: string | readonly string[]): void {
     this.#requireUnmerged('setActive');
     const wanted = [...new Set([names].flat())];
@@ -154,17 +165,19 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
   }
 
   /**
-   * Adds the active adapters to the weight, so that a forward pass costs one product. While merged, backward passes give
-   * the gradient of the input alone.
+   * Adds the active adapters to the weight, so that a forward pass costs one product. While merged,
+   * backward passes compute only the gradient of the input.
    *
-   * @throws LowRankError `ERR_ARGUMENT` when merged already, or while forward passes wait for their backward pass.
+   * @throws LowRankError `ERR_ARGUMENT` if already merged, or while forward passes wait for their
+   *   backward pass.
    */
   merge(options?: LoraMergeOptions): void {
     this.#merge(checkOptions(options, MERGE_OPTIONS, 'merge'), false);
   }
 
   /**
-   * {@link LoraLinear.merge} that refuses to make a weight with a NaN or an infinity; the layer is then as it was.
+   * Does the same as {@link LoraLinear.merge}, but refuses to make a weight with a NaN or an
+   * infinity; the layer is then unchanged.
    *
    * @throws LowRankError `ERR_NOT_FINITE`, and as `merge`.
    */
@@ -173,9 +186,10 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
   }
 
   /**
-   * Takes the adapters out of the weight again: exactly those that were merged, as they were then.
+   * Removes the merged adapters from the weight, as they were when merged.
    *
-   * @throws LowRankError `ERR_ARGUMENT` when not merged, or while forward passes wait for their backward pass.
+   * @throws LowRankError `ERR_ARGUMENT` if not merged, or while forward passes wait for their
+   *   backward pass.
    */
   unmerge(): void {
     if (!this.#merged) throw new LowRankError('ERR_ARGUMENT', 'unmerge: the layer is not merged');

@@ -26,7 +26,7 @@ import { Scratch } from './scratch.js';
 export type LoraScaling = 'standard' | 'rslora';
 const SCALINGS: readonly LoraScaling[] = ['standard', 'rslora'];
 
-/** What the scale of an adapter is made of. */
+/** Options that determine the scale of an adapter. */
 export interface ScaleOptions {
   /** The scale is alpha / r: 1 by default. */
   alpha?: number | undefined;
@@ -43,7 +43,10 @@ export interface LoraOptions extends ScaleOptions {
   r?: number | undefined;
   /** `gaussian` by default. */
   init?: LoraInit | undefined;
-  /** Of the random numbers, 0 by default: the same seed gives the same factors, so adapters side by side need different ones. */
+  /**
+   * The seed of the random numbers, 0 by default: the same seed gives the same factors, so adapters
+   * side by side need different ones.
+   */
   seed?: number | undefined;
 }
 
@@ -59,21 +62,21 @@ const SCALE_OPTIONS: OptionTypes<ScaleOptions> = { alpha: number, scaling: oneOf
 const LORA_OPTIONS: OptionTypes<LoraOptions> = {
   ...SCALE_OPTIONS,
   ...{ dim: number, dimOut: number, r: number, seed: number },
-  init: oneOf(INITS, `one of ${INITS.join(', ')} (${WEIGHT_INITS.join(' and ')} begin from a weight: Lora.fromWeight)`),
+  init: oneOf(INITS, `one of ${INITS.join(', ')} (${WEIGHT_INITS.join(' and ')} start from a weight: Lora.fromWeight)`),
 };
 const FROM_WEIGHT_OPTIONS: OptionTypes<FromWeightOptions> = {
   ...{ ...SCALE_OPTIONS, ...COMPUTE_OPTIONS },
   ...{ r: number, init: oneOf(WEIGHT_INITS) },
 };
 
-/** A weight taken apart: `residual + A B * scale` is the weight, within the rounding of float32. */
+/** A split weight: `residual + A B * scale` is the weight, within the rounding of float32. */
 export interface SplitWeight {
   readonly lora: Lora;
   /** The frozen base to use beside the adapter, [dim, dimOut]. */
   readonly residual: Tensor;
 }
 
-/** What the backward pass needs of the forward pass. */
+/** What the backward pass needs from the forward pass. */
 interface Saved {
   readonly x: Float32Array;
   /** x A. */
@@ -125,11 +128,11 @@ export class Lora extends Module<Saved> {
   }
 
   /**
-   * An adapter with the given factors, copied.
+   * Makes an adapter from copies of the given factors.
    *
    * @param a - [dim, r].
    * @param b - [r, dimOut].
-   * @throws LowRankError `ERR_SHAPE` when they do not fit together.
+   * @throws LowRankError `ERR_SHAPE` if they do not fit together.
    */
   static fromFactors(a: TensorLike, b: TensorLike, options?: ScaleOptions): Lora {
     const { alpha, scaling } = checkOptions(options, SCALE_OPTIONS, 'Lora.fromFactors');
@@ -146,13 +149,13 @@ export class Lora extends Module<Saved> {
   }
 
   /**
-   * Takes the part of a weight that matters most out of it, to be trained: `pissa` its r largest singular directions,
-   * scaled so that A B * scale is the best approximation of rank r; `olora` r directions of its QR decomposition. Use
-   * `residual` as the frozen base.
+   * Splits the most important part off a weight, to be trained: with `pissa` its r largest singular
+   * directions, scaled so that A B * scale is the best approximation of rank r; with `olora` r
+   * directions of its QR decomposition. Use `residual` as the frozen base.
    *
-   * @param weight - [dim, dimOut]; not modified. A large ArrayBuffer under it becomes untransferable.
-   * @throws LowRankError as `factorize`; `ERR_ARGUMENT` for a rank that the weight does not have or, with `pissa`, a
-   * scale that is not above 0.
+   * @param weight - [dim, dimOut]; not modified. Its large ArrayBuffer becomes untransferable.
+   * @throws LowRankError as `factorize`; `ERR_ARGUMENT` for a rank that the weight does not have
+   *   or, with `pissa`, a scale that is not above 0.
    */
   static async fromWeight(weight: TensorLike, options?: FromWeightOptions): Promise<SplitWeight> {
     const given = checkOptions(options, FROM_WEIGHT_OPTIONS, 'Lora.fromWeight');
@@ -169,7 +172,7 @@ export class Lora extends Module<Saved> {
     return split(w, given, init === 'pissa' ? factorizeSync(w, { ...compute(given), rank: r }) : undefined);
   }
 
-  /** A B * scale [dim, dimOut], computed anew. */
+  /** A B * scale [dim, dimOut], computed at each access. */
   get weight(): Tensor {
     const data = new Float32Array(this.dim * this.dimOut);
     this.addTo(data);
@@ -180,7 +183,7 @@ export class Lora extends Module<Saved> {
     return [this.A, this.B];
   }
 
-  /** @internal `w += factor A B * scale`. */
+  /** @internal Computes `w += factor A B * scale`. */
   addTo(w: Float32Array, factor = 1): void {
     callSync(addon().addLowRank, { ...this.#map(0), scale: factor * this.scale, w });
   }
@@ -247,7 +250,7 @@ function readWeight(weight: TensorLike, options: FromWeightOptions): Tensor {
   return w;
 }
 
-/** The options of `factorize` among those given. */
+/** Returns the options of `factorize` among those given. */
 function compute({ method, seed, target, maxMemory, signal, onProgress, threads }: FromWeightOptions): ComputeOptions {
   return { method, seed, target, maxMemory, signal, onProgress, threads };
 }

@@ -5,33 +5,36 @@ import { asTensor, elements, type Tensor, type TensorLike } from '../tensor/tens
 import { type HookHandle, Hooks } from './hooks.js';
 import type { Parameter } from './parameter.js';
 
-/** How {@link Module.forward} and {@link Module.backward} give their result. */
+/** How {@link Module.forward} and {@link Module.backward} return their result. */
 export interface PassOptions {
-  /** An array of the result's length to write it into, so that no memory is taken for it. */
+  /** An array of the result's length for the result, so that no memory is allocated. */
   out?: Float32Array | undefined;
-  /** Adds the result to `out` instead of writing over it. */
+  /** Adds the result to `out` instead of overwriting it. */
   add?: boolean | undefined;
   /** Threads to use; by default as many as there are cores. Small products use one. */
   threads?: number | undefined;
 }
 
 export interface ForwardOptions extends PassOptions {
-  /** Whether a backward pass will follow; by default as `training` says. False records nothing. */
+  /** Whether a backward pass will follow; by default `training` decides. False records nothing. */
   grad?: boolean | undefined;
 }
 
 const PASS_OPTIONS: OptionTypes<PassOptions> = { out: float32Array, add: boolean, threads: number };
 const FORWARD_OPTIONS: OptionTypes<ForwardOptions> = { ...PASS_OPTIONS, grad: boolean };
 
-/** Before a forward pass; a tensor that it returns, of the same shape, is the input from there on. */
+/** Called before a forward pass. A returned tensor, of the same shape, replaces the input. */
 export type ForwardPreHook<M> =
   | ((module: M, input: Tensor) => Tensor | undefined)
   | ((module: M, input: Tensor) => void);
-/** After a forward pass; a tensor that it returns, of the same shape, is the output instead. */
+/** Called after a forward pass. A returned tensor, of the same shape, replaces the output. */
 export type ForwardHook<M> =
   | ((module: M, input: Tensor, output: Tensor) => Tensor | undefined)
   | ((module: M, input: Tensor, output: Tensor) => void);
-/** After a backward pass; a tensor that it returns, of the same shape, is the gradient of the input instead. */
+/**
+ * Called after a backward pass. A returned tensor, of the same shape, replaces the gradient of the
+ * input.
+ */
 export type BackwardHook<M> =
   | ((module: M, gradInput: Tensor, gradOutput: Tensor) => Tensor | undefined)
   | ((module: M, gradInput: Tensor, gradOutput: Tensor) => void);
@@ -42,10 +45,10 @@ export interface Rows {
   readonly rows: number;
 }
 
-/** What a product writes, and how. */
+/** The destination of a product. */
 export interface Target extends Rows {
   readonly add: boolean;
-  /** As the addon reads it: 0 for the default. */
+  /** The number of threads as the addon reads it: 0 for the default. */
   readonly threads: number;
 }
 
@@ -59,13 +62,14 @@ export interface Pass<Saved> {
 /**
  * A map of the last dimension with gradients: [.., dim] -> [.., dimOut].
  *
- * In training every `forward` records its input, by reference: the numbers must not change until the backward pass. Each
- * `backward` belongs to the latest forward pass that has had none, so n forward passes are followed by up to n backward
- * passes in reverse order, and the gradients of the parameters add up. Passes that get no backward pass stay recorded:
- * for inference set `training` to false, or give `grad: false`, or call `forget`.
+ * In training every `forward` records its input, by reference: the numbers must not change until
+ * the backward pass. Each `backward` belongs to the latest forward pass without one, so n forward
+ * passes are followed by up to n backward passes in reverse order, and the gradients of the
+ * parameters add up. Passes without a backward pass stay recorded: for inference set `training` to
+ * false, or pass `grad: false`, or call `forget`.
  *
- * There is no automatic differentiation: where a hook replaces an input or an output, gradients are those of the map
- * between the replaced input and the output before its replacement.
+ * There is no automatic differentiation: if a hook replaces an input or an output, gradients are
+ * those of the map between the replaced input and the output before its replacement.
  */
 export abstract class Module<Saved> {
   /** Whether forward passes are recorded. */
@@ -77,7 +81,7 @@ export abstract class Module<Saved> {
   readonly #hooks = new Hooks<ForwardHook<this>>();
   readonly #backwardHooks = new Hooks<BackwardHook<this>>();
 
-  /** What an optimizer trains. */
+  /** Returns the parameters that an optimizer trains. */
   abstract parameters(): Parameter[];
 
   /** Computes `y` from `x`; with `grad`, returns what {@link differentiate} needs. */
@@ -86,18 +90,18 @@ export abstract class Module<Saved> {
   /** Computes `gradX` from `gradY`, and adds to the gradients of the parameters. */
   protected abstract differentiate(saved: Saved, gradY: Rows, gradX: Target): void;
 
-  /** Whether the next forward passes are those of training. Returns the module. */
+  /** Sets whether the next forward passes are recorded. Returns the module. */
   train(training = true): this {
     this.training = training;
     return this;
   }
 
-  /** `train(false)`. */
+  /** Calls `train(false)`. */
   eval(): this {
     return this.train(false);
   }
 
-  /** Recorded forward passes that have had no backward pass. */
+  /** The number of recorded forward passes without a backward pass. */
   get pending(): number {
     return this.#passes.length;
   }
@@ -107,15 +111,17 @@ export abstract class Module<Saved> {
     this.#passes.length = 0;
   }
 
-  /** Forgets the gradients of all parameters, see {@link Parameter.zeroGrad}. */
+  /** Clears the gradients of all parameters, see {@link Parameter.zeroGrad}. */
   zeroGrad(): void {
     for (const parameter of this.parameters()) parameter.zeroGrad();
   }
 
   /**
-   * @param x - [.., dim], any number of leading dimensions, none included.
+   * Computes the output. @param x - [.., dim], with any number of leading dimensions, including
+   * none.
    * @returns [.., dimOut].
-   * @throws LowRankError `ERR_SHAPE` when the last dimension is not `dim` or `out` has another length, `ERR_ARGUMENT`.
+   * @throws LowRankError `ERR_SHAPE` if the last dimension is not `dim` or `out` has another
+   *   length, `ERR_ARGUMENT`.
    */
   forward(x: TensorLike, options?: ForwardOptions): Tensor {
     const given = checkOptions(options, FORWARD_OPTIONS, 'forward');
@@ -126,18 +132,19 @@ export abstract class Module<Saved> {
   }
 
   /**
-   * The gradients of the latest forward pass that has had no backward pass: of the parameters, added to their `grad`,
-   * and of the input, returned.
+   * Computes the gradients of the latest forward pass without a backward pass: adds those of the
+   * parameters to their `grad`, and returns that of the input.
    *
    * @param gradY - the gradient of the output, of its shape.
    * @returns the gradient of the input, of its shape.
-   * @throws LowRankError `ERR_ARGUMENT` when there is no such forward pass, `ERR_SHAPE` when the shapes differ.
+   * @throws LowRankError `ERR_ARGUMENT` if there is no such forward pass, `ERR_SHAPE` if the shapes
+   *   differ.
    */
   backward(gradY: TensorLike, options?: PassOptions): Tensor {
     const given = checkOptions(options, PASS_OPTIONS, 'backward');
     const pass = this.#passes.at(-1);
     if (!pass) {
-      throw new LowRankError('ERR_ARGUMENT', 'backward: there is no forward pass to go back through', {
+      throw new LowRankError('ERR_ARGUMENT', 'backward: no forward pass is recorded', {
         hint: 'Call forward first, in training mode and without grad: false; each forward pass allows one backward pass.',
       });
     }
@@ -162,7 +169,10 @@ export abstract class Module<Saved> {
     return this.#backwardHooks.register(hook);
   }
 
-  /** A forward pass of which the caller keeps the record, for modules that are made of others; see {@link backwardOf}. */
+  /**
+   * Does a forward pass whose record the caller keeps, for modules that consist of others; see
+   * {@link backwardOf}.
+   */
   pass(x: TensorLike, options: ForwardOptions): Pass<Saved> {
     const { grad = false } = options;
     const given = asTensor(x, 'x');
@@ -184,7 +194,7 @@ export abstract class Module<Saved> {
     return { input, output, saved: saved! };
   }
 
-  /** The backward pass of `pass`. `begun` is called when the arguments have been found right. */
+  /** Does the backward pass of `pass`. `begun` is called once the arguments have been checked. */
   backwardOf(pass: Pass<Saved>, gradY: TensorLike, options: PassOptions, begun = () => {}): Tensor {
     const gradOutput = asTensor(gradY, 'gradY');
     const { shape } = pass.output;
@@ -211,14 +221,17 @@ export abstract class Module<Saved> {
 function targetOf({ out, add = false, threads }: PassOptions, rows: number, width: number): Target {
   const length = rows * width;
   if (add && !out) throw new ArgumentError('add', 'an array to add to, as `out`', 'none');
-  // The checks of tensors are those of arrays too.
+  // The checks for tensors also fit arrays.
   if (out && asTensor({ data: out, shape: [out?.length] }, 'out').data.length !== length) {
     throw new ArgumentError('out', `a Float32Array of ${length} numbers`, out, 'ERR_SHAPE');
   }
   return { data: out ?? new Float32Array(length), rows, add, threads: threadCount(threads) };
 }
 
-/** Computes into `target`; where hooks are to see the result it is computed apart, and what they leave is put there. */
+/**
+ * Computes into `target`. If hooks have to see the result, it is computed elsewhere, and their
+ * result is copied to `target`.
+ */
 function throughHooks(
   target: Target,
   shape: readonly number[],
@@ -241,11 +254,11 @@ function throughHooks(
   return { data, shape };
 }
 
-/** Results are written while the arguments are still needed. */
+/** Refuses overlapping arrays: results are written while the arguments are still needed. */
 function requireApart(out: Float32Array, read: Float32Array, name: string): void {
   const begin = Math.max(out.byteOffset, read.byteOffset);
   const end = Math.min(out.byteOffset + out.byteLength, read.byteOffset + read.byteLength);
   if (out.buffer === read.buffer && begin < end) {
-    throw new ArgumentError('out', `an array apart from ${name}, which is still needed`, `one that overlaps ${name}`);
+    throw new ArgumentError('out', `an array that does not overlap ${name}, which is still needed`, `one that overlaps ${name}`);
   }
 }

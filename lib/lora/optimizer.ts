@@ -10,9 +10,9 @@ export interface SgdOptions {
   lr: number;
   /** 0 by default. */
   momentum?: number | undefined;
-  /** The share of the gradient that the momentum leaves out, 0 by default. */
+  /** The share of the gradient that is left out of the momentum, 0 by default. */
   dampening?: number | undefined;
-  /** Added to the gradient, times the parameter; 0 by default. */
+  /** Added to the gradient after multiplication by the parameter; 0 by default. */
   weightDecay?: number | undefined;
   /** False by default; needs a momentum and no dampening. */
   nesterov?: boolean | undefined;
@@ -21,11 +21,14 @@ export interface SgdOptions {
 export interface AdamWOptions {
   /** The learning rate, 1e-3 by default. */
   lr?: number | undefined;
-  /** Of the means of the gradient and of its square, [0.9, 0.999] by default. */
+  /** The decay rates of the means of the gradient and of its square, [0.9, 0.999] by default. */
   betas?: readonly [number, number] | undefined;
   /** 1e-8 by default. */
   eps?: number | undefined;
-  /** Shrinks the parameter by lr * weightDecay at each step, apart from the gradient; 0.01 by default. */
+  /**
+   * Shrinks the parameter by lr * weightDecay at each step, independently of the gradient; 0.01 by
+   * default.
+   */
   weightDecay?: number | undefined;
 }
 
@@ -46,7 +49,10 @@ function isBeta(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value < 1;
 }
 
-/** What the optimizers share. `step` writes into the parameters' own arrays; a parameter without gradient is left alone. */
+/**
+ * The base class of optimizers. `step` writes into the parameters' own arrays; it skips parameters
+ * without gradient.
+ */
 export abstract class Optimizer<State> {
   readonly parameters: readonly Parameter[];
   /** The learning rate; may be set between steps. */
@@ -61,7 +67,7 @@ export abstract class Optimizer<State> {
   protected abstract begin(parameter: Parameter): State;
   protected abstract update(parameter: Parameter, gradient: Float32Array, state: State): void;
 
-  /** One step down the gradients. */
+  /** Takes one step down the gradients. */
   step(): void {
     atLeast0('lr', this.lr);
     for (const parameter of this.parameters) {
@@ -75,7 +81,7 @@ export abstract class Optimizer<State> {
     }
   }
 
-  /** {@link Parameter.zeroGrad} of all parameters. */
+  /** Clears the gradients of all parameters, see {@link Parameter.zeroGrad}. */
   zeroGrad(): void {
     for (const parameter of this.parameters) parameter.zeroGrad();
   }
@@ -87,8 +93,8 @@ interface SgdState {
 }
 
 /**
- * Stochastic gradient descent with momentum, as PyTorch writes it: v = momentum v + (1 - dampening) g, p -= lr v, where g
- * includes weightDecay p and the first v is g.
+ * Stochastic gradient descent with momentum, as in PyTorch: v = momentum v + (1 - dampening) g, p
+ * -= lr v, where g includes weightDecay p and the first v is g.
  */
 export class Sgd extends Optimizer<SgdState> {
   readonly #options: Required<{ [K in Exclude<keyof SgdOptions, 'lr'>]: NonNullable<SgdOptions[K]> }>;
@@ -163,19 +169,20 @@ export class AdamW extends Optimizer<AdamWState> {
 }
 
 /**
- * Scales the gradients down, all by the same factor, so that their common norm is at most `maxNorm` (Pascanu, Mikolov and
- * Bengio 2013).
+ * Scales all gradients down by the same factor, so that their common norm is at most `maxNorm`
+ * (Pascanu, Mikolov and Bengio 2013).
  *
  * @returns the norm before, in float64.
- * @throws LowRankError `ERR_NOT_FINITE` when a gradient holds a NaN or an infinity; all are left as they were.
+ * @throws LowRankError `ERR_NOT_FINITE` if a gradient contains a NaN or an infinity; all are then
+ *   unchanged.
  */
 export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number): number {
   if (typeof maxNorm !== 'number' || !(maxNorm > 0)) throw new ArgumentError('maxNorm', 'a number above 0', maxNorm);
   const gradients = checkedParameters(parameters).flatMap(({ grad }) => (grad ? [grad.data] : []));
   const norm = Math.sqrt(gradients.reduce((sum, x) => sum + sumOfSquares(x), 0));
   if (!Number.isFinite(norm)) {
-    throw new LowRankError('ERR_NOT_FINITE', 'clipGradNorm: a gradient holds a NaN or an infinity', {
-      hint: 'A smaller learning rate, or leaving this step out (zeroGrad), usually helps.',
+    throw new LowRankError('ERR_NOT_FINITE', 'clipGradNorm: a gradient contains a NaN or an infinity', {
+      hint: 'A smaller learning rate, or skipping this step (zeroGrad), usually helps.',
     });
   }
   const factor = maxNorm / norm;

@@ -2,37 +2,43 @@ import { ArgumentError } from '../errors.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { type HookHandle, Hooks } from './hooks.js';
 
-/** Is given a gradient before it is added to `grad`; a tensor that it returns takes the gradient's place. */
+/** Receives a gradient before it is added to `grad`; a returned tensor replaces the gradient. */
 export type GradientHook = ((gradient: Tensor) => Tensor | undefined) | ((gradient: Tensor) => void);
 
-/** Where a backward pass writes a gradient, or adds it. */
+/** The destination of a gradient in a backward pass. */
 export interface GradientTarget {
   readonly data: Float32Array;
   readonly add: boolean;
 }
 
-/** A tensor that is trained: optimizers write into `data`, backward passes add to `grad`. */
+/** A tensor to train: optimizers write into `data`, backward passes add to `grad`. */
 export class Parameter implements Tensor {
   readonly data: Float32Array;
   readonly shape: readonly number[];
   #grad: Tensor | undefined;
-  /** The memory of `grad`, which outlives {@link zeroGrad}, so that training takes no new memory at each step. */
+  /**
+   * The memory of `grad`, which {@link zeroGrad} keeps, so that training allocates no memory at
+   * each step.
+   */
   #store: Float32Array | undefined;
   readonly #hooks = new Hooks<GradientHook>();
 
-  /** @param value - its data is used, not copied, unless it is a view that is not row-major. */
+  /** @param value - its data is used without a copy, unless it is a view that is not row-major. */
   constructor(value: TensorLike) {
     const { data, shape } = asTensor(value, 'value');
     this.data = data;
     this.shape = [...shape];
   }
 
-  /** The sum of the gradients since {@link zeroGrad}; undefined before the first. Of the shape of the parameter. */
+  /**
+   * The sum of the gradients since {@link zeroGrad}, in the shape of the parameter; undefined
+   * before the first.
+   */
   get grad(): Tensor | undefined {
     return this.#grad;
   }
 
-  /** @throws ArgumentError `ERR_SHAPE` when the gradient does not have the parameter's shape. */
+  /** @throws ArgumentError `ERR_SHAPE` if the gradient does not have the parameter's shape. */
   set grad(gradient: TensorLike | undefined) {
     if (gradient === undefined) {
       this.#grad = undefined;
@@ -45,26 +51,29 @@ export class Parameter implements Tensor {
     this.#hold(data);
   }
 
-  /** Forgets the gradient. Its memory is written anew by the next backward pass: copy what is to be kept. */
+  /** Clears the gradient. The next backward pass overwrites its memory: copy it to keep it. */
   zeroGrad(): void {
     this.#grad = undefined;
   }
 
-  /** Calls `hook` with every new gradient, before it is added to `grad`; what it returns is added instead. */
+  /**
+   * Calls `hook` with every new gradient, before it is added to `grad`; its result is added
+   * instead.
+   */
   registerHook(hook: GradientHook): HookHandle {
     return this.#hooks.register(hook);
   }
 
-  /** @internal Where the next gradient is to be written; {@link arrived} follows. */
+  /** @internal Returns where the next gradient must be written; call {@link arrived} afterwards. */
   target(): GradientTarget {
-    // Hooks must see this gradient alone.
+    // Hooks must see only this gradient.
     if (this.#hooks.size > 0) return { data: new Float32Array(this.data.length), add: false };
     if (this.#grad) return { data: this.#grad.data, add: true };
     this.#store ??= new Float32Array(this.data.length);
     return { data: this.#store, add: false };
   }
 
-  /** @internal The gradient is at `target`. */
+  /** @internal Records that the gradient is at `target`. */
   arrived({ data, add }: GradientTarget): void {
     if (add) return;
     if (data === this.#store) {

@@ -2,8 +2,8 @@ import { blockOf, type StoredType } from './dtype.js';
 import type { Grid, Slice } from './slice.js';
 
 /**
- * The slice of a tensor as whole blocks; undefined where it cuts through blocks, so that its bytes cannot be told from
- * those of the rest.
+ * Returns the slice of a tensor as whole blocks; undefined if it cuts through blocks, so that its
+ * bytes cannot be separated from the rest.
  */
 export function gridOf(shape: readonly number[], type: StoredType, slice: Slice | undefined): Grid | undefined {
   const { numbers, bytes } = blockOf(type);
@@ -16,7 +16,7 @@ export function gridOf(shape: readonly number[], type: StoredType, slice: Slice 
   return { shape: inBlocks, slice: { axis: 'columns', ranges }, itemBytes: bytes };
 }
 
-/** Bytes of so many numbers, which fill whole blocks. */
+/** Returns the bytes of this many numbers, which fill whole blocks. */
 export function storedBytes(count: number, type: StoredType): number {
   const { numbers, bytes } = blockOf(type);
   return Math.ceil(count / numbers) * bytes;

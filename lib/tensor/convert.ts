@@ -14,13 +14,13 @@ import {
 import { dequantize, quantizeQ8 } from './quantized.js';
 
 /**
- * Little-endian bytes of a float dtype, at any alignment, or quantised blocks, as float32.
+ * Converts little-endian bytes of a float dtype, at any alignment, or quantised blocks to float32.
  *
- * @throws ArgumentError `ERR_SHAPE` when the bytes are no whole number of elements or blocks.
- * @throws LowRankError `ERR_UNSUPPORTED` for another type than those of {@link ReadableType}.
+ * @throws ArgumentError `ERR_SHAPE` if the bytes are not a whole number of elements or blocks.
+ * @throws LowRankError `ERR_UNSUPPORTED` for types other than {@link ReadableType}.
  */
 export function toFloat32(bytes: Uint8Array, type: StoredType): Float32Array {
-  if (!isReadableType(type)) throw new LowRankError('ERR_UNSUPPORTED', `${type} cannot be read as numbers here`);
+  if (!isReadableType(type)) throw new LowRankError('ERR_UNSUPPORTED', `${type} cannot be read as numbers`);
   if (!isFloatDType(type)) return dequantize(bytes, type);
   const size = DTYPE_BITS[type] / 8;
   if (bytes.byteLength % size !== 0) {
@@ -28,20 +28,22 @@ export function toFloat32(bytes: Uint8Array, type: StoredType): Float32Array {
   }
   const count = bytes.byteLength / size;
   const target = new Float32Array(count);
-  // A Buffer is a Uint8Array, but a pooled one may lie anywhere: the native side reads bytes, not elements.
+  // A Buffer is a Uint8Array, but a pooled one may have any alignment: the native side reads bytes,
+  // not elements.
   callSync(addon().toFloat32, { format: FLOAT_FORMAT_CODE[type], count, source: bytes, target });
   return target;
 }
 
 /**
- * float32 as little-endian bytes of a float dtype, rounded to nearest, ties to even, or as blocks of Q8_0.
+ * Converts float32 to little-endian bytes of a float dtype, rounded to nearest, ties to even, or to
+ * blocks of Q8_0.
  *
- * @throws ArgumentError `ERR_SHAPE` when the numbers do not fill whole blocks.
- * @throws LowRankError `ERR_UNSUPPORTED` for another type than those of {@link WritableType}, and for numbers that are not
- * finite or too large for Q8_0.
+ * @throws ArgumentError `ERR_SHAPE` if the numbers do not fill whole blocks.
+ * @throws LowRankError `ERR_UNSUPPORTED` for types other than {@link WritableType}, and for numbers
+ *   that are not finite or too large for Q8_0.
  */
 export function fromFloat32(data: Float32Array, type: StoredType): Uint8Array {
-  if (!isWritableType(type)) throw new LowRankError('ERR_UNSUPPORTED', `numbers cannot be stored as ${type} here`);
+  if (!isWritableType(type)) throw new LowRankError('ERR_UNSUPPORTED', `numbers cannot be stored as ${type}`);
   if (!isFloatDType(type)) return quantizeQ8(data);
   const target = new Uint8Array((data.length * DTYPE_BITS[type]) / 8);
   callSync(addon().fromFloat32, { format: FLOAT_FORMAT_CODE[type], count: data.length, source: data, target });

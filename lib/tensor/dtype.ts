@@ -1,4 +1,7 @@
-/** The element types of checkpoints, by safetensors' names. Sizes in bits, because some are smaller than a byte. */
+/**
+ * The element types of checkpoints, with safetensors' names. Sizes are in bits, because some are
+ * smaller than a byte.
+ */
 export const DTYPE_BITS = {
   BOOL: 8,
   F4: 4,
@@ -31,7 +34,7 @@ export const DTYPE_BITS = {
  */
 export type DType = keyof typeof DTYPE_BITS;
 
-/** The dtypes whose matrices can be edited: read as float32, written back as they were. */
+/** The dtypes whose matrices can be edited: read as float32, and written back in the same dtype. */
 export const FLOAT_DTYPES = ['F64', 'F32', 'F16', 'BF16'] as const;
 /**
  * The element types whose matrices can be edited.
@@ -45,8 +48,8 @@ export function isFloatDType(dtype: string): dtype is FloatDType {
 }
 
 /**
- * The blocks of quantised numbers that GGUF stores, by ggml's names: how many numbers a block holds, and its bytes.
- * Source: ggml's `ggml-common.h`, the `block_*` structures.
+ * The blocks of quantised numbers in GGUF, with ggml's names: the numbers in a block, and its
+ * bytes. Source: ggml's `ggml-common.h`, the `block_*` structures.
  */
 export const QUANTIZED_BLOCKS = {
   Q4_0: { numbers: 32, bytes: 18 },
@@ -69,8 +72,9 @@ export const QUANTIZED_BLOCKS = {
 export type QuantizedType = keyof typeof QUANTIZED_BLOCKS;
 
 /**
- * Blocks of GGUF, by ggml's names, whose numbers are not decoded here: their tensors are listed and copied as they are.
- * Sources: ggml's `ggml-common.h`; `GGML_QUANT_SIZES` of its Python package `gguf`.
+ * Blocks of GGUF, with ggml's names, that this package does not decode: their tensors are listed
+ * and copied unchanged. Sources: ggml's `ggml-common.h`; `GGML_QUANT_SIZES` of its Python package
+ * `gguf`.
  */
 const OPAQUE_BLOCKS = {
   Q8_1: { numbers: 32, bytes: 40 },
@@ -99,8 +103,8 @@ const OPAQUE_BLOCKS = {
 export type OpaqueType = keyof typeof OPAQUE_BLOCKS;
 
 /**
- * Element types that only ONNX has, with their bits: 0 for texts, which have no fixed size. Their tensors are listed and
- * copied as they are.
+ * Element types that only ONNX has, with their bits: 0 for strings, which have no fixed size. Their
+ * tensors are listed and copied unchanged.
  */
 export const ONNX_BITS = { STRING: 0, C128: 128, U4: 4, I4: 4, U2: 2, I2: 2 } as const;
 
@@ -111,16 +115,16 @@ export const ONNX_BITS = { STRING: 0, C128: 128, U4: 4, I4: 4, U2: 2, I2: 2 } as
  */
 export type OnnxType = keyof typeof ONNX_BITS;
 
-/** What a tensor can be stored as. */
+/** The types in which a tensor can be stored. */
 export type StoredType = DType | QuantizedType | OpaqueType | OnnxType;
 
-/** The types whose numbers can be had as float32. */
+/** The types whose numbers can be converted to float32. */
 export type ReadableType = FloatDType | QuantizedType;
 
-/** The types that float32 numbers can be stored as. */
+/** The types in which float32 numbers can be stored. */
 export const WRITABLE_TYPES = ['Q8_0', ...FLOAT_DTYPES] as const;
 /**
- * The types that float32 numbers can be stored as.
+ * The types in which float32 numbers can be stored.
  *
  * @useDeclaredType
  */
@@ -135,8 +139,8 @@ export function isWritableType(type: string): type is WritableType {
 }
 
 /**
- * The smallest stretch of a type that has whole bytes of its own: a block of quantised numbers, one number of most types,
- * and of those smaller than a byte as many as fill whole bytes.
+ * Returns the smallest unit of a type that fills whole bytes: a block of quantised numbers, one
+ * number of most types, or several numbers of types smaller than a byte.
  */
 export function blockOf(type: StoredType): { readonly numbers: number; readonly bytes: number } {
   if (Object.hasOwn(QUANTIZED_BLOCKS, type)) return QUANTIZED_BLOCKS[type as QuantizedType];

@@ -1,9 +1,9 @@
 /**
- * Single numbers of IEEE 754 binary16, as the scales of quantised blocks are stored. Whole arrays go through native code
- * (convert.ts).
+ * Converts single numbers of IEEE 754 binary16, the type of the scales of quantised blocks. Native
+ * code converts whole arrays (convert.ts).
  */
 
-/** The number that 16 bits stand for; every one of them is exact in float32. */
+/** Returns the number that 16 bits represent; all of them are exact in float32. */
 export function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
@@ -13,7 +13,10 @@ export function halfToNumber(bits: number): number {
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
-/** The bits of the nearest number, ties to even; for a finite number of at least 0. Infinity from 65520 on. */
+/**
+ * Returns the bits of the nearest number, ties to even, for a finite number of at least 0. Infinity
+ * from 65520 on.
+ */
 export function positiveToHalf(value: number): number {
   if (value >= 65520) return 0x7c00;
   // Below the smallest normal number the steps are 2^-24; rounding up to 1024 of them gives its bits.

@@ -2,15 +2,17 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import { QUANTIZED_BLOCKS, type QuantizedType } from './dtype.js';
 import { halfToNumber, positiveToHalf } from './half.js';
 
-/*
- * The blocks of quantised numbers that GGUF stores. Layouts and arithmetic are those of ggml's reference code
- * (`ggml-quants.c`, the functions `dequantize_row_*` and `quantize_row_q8_0_ref`); results are equal to the last bit.
+/**
+ * Decodes and encodes the blocks of quantised numbers in GGUF. Layouts and arithmetic are those of
+ * ggml's reference code (`ggml-quants.c`, the functions `dequantize_row_*` and
+ * `quantize_row_q8_0_ref`); results are equal to the last bit.
  *
- * A number is `scale * q`, or `scale * q + offset`, with small whole q. Before the last operation all is exact in float32
- * and in JavaScript's doubles alike, so the one rounding happens when the result is put into a Float32Array.
+ * A number is `scale * q`, or `scale * q + offset`, with small whole q. Before the last operation
+ * everything is exact in float32 and in JavaScript's doubles alike, so the only rounding happens
+ * when the result is stored in a Float32Array.
  */
 
-/** Decodes the block that begins at `at` into `out` from `to` on. */
+/** Decodes the block that starts at `at` into `out` from `to` on. */
 type Decoder = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
 
 const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
@@ -143,9 +145,9 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 };
 
 /**
- * The numbers of quantised blocks as float32.
+ * Decodes quantised blocks to float32.
  *
- * @throws ArgumentError `ERR_SHAPE` when the bytes are no whole number of blocks.
+ * @throws ArgumentError `ERR_SHAPE` if the bytes are not a whole number of blocks.
  */
 export function dequantize(bytes: Uint8Array, type: QuantizedType): Float32Array {
   const block = QUANTIZED_BLOCKS[type];
@@ -159,12 +161,12 @@ export function dequantize(bytes: Uint8Array, type: QuantizedType): Float32Array
 }
 
 /**
- * float32 numbers as blocks of Q8_0: of 32 numbers the one of largest size becomes 127 or -127, the others multiples of its
- * 127th part, rounded to nearest, halves away from zero.
+ * Encodes float32 numbers as blocks of Q8_0: the largest of 32 numbers becomes 127 or -127, the
+ * others multiples of its 127th part, rounded to nearest, halves away from zero.
  *
- * @throws ArgumentError `ERR_SHAPE` when the numbers do not fill whole blocks.
- * @throws LowRankError `ERR_UNSUPPORTED` for numbers whose scale a half float cannot hold (over 8.3 million), or that are
- * not finite.
+ * @throws ArgumentError `ERR_SHAPE` if the numbers do not fill whole blocks.
+ * @throws LowRankError `ERR_UNSUPPORTED` for numbers that are not finite, or whose scale does not
+ *   fit into a half float (over 8.3 million).
  */
 export function quantizeQ8(data: Float32Array): Uint8Array {
   const { numbers, bytes } = QUANTIZED_BLOCKS.Q8_0;
@@ -176,7 +178,7 @@ export function quantizeQ8(data: Float32Array): Uint8Array {
     let largest = 0;
     for (let i = from; i < from + numbers; i++) {
       const size = Math.abs(data[i]!);
-      // A NaN stays once it is there: no comparison with it is true.
+      // A NaN remains once it is found: no comparison with it is true.
       if (size > largest || Number.isNaN(size)) largest = size;
     }
     // The reference computes in float32, and multiplies by the reciprocal.
@@ -190,14 +192,14 @@ export function quantizeQ8(data: Float32Array): Uint8Array {
     }
     out[at] = bits & 0xff;
     out[at + 1] = bits >> 8;
-    // Numbers so small that the reciprocal overflows are zeros already by their scale.
+    // Numbers so small that the reciprocal overflows are already zero by their scale.
     if (reciprocal === Number.POSITIVE_INFINITY) continue;
     for (let i = 0; i < numbers; i++) out[at + 2 + i] = roundHalfAway(Math.fround(data[from + i]! * reciprocal));
   }
   return out;
 }
 
-/** All halves as numbers, since every block has one to four of them. */
+/** A table of all halves as numbers, since every block has one to four of them. */
 let halves: Float32Array | undefined;
 
 function half(bytes: Uint8Array, at: number): number {
@@ -209,14 +211,14 @@ function signed(byte: number): number {
   return (byte << 24) >> 24;
 }
 
-/** The fifth bit of number `i`, in its place, of 32 bits from `at` on. */
+/** Returns the fifth bit of number `i`, in its place, from the 32 bits at `at`. */
 function fifth(bytes: Uint8Array, at: number, i: number): number {
   return ((bytes[at + (i >> 3)]! >> (i & 7)) & 1) << 4;
 }
 
 /**
- * Where the 16 numbers of a group lie among 256 numbers of 2 bits: 32 bytes hold four times 32 numbers, the first 32 in
- * their lowest bits.
+ * Returns the byte offset of a group of 16 numbers among 256 numbers of 2 bits: 32 bytes hold four
+ * times 32 numbers, the first 32 in their lowest bits.
  */
 function twoBitByte(group: number): number {
   return 32 * (group >> 3) + 16 * (group & 1);
@@ -226,7 +228,10 @@ function twoBitShift(group: number): number {
   return group & 6;
 }
 
-/** Scale of Q3_K: 16 lower halves in 8 bytes, then the 2 upper bits, 4 scales a byte; 32 stands for zero. */
+/**
+ * Returns a scale of Q3_K: 16 lower halves in 8 bytes, then the 2 upper bits, 4 scales a byte; 32
+ * stands for zero.
+ */
 function threeBitScale(bytes: Uint8Array, at: number, group: number): number {
   const low = (bytes[at + (group & 7)]! >> (group < 8 ? 0 : 4)) & 15;
   const high = (bytes[at + 8 + (group & 3)]! >> (2 * (group >> 2))) & 3;
@@ -234,8 +239,9 @@ function threeBitScale(bytes: Uint8Array, at: number, group: number): number {
 }
 
 /**
- * Scale of Q4_K and Q5_K. Twelve bytes hold 8 scales and 8 offsets of 6 bits: scales 0 to 3, offsets 0 to 3, then the
- * lower halves of scales and offsets 4 to 7, whose upper bits lie in the upper bits of the first eight bytes.
+ * Returns a scale of Q4_K and Q5_K. Twelve bytes hold 8 scales and 8 offsets of 6 bits: scales 0 to
+ * 3, offsets 0 to 3, then the lower halves of scales and offsets 4 to 7, whose upper bits are the
+ * upper bits of the first eight bytes.
  */
 function sixBitScale(bytes: Uint8Array, at: number, group: number): number {
   if (group < 4) return bytes[at + group]! & 63;

@@ -1,24 +1,27 @@
 import { describe, LowRankError } from '../errors.js';
 
-/** From the first up to, and not including, the second. */
+/** From the first index up to, but not including, the second. */
 export type Range = readonly [start: number, end: number];
 
-/** Some rows or some columns of a matrix (of each matrix of a batch), all of the other axis. */
+/** Some rows or some columns of a matrix (of each matrix of a batch), and all of the other axis. */
 export interface Slice {
   readonly axis: 'rows' | 'columns';
-  /** Ascending, not empty, apart from each other. */
+  /** Ascending, not empty, and not adjacent. */
   readonly ranges: readonly Range[];
 }
 
-/** Where the bytes of a slice lie in those of its tensor. */
+/** The position of a slice's bytes within those of its tensor. */
 export interface Grid {
-  /** The tensor's shape, counted in items: numbers, or blocks of numbers that are stored together. */
+  /** The tensor's shape in items: numbers, or blocks of numbers that are stored together. */
   readonly shape: readonly number[];
   readonly slice: Slice | undefined;
   readonly itemBytes: number;
 }
 
-/** The shape of a slice of a tensor `[m, n]` or `[batch, m, n]`; without a slice, the shape itself. */
+/**
+ * Returns the shape of a slice of a tensor `[m, n]` or `[batch, m, n]`; without a slice, the shape
+ * itself.
+ */
 export function sliceShape(shape: readonly number[], slice?: Slice): readonly number[] {
   if (slice === undefined) return shape;
   checkFits(shape, slice);
@@ -27,8 +30,8 @@ export function sliceShape(shape: readonly number[], slice?: Slice): readonly nu
 }
 
 /**
- * Copies a slice out of a tensor. Works on bytes, so that the numbers outside the slice are never converted and stay
- * as they are to the last bit.
+ * Copies a slice out of a tensor. It works on bytes, so numbers outside the slice are never
+ * converted and keep their last bit.
  *
  * @param bytes the tensor, row-major
  * @returns the slice, row-major and without gaps; without a slice, `bytes` itself
@@ -44,7 +47,7 @@ export function extract(bytes: Uint8Array, { shape, slice, itemBytes }: Grid): U
   return out;
 }
 
-/** The reverse of {@link extract}: puts `part` into its place in `bytes`. */
+/** Reverses {@link extract}: copies `part` to its place in `bytes`. */
 export function scatter(part: Uint8Array, bytes: Uint8Array, { shape, slice, itemBytes }: Grid): void {
   if (slice === undefined) {
     if (part !== bytes) bytes.set(part);
@@ -63,13 +66,16 @@ export function overlap(a: Slice | undefined, b: Slice | undefined): boolean {
   return a.ranges.some(([start, end]) => b.ranges.some((other) => start < other[1] && other[0] < end));
 }
 
-/** A slice in words, short: `columns 64-127`, `rows 0-7, 24-31, ...`. */
+/** Describes a slice in few words: `columns 64-127`, `rows 0-7, 24-31, ...`. */
 export function describeSlice({ axis, ranges }: Slice): string {
   const shown = ranges.slice(0, 2).map(([start, end]) => `${start}-${end - 1}`);
   return `${axis} ${shown.join(', ')}${ranges.length > 2 ? ', ...' : ''}`;
 }
 
-/** The stretches of consecutive elements that make up a slice, in its own row-major order, as [first, length]. */
+/**
+ * Yields the runs of consecutive elements of a slice, in its own row-major order, as [first,
+ * length].
+ */
 function* runs(shape: readonly number[], { axis, ranges }: Slice): Generator<Range> {
   checkFits(shape, { axis, ranges });
   const [m, n] = shape.slice(-2) as [number, number];

@@ -3,32 +3,35 @@ import { ArgumentError, describe, LowRankError } from '../errors.js';
 /** One step for each dimension, or a function that returns them. */
 export type Strides = ArrayLike<number> | (() => ArrayLike<number>);
 
-/** Where an array's elements lie in its memory. All counts are in elements, not bytes. */
+/** The layout of an array's elements in memory. All counts are in elements, not bytes. */
 export interface Strided {
-  /** The step to the next index of each dimension, as ndarray calls it. May be negative, or 0 to repeat. */
+  /**
+   * The step to the next index of each dimension, in ndarray's notation. May be negative, or 0 to
+   * repeat.
+   */
   readonly stride?: Strides | undefined;
-  /** The same, as NumPy, stdlib and TensorFlow.js call it. */
+  /** The same, in the notation of NumPy, stdlib and TensorFlow.js. */
   readonly strides?: Strides | undefined;
-  /** Where the first element lies; 0 by default. */
+  /** The index of the first element; 0 by default. */
   readonly offset?: number | undefined;
 }
 
-/** Other ways in which libraries say that the first index varies fastest. */
+/** Other ways in which libraries mark arrays whose first index varies fastest. */
 interface Ordered {
   /** stdlib's `'column-major'`. */
   readonly order?: unknown;
-  /** What readers of .npy files set. */
+  /** Set by readers of .npy files. */
   readonly fortranOrder?: unknown;
 }
 
 /**
- * Returns the elements of an array in row-major order: a view of the same memory if they already lie
- * that way, else a compact copy.
+ * Returns the elements of an array in row-major order: a view of the same memory if they already
+ * lie that way, otherwise a compact copy.
  *
  * @param shape - whole numbers of at least 0.
  * @param name - the array's, for messages.
- * @throws LowRankError `ERR_SHAPE` if the layout does not fit the shape or reaches outside the data;
- * `ERR_MEMORY` if the copy cannot be allocated.
+ * @throws LowRankError `ERR_SHAPE` if the layout does not fit the shape or reaches outside the
+ *   data; `ERR_MEMORY` if the copy cannot be allocated.
  */
 export function rowMajor(
   data: Float32Array,
@@ -43,7 +46,7 @@ export function rowMajor(
     if (data.length === count) return data;
     throw new LowRankError(
       'ERR_SHAPE',
-      `${name}: shape ${describe(shape)} holds ${count} numbers, the data ${data.length}`,
+      `${name}: shape ${describe(shape)} has ${count} numbers, the data ${data.length}`,
     );
   }
   const strides = given ?? rowMajorStrides(shape);

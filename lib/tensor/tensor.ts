@@ -8,9 +8,10 @@ export interface Tensor {
 }
 
 /**
- * What functions accept as a tensor: ours (`shape`), that of onnxruntime and transformers.js (`dims`), and views with
- * strides, as ndarray and stdlib make them. The data may lie on a SharedArrayBuffer, and may be a view of part of a buffer.
- * A view whose elements are not row-major is copied first.
+ * Values that functions accept as a tensor: ours (`shape`), those of onnxruntime and
+ * transformers.js (`dims`), and views with strides, as in ndarray and stdlib. The data may lie on a
+ * SharedArrayBuffer, and may be a view of part of a buffer. A view whose elements are not row-major
+ * is copied first.
  */
 export type TensorLike = Strided &
   (
@@ -18,7 +19,10 @@ export type TensorLike = Strided &
     | { readonly data: Float32Array; readonly dims: readonly number[] }
   );
 
-/** One matrix or a batch of equal ones: `data` is `[batch, m, n]` row-major. `batched` remembers whether it came as 3D. */
+/**
+ * One matrix or a batch of equal ones: `data` is `[batch, m, n]` row-major. `batched` records
+ * whether it was given as 3D.
+ */
 export interface Matrices {
   readonly data: Float32Array;
   readonly batch: number;
@@ -30,8 +34,8 @@ export interface Matrices {
 /**
  * Joins numbers and a shape, without copying.
  *
- * @throws {@link ArgumentError} `ERR_ARGUMENT` when `data` is no Float32Array or `shape` no array, `ERR_SHAPE` when the
- * lengths disagree.
+ * @throws {@link ArgumentError} `ERR_ARGUMENT` if `data` is not a Float32Array or `shape` not an
+ *   array, `ERR_SHAPE` if the lengths differ.
  */
 export function tensor(data: Float32Array, shape: readonly number[]): Tensor {
   requireNumbers(data, 'data');
@@ -40,8 +44,8 @@ export function tensor(data: Float32Array, shape: readonly number[]): Tensor {
 }
 
 /**
- * Reads a {@link TensorLike} as a {@link Tensor}; `name` stands in the messages. Row-major elements stay where they are,
- * others are copied.
+ * Reads a {@link TensorLike} as a {@link Tensor}; messages call it `name`. Row-major elements are
+ * not copied, others are.
  */
 export function asTensor(value: TensorLike, name = 'tensor'): Tensor {
   if (typeof value !== 'object' || value === null || !('shape' in value || 'dims' in value)) {
@@ -60,7 +64,7 @@ export function asMatrices(value: TensorLike, name = 'matrix'): Matrices {
   return { data, ...asDimensions(shape, `${name}.shape`) };
 }
 
-/** Reads a shape as that of a batch of matrices with at least one row and one column each. */
+/** Reads the shape of a batch of matrices with at least one row and one column each. */
 export function asDimensions(shape: readonly number[], name = 'shape'): Omit<Matrices, 'data'> {
   requireShape(shape, name);
   if (shape.length !== 2 && shape.length !== 3) {
@@ -74,12 +78,15 @@ export function asDimensions(shape: readonly number[], name = 'shape'): Omit<Mat
   return { batch, m, n, batched };
 }
 
-/** The shape of results that go with the matrices: `dimensions`, after the batch dimension if there is one. */
+/**
+ * Returns the shape of results that belong to the matrices: `dimensions`, after the batch dimension
+ * if there is one.
+ */
 export function shapeOf({ batch, batched }: Omit<Matrices, 'data'>, ...dimensions: number[]): number[] {
   return batched ? [batch, ...dimensions] : dimensions;
 }
 
-/** The number of elements of a shape. */
+/** Returns the number of elements of a shape. */
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
 }
@@ -96,7 +103,7 @@ function requireShape(shape: readonly number[], name: string): void {
 function requireNumbers(data: Float32Array, name: string): void {
   if (!(data instanceof Float32Array)) throw new ArgumentError(name, 'a Float32Array', data);
   const buffer = data.buffer as unknown as { detached?: boolean; resizable?: boolean; growable?: boolean };
-  if (buffer.detached) throw new ArgumentError(name, 'an array that was not transferred away', 'a detached one');
+  if (buffer.detached) throw new ArgumentError(name, 'an array that has not been transferred', 'a detached one');
   // A resizable buffer can lose its pages while native code reads them, on any thread.
   if (buffer.resizable || buffer.growable) {
     throw new ArgumentError(name, 'an array over a buffer of fixed length', 'a resizable one');

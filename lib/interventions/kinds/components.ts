@@ -6,7 +6,7 @@ import { type Amount, BAND, countOfShare, limitsOfBand, SHARE } from '../amount.
 import { recompose } from '../recompose.js';
 import type { Kind, Resolved } from './kind.js';
 
-/** The kinds that keep other singular components than the first: the ablations of LASER. */
+/** The kinds that keep other singular components than the first: LASER's ablations. */
 
 const COMPONENTS = {
   isBest: false,
@@ -16,7 +16,7 @@ const COMPONENTS = {
   keptInWords: '',
   cost: costOfDecomposition,
   memory: ({ shape, rank }, { threads }) => {
-    // All singular components, some of them once more, and the matrix made of those.
+    // Counts all singular components, a copy of the kept ones, and the matrix that they give.
     const [m, n] = shape.slice(-2) as [number, number];
     const numbers = elements(shape);
     const components = (numbers / (m * n)) * Math.min(m, n) * (m + n + 1);
@@ -31,7 +31,10 @@ const COMPONENTS = {
   },
 } satisfies Partial<Kind> & ThisType<Kind>;
 
-/** The last k: what a rank reduction of share 1 - rho takes away (Sharma, Ash and Misra 2023, figure 5). */
+/**
+ * The last k components, which a rank reduction of share 1 - rho removes (Sharma, Ash and Misra
+ * 2023, figure 5).
+ */
 export const bottom = {
   ...COMPONENTS,
   kind: 'bottom',
@@ -43,7 +46,7 @@ export const bottom = {
   },
 } as const satisfies Kind;
 
-/** From floor(from full) up to, and without, floor(to full). */
+/** Components from floor(from full) up to, but not including, floor(to full). */
 export const band = {
   ...COMPONENTS,
   kind: 'band',
@@ -59,8 +62,9 @@ export const band = {
 } as const satisfies Kind;
 
 /**
- * k drawn without replacement, the control for the others. The same for the same seed, matrix and size; of another matrix,
- * other ones, so that one draw does not decide for a whole model. A 3D tensor's matrices share a draw.
+ * k components drawn without replacement, as a control for the other kinds. The draw is the same
+ * for the same seed, matrix and size. Other matrices get other draws, so that one draw does not
+ * decide for a whole model. The matrices of a 3D tensor share a draw.
  */
 export const random = {
   ...COMPONENTS,
@@ -73,7 +77,10 @@ export const random = {
   },
 } as const satisfies Kind;
 
-/** A decomposition of m x n takes a multiple of m n min(m, n) (Golub and Van Loan, Matrix Computations, section 8.6). */
+/**
+ * Estimates the cost: a decomposition of m x n takes a multiple of m n min(m, n) operations (Golub
+ * and Van Loan, Matrix Computations, section 8.6).
+ */
 export function costOfDecomposition(shape: readonly number[]): number {
   return elements(shape) * Math.min(...shape.slice(-2));
 }
@@ -82,12 +89,12 @@ export function resolvedComponents(rank: number, m: number, n: number): Resolved
   return { rank, threshold: undefined, identity: rank === Math.min(m, n) };
 }
 
-/** `count` places from `first` on. */
+/** Returns `count` indexes from `first` on. */
 export function places(first: number, count: number): Uint32Array {
   return Uint32Array.from({ length: count }, (_, i) => first + i);
 }
 
-/** A whole number of 48 bits, for each seed and matrix another one. */
+/** Returns a 48-bit integer that differs for each seed and matrix. */
 function seedOfMatrix(seed: number, matrix: string): number {
   return createHash('sha256').update(`${seed} ${matrix}`).digest().readUIntBE(0, 6);
 }

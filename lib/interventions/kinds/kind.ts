@@ -4,50 +4,56 @@ import type { Certificate } from '../../lowrank/certificate.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Amount, AmountForm } from '../amount.js';
 
-/** What an amount comes to on a matrix of some shape. */
+/** The effect of an amount on a matrix of some shape. */
 export interface Resolved {
-  /** How many singular components stay, of min(m, n); undefined for a kind that does not choose among them. */
+  /**
+   * How many of the min(m, n) singular components are kept; undefined for a kind that does not
+   * choose among them.
+   */
   readonly rank: number | undefined;
-  /** Where the pruning threshold stands (see `thresholdIndex`); undefined where nothing is pruned. */
+  /** The index of the pruning threshold (see `thresholdIndex`); undefined if nothing is pruned. */
   readonly threshold: number | undefined;
-  /** True where all is kept, so that the matrix's bytes stay as they are. */
+  /** True if everything is kept, so that the matrix's bytes do not change. */
   readonly identity: boolean;
 }
 
-/** A matrix, or a batch of them, and what is to be done to it. */
+/** A matrix or a batch of them, and the change to make. */
 export interface Task extends Omit<Resolved, 'identity'> {
-  /** What the matrix is called: random choices differ from matrix to matrix. */
+  /** The name of the matrix: random choices differ from matrix to matrix. */
   readonly name: string;
   /** `[m, n]` or `[batch, m, n]`. */
   readonly shape: readonly number[];
   readonly amount: Amount;
 }
 
-/** What a rank reduction says of itself: one certificate for each matrix of a batch, and one for all. */
+/** The certificates of a rank reduction: one for each matrix of a batch, and one for all. */
 export interface Certified {
   readonly certificate: Certificate;
   readonly certificates: readonly Certificate[];
 }
 
-/** New numbers, and the certificates of a decomposition that has them. */
+/** New numbers, and the certificates if a decomposition has them. */
 export interface Applied {
   readonly data: Float32Array;
   readonly certified: Certified | undefined;
 }
 
-/** Where decompositions come from: computed for this matrix, or remembered from an earlier intervention on it. */
+/**
+ * The source of decompositions: computed for this matrix, or remembered from an earlier
+ * intervention on it.
+ */
 export interface Decomposer {
   /** Threads of the linear algebra. */
   readonly threads: number | undefined;
-  /** Of random choices. */
+  /** The seed of random choices. */
   readonly seed: number | undefined;
   /** All singular components. */
   svd(w: Tensor): Promise<Svd>;
-  /** The best approximation of rank k. May overwrite `w`. */
+  /** Returns the best approximation of rank k. May overwrite `w`. */
   truncate(w: Tensor, rank: number): Promise<Applied>;
 }
 
-/** How a matrix's memory is counted. */
+/** How to count a matrix's memory. */
 export interface MemoryOptions {
   readonly method: Method;
   readonly threads: number;
@@ -55,35 +61,44 @@ export interface MemoryOptions {
   readonly field: 'native' | 'worst';
 }
 
-/** All that differs between the kinds of interventions. The rest of the package asks, and decides nothing by name. */
+/**
+ * Everything that differs between the kinds of interventions. No other code decides by the name of
+ * a kind.
+ */
 export interface Kind {
   readonly kind: string;
   readonly amount: AmountForm;
   /** @param shape [m, n] */
   resolve(amount: Amount, shape: readonly [m: number, n: number]): Resolved;
   /**
-   * Places of the singular components that stay, ascending; 0 is that of the largest singular value. Undefined for a kind
-   * that does not choose among components.
+   * Returns the indexes of the singular components to keep in ascending order; index 0 has the
+   * largest singular value. Undefined for a kind that does not choose among components.
    *
    * @param full min(m, n)
    */
   readonly keeps:
     | ((amount: Amount, full: number, draw: { readonly seed?: number; readonly matrix: string }) => Uint32Array)
     | undefined;
-  /** Whether those of the largest singular values stay, so that no matrix of this rank is nearer. */
+  /** Whether the largest singular values are kept, so that no matrix of this rank is closer. */
   readonly isBest: boolean;
-  /** Whether it depends on the seed what stays. */
+  /** Whether the seed affects what is kept. */
   readonly isRandom: boolean;
-  /** Whether numbers that do not become 0 stay as they are, to the bit. */
+  /** Whether numbers that do not become 0 keep their bits. */
   readonly onlyZeros: boolean;
-  /** Whether a NaN or an infinity is found by the computation itself. */
+  /** Whether the computation itself detects a NaN or an infinity. */
   readonly findsNotFinite: boolean;
-  /** What stays, in words, of a kind that does not choose among components. */
+  /** Describes what is kept, for a kind that does not choose among components. */
   readonly keptInWords: string;
-  /** Operations, apart from those that reading and writing each number takes. Only the proportions matter. */
+  /**
+   * Returns the number of operations, without those for reading and writing each number. Only the
+   * proportions matter.
+   */
   cost(shape: readonly number[]): number;
-  /** Bytes of native memory. */
+  /** Returns the bytes of native memory. */
   memory(task: Pick<Task, 'shape' | 'rank'>, options: MemoryOptions): number;
-  /** @param data the numbers of `task.shape`, finite; may be overwritten, and returned */
+  /**
+   * Applies the kind. @param data the numbers of `task.shape`, finite; may be overwritten, and
+   * returned
+   */
   apply(task: Task, data: Float32Array, decomposer: Decomposer): Promise<Applied>;
 }

@@ -5,16 +5,17 @@ import { pruning } from './pruning.js';
 import { rankReduction } from './rank-reduction.js';
 import { zero } from './zero.js';
 
-/** What can be done to a matrix. A new kind is a file of this folder and a row here. */
+/** All kinds of interventions. To add one, write a file in this folder and add it here. */
 const KINDS = [rankReduction, pruning, zero, bottom, band, random] as const satisfies readonly Kind[];
 
 /**
  * - `rank-reduction`: the best approximation of rank k, k = floor(rho min(m, n))
- * - `dropout`: the share 1 - rho of the numbers that are smallest in absolute value becomes 0
- * - `zero`: all numbers become 0
- * - `bottom`: the k = floor(rho min(m, n)) singular components of the smallest singular values stay, and no other
- * - `band`: the components from one share of min(m, n) up to another stay
- * - `random`: k components stay that chance chooses, for each matrix anew: what a choice by size has to be compared with
+ * - `dropout`: sets the share 1 - rho of the numbers with the smallest absolute values to 0
+ * - `zero`: sets all numbers to 0
+ * - `bottom`: keeps only the k = floor(rho min(m, n)) components with the smallest singular values
+ * - `band`: keeps the components from one share of min(m, n) up to another
+ * - `random`: keeps k random components, drawn anew for each matrix, as a control for choices by
+ *   size
  *
  * @useDeclaredType
  */
@@ -22,15 +23,18 @@ export type InterventionKind = (typeof KINDS)[number]['kind'];
 
 export const KIND_NAMES: readonly InterventionKind[] = KINDS.map(({ kind }) => kind);
 
-/** What is meant where no kind is said. */
+/** The kind if none is given. */
 export const DEFAULT_KIND: InterventionKind = 'rank-reduction';
 
-/** What there is to know of a kind. */
+/** Returns the description of a kind. */
 export function kindOf(name: InterventionKind): Kind {
   return KINDS.find(({ kind }) => kind === asKind(name))!;
 }
 
-/** @throws {@link ArgumentError} when `name` is none of {@link KIND_NAMES}. */
+/**
+ * Returns a kind by its name. @throws {@link ArgumentError} if `name` is none of {@link
+ * KIND_NAMES}.
+ */
 export function asKind(name: string): InterventionKind {
   const found = KIND_NAMES.find((kind) => kind === name);
   if (found === undefined) throw new ArgumentError('intervention', `one of ${KIND_NAMES.join(', ')}`, name);

@@ -3,7 +3,7 @@ import { SHARE } from '../amount.js';
 import { prune, thresholdIndex } from '../prune.js';
 import type { Kind } from './kind.js';
 
-/** Numbers of small absolute value become 0: what LASER calls dropout. */
+/** Sets numbers of small absolute value to 0: LASER's dropout. */
 export const pruning = {
   kind: 'dropout',
   amount: SHARE,
@@ -18,7 +18,7 @@ export const pruning = {
   findsNotFinite: false,
   keptInWords: 'not chosen by component',
   cost: () => 0,
-  // The search for the threshold reorders a copy of each matrix.
+  // Finding the threshold reorders a copy of each matrix.
   memory: ({ shape }) => 4 * elements(shape.slice(-2)),
   apply: async ({ shape, threshold }, data) => {
     const count = elements(shape.slice(-2));

@@ -3,7 +3,10 @@ import { countOfShare, SHARE } from '../amount.js';
 import { costOfDecomposition, places, resolvedComponents } from './components.js';
 import type { Kind, MemoryOptions, Task } from './kind.js';
 
-/** The first k components, the best approximation of rank k: LASER itself (Sharma, Ash and Misra 2023). */
+/**
+ * Keeps the first k components, the best approximation of rank k: LASER itself (Sharma, Ash and
+ * Misra 2023).
+ */
 export const rankReduction = {
   kind: 'rank-reduction',
   amount: SHARE,

@@ -2,7 +2,7 @@ import { elements } from '../../tensor/tensor.js';
 import { NO_AMOUNT } from '../amount.js';
 import type { Kind } from './kind.js';
 
-/** All numbers become 0. */
+/** Sets all numbers to 0. */
 export const zero = {
   kind: 'zero',
   amount: NO_AMOUNT,
@@ -14,7 +14,7 @@ export const zero = {
   findsNotFinite: false,
   keptInWords: 'nothing is kept',
   cost: () => 0,
-  // More than it takes: memory is planned as for pruning.
+  // More than needed: memory is planned as for pruning.
   memory: ({ shape }) => 4 * elements(shape.slice(-2)),
   apply: async (_, data) => ({ data: data.fill(0), certified: undefined }),
 } as const satisfies Kind;
