@@ -8,22 +8,22 @@ import { METRICS, type Metric, type Summary, summariseResults } from './metrics/
 import type { Question } from './questions/question.js';
 import type { ExampleResult } from './result.js';
 
-/** How far an evaluation is. */
+/** The progress of an evaluation. */
 export interface EvaluateProgress {
-  /** Questions answered, and in all. */
+  /** The number of answered questions, and of all. */
   readonly done: number;
   readonly total: number;
-  /** Share of the answers so far that are correct; undefined where that cannot be said. */
+  /** The share of correct answers so far; undefined if that is unknown. */
   readonly accuracy: number | undefined;
-  /** Since the evaluation began. */
+  /** Seconds since the evaluation started. */
   readonly seconds: number;
   readonly remainingSeconds: number | undefined;
 }
 
 export interface EvaluateOptions extends AskOptions {
-  /** What to summariseResults; all that the results tell unless given. */
+  /** The metrics for summariseResults; by default all that the results allow. */
   readonly metrics?: readonly Metric[];
-  /** At most so many questions, the first ones. */
+  /** The largest number of questions; the first ones are used. */
   readonly limit?: number;
   /** How intervals are drawn. */
   readonly bootstrap?: Omit<BootstrapOptions, 'signal'>;
@@ -39,13 +39,13 @@ const EVALUATE_OPTIONS: OptionTypes<EvaluateOptions> = {
   onProgress: callback,
 };
 
-/** What a model made of a set of questions. */
+/** The results of a model on a question set. */
 export interface Evaluation {
   readonly checkpoint: string;
   readonly engine: Engine['name'];
   readonly results: readonly ExampleResult[];
   readonly summary: Summary;
-  /** LASER's own dictionary; undefined unless `compat` asked for it. */
+  /** LASER's own dictionary; undefined unless `compat` requests it. */
   readonly laser: Readonly<Record<string, number | null>> | undefined;
   /** Numbers that a program printed for the whole set. */
   readonly reported: Readonly<Record<string, number>> | undefined;
@@ -54,8 +54,9 @@ export interface Evaluation {
 }
 
 /**
- * Asks models questions on one engine. What the engine starts (a runtime, the tokens of questions) serves all checkpoints that
- * the evaluator is given, so many candidates on the same questions cost little more than their answers. Close it after use.
+ * Asks models questions on one engine. What the engine starts (a runtime, the tokens of questions)
+ * serves all checkpoints of the evaluator, so many candidates on the same questions cost little
+ * more than their answers. Close it after use.
  *
  * ```ts
  * const evaluator = new Evaluator(llamaEngine());
@@ -70,17 +71,17 @@ export class Evaluator {
   /** @throws {@link ArgumentError} if `engine` is not an engine. */
   constructor(engine: Engine) {
     if (typeof (engine as Partial<Engine> | null | undefined)?.open !== 'function') {
-      throw new ArgumentError('engine', 'an engine, such as llamaEngine() gives', engine);
+      throw new ArgumentError('engine', 'an engine, such as llamaEngine()', engine);
     }
     this.engine = engine;
   }
 
   /**
-   * Loads a checkpoint, asks it, and unloads it. An open session is asked as it is, and stays open: change its files,
-   * `reload()` it and ask again.
+   * Loads a checkpoint, asks it the questions, and unloads it. An open session is asked as it is
+   * and stays open: change its files, `reload()` it and evaluate again.
    *
-   * @throws {@link LowRankError} `ERR_PEER`, `ERR_ENGINE`, `ERR_DATASET` for a question that does not fit the model; the
-   * signal's reason when it aborts.
+   * @throws {@link LowRankError} `ERR_PEER`, `ERR_ENGINE`, `ERR_DATASET` for a question that does
+   *   not fit the model; the signal's reason when aborted.
    */
   async evaluate(
     checkpoint: string | Session,
@@ -133,7 +134,7 @@ function checkLimit(limit: number | undefined): void {
   }
 }
 
-/** Counts answers, and tells the caller. */
+/** Counts answers, and reports them to the caller. */
 class Progress {
   readonly #total: number;
   readonly #onProgress: ((progress: EvaluateProgress) => void) | undefined;

@@ -1,34 +1,43 @@
 import type { Question } from './questions/question.js';
 
-/** A token that the model finds likely, and how likely. */
+/** A token that the model finds likely, and its probability. */
 export interface LikelyToken {
   readonly text: string;
   /** Natural logarithm. */
   readonly logProb: number;
 }
 
-/** What a model made of one question. What an engine or a program does not tell is undefined. */
+/**
+ * The result of a model on one question. Values that an engine or a program does not report are
+ * undefined.
+ */
 export interface ExampleResult {
-  /** The question's. */
+  /** The id of the question. */
   readonly id: number;
   readonly kind: Question['kind'];
   readonly prompt: string;
   readonly answer: string | undefined;
-  /** Of a choice: the right one is the likeliest. Else: the greedy reply begins with the answer or, where generated, holds it. */
+  /**
+   * For a choice: whether the right one is the likeliest. Otherwise: whether the greedy reply
+   * starts with the answer or, if generated, contains it.
+   */
   readonly correct: boolean | undefined;
   /** The choice or text that the model prefers. */
   readonly prediction: string | undefined;
   /** Of each choice, summed over its tokens, natural logarithm. */
   readonly choiceLogProbs: readonly number[] | undefined;
-  /** Of the answer, or of a text: summed over its tokens, natural logarithm. */
+  /** Of the answer or text, summed over its tokens, natural logarithm. */
   readonly answerLogProb: number | undefined;
-  /** How many tokens that is. */
+  /** The number of these tokens. */
   readonly answerTokens: number | undefined;
-  /** The likeliest tokens after the prompt, the likeliest first. */
+  /** The likeliest tokens after the prompt, likeliest first. */
   readonly top: readonly LikelyToken[] | undefined;
-  /** The place of the answer's first token among all, from 0; undefined where it is beyond those in `top`. */
+  /**
+   * The position of the answer's first token among all tokens by likelihood, from 0; undefined if
+   * it is not in `top`.
+   */
   readonly rank: number | undefined;
-  /** Greedy, without the prompt, whatever `compat` says. */
+  /** Greedy, without the prompt, whatever `compat` is. */
   readonly generation: string | undefined;
   readonly exactMatch: boolean | undefined;
   readonly f1: number | undefined;

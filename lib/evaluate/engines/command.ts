@@ -13,11 +13,11 @@ import { type Ending, Program } from './program.js';
 
 export interface CommandOptions {
   /**
-   * The program and its arguments, as a list, or as one text that is divided at spaces (quotes keep them; no shell is
-   * asked). `{checkpoint}` and `{questions}` stand for paths.
+   * The program and its arguments, as a list or as one text that is split at spaces (quotes keep
+   * them; no shell is used). `{checkpoint}` and `{questions}` stand for paths.
    */
   readonly command: string | readonly string[];
-  /** Handed on as LOWRANK_THREADS and OMP_NUM_THREADS. */
+  /** Passed on as LOWRANK_THREADS and OMP_NUM_THREADS. */
   readonly threads?: number;
 }
 
@@ -26,22 +26,25 @@ const COMMAND_OPTIONS: OptionTypes<CommandOptions> = {
   threads: wholeNumber(1),
 };
 
-/** The last lines of a program's errors that are told. */
+/** How many characters of a program's errors are reported, from the end. */
 const TOLD_ERRORS = 2000;
 
 /**
- * Any program that evaluates a checkpoint: so lm-evaluation-harness, vLLM or a script of one's own serve files that no
- * engine in Node.js reads.
+ * Runs any program that evaluates a checkpoint: lm-evaluation-harness, vLLM or a script of your own
+ * can serve files that no engine in Node.js reads.
  *
- * It is run once for a set of questions, with the checkpoint's path for `{checkpoint}` and a file of questions, one JSON
- * object a line with the fields of {@link Question}, for `{questions}` (also as LOWRANK_CHECKPOINT and
- * LOWRANK_QUESTIONS; and LOWRANK_GENERATE). On standard output it prints JSON. Either one object a line and question,
- * `{ "id": 0, ... }` with any of `choiceLogProbs`, `answerLogProb`, `answerTokens`, `generation`, `top`
- * (`[{ "text", "logProb" }]`), `rank`, `correct`, `prediction`; what is missing and can be told from the rest is. Or one
- * object without `id`, whose numbers are reported as they are. Or both. Other lines are passed over. It must end with 0.
+ * The program runs once for a set of questions. `{checkpoint}` is the checkpoint's path,
+ * `{questions}` that of a file with one JSON object a line, which has the fields of {@link
+ * Question} (also as LOWRANK_CHECKPOINT and LOWRANK_QUESTIONS; and LOWRANK_GENERATE). The program
+ * prints JSON on standard output. It may print one object for each question, one a line: `{ "id":
+ * 0, ... }` with any of `choiceLogProbs`, `answerLogProb`, `answerTokens`, `generation`, `top` (`[{
+ * "text", "logProb" }]`), `rank`, `correct`, `prediction`; missing values are derived from the
+ * others if possible. Or it may print one object without `id`, whose numbers are reported
+ * unchanged. Or both. Other lines are ignored. It must exit with 0.
  *
- * The program runs in a process group of its own. An abort, or leaving the answers early, sends SIGTERM to the group, and
- * SIGKILL two seconds later to whatever is left of it. When this process exits, the group is killed.
+ * The program runs in its own process group. An abort, or leaving the answers early, sends SIGTERM
+ * to the group, and SIGKILL two seconds later to whatever is left of it. When this process exits,
+ * the group is killed.
  */
 export function commandEngine(options: CommandOptions): Engine {
   const { command, threads } = checkOptions(options, COMMAND_OPTIONS, 'commandEngine');
@@ -107,13 +110,13 @@ class CommandSession implements Session {
     running.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-TOLD_ERRORS);
     });
-    // Also while nobody asks for the next answer.
+    // Stop it even while nobody asks for the next answer.
     const stop = () => void running.stop();
     signal?.addEventListener('abort', stop);
     const waiting = new Map(questions.map((question) => [question.id, question]));
     try {
       const whole: string[] = [];
-      // Closed by an abort, since something that the program started may hold its output open.
+      // An abort closes it, since something that the program started may hold its output open.
       const lines = createInterface({ input: running.stdout, crlfDelay: Number.POSITIVE_INFINITY, signal });
       for await (const line of lines) {
         signal?.throwIfAborted();
@@ -166,7 +169,7 @@ class CommandSession implements Session {
   #understand(row: Row, waiting: Map<number, Question>, compat: Compat | undefined): ExampleResult {
     const question = waiting.get(row.id as number);
     if (question === undefined)
-      throw this.#failure(`answered a question ${describe(row.id)} that was not asked, or twice`);
+      throw this.#failure(`answered an unknown question ${describe(row.id)}, or one twice`);
     waiting.delete(question.id);
     const wrong = (name: string, expected: string): never => {
       throw this.#failure(`question ${question.id}: expected ${name} to be ${expected}, got ${describe(row[name])}`);
@@ -198,7 +201,7 @@ class CommandSession implements Session {
 }
 
 function describeEnding({ code, signal, failure }: Ending): string {
-  return failure?.message ?? (signal === null ? `ended with ${code}` : `was ended by ${signal}`);
+  return failure?.message ?? (signal === null ? `ended with ${code}` : `was killed by ${signal}`);
 }
 
 type Row = Record<string, unknown>;
@@ -219,7 +222,7 @@ const isNumbers = (value: unknown): value is number[] => Array.isArray(value) &&
 const isLikely = (value: unknown): value is LikelyToken[] =>
   Array.isArray(value) && value.every((item) => isText(item?.text) && isNumber(item?.logProb));
 
-/** @internal Divides at spaces; those within single or double quotes, or after a backslash, belong to the word. */
+/** @internal Splits at spaces, except within single or double quotes, or after a backslash. */
 export function splitCommand(command: string): string[] {
   const words: string[] = [];
   let word: string | undefined;

@@ -5,7 +5,7 @@ import { modelsIn } from '../../checkpoint/folder.js';
 import { LowRankError } from '../../errors.js';
 
 /**
- * The file that an engine runs: the file itself, or the only one of the format in the folder.
+ * Finds the file that an engine runs: the file itself, or the only one of the format in the folder.
  *
  * @throws LowRankError `ERR_ENGINE`, `ERR_CHECKPOINT_IO`.
  */
@@ -15,7 +15,7 @@ export async function findModel(path: string, format: Format): Promise<string> {
   const models = await modelsIn(absolute, format);
   if (models.length === 1) return join(absolute, models[0]!);
   const found = models.length === 0 ? `has no .${format} file` : `has several .${format} files: ${models.join(', ')}`;
-  throw new LowRankError('ERR_ENGINE', `${path}: ${found}`, { hint: `Give the .${format} file itself.` });
+  throw new LowRankError('ERR_ENGINE', `${path}: ${found}`, { hint: `Pass the path of the .${format} file.` });
 }
 
 async function isFolder(path: string): Promise<boolean> {

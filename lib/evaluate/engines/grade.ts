@@ -3,27 +3,27 @@ import { exactMatch, generationMatch, normalised, overlap } from '../metrics/mat
 import type { Question } from '../questions/question.js';
 import type { ExampleResult, LikelyToken } from '../result.js';
 
-/** What an engine learned about a question. */
+/** What an engine found out about a question. */
 export interface Findings {
   readonly choiceLogProbs?: readonly number[];
   readonly answerLogProb?: number;
   readonly answerTokens?: number;
   readonly top?: readonly LikelyToken[];
   readonly rank?: number;
-  /** Whether each token of the answer is the likeliest after those before it. */
+  /** Whether each token of the answer is the likeliest one after those before it. */
   readonly greedy?: boolean;
   readonly generation?: string;
-  /** Said by a program, and then not judged here. */
+  /** The verdict of a program, which replaces ours. */
   readonly correct?: boolean;
   readonly prediction?: string;
   readonly masked?: boolean;
 }
 
-/** Judges an answer; the same for every engine, so that their results can be compared. */
+/** Grades an answer. All engines use it, so that their results can be compared. */
 export function judge(question: Question, found: Findings, compat?: Compat): ExampleResult {
   const { id, kind, prompt, answer, label, choices } = question;
   const { choiceLogProbs, top, generation } = found;
-  // The first of equals, as NumPy's argmax.
+  // The first of equals, like NumPy's argmax.
   const best = choiceLogProbs === undefined ? undefined : choiceLogProbs.indexOf(Math.max(...choiceLogProbs));
   const answerLogProb = found.answerLogProb ?? (label === undefined ? undefined : choiceLogProbs?.[label]);
   const said = generation === undefined || compat !== 'laser' || found.masked ? generation : prompt + generation;
@@ -52,7 +52,7 @@ export function judge(question: Question, found: Findings, compat?: Compat): Exa
     if (kind === 'text') return undefined;
     if (kind === 'choice') return best === undefined ? undefined : best === label;
     if (answer !== undefined && said !== undefined) return generationMatch(said, answer);
-    // A single token is judged by its text in LASER, as top-1 is.
+    // LASER judges a single token by its text, as it does for top-1.
     if (wording && found.answerTokens === 1) return rank === 0;
     return found.greedy;
   }

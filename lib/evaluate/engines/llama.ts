@@ -10,15 +10,21 @@ import { TokenSession } from './token-session.js';
 import { PreparedQuestions } from './tokenize.js';
 
 export interface LlamaOptions {
-  /** Of the evaluation. One unless given for files below 64 MB, where waiting for each other costs threads more than they win. */
+  /**
+   * The threads of the evaluation. By default one for files below 64 MB, where synchronisation
+   * costs more than threads gain.
+   */
   readonly threads?: number;
-  /** The most tokens of a question; the model's own limit, but not over 4,096, unless given. Memory grows with it. */
+  /**
+   * The most tokens of a question. The default is the model's own limit, but at most 4,096. Memory
+   * grows with it.
+   */
   readonly contextLength?: number;
-  /** Where node-llama-cpp is looked for besides this package; the working directory unless given. */
+  /** Where to look for node-llama-cpp besides this package; the working directory by default. */
   readonly peers?: string;
 }
 
-/** Files that are worth a second thread. */
+/** Files of at least this size use more than one thread. */
 const LARGE_FILE_BYTES = 64e6;
 const DEFAULT_CONTEXT = 4096;
 const SPARE_CONTEXT = 16;
@@ -58,13 +64,14 @@ interface Evaluated {
   readonly next: { readonly logits: ReadonlyMap<number, number>; readonly totalLogitWeight: number };
 }
 
-/** Without these the sampler cuts the distribution before the weights are summed. */
+/** Without these the sampler truncates the distribution before the weights are summed. */
 const UNCUT = { temperature: 1, topK: 0, topP: 1, minP: 0 };
 
 /**
- * GGUF models on llama.cpp, by the optional package node-llama-cpp: on the CPU, in float32 wherever the file allows (keys and
- * values too), without flash attention, so that results differ from a reference by rounding only. Work runs on threads of
- * llama.cpp; the event loop stays free.
+ * Runs GGUF models on llama.cpp, through the optional package node-llama-cpp: on the CPU, in
+ * float32 wherever the file allows (keys and values too), without flash attention, so that results
+ * differ from a reference only by rounding. Work runs on threads of llama.cpp; the event loop stays
+ * free.
  */
 export function llamaEngine(options?: LlamaOptions): Engine {
   const given: LlamaOptions = checkOptions(options, RUNTIME_OPTIONS, 'llamaEngine');
@@ -73,7 +80,7 @@ export function llamaEngine(options?: LlamaOptions): Engine {
   let llama: Promise<Llama> | undefined;
   const start = async () => {
     const { getLlama } = await importPeer<LlamaModule>('node-llama-cpp', given.peers);
-    // 0 lets every context have the threads that it asks for.
+    // 0 gives every context the threads that it requests.
     return getLlama({ gpu: false, build: 'never', maxThreads: 0, logLevel: 'error', progressLogs: false });
   };
   return {
@@ -156,7 +163,7 @@ class LlamaTokens implements TokenModel {
     const kept = await this.#keepCommon(sequence, tokens, Math.min(...reads.map(({ position }) => position)));
     const input: unknown[] = tokens.slice(kept);
     for (const { position, targets } of reads) {
-      // The greatest logit is always needed: the weights are relative to it.
+      // The largest logit is always needed: the weights are relative to it.
       const logits = { filter: { tokens: targets, includeTop: Math.max(1, top) } };
       const generateNext = { logits, totalLogitWeight: true, options: UNCUT };
       input[position - kept] = [tokens[position], { generateNext }];
@@ -164,7 +171,7 @@ class LlamaTokens implements TokenModel {
     const outputs = await sequence.controlledEvaluate(input);
     return reads.map(({ position, targets }) => {
       const evaluated = outputs[position - kept];
-      if (evaluated === undefined) throw new LowRankError('ERR_ENGINE', 'llama.cpp gave no logits for a token');
+      if (evaluated === undefined) throw new LowRankError('ERR_ENGINE', 'llama.cpp returned no logits for a token');
       const { logits, totalLogitWeight } = evaluated.next;
       const sorted = [...logits].sort(([a, x], [b, y]) => y - x || a - b);
       const norm = sorted[0]![1] + Math.log(totalLogitWeight);
@@ -175,7 +182,10 @@ class LlamaTokens implements TokenModel {
     });
   }
 
-  /** Leaves in the sequence what the next tokens begin with as well: the choices of a question share their prompt. */
+  /**
+   * Keeps the common start of the next tokens in the sequence: the choices of a question share
+   * their prompt.
+   */
   async #keepCommon(sequence: LlamaSequence, tokens: readonly number[], firstRead: number): Promise<number> {
     const present = sequence.contextTokens;
     let common = 0;
@@ -186,7 +196,7 @@ class LlamaTokens implements TokenModel {
       return 0;
     }
     if (common < present.length) await sequence.eraseContextTokenRanges([{ start: common, end: present.length }]);
-    // Some models cannot give up single tokens, and are then emptied.
+    // Some models cannot remove single tokens; their sequence is cleared.
     return sequence.contextTokens.length === common ? common : sequence.clearHistory().then(() => 0);
   }
 
@@ -198,7 +208,7 @@ class LlamaTokens implements TokenModel {
       const threads = this.#options.threads ?? (size < LARGE_FILE_BYTES ? 1 : availableParallelism());
       const length = Math.min(this.#options.contextLength ?? DEFAULT_CONTEXT, model.trainContextSize);
       this.#context = await model.createContext({
-        // Of a full context node-llama-cpp drops the beginning, to have room for what may come.
+        // If a context is full, node-llama-cpp drops its start to make room for further tokens.
         contextSize: length + SPARE_CONTEXT,
         batchSize: Math.min(length, 512),
         threads: { ideal: threads, min: threads },
@@ -216,7 +226,7 @@ class LlamaTokens implements TokenModel {
     } catch (cause) {
       await this.#unload();
       throw new LowRankError('ERR_ENGINE', `${this.#path}: llama.cpp cannot load it: ${(cause as Error).message}`, {
-        hint: 'The engine llama takes GGUF files.',
+        hint: 'The engine llama runs GGUF files.',
         cause,
       });
     }
@@ -237,7 +247,7 @@ class LlamaTokens implements TokenModel {
   }
 }
 
-/** What a file says of its tokenizer, as a short text. */
+/** Returns a short text that identifies the tokenizer described in the metadata. */
 function fingerprint(metadata: unknown): string {
   const plain = JSON.stringify(metadata, (_, value) => (typeof value === 'bigint' ? String(value) : value));
   return createHash('sha256')

@@ -1,9 +1,9 @@
 import type { Scores } from './engine.js';
 
 /**
- * Log-probabilities from one position's logits, summed in float64.
+ * Returns log-probabilities from one position's logits, summed in float64.
  *
- * @param top how many of the likeliest tokens to give; of equal ones the lower comes first
+ * @param top how many of the likeliest tokens to return; of equal ones the lower comes first
  */
 export function readLogits(logits: ArrayLike<number>, targets: readonly number[], top: number): Scores {
   let most = Number.NEGATIVE_INFINITY;
@@ -17,7 +17,7 @@ export function readLogits(logits: ArrayLike<number>, targets: readonly number[]
   };
 }
 
-/** One pass, with a short sorted list: vocabularies are long and `count` is small. */
+/** Makes one pass with a short sorted list: vocabularies are long and `count` is small. */
 function likeliest(logits: ArrayLike<number>, count: number): number[] {
   const best: number[] = [];
   for (let token = 0; token < logits.length && count > 0; token++) {

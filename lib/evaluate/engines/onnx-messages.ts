@@ -1,4 +1,4 @@
-/** What the engine `onnx` and its worker say to each other. */
+/** The messages between the engine `onnx` and its worker. */
 
 import type { ScoreRequest, Scores } from './engine.js';
 
@@ -12,7 +12,7 @@ export interface WorkerStart {
   readonly threads: number;
 }
 
-/** What the worker found out while loading. */
+/** Facts that the worker finds out while loading. */
 export interface WorkerFacts {
   readonly prefix: number[];
   readonly suffix: number[];

@@ -1,6 +1,7 @@
 /**
- * The thread in which ONNX models run: a run of onnxruntime-node holds up its thread until it is done, and so does
- * tokenising. Only what was asked for goes back, not the logits of a whole vocabulary.
+ * The thread in which ONNX models run: a run of onnxruntime-node blocks its thread until it is
+ * done, and so does tokenising. Only the requested scores are sent back, not the logits of a whole
+ * vocabulary.
  */
 
 import { readFileSync } from 'node:fs';
@@ -38,9 +39,9 @@ interface Tokenizer {
   token_to_id(token: string): number | undefined;
 }
 
-/** Logits that a run may give at most: 64 MB of float32. */
+/** The most logits that a run may return: 64 MB of float32. */
 const MOST_LOGITS = 16 * 1024 * 1024;
-/** Sequences of one length that run together. */
+/** How many sequences of one length run together. */
 const MOST_SEQUENCES = 16;
 
 const start = workerData as WorkerStart;
@@ -57,7 +58,7 @@ async function load(): Promise<void> {
     intraOpNumThreads: start.threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
-    // Threads that spin for work take the cores from whoever else has some.
+    // Threads that spin while they wait for work take cores from other threads.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
     logSeverityLevel: 3,
   });
@@ -82,7 +83,10 @@ function readJson(path: string): Record<string, unknown> {
   return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
 }
 
-/** What the tokenizer puts around every text: seen by encoding one with and without it. */
+/**
+ * Returns the tokens that the tokenizer puts around every text, found by encoding one with and
+ * without them.
+ */
 function affixes(): { prefix: number[]; suffix: number[] } {
   const encode = (text: string, marked: boolean) => tokenizer.encode(text, { add_special_tokens: marked }).ids;
   for (const text of texts()) {
@@ -94,7 +98,10 @@ function affixes(): { prefix: number[]; suffix: number[] } {
   return { prefix: encode('', true), suffix: [] };
 }
 
-/** Some that most tokenizers know, then those of their own first tokens, which small vocabularies of words need. */
+/**
+ * Some texts that most tokenizers know, then tokenizers' own first tokens, which small vocabularies
+ * of words need.
+ */
 function* texts(): Generator<string> {
   yield* ['a', 'the', '1'];
   for (let token = 0; token < 200; token++) yield tokenizer.decode([token], { skip_special_tokens: true });
@@ -111,7 +118,10 @@ function specials(config: Record<string, unknown>): Pick<WorkerFacts, 'mask' | '
   };
 }
 
-/** Requests of the same length run together: no padding, so nothing depends on what else is asked. */
+/**
+ * Runs requests of the same length together: without padding, results do not depend on the other
+ * requests.
+ */
 async function score(requests: readonly ScoreRequest[]): Promise<Scores[][]> {
   const results: Scores[][] = new Array(requests.length);
   const byLength = new Map<number, number[]>();
@@ -133,7 +143,7 @@ async function score(requests: readonly ScoreRequest[]): Promise<Scores[][]> {
         const { tokens, reads, top } = requests[index]!;
         const known = (token: number) => token < size;
         if (!tokens.every(known) || !reads.every(({ targets }) => targets.every(known))) {
-          throw new Error(`its output has ${size} numbers a token, fewer than there are tokens: these are no logits`);
+          throw new Error(`its output has ${size} numbers a token, fewer than there are tokens: these are not logits`);
         }
         results[index] = reads.map(({ position, targets }) => {
           const begin = (row * positions + position) * size;
@@ -158,7 +168,7 @@ async function run(sequences: readonly (readonly number[])[]): Promise<RuntimeTe
   return logits;
 }
 
-/** What the exports of Hugging Face models ask for, by name. */
+/** Returns the inputs of Hugging Face's exports by name. */
 function input(name: string, sequences: readonly (readonly number[])[]): RuntimeTensor {
   const [batch, length] = [sequences.length, sequences[0]!.length];
   const integers = (of: (position: number, row: number) => number) =>
@@ -172,16 +182,16 @@ function input(name: string, sequences: readonly (readonly number[])[]): Runtime
   if (name === 'position_ids') return integers((position) => position);
   if (name === 'token_type_ids') return integers(() => 0);
   if (name === 'use_cache_branch') return new runtime.Tensor('bool', Uint8Array.of(0), [1]);
-  // 0 asks for all positions.
+  // 0 requests all positions.
   if (name === 'num_logits_to_keep') return new runtime.Tensor('int64', BigInt64Array.of(0n), []);
   if (name.startsWith('past_key_values.')) return noPast(name, batch);
-  throw new Error(`the model wants an input ${JSON.stringify(name)}, which is not known here`);
+  throw new Error(`the model needs the unknown input ${JSON.stringify(name)}`);
 }
 
-/** Keys and values of no tokens: `[batch, heads, 0, size]`. */
+/** Returns keys and values of no tokens: `[batch, heads, 0, size]`. */
 function noPast(name: string, batch: number): RuntimeTensor {
   const { shape, type } = session.inputMetadata?.find((metadata) => metadata.name === name) ?? {};
-  if (shape?.length !== 4) throw new Error(`the input ${JSON.stringify(name)} has not four dimensions`);
+  if (shape?.length !== 4) throw new Error(`the input ${JSON.stringify(name)} does not have four dimensions`);
   const dims = shape.map((size, i) => (i === 0 ? batch : typeof size === 'number' ? size : 0));
   return new runtime.Tensor(type ?? 'float32', type === 'float16' ? new Uint16Array(0) : new Float32Array(0), dims);
 }
@@ -219,7 +229,7 @@ const reply = (message: Reply) => port.postMessage(message);
 
 begin().then(
   (ready) => {
-    // One after the other: a session runs one batch at a time.
+    // Handle messages one at a time: a session runs one batch at a time.
     let last: Promise<unknown> = Promise.resolve();
     port.on('message', ({ number, task }: Message) => {
       last = last.then(async () => {

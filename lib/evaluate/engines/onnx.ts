@@ -15,11 +15,16 @@ import { TokenSession } from './token-session.js';
 import { PreparedQuestions } from './tokenize.js';
 
 export interface OnnxOptions {
-  /** Of the evaluation; as many as there are cores unless given, and one for small files. */
+  /**
+   * The threads of the evaluation. By default as many as there are cores, and one for small files.
+   */
   readonly threads?: number;
-  /** The most tokens of a question; the model's own limit, but not over 4,096, unless given. */
+  /** The most tokens of a question. The default is the model's own limit, but at most 4,096. */
   readonly contextLength?: number;
-  /** Where onnxruntime-node and @huggingface/tokenizers are looked for besides this package; the working directory unless given. */
+  /**
+   * Where to look for onnxruntime-node and @huggingface/tokenizers besides this package; the
+   * working directory by default.
+   */
   readonly peers?: string;
 }
 
@@ -27,11 +32,13 @@ const LARGE_FILE_BYTES = 64e6;
 const DEFAULT_CONTEXT = 4096;
 
 /**
- * ONNX models of transformers, causal ones and masked ones, by the optional packages onnxruntime-node and
- * \@huggingface/tokenizers, on the CPU. A run of the runtime holds up its thread, so every model lives in a worker thread.
+ * Runs causal and masked transformers in ONNX, through the optional packages onnxruntime-node and
+ * \@huggingface/tokenizers, on the CPU. A run of the runtime blocks its thread, so every model
+ * lives in a worker thread.
  *
- * A checkpoint is a folder with `model.onnx`, or as transformers.js has it (`onnx/model.onnx`, `tokenizer.json`,
- * `config.json`), or an .onnx file with the others beside or above it.
+ * A checkpoint is a folder with `model.onnx`, or in the layout of transformers.js
+ * (`onnx/model.onnx`, `tokenizer.json`, `config.json`), or an .onnx file with the others beside or
+ * above it.
  */
 export function onnxEngine(options?: OnnxOptions): Engine {
   const given: OnnxOptions = checkOptions(options, RUNTIME_OPTIONS, 'onnxEngine');
@@ -66,7 +73,7 @@ async function findFiles(checkpoint: string): Promise<Files> {
   const beside = (name: string) => folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
   const tokenizer = beside('tokenizer.json');
   if (tokenizer === undefined) {
-    throw new LowRankError('ERR_ENGINE', `${model}: there is no tokenizer.json beside it or in the folder above`, {
+    throw new LowRankError('ERR_ENGINE', `${model}: no tokenizer.json beside it or in the folder above`, {
       hint: 'Export the tokenizer with the model.',
     });
   }
@@ -83,7 +90,10 @@ async function findFiles(checkpoint: string): Promise<Files> {
   };
 }
 
-/** Of a model with its data, in whatever files they are; of a graph that is not understood here, of its own file. */
+/**
+ * Returns the size of a model with its data, in whatever files they are; for a graph that cannot be
+ * parsed, that of its own file.
+ */
 async function sizeOf(model: string): Promise<number> {
   const { size } = await stat(model);
   const checkpoint = await open(model).catch(() => undefined);
@@ -98,11 +108,14 @@ async function readJson(path: string | undefined): Promise<Record<string, unknow
   try {
     return JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
   } catch (cause) {
-    throw new LowRankError('ERR_ENGINE', `${path}: is no valid JSON: ${(cause as Error).message}`, { cause });
+    throw new LowRankError('ERR_ENGINE', `${path}: is not valid JSON: ${(cause as Error).message}`, { cause });
   }
 }
 
-/** The architecture that config.json names says what the model does; without one it continues texts. */
+/**
+ * Returns the kind of model that the architecture in config.json implies; without one it continues
+ * texts.
+ */
 function kindOf({ architectures }: Files['config']): TokenModel['kind'] {
   return Array.isArray(architectures) && architectures.some((name) => /ForMaskedLM$/.test(String(name)))
     ? 'masked'
@@ -112,7 +125,7 @@ function kindOf({ architectures }: Files['config']): TokenModel['kind'] {
 function contextOf(config: Files['config'], options: OnnxOptions): number {
   const number = (name: string) => (typeof config[name] === 'number' ? (config[name] as number) : undefined);
   const table = number('max_position_embeddings') ?? number('n_positions') ?? number('n_ctx');
-  // RoBERTa's positions begin at 2, since padding has the number 1.
+  // RoBERTa's positions start at 2, since padding has the number 1.
   const offset = /roberta|camembert|longformer/.test(String(config.model_type)) ? 2 : 0;
   const own = table === undefined ? number('model_max_length') : table - offset;
   return Math.min(options.contextLength ?? DEFAULT_CONTEXT, own ?? DEFAULT_CONTEXT);
@@ -138,7 +151,7 @@ class OnnxTokens implements TokenModel {
     this.prefix = facts.prefix;
     this.suffix = facts.suffix;
     this.mask = facts.mask;
-    // One or several, as transformers reads them.
+    // One or several, as in transformers.
     this.ends = new Set<unknown>([facts.end, files.config.eos_token_id].flat());
   }
 
@@ -177,7 +190,7 @@ class OnnxTokens implements TokenModel {
   }
 }
 
-/** The worker, as questions and answers. */
+/** Sends requests to the worker and returns its answers. */
 class OnnxWorker {
   readonly ready: Promise<WorkerFacts>;
   readonly #worker: Worker;
@@ -202,9 +215,9 @@ class OnnxWorker {
         this.#waiting.clear();
       };
       this.#worker.on('error', (error) => end(this.#failure(error.message)));
-      this.#worker.on('exit', () => end(this.#failure('the worker has ended')));
+      this.#worker.on('exit', () => end(this.#failure('the worker has exited')));
     });
-    // Whoever waits for it is told; nobody may be waiting when the worker ends.
+    // Callers that await it get the error; there may be none when the worker exits.
     this.ready.catch(() => undefined);
   }
 
@@ -220,7 +233,7 @@ class OnnxWorker {
   async close(): Promise<void> {
     if (this.#ended !== undefined) return;
     const ended = new Promise((resolve) => this.#worker.once('exit', resolve));
-    // The runtime is released in its own thread, which then ends by itself.
+    // The runtime is released in its own thread, which then exits by itself.
     await this.ask({ kind: 'close' }).catch(() => undefined);
     await ended;
   }

@@ -4,13 +4,15 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 /** How long a program may take to clean up after SIGTERM before it is killed. */
 const GRACE_MS = 2000;
-/** How often a group is asked whether anything in it still runs. */
+/** How often to check whether anything in a group is still running. */
 const POLL_MS = 20;
-/** How long to wait for a killed program to be reported dead: one stuck in the kernel may never be. */
+/**
+ * How long to wait until a killed program is reported dead: one stuck in the kernel may never be.
+ */
 const BURIAL_MS = 1000;
 
 const isWindows = process.platform === 'win32';
-/** Signals that end this process unless somebody listens, and that a terminal or a scheduler sends. */
+/** Signals from a terminal or scheduler that end this process unless somebody listens. */
 const FATAL: readonly NodeJS.Signals[] = isWindows ? ['SIGINT', 'SIGBREAK', 'SIGHUP'] : ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /** How a program ended. */
@@ -22,23 +24,27 @@ export interface Ending {
 }
 
 /**
- * A program with everything it starts, as one process group that can be ended as a whole.
+ * A program with everything it starts, as one process group that can be stopped as a whole.
  *
- * The group does not outlive this process: it is ended when this process exits, or dies of a signal that can be caught.
- * A program that leaves the group on purpose (a daemon) is out of reach, but cannot delay anything here, since its hold on
- * the pipes is not waited for.
+ * The group does not outlive this process: it is stopped when this process exits, or dies of a
+ * signal that can be caught. A program that leaves the group on purpose (a daemon) cannot be
+ * stopped, but cannot delay anything here either, since nothing waits for it to close the pipes.
  */
 export class Program {
-  /** Resolves when the program has ended and nothing holds its output open any more, or when it was stopped. */
+  /**
+   * Resolves when the program has ended and nothing holds its output open any more, or when it was
+   * stopped.
+   */
   readonly ended: Promise<Ending>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   #settle!: (ending: Ending) => void;
   #exited = false;
   #stopping: Promise<void> | undefined;
 
-  /** @throws the operating system's error, where it refuses at once */
+  /** @throws the operating system's error, if it fails at once */
   constructor(program: string, args: readonly string[], env: NodeJS.ProcessEnv) {
-    // A group of its own, or a signal would reach this process too. On Windows that would open a console.
+    // Give it its own group, or a signal would also reach this process. On Windows that would open
+    // a console.
     this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env, detached: !isWindows });
     this.ended = new Promise((resolve) => {
       this.#settle = resolve;
@@ -63,8 +69,8 @@ export class Program {
   }
 
   /**
-   * Ends the whole group: SIGTERM, after a grace period SIGKILL. Resolves when nothing of it runs any more. Does nothing
-   * when the program has ended by itself and closed its output.
+   * Stops the whole group: SIGTERM, and SIGKILL after a grace period. Resolves when nothing of it
+   * is running any more. Does nothing if the program has ended by itself and closed its output.
    */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
@@ -84,7 +90,7 @@ export class Program {
       this.#signal('SIGKILL');
       await this.#until(() => this.#exited, BURIAL_MS);
     }
-    // Whoever left the group may hold the other ends for ever.
+    // A process that has left the group may hold the other ends open forever.
     this.#child.stdout.destroy();
     this.#child.stderr.destroy();
     this.#end({ code: this.#child.exitCode, signal: this.#child.signalCode });
@@ -100,31 +106,32 @@ export class Program {
     while (!condition() && performance.now() < end) await pause(POLL_MS);
   }
 
-  /** Whether anything in the group runs. */
+  /** Whether anything in the group is running. */
   get #lives(): boolean {
     if (!this.#exited) return true;
     return !isWindows && this.#signal(0);
   }
 
-  /** Sends a signal to the group, and says whether there was anything to send it to. */
+  /** Sends a signal to the group; returns whether anything could receive it. */
   #signal(signal: NodeJS.Signals | 0): boolean {
     const { pid } = this.#child;
     if (pid === undefined) return false;
     if (isWindows) {
-      // There are no groups, but parents are known. `taskkill` without /F asks windows, which a console program lacks.
+      // Windows has no groups, but knows parents. `taskkill` without /F asks windows, which a
+      // console program lacks.
       spawnSync('taskkill', ['/PID', String(pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true });
       return true;
     }
     try {
       return process.kill(-pid, signal);
     } catch (cause) {
-      // EPERM: something is there that took on another user's rights.
+      // EPERM: the process exists, but has changed to another user.
       return (cause as NodeJS.ErrnoException).code === 'EPERM';
     }
   }
 }
 
-/** Programs that run. */
+/** The running programs. */
 const watched = new Set<Program>();
 
 function watch(program: Program): void {
@@ -145,7 +152,10 @@ function killAll(): void {
   for (const program of watched) program.kill();
 }
 
-/** Listening for a signal keeps it from ending the process: unless others listen too, that is made up for. */
+/**
+ * Listening for a signal prevents it from ending the process. Unless others listen too, end it
+ * here.
+ */
 function onFatal(signal: NodeJS.Signals): void {
   if (process.listenerCount(signal) > 1) return;
   killAll();

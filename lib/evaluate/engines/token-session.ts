@@ -12,18 +12,24 @@ import {
 import { type Findings, judge } from './grade.js';
 import type { Prepared, PreparedQuestions, Spot } from './tokenize.js';
 
-/** Questions that go to the model together: enough to fill its batches, few enough to hear of progress. */
+/**
+ * Questions that go to the model together: enough to fill its batches, few enough to report
+ * progress.
+ */
 const AT_ONCE = 32;
 
-/** A session over any model that takes tokens. */
+/** A session with any model that takes tokens. */
 export class TokenSession implements Session {
   readonly checkpoint: string;
   readonly model: TokenModel;
   readonly #prepared: PreparedQuestions;
-  /** The texts of tokens that were told before. */
+  /** The texts of tokens that are already known. */
   readonly #texts = new Map<number, string>();
 
-  /** @param prepared shared between the sessions of an engine, so that candidates of a search tokenise once */
+  /**
+   * @param prepared shared between the sessions of an engine, so that candidates of a search
+   *   tokenise only once
+   */
   constructor(checkpoint: string, model: TokenModel, prepared: PreparedQuestions) {
     this.checkpoint = checkpoint;
     this.model = model;
@@ -71,7 +77,7 @@ export class TokenSession implements Session {
     const right = question.kind === 'choice' ? question.label! : 0;
     const spots = continuations[right]!;
     const likely = first === undefined ? undefined : at(first).top.slice(0, top);
-    // Choices of several lengths stand in requests of their own, but they all begin after the same prompt.
+    // Choices of several lengths are separate requests, but they all start after the same prompt.
     const begin = spots[0]!;
     const rank =
       likely === undefined
@@ -93,7 +99,7 @@ export class TokenSession implements Session {
     return likely.map(({ token, logProb }) => ({ text: this.#texts.get(token)!, logProb }));
   }
 
-  /** A token's text is asked for once. */
+  /** Requests each token's text only once. */
   async #learnTexts(prepared: readonly Prepared[], scores: readonly Scores[][][]): Promise<void> {
     const unknown = new Set<number>();
     prepared.forEach(({ first }, i) => {
@@ -107,7 +113,7 @@ export class TokenSession implements Session {
     for (const [i, token] of tokens.entries()) this.#texts.set(token, texts[i]!);
   }
 
-  /** Greedy. A masked model says what it puts into the masks of the answer. */
+  /** Generates greedily. A masked model predicts the tokens for the masks of the answer. */
   async #generate(
     { prompt, continuations }: Prepared,
     scores: readonly Scores[][],
@@ -132,7 +138,7 @@ export class TokenSession implements Session {
   }
 }
 
-/** Parts of the given lengths, one after the other. */
+/** Splits a list into parts of the given lengths. */
 function divide<T>(items: readonly T[], lengths: readonly number[]): T[][] {
   let end = 0;
   return lengths.map((length) => {

@@ -3,18 +3,22 @@ import { MASK } from '../questions/prompts.js';
 import type { Question } from '../questions/question.js';
 import type { Read, ScoreRequest, TokenModel } from './engine.js';
 
-/** A question as requests, and where in their results the log-probabilities of its continuations stand. */
+/**
+ * A question as requests, and the positions of its continuations' log-probabilities in the results.
+ */
 export interface Prepared {
   readonly requests: readonly ScoreRequest[];
-  /** For each choice, or the one answer, or the text: all its tokens' places, in order. */
+  /**
+   * The positions of all tokens, in order, for each choice, for the one answer, or for the text.
+   */
   readonly continuations: readonly (readonly Spot[])[];
-  /** The read that tells the likeliest tokens after the prompt; none for a text. */
+  /** The read that gives the likeliest tokens after the prompt; none for a text. */
   readonly first: { readonly request: number; readonly read: number } | undefined;
   /** Tokens to generate from. */
   readonly prompt: readonly number[];
 }
 
-/** Where a token's log-probability stands. */
+/** The position of a token's log-probability. */
 export interface Spot {
   readonly request: number;
   readonly read: number;
@@ -22,7 +26,10 @@ export interface Spot {
   readonly token: number;
 }
 
-/** Tokens made once for a question are kept as long as the question is, for each tokenizer and number of likeliest tokens. */
+/**
+ * Caches the tokens of a question as long as the question exists, for each tokenizer and number of
+ * likeliest tokens.
+ */
 export class PreparedQuestions {
   readonly #kept = new WeakMap<Question, Map<string, Prepared>>();
 
@@ -48,7 +55,7 @@ async function prepareQuestions(
     for (const question of questions) prepared.push(await prepareMasked(model, question, top));
     return prepared;
   }
-  // One call for all texts: the tokenizer may live in another thread.
+  // Encode all texts in one call: the tokenizer may live in another thread.
   const texts = questions.flatMap((question) => [
     question.prompt,
     ...continuationsOf(question).map((text) => join(question.prompt, text)),
@@ -58,9 +65,10 @@ async function prepareQuestions(
   return questions.map((question) => {
     const prompt = encoded[at++]!;
     if (question.kind === 'text') return prepareText(model, prompt, question);
-    // Worded for a masked model: whatever were scored here would follow the mask instead of filling it.
+    // The prompt is for a masked model: here a continuation would follow the mask instead of
+    // filling it.
     if (question.prompt.includes(MASK)) {
-      const message = `question ${question.id}: its prompt has ${MASK}, and this model continues texts`;
+      const message = `question ${question.id}: its prompt has ${MASK}, but this model continues texts`;
       throw new LowRankError('ERR_DATASET', message, { hint: 'Use --style causal (style), or a masked model.' });
     }
     const joined = continuationsOf(question).map(() => encoded[at++]!);
@@ -68,13 +76,15 @@ async function prepareQuestions(
   });
 }
 
-/** What may follow the prompt; nothing for a text. */
+/** Returns what may follow the prompt; nothing for a text. */
 function continuationsOf({ choices, answer, kind }: Question): readonly string[] {
   if (kind === 'text') return [];
   return kind === 'choice' ? choices! : [answer!];
 }
 
-/** A continuation is parted from its prompt by a space, unless one of them brings white space along. */
+/**
+ * Joins a prompt and its continuation by a space, unless one of them already has white space there.
+ */
 function join(prompt: string, continuation: string): string {
   return /\s$/.test(prompt) || /^\s/.test(continuation) || prompt === ''
     ? prompt + continuation
@@ -82,9 +92,10 @@ function join(prompt: string, continuation: string): string {
 }
 
 /**
- * Prompt and continuation are tokenised together, since a tokenizer may join what meets. What the prompt's encoding and those
- * of all continuations begin with is the context; the rest is what is scored, at least one token. So every choice is scored
- * from the same place on, also where one of them alone is joined to the prompt's end.
+ * Tokenises prompt and continuation together, since a tokenizer may merge characters across the
+ * boundary. The common start of the prompt's encoding and of all continuations is the context; the
+ * rest is scored, at least one token. So every choice is scored from the same position on, even if
+ * only one of them is merged with the prompt's end.
  */
 function prepareContinuations(
   model: TokenModel,
@@ -126,15 +137,15 @@ function prepareContinuations(
       }),
     );
   }
-  // The greedy reply is compared with a whole answer, so each of its tokens' rivals are wanted.
+  // The greedy reply is compared with a whole answer, so the rivals of each token are needed.
   for (const request of requests) request.top = Math.max(1, top);
   return { requests, continuations, first: { request: 0, read: 0 }, prompt: [...model.prefix, ...prompt] };
 }
 
 /**
- * A text of more tokens than the model takes is run in windows that overlap by half, each token scored once with at least
- * half a window before it (but for the first window); the first token of a text that gets no prefix has no
- * probability.
+ * Runs a text that is longer than the model's limit in windows that overlap by half. Each token is
+ * scored once, with at least half a window before it (except in the first window). The first token
+ * of a text without prefix has no probability.
  */
 function prepareText(model: TokenModel, text: readonly number[], question: Question): Prepared {
   const tokens = [...model.prefix, ...text];
@@ -142,7 +153,7 @@ function prepareText(model: TokenModel, text: readonly number[], question: Quest
   const stride = Math.max(1, Math.floor(window / 2));
   const requests: ScoreRequest[] = [];
   const spots: Spot[] = [];
-  // The token that is predicted next; the first one of the sequence is given.
+  // The next token to predict; the first one of the sequence is given.
   let next = Math.max(1, model.prefix.length);
   if (tokens.length <= next) {
     throw new LowRankError('ERR_DATASET', `question ${question.id}: a text needs at least two tokens`);
@@ -162,7 +173,7 @@ function prepareText(model: TokenModel, text: readonly number[], question: Quest
   return { requests, continuations: [spots], first: undefined, prompt: [] };
 }
 
-/** As LASER: the answer's tokens are masked all at once, and each is read in its own place. */
+/** Like LASER: the answer's tokens are masked all at once, and each is read in its own place. */
 async function prepareMasked(model: TokenModel, question: Question, top: number): Promise<Prepared> {
   const { mask } = model;
   if (mask === undefined) {
@@ -171,7 +182,7 @@ async function prepareMasked(model: TokenModel, question: Question, top: number)
   if (question.kind === 'text') {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
-      'perplexity needs a model that continues a text, and this one fills in masks',
+      'perplexity needs a model that continues a text, but this one fills in masks',
     );
   }
   const place = question.prompt.indexOf(MASK);
@@ -214,11 +225,11 @@ async function prepareMasked(model: TokenModel, question: Question, top: number)
 
 function noToken({ id }: Question): LowRankError {
   const message = `question ${id}: a choice or answer has no token of its own, so nothing can be scored`;
-  return new LowRankError('ERR_DATASET', message, { hint: 'It is empty, or of signs that the tokenizer leaves out.' });
+  return new LowRankError('ERR_DATASET', message, { hint: 'It is empty, or consists of characters that the tokenizer ignores.' });
 }
 
 function tooLong({ id }: Question, tokens: number, most: number): LowRankError {
-  return new LowRankError('ERR_DATASET', `question ${id} has ${tokens} tokens, and the model takes ${most}`, {
+  return new LowRankError('ERR_DATASET', `question ${id} has ${tokens} tokens, but the model takes ${most}`, {
     hint: 'Use a model with a longer context, or leave out long questions.',
   });
 }

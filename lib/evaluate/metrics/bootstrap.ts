@@ -3,11 +3,11 @@ import { abortSignal, type OptionType, type OptionTypes, wholeNumber } from '../
 import { uniform } from '../../random.js';
 
 export interface BootstrapOptions {
-  /** Of the draws; 0 unless given. The same seed gives the same interval. */
+  /** The seed of the draws; 0 by default. The same seed gives the same interval. */
   readonly seed?: number;
-  /** How many times examples are drawn anew; 1,000 unless given. */
+  /** The number of draws; 1,000 by default. */
   readonly resamples?: number;
-  /** Share of the results that the interval covers; 0.95 unless given. */
+  /** The share of the results that the interval covers; 0.95 by default. */
   readonly level?: number;
   readonly signal?: AbortSignal;
 }
@@ -23,12 +23,12 @@ export const BOOTSTRAP_OPTIONS: OptionTypes<BootstrapOptions> = {
   signal: abortSignal,
 };
 
-/** Between two of these the event loop gets its turn. */
+/** Examples to draw between two turns of the event loop. */
 const DRAWS_AT_ONCE = 1_000_000;
 
 /**
- * Draws as many examples as there are, with replacement, again and again (Efron 1979), and calls `statistic` with how often each was
- * drawn. The counts are the same array every time.
+ * Repeatedly draws as many examples as there are, with replacement (Efron 1979), and calls
+ * `statistic` with how often each was drawn. The array of counts is reused.
  */
 export async function bootstrap<T>(
   count: number,
@@ -53,7 +53,7 @@ export async function bootstrap<T>(
   return results;
 }
 
-/** The middle `level` of the values, as the percentile interval has it. NaN where there is nothing. */
+/** Returns the middle `level` of the values, the percentile interval; NaN if there are none. */
 export function interval(values: readonly number[], level = 0.95): { low: number; high: number } {
   const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
   const quantile = (share: number) => {
@@ -61,7 +61,7 @@ export function interval(values: readonly number[], level = 0.95): { low: number
     const below = Math.floor(position);
     const [a, b] = [sorted[below], sorted[Math.min(below + 1, sorted.length - 1)]];
     if (a === undefined || b === undefined) return Number.NaN;
-    // Equal neighbours may both be infinite, and their difference is then no number.
+    // Equal neighbours may both be infinite; their difference is then NaN.
     return a === b ? a : a + (position - below) * (b - a);
   };
   return { low: quantile((1 - level) / 2), high: quantile((1 + level) / 2) };

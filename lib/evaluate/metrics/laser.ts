@@ -2,8 +2,8 @@ import type { ExampleResult } from '../result.js';
 import { measure, requireResults } from './summary.js';
 
 /**
- * The dictionary that LASER's `DatasetMetrics.agg_to_dict` gives (study_utils/metric_utils.py), under its keys: shares in
- * percent, `avg f1 score` null where nothing was generated, 0 of 0 as 0.
+ * Returns the dictionary of LASER's `DatasetMetrics.agg_to_dict` (study_utils/metric_utils.py),
+ * with its keys: shares in percent, `avg f1 score` null if nothing was generated, 0 of 0 as 0.
  */
 export function laserSummary(results: readonly ExampleResult[]): Record<string, number | null> {
   requireResults(results, 'results');

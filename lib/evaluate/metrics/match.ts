@@ -1,4 +1,4 @@
-/** What an answer and a generated text have in common; after LASER's `study_utils/metric_utils.py`. */
+/** Compares an answer with a generated text, like LASER's `study_utils/metric_utils.py`. */
 
 import type { Compat } from './compat.js';
 
@@ -8,7 +8,7 @@ export interface Overlap {
   readonly f1: number;
 }
 
-/** Comparisons ignore case, and white space at the ends. */
+/** Removes case, and white space at the ends, before comparisons. */
 export function normalised(text: string): string {
   return text.trim().toLowerCase();
 }
@@ -17,14 +17,15 @@ export function exactMatch(generation: string, answer: string): boolean {
   return normalised(generation) === normalised(answer);
 }
 
-/** Whether the answer stands anywhere in the generation. */
+/** Whether the generation contains the answer. */
 export function generationMatch(generation: string, answer: string): boolean {
   return normalised(generation).includes(normalised(answer));
 }
 
 /**
- * Words and punctuation marks, each by itself. LASER uses NLTK's `word_tokenize`, which agrees on words, numbers, marks
- * and the contractions `'s`, `'re`, `n't`; it differs on abbreviations with a full stop.
+ * Splits a text into words and punctuation marks. LASER uses NLTK's `word_tokenize`, which agrees
+ * on words, numbers, marks and the contractions `'s`, `'re`, `n't`; it differs on abbreviations
+ * with a full stop.
  *
  * @internal
  */
@@ -37,8 +38,8 @@ export function words(text: string): string[] {
 }
 
 /**
- * Harmonic mean of precision and recall. The original divides by max(1, P + R), which is too small a result wherever
- * P + R < 1: 0.32 for P = R = 0.4.
+ * Returns the harmonic mean of precision and recall. The original divides by max(1, P + R), which
+ * gives too small a result whenever P + R < 1: 0.32 for P = R = 0.4.
  */
 function f1(precision: number, recall: number, compat?: Compat): number {
   const sum = precision + recall;
@@ -46,7 +47,7 @@ function f1(precision: number, recall: number, compat?: Compat): number {
   return sum === 0 ? 0 : (2 * precision * recall) / sum;
 }
 
-/** Precision, recall and F1 of the sets of words. */
+/** Returns precision, recall and F1 of the sets of words. */
 export function overlap(generation: string, answer: string, compat?: Compat): Overlap {
   const [said, right] = [generation, answer].map((text) => new Set(words(normalised(text)))) as [
     Set<string>,

@@ -21,15 +21,16 @@ export const METRICS = [
  * - `accuracy`: share of correct answers.
  * - `top1`, `top5`, `top10`: share of answers whose first token is among the likeliest 1, 5, 10.
  * - `choiceLogProb`: mean log-probability of the right choice among the choices alone.
- * - `meanLogProb`: mean over examples of the answer's log-probability per token; `logLoss` is its negative.
- * - `perplexity`: exp of the negative log-probability of all answers' tokens, per token.
- * - `f1`, `exactMatch`: of generated texts, means over examples.
+ * - `meanLogProb`: mean over examples of the answer's log-probability per token; `logLoss` is its
+ *   negative.
+ * - `perplexity`: exp of the negative log-probability per token over the tokens of all answers.
+ * - `f1`, `exactMatch`: means over the examples with generated texts.
  *
  * Shares are from 0 to 1, logarithms natural.
  */
 export type Metric = (typeof METRICS)[number];
 
-/** Metrics of which less is better. */
+/** Metrics that are better if smaller. */
 export const LESS_IS_BETTER: ReadonlySet<Metric> = new Set(['logLoss', 'perplexity']);
 
 /** A measured value, and the bootstrap's interval around it. */
@@ -37,20 +38,23 @@ export interface Estimate {
   readonly value: number;
   readonly low: number;
   readonly high: number;
-  /** How many examples it comes from. */
+  /** The number of examples behind it. */
   readonly examples: number;
 }
 
 export type Summary = Partial<Record<Metric, Estimate>>;
 
-/** What an example adds to a metric: the metric is the sum of the tops over the sum of the bottoms, `finish`ed. */
+/**
+ * The contribution of an example: the metric is the sum of the tops over the sum of the bottoms,
+ * passed to `finish`.
+ */
 interface Share {
   readonly top: number;
   readonly bottom: number;
 }
 
 interface Definition {
-  /** Undefined where the example says nothing about the metric. */
+  /** Undefined if the example has no information about the metric. */
   readonly of: (result: ExampleResult) => Share | undefined;
   readonly finish?: (mean: number) => number;
 }
@@ -92,14 +96,14 @@ const DEFINITIONS: Readonly<Record<Metric, Definition>> = {
   exactMatch: { of: ({ exactMatch }) => mean(exactMatch) },
 };
 
-/** @internal log(sum(exp(values))), also where exp would overflow or vanish. */
+/** @internal Computes log(sum(exp(values))) even if exp would overflow or underflow. */
 export function logSumExp(values: readonly number[]): number {
   const most = Math.max(...values);
   if (!Number.isFinite(most)) return most;
   return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }
 
-/** A metric's sums over examples, in columns, so that draws cost little. */
+/** A metric's terms over all examples, in columns, so that draws are cheap. */
 class Column {
   readonly metric: Metric;
   readonly examples: number;
@@ -121,13 +125,13 @@ class Column {
     this.examples = examples;
   }
 
-  /** NaN where no example that says something was drawn. */
+  /** Returns NaN if no example with information was drawn. */
   value(drawn?: Uint32Array): number {
     let top = 0;
     let bottom = 0;
     for (let i = 0; i < this.#top.length; i++) {
       const times = drawn === undefined ? 1 : drawn[i]!;
-      // An answer of probability 0 has an infinite logarithm, and 0 times that is no number.
+      // An answer of probability 0 has an infinite logarithm, and 0 times that is NaN.
       if (times === 0 || this.#bottom[i] === 0) continue;
       top += times * this.#top[i]!;
       bottom += times * this.#bottom[i]!;
@@ -136,7 +140,10 @@ class Column {
   }
 }
 
-/** One metric of some results, without an interval: quick enough to ask after every example. Undefined where none tells. */
+/**
+ * Computes one metric of some results, without an interval: quick enough to call after every
+ * example. Returns undefined if no result carries this metric.
+ */
 export function measure(results: readonly ExampleResult[], metric: Metric): number | undefined {
   const value = new Column(checked(metric), results).value();
   return Number.isNaN(value) ? undefined : value;
@@ -148,8 +155,8 @@ const SUMMARY_OPTIONS: OptionTypes<BootstrapOptions & { readonly metrics?: reado
 };
 
 /**
- * The metrics of some results with bootstrap intervals: all of them unless `metrics` are given; those about which the results
- * say nothing are left out.
+ * Computes the metrics of some results with bootstrap intervals: `metrics`, or all by default.
+ * Metrics without information in the results are left out.
  */
 export async function summariseResults(
   results: readonly ExampleResult[],
@@ -170,30 +177,32 @@ export async function summariseResults(
   );
 }
 
-/** @throws {@link ArgumentError} unless `results` is an array of objects. */
+/** Checks results. @throws {@link ArgumentError} unless `results` is an array of objects. */
 export function requireResults(results: readonly ExampleResult[], name: string): void {
   if (Array.isArray(results) && results.every((result) => typeof result === 'object' && result !== null)) return;
-  throw new ArgumentError(name, 'an array of results, as evaluate gives', results);
+  throw new ArgumentError(name, 'an array of results, as evaluate returns', results);
 }
 
-/** How much better one model does than another on the same questions. */
+/** How much better one model is than another on the same questions. */
 export interface Comparison {
   readonly metric: Metric;
-  /** Value of `after` minus value of `before`. */
+  /** The value of `after` minus the value of `before`. */
   readonly difference: number;
   readonly low: number;
   readonly high: number;
-  /** Questions that both answered. */
+  /** The number of questions that both answered. */
   readonly pairs: number;
-  /** Share of the draws in which `after` is better. */
+  /** The share of the draws in which `after` is better. */
   readonly better: number;
 }
 
 /**
- * The difference of a metric between two evaluations, with an interval of paired draws: a question that is drawn counts for
- * both. Only questions that both evaluations answered count, found by their `id`.
+ * Computes the difference of a metric between two evaluations, with an interval of paired draws: a
+ * drawn question counts for both. Only questions that both evaluations answered count, matched by
+ * their `id`.
  *
- * @throws {@link ArgumentError} when they share none, or the metric cannot be had from one of them.
+ * @throws {@link ArgumentError} if they share none, or one of them has no information about the
+ *   metric.
  */
 export async function compareResults(
   before: readonly ExampleResult[],
@@ -206,10 +215,10 @@ export async function compareResults(
   requireResults(before, 'before');
   requireResults(after, 'after');
   const byId = new Map(after.map((result) => [result.id, result]));
-  // Results of several sets put together would be paired as chance has it.
+  // Joined results of several sets would be paired at random.
   for (const [name, results] of Object.entries({ before, after })) {
     const again = repeatedIds(results);
-    if (again.length > 0) throw new ArgumentError(name, 'an id of its own for each result', again);
+    if (again.length > 0) throw new ArgumentError(name, 'a unique id for each result', again);
   }
   const pairs = before.flatMap((result): [ExampleResult, ExampleResult][] => {
     const other = byId.get(result.id);

@@ -1,8 +1,9 @@
 /**
- * Reads CSV as RFC 4180 describes it: fields in quotes may hold commas, line breaks and doubled quotes. A byte order mark is
- * passed over, and a lone line feed ends a line as well as CR LF. A last line without an end is a row; an empty line is none.
+ * Reads CSV according to RFC 4180: quoted fields may contain commas, line breaks and doubled
+ * quotes. A byte order mark is skipped, and a lone line feed ends a line as well as CR LF. A last
+ * line without a line break is a row; an empty line is not.
  *
- * @param fail what to do about a fault; must throw. Lines count from 1.
+ * @param fail throws the error for a fault. Lines count from 1.
  * @internal
  */
 export function parseCsv(text: string, fail: (message: string) => never): string[][] {
@@ -21,7 +22,7 @@ export function parseCsv(text: string, fail: (message: string) => never): string
       let field = '';
       for (;;) {
         const quote = text.indexOf('"', at + 1);
-        if (quote < 0) fail(`line ${opened}: a quoted field does not end`);
+        if (quote < 0) fail(`line ${opened}: unterminated quoted field`);
         const part = text.slice(at + 1, quote);
         field += part;
         line += part.split('\n').length - 1;
@@ -38,7 +39,7 @@ export function parseCsv(text: string, fail: (message: string) => never): string
       let end = at;
       while (end < text.length && text[end] !== ',' && text[end] !== '\n' && text[end] !== '\r') end++;
       const field = text.slice(at, end);
-      if (field.includes('"')) fail(`line ${line}: a quote within a field that does not begin with one`);
+      if (field.includes('"')) fail(`line ${line}: a quote within an unquoted field`);
       row.push(field);
       at = end;
     }
@@ -57,10 +58,10 @@ export function parseCsv(text: string, fail: (message: string) => never): string
   return rows;
 }
 
-/** CSV with a header, as objects. */
+/** Reads CSV with a header as objects. */
 export function parseCsvRecords(text: string, fail: (message: string) => never): Record<string, string>[] {
   const [header, ...rows] = parseCsv(text, fail);
-  if (header === undefined) return fail('is empty, expected a line of column names');
+  if (header === undefined) return fail('the file is empty, expected a line of column names');
   return rows.map((row, i) => {
     if (row.length !== header.length) {
       fail(`row ${i + 2}: expected ${header.length} fields as in the header, got ${row.length}`);

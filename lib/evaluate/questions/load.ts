@@ -7,16 +7,19 @@ import { DATASET_FORMATS, type DatasetFormat, PROMPT_STYLES, type PromptStyle, t
 import { detectFormat, READERS, type ReadOptions } from './readers.js';
 
 export interface LoadOptions {
-  /** The form of the file; told by its content where that is possible, which it is not for biographies. */
+  /**
+   * The form of the file. It is detected from the content where possible, which it is not for
+   * biographies.
+   */
   readonly format?: DatasetFormat;
-  /** For whom prompts are worded; `causal` unless given. */
+  /** The kind of model for which prompts are worded; `causal` by default. */
   readonly style?: PromptStyle;
   /**
-   * Counts the tokens of an answer as Llama's tokenizer does, with BOS. LASER leaves out the questions of HotpotQA whose
-   * answer has more than 15; without this, none is left out.
+   * Counts the tokens of an answer like Llama's tokenizer, with BOS. LASER leaves out HotpotQA
+   * questions whose answer has more than 15; without this function, none is left out.
    */
   readonly countTokens?: (text: string) => number;
-  /** Longest piece that a plain text is cut into, in characters; 2,000 unless given. */
+  /** The longest piece into which a plain text is cut, in characters; 2,000 by default. */
   readonly pieceLength?: number;
 }
 
@@ -28,11 +31,12 @@ const LOAD_OPTIONS: OptionTypes<LoadOptions> = {
 };
 
 /**
- * Reads a set of questions from a local file: BIG-bench tasks, TruthfulQA, FEVER, HotpotQA, CounterFact, Bias in Bios,
- * Wikidata questions, lines of JSON `{ prompt, answer }` or `{ prompt, choices, label }`, plain text. Prompts and selections
- * are LASER's (Sharma, Ash and Misra 2023).
+ * Reads a question set from a local file: BIG-bench tasks, TruthfulQA, FEVER, HotpotQA,
+ * CounterFact, Bias in Bios, Wikidata questions, lines of JSON `{ prompt, answer }` or `{ prompt,
+ * choices, label }`, plain text. Prompts and selections are LASER's (Sharma, Ash and Misra 2023).
  *
- * @throws {@link LowRankError} `ERR_DATASET` when the file cannot be read or breaks its form, saying where.
+ * @throws {@link LowRankError} `ERR_DATASET` if the file cannot be read or is invalid, with the
+ *   position of the fault.
  */
 export async function loadQuestions(path: string, options?: LoadOptions): Promise<QuestionSet> {
   const given = checkOptions(options, LOAD_OPTIONS, 'loadQuestions');
@@ -58,14 +62,14 @@ export async function loadQuestions(path: string, options?: LoadOptions): Promis
   }
   const format = given.format ?? detectFormat(text, basename(path));
   if (format === undefined) {
-    return fail('what questions these are cannot be told', `Give the format: ${DATASET_FORMATS.join(', ')}.`);
+    return fail('cannot detect the format of these questions', `Specify the format: ${DATASET_FORMATS.join(', ')}.`);
   }
   if (!Object.hasOwn(READERS, format)) {
-    return fail(`unknown format ${describe(format)}`, `Known are ${DATASET_FORMATS.join(', ')}.`);
+    return fail(`unknown format ${describe(format)}`, `Expected one of ${DATASET_FORMATS.join(', ')}.`);
   }
   const reader = READERS[format];
   const readOptions: ReadOptions = { style, countTokens, pieceLength };
   const questions = reader.read(text, readOptions, fail).map((draft, id) => ({ id, ...draft }));
-  if (questions.length === 0) fail('holds no question');
+  if (questions.length === 0) fail('contains no question');
   return { path, format, questions, generate: reader.generate };
 }

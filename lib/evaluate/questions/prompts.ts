@@ -1,17 +1,20 @@
 /**
- * The wording of LASER's prompts (Sharma, Ash and Misra 2023; github.com/pratyushasharma/laser, src/intervention_*.py and
- * src/dataset_utils/), to the character: other words give other numbers. Where a masked model gets other words than a causal
- * one, both stand here.
+ * The wording of LASER's prompts (Sharma, Ash and Misra 2023; github.com/pratyushasharma/laser,
+ * src/intervention_*.py and src/dataset_utils/), to the character: other words give other figures.
+ * If a masked model gets other words than a causal one, both are here.
  */
 
 import type { PromptStyle } from './question.js';
 
-/** Stands in a prompt for the tokens that a masked model fills in, whatever its tokenizer calls them. */
+/**
+ * Stands in a prompt for the tokens that a masked model fills in, whatever its tokenizer calls
+ * them.
+ */
 export const MASK = '<mask>';
 
 export const BOOLEANS = ['false', 'true'] as const;
 export const GENDERS = ['male', 'female'] as const;
-/** Those of the 28 professions of Bias in Bios that are one token for GPT-J, in LASER's order. */
+/** The professions of Bias in Bios (of 28) that are one token for GPT-J, in LASER's order. */
 export const PROFESSIONS = [
   'journalist',
   'poet',
@@ -23,7 +26,7 @@ export const PROFESSIONS = [
   'professor',
 ] as const;
 
-/** A sentence, and a full stop where it ends neither with one nor with a question mark. */
+/** Ends a sentence with a full stop, unless it has one or a question mark. */
 function sentence(text: string): string {
   const trimmed = text.trim();
   return trimmed.endsWith('.') || trimmed.endsWith('?') ? trimmed : `${trimmed}.`;
@@ -47,7 +50,7 @@ export function bioProfessionPrompt(text: string, style: PromptStyle): string {
   return `Consider the following text: ${sentence(text)} ${end}`;
 }
 
-/** The full stop is followed at once by the next sentence: so it is in the original. */
+/** The next sentence follows the full stop without a space, as in the original. */
 export function truthfulPrompt(question: string, answer: string, style: PromptStyle): string {
   const statement = `${question} ${answer}`;
   const stop = statement.endsWith('.') ? '' : '.';

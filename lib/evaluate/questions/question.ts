@@ -1,25 +1,31 @@
-/** One question of a set. What each kind has: `choice` choices and label, `answer` an answer, `text` nothing but the prompt. */
+/**
+ * One question of a set. A `choice` has choices and a label, an `answer` has an answer, a `text`
+ * has only the prompt.
+ */
 export interface Question {
-  /** Its place in the whole set, before any split or limit. */
+  /** Its index in the whole set, before any split or limit. */
   readonly id: number;
-  /** `choice`: which of some continuations is likelier. `answer`: what the model says. `text`: how likely the text itself is. */
+  /**
+   * `choice`: which of some continuations is likelier. `answer`: what the model says. `text`: how
+   * likely the text itself is.
+   */
   readonly kind: 'choice' | 'answer' | 'text';
-  /** What the model is given; for `text` all of it. */
+  /** The input of the model; for `text` the whole text. */
   readonly prompt: string;
   readonly choices?: readonly string[];
   /** The index of the right choice. */
   readonly label?: number;
-  /** The right answer; of a `choice` the right choice. */
+  /** The right answer; for a `choice` the right choice. */
   readonly answer?: string;
 }
 
-/** The ids of questions, or of results, that another one before them has too. */
+/** Returns the ids of questions or results that an earlier one already has. */
 export function repeatedIds(items: readonly Pick<Question, 'id'>[]): number[] {
   const seen = new Set<number>();
   return items.flatMap(({ id }) => (seen.size === seen.add(id).size ? [id] : []));
 }
 
-/** The forms of files that are understood. */
+/** The supported forms of files. */
 export const DATASET_FORMATS = [
   'jsonl',
   'text',
@@ -35,7 +41,10 @@ export const DATASET_FORMATS = [
 
 export type DatasetFormat = (typeof DATASET_FORMATS)[number];
 
-/** For whom prompts are worded: models that continue a text (GPT-J, Llama), or that fill in a `<mask>` (RoBERTa). */
+/**
+ * The kind of model for which prompts are worded: models that continue a text (GPT-J, Llama), or
+ * that fill in a `<mask>` (RoBERTa).
+ */
 export type PromptStyle = 'causal' | 'masked';
 export const PROMPT_STYLES: readonly PromptStyle[] = ['causal', 'masked'];
 
@@ -45,6 +54,9 @@ export interface QuestionSet {
   readonly path: string;
   readonly format: DatasetFormat;
   readonly questions: readonly Question[];
-  /** How many tokens LASER has the model generate before it looks for the answer in them; undefined where it compares probabilities. */
+  /**
+   * The number of tokens that LASER generates before it looks for the answer in them; undefined if
+   * it compares probabilities.
+   */
   readonly generate: number | undefined;
 }

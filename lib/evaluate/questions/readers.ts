@@ -12,20 +12,20 @@ import {
 } from './prompts.js';
 import type { DatasetFormat, PromptStyle, Question } from './question.js';
 
-/** A question before it has its place in the set. */
+/** A question without its index in the set. */
 type Draft = Omit<Question, 'id'>;
 
 export interface ReadOptions {
   readonly style: PromptStyle;
-  /** Longest answer that HotpotQA keeps, by `countTokens`. */
+  /** Counts tokens for the limit on HotpotQA's answers. */
   readonly countTokens: ((text: string) => number) | undefined;
-  /** Longest piece that a plain text is cut into, in characters. */
+  /** The longest piece into which a plain text is cut, in characters. */
   readonly pieceLength: number;
 }
 
-/** How one form of file becomes questions. `fail` throws, naming the file. */
+/** Reads questions from one form of file. `fail` throws, naming the file. */
 export interface Reader {
-  /** As LASER's scripts have the model generate; undefined where they compare probabilities. */
+  /** The tokens that LASER's scripts generate; undefined if they compare probabilities. */
   readonly generate?: number;
   readonly read: (text: string, options: ReadOptions, fail: Fail) => Draft[];
 }
@@ -34,10 +34,13 @@ type Fail = (message: string) => never;
 
 type Row = Record<string, unknown>;
 
-/** LASER keeps the answers of HotpotQA of at most so many tokens of Llama's tokenizer, its BOS counted. */
+/**
+ * LASER keeps HotpotQA's answers of at most this many tokens of Llama's tokenizer, including its
+ * BOS.
+ */
 const HOTPOT_MAX_ANSWER_TOKENS = 15;
 
-/** The professions of Bias in Bios by the number that its rows give. */
+/** The professions of Bias in Bios by the number in its rows. */
 const BIOS_LABELS = [
   ...['accountant', 'architect', 'attorney', 'chiropractor', 'comedian', 'composer', 'dentist', 'dietitian', 'dj'],
   ...['filmmaker', 'interior designer', 'journalist', 'model', 'nurse', 'painter', 'paralegal', 'pastor'],
@@ -74,7 +77,7 @@ export const READERS: Readonly<Record<DatasetFormat, Reader>> = {
   },
 };
 
-/** What a file is, told by its content; undefined when it resembles none of them. */
+/** Detects the form of a file by its content; returns undefined if it resembles none of them. */
 export function detectFormat(text: string, name: string): DatasetFormat | undefined {
   const start = text
     .slice(0, 4096)
@@ -92,13 +95,13 @@ export function detectFormat(text: string, name: string): DatasetFormat | undefi
     if (has('requested_rewrite')) return 'counterfact';
     if (has('prompt') || has('text')) return 'jsonl';
     if (has('question', 'answer')) return 'hotpot';
-    // A biography serves two tasks, so the caller has to say which.
+    // A biography serves two tasks, so the caller has to specify one.
     return undefined;
   }
   return /\.(txt|text|md)$/i.test(name) ? 'text' : undefined;
 }
 
-/** The first object of a JSON document, of an array in it, or of lines of JSON. */
+/** Returns the first object of a JSON document, of an array in it, or of lines of JSON. */
 function firstObject(text: string): Row | undefined {
   const line = /[^\r\n]+/.exec(text.replace(/^\ufeff/, ''))?.[0] ?? '';
   for (const candidate of [line, text.replace(/^\ufeff/, '')]) {
@@ -107,13 +110,13 @@ function firstObject(text: string): Row | undefined {
       const first = Array.isArray(value) ? value[0] : value;
       return isRow(first) ? first : undefined;
     } catch {
-      // The line is no whole document; the file may be one.
+      // The line is not a complete document; the file may be one.
     }
   }
   return undefined;
 }
 
-/** Rows of a JSON array, or of lines of JSON. */
+/** Returns the rows of a JSON array, or of lines of JSON. */
 function rows(text: string, fail: Fail): Row[] {
   const content = text.replace(/^\ufeff/, '');
   if (content.trimStart().startsWith('[')) {
@@ -140,7 +143,7 @@ function plain(row: Row, fail: Fail): Draft {
       return fail(`expected a "label" from 0 to ${choices.length - 1}, or an "answer" that is one of the choices`);
     }
     if (choices.indexOf(row.answer as string) >= 0 && row.answer !== choices[label]) {
-      return fail(`the "label" ${label} and the "answer" name two different choices`);
+      return fail(`the "label" ${label} and the "answer" name different choices`);
     }
     return choice(prompt, choices, label);
   }
@@ -150,7 +153,10 @@ function plain(row: Row, fail: Fail): Draft {
   return { kind: 'text', prompt };
 }
 
-/** A BIG-bench task. Its prefixes are put around each input, and the white space that this leaves at the end goes, as in LASER's source. */
+/**
+ * Reads a BIG-bench task. Its prefixes are put around each input, and trailing white space is
+ * removed, as in LASER's source.
+ */
 function bigBench(text: string, fail: Fail): Draft[] {
   const task = parse(text.replace(/^\ufeff/, ''), fail);
   if (!isRow(task) || !Array.isArray(task.examples)) return fail('expected a task with "examples"');
@@ -187,7 +193,10 @@ function wikidata(row: Row, fail: Fail): Draft {
   return answer(string(row, 'context', fail).trim(), string(row, 'continuation', fail).trim(), fail);
 }
 
-/** The table of TruthfulQA, or the rows of its multiple-choice form (`mc2_targets`). Every answer becomes a question of its own. */
+/**
+ * Reads the table of TruthfulQA, or the rows of its multiple-choice form (`mc2_targets`). Every
+ * answer becomes a question of its own.
+ */
 function truthfulQa(text: string, { style }: ReadOptions, fail: Fail): Draft[] {
   const about = (question: string, said: string, isTrue: boolean) =>
     choice(truthfulPrompt(question, said, style), BOOLEANS, isTrue ? 1 : 0);
@@ -211,7 +220,10 @@ function truthfulQa(text: string, { style }: ReadOptions, fail: Fail): Draft[] {
   });
 }
 
-/** `{ choices, labels }` as Hugging Face has it, or `{ choice: label }` as the authors' own file. */
+/**
+ * Reads `{ choices, labels }` as on Hugging Face, or `{ choice: label }` as in the authors' own
+ * file.
+ */
 function multipleChoice(targets: unknown, fail: Fail): [string, boolean][] {
   if (!isRow(targets)) return fail('expected an object "mc2_targets"');
   if (!Array.isArray(targets.choices)) return Object.entries(targets).map(([said, label]) => [said, label === 1]);
@@ -221,7 +233,10 @@ function multipleChoice(targets: unknown, fail: Fail): [string, boolean][] {
   return choices.map((said, i) => [said, labels[i] === 1]);
 }
 
-/** As LASER: each claim once, none whose rows contradict each other. Its source has no claims without enough information. */
+/**
+ * Like LASER: keeps each claim once, and none whose rows contradict each other. Its source has no
+ * claims without enough information.
+ */
 function fever(list: readonly Row[], style: PromptStyle, fail: Fail): Draft[] {
   const claims = new Map<string, Set<number>>();
   for (const [i, row] of list.entries()) {
@@ -250,7 +265,7 @@ function hotpot(text: string, { countTokens }: ReadOptions, fail: Fail): Draft[]
   });
 }
 
-/** The question and its two paraphrases. */
+/** Returns the question and its two paraphrases. */
 function facts(row: Row, style: PromptStyle, fail: Fail): Draft[] {
   const rewrite = row.requested_rewrite;
   if (!isRow(rewrite) || !isRow(rewrite.target_true)) return fail('expected "requested_rewrite" with "target_true"');
@@ -262,8 +277,9 @@ function facts(row: Row, style: PromptStyle, fail: Fail): Draft[] {
 }
 
 /**
- * Cuts a text into pieces of at most `length` characters, at its `<|endoftext|>` marks, else at the ends of lines, else at
- * spaces, so that a set of them can be divided, sampled and compared pairwise.
+ * Cuts a text into pieces of at most `length` characters, at its `<|endoftext|>` marks, otherwise
+ * at the ends of lines, otherwise at spaces, so that a set of them can be divided, sampled and
+ * compared pairwise.
  *
  * @internal
  */
@@ -298,7 +314,7 @@ function parse(text: string, fail: Fail): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    return fail(`is no valid JSON: ${(cause as Error).message}`);
+    return fail(`is not valid JSON: ${(cause as Error).message}`);
   }
 }
 

@@ -6,23 +6,23 @@ import type { Question } from './question.js';
 export const SPLITS = ['validation', 'test', 'all'] as const;
 export type Split = (typeof SPLITS)[number];
 
-/** LASER chooses interventions on the first fifth of the questions and reports the rest. */
+/** LASER selects interventions on the first fifth of the questions and reports the rest. */
 const VALIDATION_SHARE = 0.2;
 
 export interface SplitOptions {
-  /** Shuffles before dividing; in the order of the file, as LASER, unless given. */
+  /** Shuffles before dividing; by default the order of the file is kept, as in LASER. */
   readonly seed?: number;
-  /** Share of the questions that is for validation; 0.2 as in LASER unless given. */
+  /** The share of the questions for validation; 0.2 by default, as in LASER. */
   readonly validation?: number;
 }
 
 const SPLIT_OPTIONS: OptionTypes<SplitOptions> = { seed: wholeNumber(0), validation: number };
 
 /**
- * A part of a set: `validation` is the first fifth (rounded down), `test` the rest. The same options always give the same
- * parts, and they never share a question.
+ * Returns a part of a set: `validation` is the first fifth (rounded down), `test` the rest. The
+ * same options always give the same parts, and they never share a question.
  *
- * @throws {@link ArgumentError} for a split of another name or a share outside of [0, 1].
+ * @throws {@link ArgumentError} for an unknown split or a share outside [0, 1].
  */
 export function splitQuestions(
   questions: readonly Question[],
