@@ -14,17 +14,19 @@ export class Interrupted extends Error {
  * Runs a job that Ctrl-C can stop: the first one asks it to clean up and stop, a second one kills the process.
  *
  * @param announce called on each Ctrl-C, because a running decomposition cannot be stopped halfway
+ * @param reason what an interrupted job throws
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal) => Promise<T>,
   announce: (again: boolean) => void,
+  reason = new Interrupted(),
 ): Promise<T> {
   const controller = new AbortController();
   const onSignal = () => {
     const again = controller.signal.aborted;
     announce(again);
     if (again) endNow(onSignal);
-    controller.abort(new Interrupted());
+    controller.abort(reason);
   };
   process.on('SIGINT', onSignal);
   try {

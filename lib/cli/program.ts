@@ -1,8 +1,9 @@
-import { Command, CommanderError, Help } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { LowRankError } from '../errors.js';
 import { printable } from '../text/printable.js';
 import { packageVersion } from '../version.js';
 import { Interrupted } from './interrupt.js';
+import { addCommands, type LazyCommand } from './lazy.js';
 import { ReportedError } from './reported-error.js';
 import { HELP } from './terminal/help.js';
 import type { Terminal } from './terminal/terminal.js';
@@ -20,17 +21,6 @@ Examples:
 
 Run lowrank <command> --help for options and examples. NO_COLOR and FORCE_COLOR are honoured.
 Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.`;
-
-/** Adds arguments, options and action to a command; `whole` loads the program with all commands. */
-type Define = (command: Command, terminal: Terminal, whole: () => Promise<Command>) => void;
-
-interface LazyCommand {
-  /** The entry in the list of commands; begins with the name. */
-  readonly term: string;
-  readonly description: string;
-  /** Imports the command: most runs need one, and importing all takes twice the start of Node. */
-  readonly load: () => Promise<Define>;
-}
 
 const COMMANDS: readonly LazyCommand[] = [
   {
@@ -93,14 +83,10 @@ const COMMANDS: readonly LazyCommand[] = [
 /**
  * Creates the program.
  *
- * @param isWanted selects, by name, the commands to load with their arguments and options; the
- * others are only listed. Default: all.
+ * @param wanted the names of the command to load, such as `['lora', 'merge']`; others are only listed. Default: all.
  * @internal
  */
-export async function createProgram(
-  terminal: Terminal,
-  isWanted: (name: string) => boolean = () => true,
-): Promise<Command> {
+export async function createProgram(terminal: Terminal, wanted?: readonly string[]): Promise<Command> {
   const program = new Command('lowrank')
     .description('Low-rank approximation of model weights: LASER on real checkpoints.')
     .version(packageVersion())
@@ -117,17 +103,8 @@ export async function createProgram(
       getErrHasColors: () => terminal.err.colors.isColorSupported,
     })
     .addHelpText('after', EXAMPLES);
-  for (const { term, description, load } of COMMANDS) {
-    const command = program.command(term.split(' ')[0]!).description(description);
-    if (isWanted(command.name())) (await load())(command, terminal, () => createProgram(terminal));
-  }
-  // A command that is not loaded has no arguments to list. Commands inherit the help configuration
-  // of the program when they are added, so this one is set last.
-  const terms = new Map(program.commands.map((command, i) => [command, COMMANDS[i]!.term]));
-  return program.configureHelp({
-    ...HELP,
-    subcommandTerm: (command) => terms.get(command) ?? new Help().subcommandTerm(command),
-  });
+  await addCommands(program, COMMANDS, terminal, { wanted, whole: () => createProgram(terminal) });
+  return program;
 }
 
 /**
@@ -137,8 +114,9 @@ export async function createProgram(
  * @returns one of {@link EXIT}
  */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
-  // A command runs only if the arguments contain its name, also after `help`.
-  const program = await createProgram(terminal, (name) => args.includes(name));
+  // Options before the name of a command take no values, and `help` is followed by the name.
+  const names = args.filter((arg) => !arg.startsWith('-') && arg !== 'help');
+  const program = await createProgram(terminal, names);
   try {
     await program.parseAsync(args, { from: 'user' });
     return EXIT.done;

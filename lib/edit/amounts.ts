@@ -4,13 +4,10 @@ import type { Amount } from '../interventions/amount.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
 import { kindOf } from '../interventions/kinds/kinds.js';
 import type { Intervention } from '../interventions/spec.js';
-import { isFloatDType, type ReadableType, type WritableType } from '../tensor/dtype.js';
+import { isFloatDType, QUANT_TYPES, type ReadableType, type WritableType } from '../tensor/dtype.js';
 import type { SelectedMatrix } from './select.js';
 
-/** The types to offer for an edited tensor that is stored in a quantised type; F64 would only add bytes. */
-export const QUANT_TYPES = ['Q8_0', 'F16', 'BF16', 'F32'] as const satisfies readonly WritableType[];
-
-/** The same in words. */
+/** What an edited tensor may become that is stored in a quantised type, in words. */
 export const QUANT_CHOICES = `${QUANT_TYPES.slice(0, -1).join(', ')} or ${QUANT_TYPES.at(-1)}`;
 
 /**

@@ -45,7 +45,10 @@ const range: Check = all(list(aWhole(), 2, 2), (value, at) => {
 });
 /** A share of energy, which rounding may make slightly negative. */
 const aKeptEnergy = aFinite(-1e-3, 2 ** 50);
-export const SLICE = object({ axis: oneOf('rows', 'columns'), ranges: list(range, 1) });
+const SLICE = object({ axis: oneOf('rows', 'columns'), ranges: list(range, 1) });
+
+/** The fields that say which matrix is meant. */
+export const MATRIX_PLACE = { tensor: aString, slice: optional(SLICE), shape: SHAPE };
 
 function editedMatrix(excessBound: Check): Check {
   const certificate = object({
@@ -55,8 +58,8 @@ function editedMatrix(excessBound: Check): Check {
     ...{ keptEnergy: aKeptEnergy, excessBound, bytes: aWhole() },
   });
   return object({
-    ...{ tensor: aString, slice: optional(SLICE), layer: optional(aWhole(0, MAX_LAYERS)) },
-    ...{ type: optional(oneOf(...LAYER_TYPES)), shape: SHAPE, dtype: READABLE, writtenAs: READABLE },
+    ...{ ...MATRIX_PLACE, layer: optional(aWhole(0, MAX_LAYERS)), type: optional(oneOf(...LAYER_TYPES)) },
+    ...{ dtype: READABLE, writtenAs: READABLE },
     ...{ intervention: KIND, spec: aString, rank: optional(aWhole()), rankFraction: optional(aFinite(0, 1)) },
     ...{ certificate: optional(certificate), certificates: optional(list(certificate)), uses: optional(aWhole(1)) },
     ...{ keptEnergy: aKeptEnergy, relativeError: aQuantity, seconds: aQuantity },

@@ -28,8 +28,14 @@ export const GROUPS = {
  */
 export type GroupType = keyof typeof GROUPS;
 
+/** All names for one or several matrices of a layer. */
+export const TARGET_TYPES = [...MATRIX_TYPES, 'attn', 'mlp', 'all'] as const satisfies readonly (
+  | MatrixType
+  | GroupType
+)[];
+
 /** All types that an intervention may name; `dont` leaves the model unchanged. */
-export const LAYER_TYPES = ['dont', ...MATRIX_TYPES, 'attn', 'mlp', 'all'] as const;
+export const LAYER_TYPES = ['dont', ...TARGET_TYPES] as const;
 /**
  * A type that an intervention may name.
  *

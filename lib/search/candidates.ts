@@ -6,7 +6,7 @@ import { type Edit, nameOf } from '../interventions/edit.js';
 import { DEFAULT_KIND, type InterventionKind, KIND_NAMES, kindOf } from '../interventions/kinds/kinds.js';
 import { type Intervention, parseAt } from '../interventions/spec.js';
 import { Model } from '../model/model.js';
-import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType } from '../model/types.js';
+import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType, TARGET_TYPES } from '../model/types.js';
 import { either, listOf, number, type OptionType, type OptionTypes, oneOf } from '../options.js';
 import type { Candidate } from './log-lines.js';
 
@@ -30,7 +30,7 @@ const BAND: OptionType<readonly [from: number, to: number]> = {
 };
 export const GRID_OPTIONS: OptionTypes<GridOptions> = {
   layers: either(oneOf<'all'>(['all']), listOf(number)),
-  types: listOf(oneOf([...MATRIX_TYPES, ...(Object.keys(GROUPS) as GroupType[])])),
+  types: listOf(oneOf(TARGET_TYPES)),
   rhos: listOf(number),
   kinds: listOf(oneOf(KIND_NAMES)),
   bands: listOf(BAND),

@@ -28,6 +28,10 @@ export function nameOfCandidate({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>
   return kind === DEFAULT_KIND ? spec : `${kind} ${spec}`;
 }
 
+/** How interventions are combined: not at all, or from late to early layers as long as none hurts. */
+export const COMPOSITIONS = ['greedy', 'none'] as const;
+export type Composition = (typeof COMPOSITIONS)[number];
+
 /** What decides a search's result; equal settings have equal digests, and only those can be gone on with. */
 export interface SearchSettings {
   /** The weight files by name, size and time, and what they hold. */
@@ -50,7 +54,7 @@ export interface SearchSettings {
   };
   readonly objective: Objective;
   readonly candidates: readonly Candidate[];
-  readonly compose: 'greedy' | 'none';
+  readonly compose: Composition;
   /** What quantised tensors of the grid were turned into before the first trial; undefined where there are none. */
   readonly quant?: WritableType | undefined;
   /** Whether weights that several places use were edited for all of them. */
@@ -65,7 +69,13 @@ export interface SearchSettings {
 /**
  * What is chosen by: `accuracy`, then log loss where accuracies are equal; or `perplexity`, of texts.
  */
-export type Objective = 'accuracy' | 'perplexity';
+export const OBJECTIVES = ['accuracy', 'perplexity'] as const;
+/**
+ * What is chosen by.
+ *
+ * @useDeclaredType
+ */
+export type Objective = (typeof OBJECTIVES)[number];
 
 export interface SearchHeader {
   readonly line: 'search';
@@ -79,6 +89,9 @@ export interface SearchHeader {
   readonly command: readonly string[] | undefined;
 }
 
+/** Where a decomposition came from. */
+export const DECOMPOSITION_SOURCES = ['computed', 'disk'] as const;
+
 /** A matrix was decomposed, or its decomposition taken from the cache. */
 export interface MatrixLine {
   readonly line: 'matrix';
@@ -91,7 +104,7 @@ export interface MatrixLine {
   readonly shape: readonly number[];
   /** All, descending; of a batch those of its matrices one after another. */
   readonly singularValues: readonly number[];
-  readonly from: 'computed' | 'disk';
+  readonly from: (typeof DECOMPOSITION_SOURCES)[number];
   readonly seconds: number;
 }
 
@@ -129,21 +142,32 @@ export interface TrialMatrix {
 }
 
 /** How a trial ended. */
-export type Verdict =
+export const VERDICTS = [
   /** All validation questions were asked. */
-  | 'complete'
+  'complete',
   /** Stopped: significantly worse than the best so far on the same questions. */
-  | 'hopeless'
+  'hopeless',
   /** Stopped: even with all other questions right it could not come up to the best so far. */
-  | 'behind'
+  'behind',
   /** Not asked at all: some matrix could not be written, such as a number too large for its type. `problem` says why. */
-  | 'failed';
+  'failed',
+] as const;
+/**
+ * How a trial ended: `complete` when all validation questions were asked; `hopeless` and `behind` when it was stopped;
+ * `failed` when some matrix could not be written.
+ *
+ * @useDeclaredType
+ */
+export type Verdict = (typeof VERDICTS)[number];
+
+/** What a trial is part of. */
+export const STAGES = ['base', 'grid', 'greedy'] as const;
 
 /** One candidate tried on the validation questions; number 0 is the base, the model as it is. */
 export interface Trial {
   readonly line: 'trial';
   readonly number: number;
-  readonly stage: 'base' | 'grid' | 'greedy';
+  readonly stage: (typeof STAGES)[number];
   /** Undefined for the base. */
   readonly candidate: Candidate | undefined;
   /** In the greedy stage: the interventions that were in the model already. */
@@ -167,6 +191,9 @@ export interface Trial {
   readonly seconds: { readonly edit: number; readonly evaluate: number };
 }
 
+/** Why a search ended. */
+export const ENDINGS = ['all tried', 'budget'] as const;
+
 /** The test questions, asked once: of the base and of the winner. With it a search is closed. */
 export interface TestLine {
   readonly line: 'test';
@@ -184,7 +211,7 @@ export interface TestLine {
   readonly counts: SearchCounts;
   readonly memory: { readonly peakRss: number; readonly nativePeak: number };
   /** Why the search ended. */
-  readonly ended: 'all tried' | 'budget';
+  readonly ended: (typeof ENDINGS)[number];
   readonly seconds: SearchSeconds;
 }
 

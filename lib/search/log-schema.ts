@@ -1,5 +1,6 @@
 import { FORMATS } from '../checkpoint/formats.js';
 import { ENGINES } from '../evaluate/engines/engine.js';
+import { COMPATS } from '../evaluate/metrics/compat.js';
 import { METRICS } from '../evaluate/metrics/summary.js';
 import {
   aBoolean,
@@ -22,10 +23,21 @@ import {
   optional,
   orNull,
 } from '../files/schema.js';
-import { aBand, aSeed, aShare, FAMILY, KIND, SHAPE, SLICE, WRITABLE } from '../interventions/schema.js';
+import { aBand, aSeed, aShare, FAMILY, KIND, MATRIX_PLACE, WRITABLE } from '../interventions/schema.js';
 import { MAX_LAYERS } from '../interventions/spec.js';
-import { GROUPS, MATRIX_TYPES } from '../model/types.js';
-import { type Candidate, nameOfCandidate, type SearchHeader, type SearchLine } from './log-lines.js';
+import { TARGET_TYPES } from '../model/types.js';
+import {
+  type Candidate,
+  COMPOSITIONS,
+  DECOMPOSITION_SOURCES,
+  ENDINGS,
+  nameOfCandidate,
+  OBJECTIVES,
+  type SearchHeader,
+  type SearchLine,
+  STAGES,
+  VERDICTS,
+} from './log-lines.js';
 
 /** The lines of `trials.jsonl`, as checks. */
 
@@ -33,13 +45,13 @@ import { type Candidate, nameOfCandidate, type SearchHeader, type SearchLine } f
 const aValue: Check = (value, at) => (typeof value === 'number' ? undefined : expected('a number', value, at));
 const VALUES = fields(optional(aValue), 'accuracy', 'logLoss', 'perplexity');
 const SCORE = object({ questions: aWhole(), ...VALUES });
-const TYPE = oneOf(...MATRIX_TYPES, ...Object.keys(GROUPS));
+const TYPE = oneOf(...TARGET_TYPES);
 const CANDIDATE = object({
   ...{ kind: KIND, layer: aWhole(0, MAX_LAYERS), type: TYPE, spec: aName },
   rho: either(aBand, aShare),
 });
 const MATRIX = object({
-  ...{ tensor: aString, slice: optional(SLICE), shape: SHAPE, rank: optional(aWhole()) },
+  ...{ ...MATRIX_PLACE, rank: optional(aWhole()) },
   ...{ ...fields(aQuantity, 'relativeError', 'keptEnergy'), smallestError: optional(aQuantity) },
   uses: optional(aWhole(1)),
 });
@@ -52,11 +64,11 @@ const SETTINGS = object({
   source: object({ path: aName, format: oneOf(...FORMATS.map(({ name }) => name)), digest: aDigest }),
   ...{ family: FAMILY, engine: oneOf(...ENGINES), engineOptions: anything },
   questions: object({ validation: QUESTIONS, test: optional(QUESTIONS) }),
-  objective: oneOf('accuracy', 'perplexity'),
+  objective: oneOf(...OBJECTIVES),
   candidates: list(CANDIDATE, 1),
-  ...{ compose: oneOf('greedy', 'none'), quant: optional(WRITABLE), shared: optional(aBoolean), seed: aSeed },
+  ...{ compose: oneOf(...COMPOSITIONS), quant: optional(WRITABLE), shared: optional(aBoolean), seed: aSeed },
   earlyStopping: optional(object({ error: aFinite(0, 1), first: aWhole(1) })),
-  ...{ generate: optional(aWhole()), compat: optional(exactly('laser')) },
+  ...{ generate: optional(aWhole()), compat: optional(oneOf(...COMPATS)) },
 });
 
 const LINES: Readonly<Record<SearchLine['line'], Check>> = {
@@ -65,19 +77,19 @@ const LINES: Readonly<Record<SearchLine['line'], Check>> = {
     settings: SETTINGS,
   }),
   matrix: object({
-    ...{ tensor: aString, slice: optional(SLICE), layer: aWhole(0, MAX_LAYERS), type: TYPE, shape: SHAPE },
-    ...{ singularValues: list(aMagnitude), from: oneOf('computed', 'disk'), seconds: aQuantity },
+    ...{ ...MATRIX_PLACE, layer: aWhole(0, MAX_LAYERS), type: TYPE },
+    ...{ singularValues: list(aMagnitude), from: oneOf(...DECOMPOSITION_SOURCES), seconds: aQuantity },
   }),
   trial: object({
-    ...{ number: aWhole(), stage: oneOf('base', 'grid', 'greedy'), candidate: optional(CANDIDATE) },
-    ...{ upon: list(CANDIDATE), matrices: list(MATRIX), verdict: oneOf('complete', 'hopeless', 'behind', 'failed') },
+    ...{ number: aWhole(), stage: oneOf(...STAGES), candidate: optional(CANDIDATE) },
+    ...{ upon: list(CANDIDATE), matrices: list(MATRIX), verdict: oneOf(...VERDICTS) },
     ...{ problem: optional(aString), score: SCORE, change: object(VALUES), rival: optional(aWhole()) },
     ...{ accepted: optional(aBoolean), outcomes: aString, losses: optional(list(orNull(list(aValue, 2, 2)))) },
     seconds: object(fields(aQuantity, 'edit', 'evaluate')),
   }),
   test: object({
     ...{ winner: aWhole(), interventions: list(CANDIDATE), base: optional(SCORE), edited: optional(SCORE) },
-    ...{ comparisons: list(COMPARISON), validation: list(COMPARISON), ended: oneOf('all tried', 'budget') },
+    ...{ comparisons: list(COMPARISON), validation: list(COMPARISON), ended: oneOf(...ENDINGS) },
     counts: object({
       ...fields(aWhole(), 'trials', 'stopped', 'asked'),
       svds: object(fields(aWhole(), 'computed', 'disk', 'memory')),

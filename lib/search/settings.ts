@@ -23,7 +23,7 @@ import {
 import type { WritableType } from '../tensor/dtype.js';
 import { packageVersion } from '../version.js';
 import { GRID_OPTIONS, type GridOptions, type PlannedCandidate } from './candidates.js';
-import type { SearchHeader, SearchSettings } from './log-lines.js';
+import { COMPOSITIONS, type Composition, type SearchHeader, type SearchSettings } from './log-lines.js';
 import type { SearchProgress } from './progress.js';
 import type { EarlyStoppingOptions } from './race.js';
 import { objectiveOf } from './score.js';
@@ -49,7 +49,7 @@ export interface SearchOptions extends GridOptions {
   /** The model's family by name, where config.json does not tell it or is to be overruled. */
   readonly family?: string;
   /** `greedy` adds to the best candidate those of other matrices, from late to early layers, that do not hurt. */
-  readonly compose?: 'greedy' | 'none';
+  readonly compose?: Composition;
   /**
    * What the tensors of the grid become that are stored in a quantised type: all of them, before the first trial, so that base
    * and candidates differ by the interventions alone. Without it, such tensors are refused.
@@ -101,7 +101,7 @@ export const SEARCH_OPTIONS: OptionTypes<SearchOptions> = {
   validation: PART,
   test: PART,
   out: text,
-  compose: oneOf(['greedy', 'none']),
+  compose: oneOf(COMPOSITIONS),
   family: PLAN_OPTIONS.family,
   shared: PLAN_OPTIONS.shared,
   quant: PLAN_OPTIONS.quant,

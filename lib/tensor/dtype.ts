@@ -130,6 +130,9 @@ export const WRITABLE_TYPES = ['Q8_0', ...FLOAT_DTYPES] as const;
  */
 export type WritableType = (typeof WRITABLE_TYPES)[number];
 
+/** The types to offer for a quantised tensor that gets new numbers; F64 would only add bytes. */
+export const QUANT_TYPES: readonly WritableType[] = ['Q8_0', 'F16', 'BF16', 'F32'];
+
 export function isReadableType(type: string): type is ReadableType {
   return isFloatDType(type) || Object.hasOwn(QUANTIZED_BLOCKS, type);
 }

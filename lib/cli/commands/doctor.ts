@@ -10,6 +10,7 @@ import { findPeer, importPeer } from '../../evaluate/engines/peers.js';
 import { type SelfTest, selfTest } from '../../linalg/self-test.js';
 import { formatBytes, formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
+import { jsonOption } from '../options.js';
 import { ReportedError } from '../reported-error.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
 
@@ -77,7 +78,7 @@ interface Diagnosis extends System, Partial<Native> {
 /** `lowrank doctor`: checks whether the package works here, and how fast. */
 export function defineDoctor(command: Command, terminal: Terminal): void {
   command
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((flags: { json?: boolean }) => runDoctor(flags, terminal));
 }

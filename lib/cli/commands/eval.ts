@@ -1,43 +1,32 @@
 import { stat } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { findWeights, modelsIn } from '../../checkpoint/folder.js';
-import { LowRankError } from '../../errors.js';
-import { commandEngine } from '../../evaluate/engines/command.js';
-import { ENGINES, type Engine, type EngineName } from '../../evaluate/engines/engine.js';
-import { llamaEngine } from '../../evaluate/engines/llama.js';
-import { onnxEngine } from '../../evaluate/engines/onnx.js';
+import { findWeights } from '../../checkpoint/folder.js';
+import type { Engine } from '../../evaluate/engines/engine.js';
 import { type EvaluateProgress, type Evaluation, Evaluator } from '../../evaluate/evaluator.js';
 import { METRICS, type Metric } from '../../evaluate/metrics/summary.js';
 import { loadQuestions } from '../../evaluate/questions/load.js';
-import {
-  DATASET_FORMATS,
-  type DatasetFormat,
-  type PromptStyle,
-  type QuestionSet,
-} from '../../evaluate/questions/question.js';
+import type { QuestionSet } from '../../evaluate/questions/question.js';
 import { SPLITS, type Split, splitQuestions } from '../../evaluate/questions/split.js';
 import { writeAtomically } from '../../files/atomic.js';
 import { refuseExisting } from '../../files/files.js';
 import { formatCount, formatSeconds, formatShare } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
-import { interruptible } from '../interrupt.js';
-import { wholeNumber } from '../options.js';
+import { printResult, runJob } from '../job.js';
+import { jsonOption, seedOption, threadsOption, wholeNumber, wrongUsage } from '../options.js';
+import {
+  addAskingOptions,
+  addScoringOptions,
+  chooseEngine,
+  contextOption,
+  datasetOption,
+  type QuestionFlags,
+} from '../questions.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
 
-interface EvalFlags {
-  readonly dataset: string;
-  readonly format?: DatasetFormat;
-  readonly style: PromptStyle;
-  readonly engine?: EngineName;
-  readonly command?: string;
+interface EvalFlags extends QuestionFlags {
   readonly split: Split;
   readonly seed?: number;
-  readonly limit?: number;
-  readonly generate?: number;
-  readonly compat?: 'laser';
-  readonly threads?: number;
-  readonly context?: number;
   readonly out?: string;
   readonly json?: boolean;
 }
@@ -54,33 +43,20 @@ The engine follows the file: llama for .gguf, onnx for .onnx and folders that ho
 
 /** `lowrank eval`: evaluates a checkpoint on a question set. */
 export function defineEval(command: Command, terminal: Terminal): void {
-  command
-    .argument('<checkpoint>', 'a .gguf or .onnx file, or a folder; never modified')
-    .requiredOption('--dataset <file>', 'file of questions')
-    .addOption(new Option('--format <format>', 'format of the question file').choices(DATASET_FORMATS))
-    .addOption(
-      new Option('--style <style>', 'kind of model that prompts are worded for')
-        .choices(['causal', 'masked'])
-        .default('causal'),
-    )
-    .addOption(new Option('--engine <engine>', 'program that runs the model').choices(ENGINES))
-    .option(
-      '--command <command>',
-      'program that answers the questions; {checkpoint} and {questions} are replaced by paths',
-    )
+  command.argument('<checkpoint>', 'a .gguf or .onnx file, or a folder; never modified').addOption(datasetOption());
+  addAskingOptions(command, 'question file')
     .addOption(
       new Option('--split <split>', 'part to use: validation is the first fifth, test the rest')
         .choices(SPLITS)
         .default('all'),
     )
-    .option('--seed <n>', 'shuffle before splitting, and seed the intervals', wholeNumber(0))
-    .option('--limit <n>', 'ask at most n questions', wholeNumber(1))
-    .option('--generate <n>', 'number of tokens to generate and search for the answer', wholeNumber(0))
-    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code does").choices(['laser']))
-    .option('--threads <n>', 'number of engine threads', wholeNumber(1))
-    .option('--context <n>', 'maximum number of tokens per question', wholeNumber(2))
+    .addOption(seedOption('shuffle before splitting, and seed the intervals'))
+    .option('--limit <n>', 'ask at most n questions', wholeNumber(1));
+  addScoringOptions(command)
+    .addOption(threadsOption('number of engine threads'))
+    .addOption(contextOption())
     .option('--out <file>', 'write results to a new file, one JSON object per line')
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: EvalFlags) => runEval(checkpoint, flags, terminal));
 }
@@ -97,62 +73,23 @@ async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal)
   const set = await loadQuestions(flags.dataset, { format: flags.format, style: flags.style });
   const questions = splitQuestions(set.questions, flags.split, { seed: flags.seed });
   if (questions.length === 0) throw wrongUsage(`the ${flags.split} part of ${flags.dataset} has no questions`);
-  const line = new EvalLine(terminal.err);
-  let evaluation: Evaluation;
-  try {
-    evaluation = await interruptible(
-      (signal) =>
-        evaluator.evaluate(checkpoint, questions, {
-          limit: flags.limit,
-          generate: flags.generate ?? set.generate ?? 0,
-          compat: flags.compat,
-          bootstrap: { seed: flags.seed ?? 0 },
-          signal,
-          onProgress: line.show,
-        }),
-      (again) => {
-        line.end();
-        terminal.err.lines([again ? 'stopped' : 'stopping; press Ctrl-C again to stop at once']);
-      },
-    );
-  } finally {
-    line.end();
-    await evaluator.close();
-  }
+  const job = runJob(terminal, {
+    progress: new EvalLine(terminal.err),
+    stopped: 'stopped',
+    work: (signal, onProgress) =>
+      evaluator.evaluate(checkpoint, questions, {
+        limit: flags.limit,
+        generate: flags.generate ?? set.generate ?? 0,
+        compat: flags.compat,
+        bootstrap: { seed: flags.seed ?? 0 },
+        signal,
+        onProgress,
+      }),
+  });
+  const evaluation = await job.finally(() => evaluator.close());
   if (flags.out !== undefined) await writeResults(flags.out, evaluation);
   const report = describeEvaluation(evaluation, set, flags);
-  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
-  else printReport(evaluation, report, terminal.out);
-}
-
-/** The engine that was asked for, or that runs such a file. */
-export async function chooseEngine(
-  checkpoint: string,
-  flags: Pick<EvalFlags, 'engine' | 'command' | 'threads' | 'context'>,
-): Promise<Engine> {
-  const { command, threads, context: contextLength } = flags;
-  const name = flags.engine ?? (command === undefined ? await engineOf(checkpoint) : 'command');
-  if (name === 'command') {
-    if (command === undefined)
-      throw wrongUsage("--engine command needs --command '<program> {checkpoint} {questions}'");
-    if (contextLength !== undefined) throw wrongUsage('--context works only with the engines llama and onnx');
-    return commandEngine({ command, threads });
-  }
-  if (command !== undefined) throw wrongUsage(`--command works only with --engine command, not with ${name}`);
-  return name === 'llama' ? llamaEngine({ threads, contextLength }) : onnxEngine({ threads, contextLength });
-}
-
-/** Chooses by the checkpoint's file name, or by the names in its folder. */
-async function engineOf(checkpoint: string): Promise<EngineName> {
-  if (/\.gguf$/i.test(checkpoint)) return 'llama';
-  if (/\.onnx$/i.test(checkpoint)) return 'onnx';
-  if ((await stat(checkpoint).catch(() => undefined))?.isDirectory()) {
-    if ((await modelsIn(checkpoint, 'gguf')).length > 0) return 'llama';
-    if ((await modelsIn(checkpoint, 'onnx')).length > 0) return 'onnx';
-  }
-  throw new LowRankError('ERR_ARGUMENT', `${checkpoint}: cannot tell which engine runs it`, {
-    hint: 'llama runs .gguf files, onnx .onnx files; a safetensors folder needs --command with a program that loads it.',
-  });
+  printResult(terminal, flags, report, () => printReport(evaluation, report, terminal.out));
 }
 
 /** Finds the weight file that `lowrank laser` would edit in a folder, if the engine runs another one. */
@@ -239,8 +176,4 @@ function describeProgress({ done, total, accuracy, seconds, remainingSeconds }: 
   const right = accuracy === undefined ? '' : `, ${formatShare(accuracy)} correct`;
   const left = remainingSeconds === undefined || done === total ? '' : `, ${formatSeconds(remainingSeconds)} left`;
   return `${done}/${total}${right}, ${formatSeconds(seconds)}${left}`;
-}
-
-function wrongUsage(message: string): LowRankError {
-  return new LowRankError('ERR_ARGUMENT', message);
 }

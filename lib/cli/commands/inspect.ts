@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { FORMATS_IN_WORDS } from '../../checkpoint/formats.js';
 import {
   describeUnlisted,
@@ -7,11 +7,10 @@ import {
   inspectCheckpoint,
   type MatrixSpectrum,
 } from '../../inspect/inspect.js';
-import { FAMILIES } from '../../model/families.js';
 import { formatBytes, formatCount, formatShape } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
-import { interruptible } from '../interrupt.js';
-import { wholeNumber } from '../options.js';
+import { printResult, runJob } from '../job.js';
+import { familyOption, jsonOption, threadsOption } from '../options.js';
 import { GLOBS, printSkipped } from '../terminal/globs.js';
 import { ProgressLine } from '../terminal/progress.js';
 import { sparkline } from '../terminal/sparkline.js';
@@ -42,36 +41,22 @@ export function defineInspect(command: Command, terminal: Terminal): void {
     .argument('<checkpoint>', `${FORMATS_IN_WORDS} file, or a folder`)
     .option('--spectrum', 'compute the singular values; decomposes each matrix')
     .option('--tensor <glob>', 'only tensors whose names match')
-    .addOption(
-      new Option('--family <name>', 'model family, if config.json does not name it').choices(
-        FAMILIES.map(({ name }) => name),
-      ),
-    )
-    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(familyOption())
+    .addOption(threadsOption())
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: InspectFlags) => runInspect(checkpoint, flags, terminal));
 }
 
 async function runInspect(checkpoint: string, flags: InspectFlags, terminal: Terminal): Promise<void> {
   const { spectrum, tensor: tensors, family, threads } = flags;
-  const progress = new ProgressLine(terminal.err);
-  let report: InspectReport;
-  try {
-    report = await interruptible(
-      (signal) =>
-        inspectCheckpoint(checkpoint, { spectrum, tensors, family, threads, signal, onProgress: progress.show }),
-      (again) => {
-        progress.end();
-        if (!again) terminal.err.lines(['stopping; press Ctrl-C again to stop at once']);
-      },
-    );
-  } finally {
-    progress.end();
-  }
+  const report = await runJob(terminal, {
+    progress: new ProgressLine(terminal.err),
+    work: (signal, onProgress) =>
+      inspectCheckpoint(checkpoint, { spectrum, tensors, family, threads, signal, onProgress }),
+  });
   printSkipped(report.skipped, 'matrices', terminal.err);
-  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
-  else printReport(report, terminal.out);
+  printResult(terminal, flags, report, () => printReport(report, terminal.out));
 }
 
 interface TensorColumn extends Column {

@@ -1,6 +1,4 @@
-import { type Command, Option } from 'commander';
-import { FORMATS_IN_WORDS } from '../../checkpoint/formats.js';
-import type { PlanOptions } from '../../edit/plan.js';
+import type { Command } from 'commander';
 import {
   type CheckpointPlan,
   type EditedMatrix,
@@ -8,41 +6,17 @@ import {
   editCheckpoint,
   planCheckpoint,
 } from '../../edit/run.js';
-import { LowRankError } from '../../errors.js';
 import { type Edit, nameOf } from '../../interventions/edit.js';
-import { asKind, DEFAULT_KIND, KIND_NAMES, kindOf } from '../../interventions/kinds/kinds.js';
-import { type Intervention, paperIntervention, parseAt, parseTensorSpec } from '../../interventions/spec.js';
-import { METHODS, type Method } from '../../lowrank/approximate.js';
-import { FAMILIES } from '../../model/families.js';
-import type { WritableType } from '../../tensor/dtype.js';
 import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
-import { byteSize } from '../byte-size.js';
-import { interruptible } from '../interrupt.js';
-import { collect, decimal, wholeNumber } from '../options.js';
-import { RESUME_HINT, withResumeHint } from '../resume-hint.js';
+import { addEditOptions, type EditFlags, planOptions } from '../edit-options.js';
+import { printResult, runJob } from '../job.js';
+import { dryRunOption, jsonOption, requireOut, restartOption } from '../options.js';
+import { RESUME_HINT } from '../resume-hint.js';
 import { GLOBS, printSkipped } from '../terminal/globs.js';
 import { describeOutput } from '../terminal/output-summary.js';
 import { ProgressLine } from '../terminal/progress.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
-
-/** Flags that select matrices and say how to edit them. */
-export interface EditFlags {
-  readonly out?: string;
-  readonly at?: readonly string[];
-  readonly tensor?: readonly string[];
-  readonly lnum?: number;
-  readonly lname?: string;
-  readonly rate?: number;
-  readonly intervention: string;
-  readonly method: Method;
-  readonly seed?: number;
-  readonly threads?: number;
-  readonly memory?: number;
-  readonly quant?: WritableType;
-  readonly shared?: boolean;
-  readonly family?: string;
-}
 
 interface LaserFlags extends EditFlags {
   readonly restart?: boolean;
@@ -65,118 +39,33 @@ To resume a stopped job, run the same command again.`;
 
 /** `lowrank laser`: edits matrices of a checkpoint and writes the result. */
 export function defineLaser(command: Command, terminal: Terminal): void {
-  addEditOptions(command.argument('<checkpoint>', CHECKPOINT))
-    .option('--restart', 'discard the unfinished work of a stopped job and start again')
-    .option('--dry-run', 'print the plan without writing anything')
-    .option('--json', 'print one JSON document on standard output')
+  addEditOptions(command)
+    .addOption(restartOption())
+    .addOption(dryRunOption())
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: LaserFlags) => runLaser(checkpoint, flags, terminal));
 }
 
-/** Help of `--shared`, for every command that edits. */
-export const SHARED = 'allow editing an ONNX weight that is used in several places; changes all of them';
-
-export const CHECKPOINT = `${FORMATS_IN_WORDS} file, or a folder; never modified`;
-
-/** Adds the options that select matrices and say how to edit them. */
-export function addEditOptions(command: Command): Command {
-  return command
-    .option('-o, --out <path>', 'output path; must not exist')
-    .option('--at <layers:types:rho>', 'edit by layer and type; may be repeated', collect)
-    .option('--tensor <glob:rho>', 'edit tensors by name; may be repeated', collect)
-    .option('--lnum <n>', "the paper's flag: layer, -1 for all", wholeNumber(-1))
-    .option('--lname <type>', "the paper's flag: type")
-    .option('--rate <rate>', "the paper's flag: 0 keeps everything, 10 nothing, 9.9 one hundredth", decimal)
-    .addOption(new Option('--intervention <kind>', 'kind of edit').choices(KIND_NAMES).default(DEFAULT_KIND))
-    .addOption(new Option('--method <method>', 'decomposition method').choices(METHODS).default('auto'))
-    .option('--seed <n>', 'seed for the random start of krylov and for --intervention random', wholeNumber(0))
-    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
-    .option('--memory <size>', 'memory limit of the process, such as 2GB; jobs that do not fit are refused', byteSize)
-    .addOption(
-      new Option('--quant <type>', 'type in which to write quantised tensors that are edited').choices([
-        'Q8_0',
-        'F16',
-        'BF16',
-        'F32',
-      ]),
-    )
-    .option('--shared', SHARED)
-    .addOption(
-      new Option('--family <name>', 'model family, if config.json does not name it').choices(
-        FAMILIES.map(({ name }) => name),
-      ),
-    );
-}
-
-/** Translates flags into library options. */
-export function planOptions(flags: EditFlags): PlanOptions {
-  const { family, method, seed, threads, quant, shared, memory: maxMemory } = flags;
-  return { interventions: readInterventions(flags), family, method, seed, threads, quant, shared, maxMemory };
-}
-
 async function runLaser(checkpoint: string, flags: LaserFlags, terminal: Terminal): Promise<void> {
   const options = planOptions(flags);
-  const { out, restart } = flags;
   if (flags.dryRun) {
     const plan = await planCheckpoint(checkpoint, options);
     printSkipped(plan.skipped, 'matrices', terminal.err);
-    if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
-    else printPlan(plan, terminal.out);
+    printResult(terminal, flags, plan, () => printPlan(plan, terminal.out));
     return;
   }
-  if (out === undefined) throw wrongUsage('missing output path: pass -o <path> or --dry-run');
-
-  const progress = new ProgressLine(terminal.err);
-  let report: EditReport;
-  try {
-    report = await interruptible(
-      (signal) => editCheckpoint(checkpoint, out, { ...options, restart, signal, onProgress: progress.show }),
-      (again) => {
-        progress.end();
-        terminal.err.lines([
-          again ? `stopped; ${RESUME_HINT}` : 'stopping and keeping finished work; press Ctrl-C again to stop at once',
-        ]);
-      },
-    );
-  } catch (error) {
-    progress.end();
-    throw await withResumeHint(error, out, terminal);
-  } finally {
-    progress.end();
-  }
+  const out = requireOut(flags.out, ' or --dry-run');
+  const report = await runJob(terminal, {
+    progress: new ProgressLine(terminal.err),
+    stopping: 'stopping and keeping finished work',
+    stopped: `stopped; ${RESUME_HINT}`,
+    resumes: () => out,
+    work: (signal, onProgress) =>
+      editCheckpoint(checkpoint, out, { ...options, restart: flags.restart, signal, onProgress }),
+  });
   printSkipped(report.skipped, 'matrices', terminal.err);
-  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
-  else printReport(report, terminal.out);
-}
-
-/** @throws {@link LowRankError} `ERR_ARGUMENT` if a flag is invalid, or no flag selects anything to edit. */
-function readInterventions({ at = [], tensor = [], intervention, ...paper }: EditFlags): Intervention[] {
-  const kind = asKind(intervention);
-  const interventions = [
-    ...at.map((spec) => parseAt(spec, kind)),
-    ...tensor.map((spec) => parseTensorSpec(spec, kind)),
-  ];
-  const { lnum, lname, rate } = paper;
-  if (lnum !== undefined || lname !== undefined || rate !== undefined) {
-    if (lname === undefined) throw wrongUsage('--lnum and --rate require --lname <type>');
-    // `dont` needs no layer, and an intervention without an amount no rate.
-    const needless = {
-      lnum: lname === 'dont' ? -1 : undefined,
-      rate: lname === 'dont' ? 0 : kindOf(kind).amount.needed ? undefined : 10,
-    };
-    const flags = { lnum: lnum ?? needless.lnum, rate: rate ?? needless.rate };
-    if (flags.lnum === undefined) throw wrongUsage('--lname requires --lnum <n>; pass -1 for all layers');
-    if (flags.rate === undefined) throw wrongUsage('--lname requires --rate <rate>, from 0 to 10');
-    interventions.push(paperIntervention({ lname, lnum: flags.lnum, rate: flags.rate }, kind));
-  }
-  if (interventions.length === 0) {
-    throw wrongUsage('nothing to edit: pass --at, --tensor, or --lnum with --lname and --rate');
-  }
-  return interventions;
-}
-
-function wrongUsage(message: string): LowRankError {
-  return new LowRankError('ERR_ARGUMENT', message);
+  printResult(terminal, flags, report, () => printReport(report, terminal.out));
 }
 
 const PLAN_COLUMNS: readonly Column[] = [

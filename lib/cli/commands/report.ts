@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { writeReport } from '../../report/report.js';
 import { printable } from '../../text/printable.js';
+import { printResult } from '../job.js';
+import { jsonOption } from '../options.js';
 import type { Terminal } from '../terminal/terminal.js';
 
 const EXAMPLES = `
@@ -16,7 +18,7 @@ export function defineReport(command: Command, terminal: Terminal): void {
   command
     .argument('<search>', 'output folder of a search, or a file with the output of `lowrank laser --json`')
     .option('-o, --out <file>', 'output file; default: report.html beside the log or file')
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((from: string, flags: ReportFlags) => runReport(from, flags, terminal));
 }
@@ -26,8 +28,8 @@ interface ReportFlags {
   readonly json?: boolean;
 }
 
-async function runReport(from: string, { out, json }: ReportFlags, terminal: Terminal): Promise<void> {
-  const report = await writeReport(from, out);
-  if (json) terminal.out.lines([JSON.stringify({ report }, null, 2)]);
-  else terminal.out.lines([`${terminal.out.colors.green('wrote')} ${printable(report)}`]);
+async function runReport(from: string, flags: ReportFlags, terminal: Terminal): Promise<void> {
+  const report = await writeReport(from, flags.out);
+  const { out } = terminal;
+  printResult(terminal, flags, { report }, () => out.lines([`${out.colors.green('wrote')} ${printable(report)}`]));
 }

@@ -1,47 +1,54 @@
 import { join, relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { FORMATS_IN_WORDS } from '../../checkpoint/formats.js';
 import { describe, LowRankError } from '../../errors.js';
-import { ENGINES, type EngineName } from '../../evaluate/engines/engine.js';
 import type { Metric } from '../../evaluate/metrics/summary.js';
 import { loadQuestions } from '../../evaluate/questions/load.js';
-import { DATASET_FORMATS, type DatasetFormat, type PromptStyle } from '../../evaluate/questions/question.js';
 import { splitQuestions } from '../../evaluate/questions/split.js';
 import { BAND } from '../../interventions/amount.js';
 import { asKind, type InterventionKind, KIND_NAMES, kindOf } from '../../interventions/kinds/kinds.js';
 import { parseAt } from '../../interventions/spec.js';
-import { FAMILIES } from '../../model/families.js';
 import { asLayerType, type GroupType, type MatrixType } from '../../model/types.js';
 import { writeReport } from '../../report/report.js';
-import { nameOfCandidate, type SearchSummary } from '../../search/log-lines.js';
+import { COMPOSITIONS, type Composition, nameOfCandidate, type SearchSummary } from '../../search/log-lines.js';
 import { search } from '../../search/search.js';
 import type { WritableType } from '../../tensor/dtype.js';
 import { formatCount, formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
 import { byteSize } from '../byte-size.js';
-import { Interrupted, interruptible } from '../interrupt.js';
-import { wholeNumber } from '../options.js';
+import { Interrupted } from '../interrupt.js';
+import { printResult, runJob } from '../job.js';
+import {
+  CHECKPOINT,
+  familyOption,
+  jsonOption,
+  quantOption,
+  seedOption,
+  sharedOption,
+  threadsOption,
+  wholeNumber,
+  wrongUsage,
+} from '../options.js';
+import {
+  addAskingOptions,
+  addScoringOptions,
+  chooseEngine,
+  contextOption,
+  datasetOption,
+  type QuestionFlags,
+} from '../questions.js';
 import { formatLoss, formatScore, nameOfTrial, SearchTable, UNEDITED } from '../terminal/search-progress.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
-import { chooseEngine } from './eval.js';
-import { SHARED } from './laser.js';
 
-interface SearchFlags {
-  readonly dataset: string;
+interface SearchFlags extends QuestionFlags {
   readonly test?: string;
   readonly out: string;
-  readonly format?: DatasetFormat;
-  readonly style: PromptStyle;
-  readonly engine?: EngineName;
-  readonly command?: string;
-  readonly context?: number;
   readonly layers?: string;
   readonly types?: readonly (MatrixType | GroupType)[];
   readonly rhos?: readonly number[];
   readonly kinds?: readonly InterventionKind[];
   readonly bands?: readonly (readonly [from: number, to: number])[];
-  readonly compose: 'greedy' | 'none';
+  readonly compose: Composition;
   readonly earlyStopping: boolean;
   readonly budget?: { readonly trials?: number; readonly seconds?: number };
   readonly cache?: number;
@@ -49,11 +56,7 @@ interface SearchFlags {
   readonly family?: string;
   readonly quant?: WritableType;
   readonly shared?: boolean;
-  readonly limit?: number;
-  readonly generate?: number;
-  readonly compat?: 'laser';
   readonly seed: number;
-  readonly threads?: number;
   readonly json?: boolean;
 }
 
@@ -70,27 +73,15 @@ With --test, the whole dataset is validation.
 To resume a stopped search, run the same command again.
 Layers: 26, 20-27, 0,2,5-7 or all; default: the later ones. Bands: 0-0.2,0.5-1.`;
 
-const QUANT = ['Q8_0', 'F16', 'BF16', 'F32'] as const satisfies readonly WritableType[];
-
 /** `lowrank search`: finds the most helpful intervention. */
 export function defineSearch(command: Command, terminal: Terminal): void {
   command
-    .argument('<checkpoint>', `${FORMATS_IN_WORDS} file, or a folder; never modified`)
-    .requiredOption('--dataset <file>', 'file of questions')
+    .argument('<checkpoint>', CHECKPOINT)
+    .addOption(datasetOption())
     .requiredOption('-o, --out <folder>', 'folder for trials.jsonl, summary.json and the model')
-    .option('--test <file>', 'separate test questions; the dataset is then all validation')
-    .addOption(new Option('--format <format>', 'format of the question files').choices(DATASET_FORMATS))
-    .addOption(
-      new Option('--style <style>', 'kind of model that prompts are worded for')
-        .choices(['causal', 'masked'])
-        .default('causal'),
-    )
-    .addOption(new Option('--engine <engine>', 'program that runs the model').choices(ENGINES))
-    .option(
-      '--command <command>',
-      'program that answers the questions; {checkpoint} and {questions} are replaced by paths',
-    )
-    .option('--context <n>', 'maximum number of tokens per question', wholeNumber(2))
+    .option('--test <file>', 'separate test questions; the dataset is then all validation');
+  addAskingOptions(command, 'question files')
+    .addOption(contextOption())
     .option('--layers <layers>', 'layers to try')
     .option('--types <types>', 'matrix types to try, comma-separated', list(typeOf))
     .option('--rhos <shares>', 'shares of the rank to keep, comma-separated', list(share))
@@ -98,28 +89,21 @@ export function defineSearch(command: Command, terminal: Terminal): void {
     .option('--bands <bands>', 'bands for the kind band, comma-separated', list(band))
     .addOption(
       new Option('--compose <how>', 'greedy: combine edits that do not hurt, from late to early layers')
-        .choices(['greedy', 'none'])
+        .choices(COMPOSITIONS)
         .default('none'),
     )
     .option('--no-early-stopping', 'ask every candidate all questions')
     .option('--budget <budget>', 'maximum number of trials (50) or time (90s, 10m, 2h)', budget)
     .option('--cache <size>', 'size of the disk cache for decompositions, such as 2GB; 0 for none', sizeOrNone)
     .option('--cache-dir <folder>', 'folder of that cache; default: in the cache folder of the user')
-    .addOption(
-      new Option('--family <name>', 'model family, if config.json does not name it').choices(
-        FAMILIES.map(({ name }) => name),
-      ),
-    )
-    .addOption(
-      new Option('--quant <type>', 'type to which quantised tensors of the grid are converted first').choices(QUANT),
-    )
-    .option('--shared', SHARED)
-    .option('--limit <n>', 'use at most n validation and n test questions', wholeNumber(1))
-    .option('--generate <n>', 'number of tokens to generate and search for the answer', wholeNumber(0))
-    .addOption(new Option('--compat <code>', "compute metrics as LASER's own code does").choices(['laser']))
-    .option('--seed <n>', 'seed for question orders, random choices and intervals', wholeNumber(0), 0)
-    .option('--threads <n>', 'number of threads for linear algebra and the engine', wholeNumber(1))
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(familyOption())
+    .addOption(quantOption('type to which quantised tensors of the grid are converted first'))
+    .addOption(sharedOption())
+    .option('--limit <n>', 'use at most n validation and n test questions', wholeNumber(1));
+  addScoringOptions(command)
+    .addOption(seedOption('seed for question orders, random choices and intervals').default(0))
+    .addOption(threadsOption('number of threads for linear algebra and the engine'))
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, flags: SearchFlags) => runSearch(checkpoint, flags, terminal));
 }
@@ -140,56 +124,42 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
   };
   const questions = { validation: part('validation'), test: part('test') };
   const engine = await chooseEngine(checkpoint, flags);
-  const table = new SearchTable(terminal.err);
-  let summary: SearchSummary;
-  try {
-    summary = await interruptible(
-      (signal) =>
-        search(checkpoint, {
-          ...questions,
-          ...{
-            engine,
-            layers,
-            types,
-            rhos,
-            kinds,
-            bands,
-            compose,
-            seed,
-            family,
-            threads,
-            compat,
-            signal,
-            quant: flags.quant,
-            shared: flags.shared,
-          },
-          out: flags.out,
-          engineOptions: { command: flags.command, context },
-          // Unless switched off, the engine decides.
-          earlyStopping: flags.earlyStopping ? undefined : false,
-          budget: flags.budget,
-          cache: { bytes: flags.cache, folder: flags.cacheDir },
-          generate: flags.generate ?? set.generate,
-          onProgress: table.show,
-          command: ['lowrank', ...process.argv.slice(2)],
-        }),
-      (again) => {
-        table.end();
-        terminal.err.lines([
-          again ? 'stopped' : 'stopping and removing the candidate; press Ctrl-C again to stop at once',
-        ]);
-      },
-    );
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
-    throw new Interrupted('interrupted', 'Run the same command again to resume.');
-  } finally {
-    table.end();
-    await engine.close();
-  }
+  const job = runJob(terminal, {
+    progress: new SearchTable(terminal.err),
+    stopping: 'stopping and removing the candidate',
+    stopped: 'stopped',
+    interrupted: new Interrupted('interrupted', 'Run the same command again to resume.'),
+    work: (signal, onProgress) =>
+      search(checkpoint, {
+        ...questions,
+        engine,
+        layers,
+        types,
+        rhos,
+        kinds,
+        bands,
+        compose,
+        seed,
+        family,
+        threads,
+        compat,
+        signal,
+        onProgress,
+        quant: flags.quant,
+        shared: flags.shared,
+        out: flags.out,
+        engineOptions: { command: flags.command, context },
+        // Unless switched off, the engine decides.
+        earlyStopping: flags.earlyStopping ? undefined : false,
+        budget: flags.budget,
+        cache: { bytes: flags.cache, folder: flags.cacheDir },
+        generate: flags.generate ?? set.generate,
+        command: ['lowrank', ...process.argv.slice(2)],
+      }),
+  });
+  const summary = await job.finally(() => engine.close());
   await writeReport(flags.out);
-  if (flags.json) terminal.out.lines([JSON.stringify(summary, null, 2)]);
-  else printSummary(summary, flags, terminal.out);
+  printResult(terminal, flags, summary, () => printSummary(summary, flags, terminal.out));
 }
 
 const COLUMNS: readonly Column[] = [
@@ -310,8 +280,4 @@ function budget(text: string): { trials: number } | { seconds: number } {
 
 function sizeOrNone(text: string): number {
   return text === '0' ? 0 : byteSize(text);
-}
-
-function wrongUsage(message: string): LowRankError {
-  return new LowRankError('ERR_ARGUMENT', message);
 }

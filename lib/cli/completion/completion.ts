@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander';
+import type { Loading } from '../lazy.js';
 import type { Terminal } from '../terminal/terminal.js';
 import { bashCompletion } from './bash.js';
 import { fishCompletion } from './fish.js';
@@ -22,10 +23,8 @@ To install it:
 
 /**
  * `lowrank completion`: prints a shell completion script for commands, options and values.
- *
- * @param whole loads the program with all commands and options
  */
-export function defineCompletion(command: Command, terminal: Terminal, whole: () => Promise<Command>): void {
+export function defineCompletion(command: Command, terminal: Terminal, { whole }: Loading): void {
   command
     .addArgument(new Argument('<shell>', 'name of the shell').choices(Object.keys(SCRIPTS)))
     .addHelpText('after', EXAMPLES)

@@ -1,6 +1,6 @@
 import type { Argument, Command, Option } from 'commander';
 import { KIND_NAMES } from '../../interventions/kinds/kinds.js';
-import { GROUPS, LAYER_TYPES, MATRIX_TYPES } from '../../model/types.js';
+import { LAYER_TYPES, TARGET_TYPES } from '../../model/types.js';
 
 /** Values that a shell can offer at a place of the command line. */
 export type Values =
@@ -37,7 +37,7 @@ export interface CommandGrammar {
 export const KNOWN_VALUES: Readonly<Record<string, Values>> = {
   '--at': { kind: 'at', words: LAYER_TYPES },
   '--lname': { kind: 'one', words: LAYER_TYPES },
-  '--types': { kind: 'list', words: [...MATRIX_TYPES, ...Object.keys(GROUPS)] },
+  '--types': { kind: 'list', words: TARGET_TYPES },
   '--kinds': { kind: 'list', words: KIND_NAMES },
 };
 

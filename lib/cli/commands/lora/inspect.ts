@@ -3,6 +3,8 @@ import { adapterObstacles, type LoraAdapter, type LoraModule } from '../../../ad
 import { readAdapter } from '../../../adapters/peft.js';
 import { formatBytes, formatCount, formatShape } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
+import { printResult } from '../../job.js';
+import { jsonOption } from '../../options.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Output, Terminal } from '../../terminal/terminal.js';
 
@@ -12,20 +14,17 @@ Examples:
   lowrank lora inspect my-adapter --json`;
 
 /** `lowrank lora inspect`: lists the modules of an adapter. */
-export function addLoraInspectCommand(lora: Command, terminal: Terminal): void {
-  lora
-    .command('inspect')
-    .description('list the modules of an adapter')
+export function defineInspect(command: Command, terminal: Terminal): void {
+  command
     .argument('<adapter>', 'folder with adapter_config.json and adapter_model.safetensors')
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: { json?: boolean }) => runInspect(adapter, flags, terminal));
 }
 
-async function runInspect(path: string, { json }: { json?: boolean }, { out }: Terminal): Promise<void> {
+async function runInspect(path: string, flags: { json?: boolean }, terminal: Terminal): Promise<void> {
   const adapter = await readAdapter(path);
-  if (json) out.lines([JSON.stringify(describeAdapter(adapter), null, 2)]);
-  else printAdapter(adapter, out);
+  printResult(terminal, flags, describeAdapter(adapter), () => printAdapter(adapter, terminal.out));
 }
 
 function describeAdapter(adapter: LoraAdapter) {

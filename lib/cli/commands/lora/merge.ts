@@ -8,13 +8,22 @@ import {
   type ScaledLora,
 } from '../../../adapters/merge-checkpoint.js';
 import { readAdapter } from '../../../adapters/peft.js';
-import { LowRankError } from '../../../errors.js';
 import { formatBytes, formatError, formatShape } from '../../../text/format.js';
-import { decimal, wholeNumber } from '../../options.js';
+import { printResult, runJob } from '../../job.js';
+import {
+  decimal,
+  dryRunOption,
+  jsonOption,
+  requireOut,
+  restartOption,
+  threadsOption,
+  wrongUsage,
+} from '../../options.js';
 import { describeOutput } from '../../terminal/output-summary.js';
+import { ProgressLine } from '../../terminal/progress.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Terminal } from '../../terminal/terminal.js';
-import { requireOut, runJob } from './job.js';
+import { leavesNothing } from './options.js';
 
 interface MergeFlags {
   readonly out?: string;
@@ -35,10 +44,8 @@ Only the tensors that an adapter names change, in their own dtype; every other b
 To resume a killed merge, run the same command again.`;
 
 /** `lowrank lora merge`: adds adapters to the weights of a checkpoint. */
-export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
-  lora
-    .command('merge')
-    .description('add the updates of adapters to the weights of a checkpoint')
+export function defineMerge(command: Command, terminal: Terminal): void {
+  command
     .argument('<checkpoint>', 'folder or .safetensors file; never modified')
     .argument('<adapters...>', 'adapter folders')
     .option('-o, --out <path>', 'output path; must not exist')
@@ -47,10 +54,10 @@ export function addLoraMergeCommand(lora: Command, terminal: Terminal): void {
       'factor for the updates; once for all adapters, or once for each in order',
       (text, earlier: readonly number[] | undefined) => [...(earlier ?? []), decimal(text)],
     )
-    .option('--threads <n>', 'number of threads for linear algebra', wholeNumber(1))
-    .option('--restart', 'discard the unfinished work of a killed job and start again')
-    .option('--dry-run', 'print the plan without writing anything')
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(threadsOption())
+    .addOption(restartOption('killed'))
+    .addOption(dryRunOption())
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((checkpoint: string, adapters: readonly string[], flags: MergeFlags) =>
       runMerge(checkpoint, adapters, flags, terminal),
@@ -65,9 +72,10 @@ async function runMerge(
 ): Promise<void> {
   const { threads, restart, scale: scales = [1] } = flags;
   if (scales.length !== 1 && scales.length !== paths.length) {
-    throw new LowRankError('ERR_ARGUMENT', `got ${scales.length} --scale options for ${paths.length} adapters`, {
-      hint: 'Pass --scale once for all adapters, or once for each.',
-    });
+    throw wrongUsage(
+      `got ${scales.length} --scale options for ${paths.length} adapters`,
+      'Pass --scale once for all adapters, or once for each.',
+    );
   }
   const readAll = async () => {
     const loras: ScaledLora[] = [];
@@ -78,16 +86,17 @@ async function runMerge(
   };
   if (flags.dryRun) {
     const plan = await planLoras(checkpoint, await readAll());
-    if (flags.json) terminal.out.lines([JSON.stringify(plan, null, 2)]);
-    else printPlan(plan, terminal);
+    printResult(terminal, flags, plan, () => printPlan(plan, terminal));
     return;
   }
   const out = requireOut(flags.out);
-  const report = await runJob(terminal, out, async (signal, onProgress) =>
-    applyLoras(checkpoint, await readAll(), out, { threads, restart, signal, onProgress }),
-  );
-  if (flags.json) terminal.out.lines([JSON.stringify(report, null, 2)]);
-  else printReport(report, terminal);
+  const report = await runJob(terminal, {
+    progress: new ProgressLine(terminal.err),
+    ...leavesNothing(out),
+    work: async (signal, onProgress) =>
+      applyLoras(checkpoint, await readAll(), out, { threads, restart, signal, onProgress }),
+  });
+  printResult(terminal, flags, report, () => printReport(report, terminal));
 }
 
 const PLAN_COLUMNS: readonly Column[] = [

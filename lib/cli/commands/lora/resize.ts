@@ -5,11 +5,14 @@ import type { LoraRankChoice } from '../../../adapters/truncate.js';
 import type { FloatDType } from '../../../tensor/dtype.js';
 import { formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
-import { decimal, wholeNumber } from '../../options.js';
+import { printResult, runJob } from '../../job.js';
+import { decimal, jsonOption, requireOut, wholeNumber } from '../../options.js';
+import { ProgressLine } from '../../terminal/progress.js';
 import { sparkline } from '../../terminal/sparkline.js';
 import { type Column, formatTable } from '../../terminal/table.js';
 import type { Terminal } from '../../terminal/terminal.js';
-import { DTYPES, requireOne, requireOut, runJob, warnOfShortfall } from './job.js';
+import { DTYPES, leavesNothing, requireOne } from './options.js';
+import { warnOfShortfall } from './shortfall.js';
 
 interface ResizeFlags {
   readonly out?: string;
@@ -27,17 +30,15 @@ Examples:
   lowrank lora resize my-adapter -o smaller --ratio 0.05 --dtype f16`;
 
 /** `lowrank lora resize`: reduces the rank of an adapter. */
-export function addLoraResizeCommand(lora: Command, terminal: Terminal): void {
-  lora
-    .command('resize')
-    .description('replace each update with its best approximation of smaller rank')
+export function defineResize(command: Command, terminal: Terminal): void {
+  command
     .argument('<adapter>', 'adapter folder; never modified')
     .option('-o, --out <path>', 'output folder; must not exist')
     .option('--rank <r>', 'maximum rank', wholeNumber(1))
     .option('--energy <e>', 'smallest rank that keeps this share of the energy, such as 0.9', decimal)
     .option('--ratio <x>', 'keep singular values of at least x times the largest, such as 0.05', decimal)
     .addOption(new Option('--dtype <dtype>', 'dtype of the factors; default: unchanged').choices(DTYPES))
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: ResizeFlags) => runResize(adapter, flags, terminal));
 }
@@ -48,16 +49,20 @@ async function runResize(path: string, flags: ResizeFlags, terminal: Terminal): 
   const choice = { rank, energy, ratio } as LoraRankChoice;
   const dtype = flags.dtype?.toUpperCase() as FloatDType | undefined;
   const started = performance.now();
-  const { modules, shortfall } = await runJob(terminal, out, async (signal) => {
-    await requireNewFolder(out);
-    const resized = await resizeLora(await readAdapter(path), { ...choice, dtype, signal });
-    await writeAdapter(resized.adapter, out, { signal });
-    return resized;
+  const { modules, shortfall } = await runJob(terminal, {
+    progress: new ProgressLine(terminal.err),
+    ...leavesNothing(out),
+    work: async (signal) => {
+      await requireNewFolder(out);
+      const resized = await resizeLora(await readAdapter(path), { ...choice, dtype, signal });
+      await writeAdapter(resized.adapter, out, { signal });
+      return resized;
+    },
   });
   const seconds = (performance.now() - started) / 1000;
   warnOfShortfall(shortfall, 'the update', terminal);
-  if (flags.json) terminal.out.lines([JSON.stringify({ source: path, out, modules, shortfall, seconds }, null, 2)]);
-  else printModules(modules, out, seconds, terminal);
+  const document = { source: path, out, modules, shortfall, seconds };
+  printResult(terminal, flags, document, () => printModules(modules, out, seconds, terminal));
 }
 
 const COLUMNS: readonly Column[] = [

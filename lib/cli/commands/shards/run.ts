@@ -1,11 +1,13 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { LowRankError } from '../../../errors.js';
 import { runShard, type ShardReport } from '../../../shards/run.js';
 import { formatBytes, formatSeconds } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
-import { Interrupted, interruptible } from '../../interrupt.js';
+import { Interrupted } from '../../interrupt.js';
+import { printResult, runJob } from '../../job.js';
+import { jsonOption, wrongUsage } from '../../options.js';
+import { RESUME_HINT } from '../../resume-hint.js';
 import { ProgressLine } from '../../terminal/progress.js';
-import type { Terminal } from '../../terminal/terminal.js';
+import type { Output, Terminal } from '../../terminal/terminal.js';
 import { type Shard, shardOfEnvironment } from './shard.js';
 
 interface RunFlags {
@@ -28,7 +30,7 @@ export function defineRun(command: Command, terminal: Terminal): void {
     .argument('<plan>', 'file written by `lowrank plan`; results go to a folder beside it')
     .option('--shard <i/n>', 'shard to run, from 1/n to n/n; default: taken from Slurm or Kubernetes', parseShard)
     .option('--source <path>', 'path of the checkpoint on this machine; default: the one in the plan')
-    .option('--json', 'print one JSON document on standard output')
+    .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((plan: string, flags: RunFlags) => runRun(plan, flags, terminal));
 }
@@ -36,35 +38,20 @@ export function defineRun(command: Command, terminal: Terminal): void {
 async function runRun(plan: string, flags: RunFlags, terminal: Terminal): Promise<void> {
   const chosen = flags.shard ?? shardOfEnvironment(process.env);
   if (chosen === undefined) {
-    throw new LowRankError(
-      'ERR_ARGUMENT',
-      'missing shard: pass --shard i/n, or run it as an array job of Slurm or Kubernetes',
-    );
+    throw wrongUsage('missing shard: pass --shard i/n, or run it as an array job of Slurm or Kubernetes');
   }
-  const progress = new ProgressLine(terminal.err);
-  let report: ShardReport;
-  try {
-    report = await interruptible(
-      (signal) => runShard(plan, { ...chosen, source: flags.source, signal, onProgress: progress.show }),
-      (again) => {
-        progress.end();
-        if (!again) terminal.err.lines(['stopping; press Ctrl-C again to stop at once']);
-      },
-    );
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
-    throw new Interrupted('interrupted, finished results are kept', 'run the same command again to resume');
-  } finally {
-    progress.end();
-  }
-  if (flags.json) {
-    terminal.out.lines([JSON.stringify(report, null, 2)]);
-    return;
-  }
-  const { shard, shards, tasks, results, seconds } = report;
+  const report = await runJob(terminal, {
+    progress: new ProgressLine(terminal.err),
+    interrupted: new Interrupted('interrupted, finished results are kept', RESUME_HINT),
+    work: (signal, onProgress) => runShard(plan, { ...chosen, source: flags.source, signal, onProgress }),
+  });
+  printResult(terminal, flags, report, () => printReport(report, terminal.out));
+}
+
+function printReport({ shard, shards, tasks, results, seconds }: ShardReport, output: Output): void {
   const computed = tasks.filter((task) => task.computed);
   const bytes = tasks.reduce((sum, task) => sum + task.bytes, 0);
-  terminal.out.lines([
+  output.lines([
     `shard ${shard} of ${shards}: ${tasks.length} ${tasks.length === 1 ? 'task' : 'tasks'} (${formatBytes(bytes)}), ${tasks.length - computed.length} already done`,
     `results in ${printable(results)}, ${formatSeconds(seconds)}`,
   ]);
