@@ -14,6 +14,9 @@ constexpr double kTiny = 0x1p-100;
 // Elements of an eigenvector below this are 0: products of denormal numbers are slow.
 constexpr double kVanishing = 0x1p-400;
 
+// The same for float32, of a vector of length 1.
+constexpr double kNothing = 0x1p-60;
+
 // A residual up to this share of the gap turns the vector by less than a float32 can tell.
 constexpr double kStraight = 0x1p-27;
 
@@ -80,7 +83,10 @@ void twisted(int64_t n, const double* d, const double* e, const Shift* shifts, i
   for (int64_t lane = 0; lane < count; lane++) {
     const double inverse = 1 / std::sqrt(norm[lane]);
     float* z = shifts[lane].z;
-    for (int64_t i = 0; i < n; i++) z[i] = static_cast<float>(x[i * kShifts + lane] * inverse);
+    for (int64_t i = 0; i < n; i++) {
+      const double element = x[i * kShifts + lane] * inverse;
+      z[i] = std::abs(element) < kNothing ? 0 : static_cast<float>(element);
+    }
   }
 }
 

@@ -1,0 +1,42 @@
+// The kernel of symmetric.cc, compiled once for each path of core/simd.h; see lowrank/twisted_path.h.
+
+typedef float V __attribute__((vector_size(PATH_BYTES), aligned(4), may_alias));
+typedef float Quarter __attribute__((vector_size(16), aligned(4), may_alias));
+
+PATH_TARGET inline float sumOf(const V& lanes) {
+  const Quarter* part = reinterpret_cast<const Quarter*>(&lanes);
+  Quarter sum = part[0];
+  for (size_t i = 1; i < sizeof(V) / sizeof(Quarter); i++) sum += part[i];
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+template <int Rows>
+PATH_TARGET inline void symmetricTile(int64_t i, int64_t width, const float* a, int64_t stride, const float* x,
+                                      float* y) {
+  constexpr int64_t kWidth = sizeof(V) / sizeof(float);
+  V sum[Rows] = {}, own[Rows];
+  for (int r = 0; r < Rows; r++) own[r] = V{} + x[i + r];
+  const int64_t begin = i / kSymmetricBlock * kSymmetricBlock;
+  for (int64_t j = begin; j < begin + kSymmetricBlock; j += kWidth) {
+    const V there = *reinterpret_cast<const V*>(x + j);
+    for (int r = 0; r < Rows; r++) sum[r] += *reinterpret_cast<const V*>(a + (i + r) * stride + j) * there;
+  }
+  for (int64_t j = begin + kSymmetricBlock; j < width; j += kWidth) {
+    const V there = *reinterpret_cast<const V*>(x + j);
+    V product = *reinterpret_cast<const V*>(y + j);
+    for (int r = 0; r < Rows; r++) {
+      const V row = *reinterpret_cast<const V*>(a + (i + r) * stride + j);
+      sum[r] += row * there;
+      product += row * own[r];
+    }
+    *reinterpret_cast<V*>(y + j) = product;
+  }
+  for (int r = 0; r < Rows; r++) y[i + r] += sumOf(sum[r]);
+}
+
+PATH_TARGET void symmetricRange(int64_t first, int64_t last, int64_t width, const float* a, int64_t stride,
+                                const float* x, float* y) {
+  int64_t i = first;
+  for (; i + 4 <= last; i += 4) symmetricTile<4>(i, width, a, stride, x, y);
+  for (; i < last; i++) symmetricTile<1>(i, width, a, stride, x, y);
+}
