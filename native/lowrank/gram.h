@@ -1,6 +1,5 @@
-// The exact singular subspaces from the Gram matrix w'w (or ww'): one product, then a partial symmetric eigenproblem of
-// the smaller order. Squaring the matrix squares its condition: eigenvalues come out to rounding of the largest one.
-// gain() says what that can amount to, so that the caller can tell whether float32 is enough or float64 is needed.
+// The exact singular subspaces from the Gram matrix w'w (or ww') in float64: one product, then a partial symmetric
+// eigenproblem of the smaller order. Squaring the matrix squares its condition, which float64 nearly always bears.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +10,7 @@
 
 namespace lowrank {
 
-template <class T> class Gram {
+class Gram {
 public:
   // The k largest singular values and vectors, and the value of the next one; with `smallest`, the k smallest.
   Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest);
@@ -23,24 +22,18 @@ public:
   void factors(float* b, float* a, float* s) const;
   // The singular value next to the subspace on the other side of the cut (of `smallest`: the largest within it).
   double nextSingularValue() const;
-  // Whether that, and those that are kept, are good to a hundred-thousandth of the largest.
-  bool knowsSingularValues() const;
   // The sum of the first `count` squared singular values.
   double sumOfSquares(int64_t count) const;
   // The k squared singular values, in the order of the factors.
-  const T* squaredValues() const { return values_.data(); }
+  const double* squaredValues() const { return values_.data(); }
   // How much rounding may have changed a sum of eigenvalues.
   double noise() const;
-  // How much more energy the best k vectors could hold than these, of the largest, because of rounding.
-  double gain() const;
 
   // Native bytes at the peak, the factors included.
   static int64_t bytes(int64_t m, int64_t n, int64_t k, bool smallest);
 
 private:
-  void product(Buffer<T>& gram) const;
-  void separate();
-  double rounding() const; // spectral norm of the errors of the Gram matrix, at its statistical size
+  void product(Buffer<double>& gram) const;
 
   const Context& context_;
   const ConstMatrix w_;
@@ -51,7 +44,7 @@ private:
   int64_t known_;
   double trace_ = 0;
   bool converged_ = false;
-  Buffer<T> values_;
+  Buffer<double> values_;
   Buffer<float> vectors_; // known x order, rows
 };
 

@@ -41,6 +41,14 @@ double leastSquared(const Candidate& c, double error, double norm, ConstMatrix w
   return std::max(measured * measured - rounded * rounded - c.gain, 0.0);
 }
 
+// Whether a rank that was chosen by a rounded spectrum is the one of the rule: what it discards is no more than
+// allowed, and with the last value that it keeps it would be more.
+bool rankDecided(const Candidate& c, const Certificate& certificate, double allowed) {
+  if (!c.lastKept) return true;
+  return certificate.error * certificate.error <= allowed &&
+         certificate.leastError * certificate.leastError + *c.lastKept > allowed;
+}
+
 bool acceptable(const Certificate& c, double target) {
   return c.excessBound() <= target || c.error - c.leastError <= kRoundingFloor * c.norm;
 }
@@ -118,6 +126,7 @@ Certificate approximateInRange(const Context& context, ConstMatrix w, const Requ
         0,       c->spectralError};
     certificate.leastError = std::sqrt(leastSquared(*c, certificate.error, certificate.norm, w));
     if (route->route != Route::gesdd && !acceptable(certificate, request.target)) continue;
+    if (!rankDecided(*c, certificate, stats.energy * request.rule.tail.high)) continue;
     if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w);
     if (later) form(context, w, c->product, result.dense);
     if (result.wantsFactors()) {

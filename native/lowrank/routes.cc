@@ -4,15 +4,16 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
-#include <type_traits>
 #include <utility>
 
 #include "core/digest.h"
 #include "core/random.h"
 #include "lowrank/factors.h"
+#include "lowrank/float_gram.h"
 #include "lowrank/gain.h"
 #include "lowrank/gram.h"
 #include "lowrank/krylov.h"
+#include "lowrank/rank_rule.h"
 #include "lowrank/svd.h"
 
 namespace lowrank {
@@ -34,7 +35,7 @@ constexpr int64_t kLeastKrylov = 192;
 constexpr double kLargestShare = 0.6;
 
 // Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what it loses.
-constexpr int64_t kLeastFloat32 = 1024;
+constexpr int64_t kLeastFloat32 = 96;
 
 // Below this order, LAPACK's SVD takes no longer for many of the singular vectors than the Gram matrix does.
 constexpr int64_t kLeastGram = 512;
@@ -90,9 +91,8 @@ bool complementPossible(const Problem& p) {
   return p.rankGiven() && automatic(p) && !p.factors && 2 * p.request.rule.rank > p.shorter();
 }
 
-// Where the rank depends on the spectrum, float64 is needed for all of it.
 bool gramPossible(const Problem& p) {
-  if (!p.rankGiven() || p.request.method == Method::exact || complementPossible(p)) return false;
+  if (p.request.method == Method::exact) return false;
   return p.shorter() >= kLeastFloat32 || p.request.method == Method::gram;
 }
 
@@ -117,10 +117,14 @@ int64_t krylovBytes(const Problem& p, const Result& wanted, int threads) {
   return (wanted.wantsFactors() ? 0 : factors) + std::max(own, formingBytes(p, wanted, threads, false));
 }
 
-template <class T, bool complement> int64_t gramBytes(const Problem& p, const Result& wanted, int threads) {
+template <bool complement> int64_t gramBytes(const Problem& p, const Result& wanted, int threads) {
   const int64_t columns = complement ? p.shorter() - keptRank(p) : keptRank(p), factors = 4 * (p.m + p.n + 1) * columns;
-  return std::max(Gram<T>::bytes(p.m, p.n, columns, complement),
-                  factors + formingBytes(p, wanted, threads, complement));
+  return std::max(Gram::bytes(p.m, p.n, columns, complement), factors + formingBytes(p, wanted, threads, complement));
+}
+
+int64_t floatGramRouteBytes(const Problem& p, const Result& wanted, int threads) {
+  const int64_t k = keptRank(p), factors = 4 * (p.m + p.n + 1) * k;
+  return std::max(floatGramBytes(p, threads), factors + formingBytes(p, wanted, threads, true));
 }
 
 int64_t svdBytes(const Problem& p, const Result& wanted, int threads) {
@@ -130,21 +134,6 @@ int64_t svdBytes(const Problem& p, const Result& wanted, int threads) {
 }
 
 // --- running: each route gives a candidate, or nothing where it cannot reach the target
-
-// The smallest k with sum_{i >= k} s_i^2 <= tail * energy, summed from the small end. Sums are exact, so that a share
-// that is met exactly counts as met; the margin is that of `Exact` itself.
-template <class Squares> int64_t rankForTail(int64_t count, Exact energy, Exact tail, const Squares& squares) {
-  constexpr double kMargin = 0x1p-90;
-  const Exact allowed = energy.times(tail);
-  Exact discarded;
-  int64_t k = count;
-  while (k > 0) {
-    discarded.add(std::max(static_cast<double>(squares(k - 1)), 0.0));
-    if (discarded.minus(allowed) > kMargin * energy.high) break;
-    k--;
-  }
-  return k;
-}
 
 std::optional<Candidate> runKrylov(const Context& context, ConstMatrix w, const MatrixStats& stats,
                                    const Request& request, const Result& result, Workspace& space) {
@@ -167,13 +156,13 @@ std::optional<Candidate> runKrylov(const Context& context, ConstMatrix w, const 
 }
 
 // The k largest by the Gram matrix; or, for the complement, the r - k smallest, to be taken away.
-template <class T, bool complement>
+template <bool complement>
 std::optional<Candidate> runGram(const Context& context, ConstMatrix w, const MatrixStats& stats,
                                  const Request& request, const Result&, Workspace& space) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
   const bool chosen = request.rule.kind == RankRule::byTail;
   const int64_t columns = chosen ? r : complement ? r - request.rule.rank : request.rule.rank;
-  const Gram<T> gram(context, w, columns, complement);
+  const Gram gram(context, w, columns, complement);
   if (!gram.converged()) return std::nullopt;
   space.b = Buffer<float>(context.memory, m * columns);
   space.a = Buffer<float>(context.memory, columns * n);
@@ -183,27 +172,15 @@ std::optional<Candidate> runGram(const Context& context, ConstMatrix w, const Ma
                                          [&](int64_t i) { return gram.squaredValues()[i]; })
                            : request.rule.rank;
   const int64_t used = complement ? columns : k;
-  const double kept = gram.sumOfSquares(used), tail = complement ? kept : stats.energy - kept;
-  // Only float32 asks for gain(): it reads the value beyond the kept ones, which the complement does not have.
-  if constexpr (std::is_same_v<T, float>) {
-    if (!gram.knowsSingularValues() || gram.gain() > 2 * request.target * tail) return std::nullopt;
-  }
-  Candidate c{complement                 ? Route::complement
-              : std::is_same_v<T, float> ? Route::gram
-                                         : Route::gram64,
-              k,
-              {Matrix(space.b.data(), m, columns).colRange(0, used), Matrix(space.a.data(), used, n), complement},
-              space.s.data(),
-              chosen ? (k < r ? space.s[k] : 0) : gram.nextSingularValue(),
-              0};
-  // The eigenvalues of float64 are better known than the energy of rounded factors; those of float32 are not.
-  if constexpr (std::is_same_v<T, double>) {
-    c.gain = gram.noise();
-    c.tail = tail;
-  } else {
-    c.gain = gram.gain();
-  }
-  return c;
+  const double kept = gram.sumOfSquares(used);
+  // The eigenvalues of float64 are better known than the energy of rounded factors.
+  return Candidate{complement ? Route::complement : Route::gram64,
+                   k,
+                   {Matrix(space.b.data(), m, columns).colRange(0, used), Matrix(space.a.data(), used, n), complement},
+                   space.s.data(),
+                   chosen ? (k < r ? space.s[k] : 0) : gram.nextSingularValue(),
+                   gram.noise(),
+                   complement ? kept : stats.energy - kept};
 }
 
 std::optional<Candidate> runSvd(const Context& context, ConstMatrix w, const MatrixStats&, const Request& request,
@@ -237,15 +214,9 @@ constexpr RouteEntry kRoutes[] = {
     {.route = Route::copy, .name = "copy"},
     {.route = Route::zero, .name = "zero"},
     {Route::krylov, "krylov", Method::krylov, krylovPossible, krylovCost, krylovBytes, runKrylov},
-    {Route::gram, "gram", Method::gram, gramPossible, gramCost, gramBytes<float, false>, runGram<float, false>},
-    {Route::gram64, "gram64", {}, gram64Possible, gram64Cost, gramBytes<double, false>, runGram<double, false>},
-    {Route::complement,
-     "complement",
-     {},
-     complementPossible,
-     gram64Cost,
-     gramBytes<double, true>,
-     runGram<double, true>},
+    {Route::gram, "gram", Method::gram, gramPossible, gramCost, floatGramRouteBytes, runFloatGram},
+    {Route::gram64, "gram64", {}, gram64Possible, gram64Cost, gramBytes<false>, runGram<false>},
+    {Route::complement, "complement", {}, complementPossible, gram64Cost, gramBytes<true>, runGram<true>},
     {Route::gesdd, "gesdd", Method::exact, svdPossible, svdCost, svdBytes, runSvd},
     {.route = Route::gesvd, .name = "gesvd"},
 };

@@ -1,0 +1,202 @@
+#include "lowrank/float_gram.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "blas/gemm.h"
+#include "lowrank/coupling.h"
+#include "lowrank/factors.h"
+#include "lowrank/gain.h"
+#include "lowrank/gram_spectrum.h"
+#include "lowrank/rank_rule.h"
+
+namespace lowrank {
+namespace {
+
+// Error of a singular value, as a share of the largest, up to which it counts as known.
+constexpr double kValueError = 1e-5;
+
+// No more directions than this are taken out first.
+constexpr int64_t kLeading = 32;
+
+// Couplings that lie between an eigenvalue as measured and one that the choice of a rank may rely upon.
+constexpr double kDeciding = 4;
+
+// The singular vectors that w is cut with at rank k: those of the larger values or, for the complement, those of the
+// smaller ones; and the nearest vector on the other side, the neighbour.
+struct Cut {
+  int64_t order, k;
+  bool complement;
+
+  int64_t count() const { return complement ? order - k : k; }
+  bool neighbour() const { return k > 0 && k < order; }
+  int64_t known() const { return count() + (neighbour() ? 1 : 0); }
+  // Where in the whole spectrum the known ones begin; among the known ones, the vectors, and the neighbour.
+  int64_t first() const { return complement ? order - known() : 0; }
+  int64_t own() const { return complement && neighbour() ? 1 : 0; }
+  int64_t beyond() const { return complement ? 0 : k; }
+};
+
+// w ~ b a by the known vectors of a cut, and what was measured of them.
+struct Side {
+  Buffer<float> b, a;            // m x known, known x n
+  std::vector<double> squares;   // of the singular values, one for each known vector
+  std::vector<double> couplings; // one for each vector
+  double gain = 0;               // what better vectors could add to the energy
+
+  double strongest() const { return couplings.empty() ? 0 : *std::max_element(couplings.begin(), couplings.end()); }
+};
+
+std::vector<double> squaredLengths(const Context& context, ConstMatrix images, bool ofColumns) {
+  std::vector<double> sums(static_cast<size_t>(ofColumns ? images.cols : images.rows));
+  if (ofColumns) {
+    for (int64_t i = 0; i < images.rows; i++) {
+      const float* row = images.row(i);
+      for (int64_t j = 0; j < images.cols; j++) sums[static_cast<size_t>(j)] += static_cast<double>(row[j]) * row[j];
+    }
+  } else {
+    context.team.ranges(images.rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) sums[static_cast<size_t>(i)] = squares(images.row(i), images.cols);
+    });
+  }
+  return sums;
+}
+
+Side sideOf(const Context& context, ConstMatrix w, const GramSpectrum& spectrum, const Cut& cut) {
+  const int64_t m = w.rows, n = w.cols, known = cut.known(), own = cut.own(), count = cut.count();
+  Team& team = context.team;
+  Side side;
+  side.b = Buffer<float>(context.memory, m * known);
+  side.a = Buffer<float>(context.memory, known * n);
+  const Matrix b(side.b.data(), m, known), a(side.a.data(), known, n);
+  if (m >= n) {
+    spectrum.vectors(cut.first(), cut.first() + known, a.data);
+    gemm(team, false, true, m, known, n, 1, w.data, w.stride, a.data, n, b.data, known);
+    side.squares = squaredLengths(context, b, true);
+    side.couplings = couplings(context, w, a.rowRange(own, own + count), b.colRange(own, own + count));
+  } else {
+    const Buffer<float> vectors(context.memory, known * m);
+    spectrum.vectors(cut.first(), cut.first() + known, vectors.data());
+    gemm(team, false, false, known, n, m, 1, vectors.data(), m, w.data, w.stride, a.data, n);
+    side.squares = squaredLengths(context, a, false);
+    side.couplings =
+        couplings(context, w, ConstMatrix(vectors.data() + own * m, count, m), a.rowRange(own, own + count));
+    for (int64_t i = 0; i < known; i++) {
+      for (int64_t j = 0; j < m; j++) b.row(j)[i] = vectors[i * m + j];
+    }
+  }
+  if (!cut.neighbour()) return side;
+  const double across = side.squares[static_cast<size_t>(cut.beyond())];
+  for (int64_t i = 0; i < count; i++) {
+    const double gap = side.squares[static_cast<size_t>(own + i)] - across;
+    side.gain += gainAcross(side.couplings[static_cast<size_t>(i)], cut.complement ? -gap : gap);
+  }
+  return side;
+}
+
+// How many of the leading directions have to be taken out for the couplings, which are of the size of the rounding of
+// the largest value that is left, to become smaller by the square root of `factor`; 0 where that is too many.
+int64_t leadingCount(const GramSpectrum& spectrum, double factor) {
+  const double largest = spectrum.squaredValue(0) * std::sqrt(factor);
+  for (int64_t i = 1; i <= kLeading && i < spectrum.order() / 2; i++) {
+    if (spectrum.squaredValue(i) <= largest) return i;
+  }
+  return 0;
+}
+
+// The same spectrum with its first `count` directions taken out of w.
+void deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>& spectrum, int64_t count) {
+  const int64_t order = spectrum->order();
+  Buffer<float> leading(context.memory, count * order);
+  spectrum->vectors(0, count, leading.data());
+  const int64_t longer = std::max(w.rows, w.cols);
+  const Buffer<float> images(context.memory, count * longer);
+  gemm(context.team, false, w.rows >= w.cols, count, longer, order, 1, leading.data(), order, w.data, w.stride,
+       images.data(), longer);
+  std::vector<double> squares = squaredLengths(context, ConstMatrix(images.data(), count, longer), false);
+  spectrum.reset();
+  spectrum.emplace(context, w, std::move(leading), std::move(squares));
+}
+
+// Whether the values that are reported are good to kValueError of the largest: rounding couples a vector with those of
+// its own side as with the others.
+bool valuesKnown(const Cut& cut, const Side& side, double largest, bool all) {
+  if (!cut.neighbour()) return cut.k == 0;
+  const double whole = std::sqrt(static_cast<double>(cut.order) / static_cast<double>(cut.order - cut.count()));
+  const auto known = [&](int64_t vector, int64_t coupling) {
+    const double value = std::sqrt(largest * side.squares[static_cast<size_t>(vector)]);
+    return side.couplings[static_cast<size_t>(coupling)] * whole <= 2 * kValueError * value;
+  };
+  const int64_t last = cut.count() - 1;
+  if (!(cut.complement ? known(cut.own(), 0) : known(cut.beyond(), last))) return false;
+  for (int64_t i = 0; all && i <= last; i++) {
+    if (!known(cut.own() + i, i)) return false;
+  }
+  return true;
+}
+
+} // namespace
+
+std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, const MatrixStats& stats,
+                                      const Request& request, const Result& result, Workspace& space) {
+  const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
+  const bool chosen = request.rule.kind == RankRule::byTail, factors = result.wantsFactors();
+  std::optional<GramSpectrum> spectrum(std::in_place, context, w);
+  context.progress(0.4);
+  Side side;
+  Cut cut{r, request.rule.rank, false};
+  for (bool deflated = false;; deflated = true) {
+    context.control.check();
+    if (chosen) {
+      cut.k = rankForTail(r, exactSquares(w, context.team), request.rule.tail,
+                          [&](int64_t i) { return spectrum->squaredValue(i); });
+    }
+    // A whole spectrum has no other side to measure it by.
+    if (cut.k == r) return std::nullopt;
+    cut.complement = !factors && 2 * cut.k > r;
+    side = sideOf(context, w, *spectrum, cut);
+    double onSide = 0;
+    for (int64_t i = 0; i < cut.count(); i++) onSide += side.squares[static_cast<size_t>(cut.own() + i)];
+    const double allowed = 2 * request.target * (cut.complement ? onSide : stats.energy - onSide);
+    if (side.gain <= allowed && valuesKnown(cut, side, spectrum->squaredValue(0), factors)) break;
+    const int64_t count = deflated || !(side.gain > allowed) ? 0 : leadingCount(*spectrum, allowed / (4 * side.gain));
+    if (count == 0) return std::nullopt;
+    side = {};
+    deflate(context, w, spectrum, count);
+  }
+  spectrum.reset();
+  context.progress(0.8);
+
+  const int64_t known = cut.known(), own = cut.own(), count = cut.count();
+  space.s = Buffer<float>(context.memory, std::max<int64_t>(count, 1));
+  for (int64_t i = 0; i < count; i++) {
+    const double square = side.squares[static_cast<size_t>(own + i)];
+    space.s[i] = static_cast<float>(std::sqrt(square));
+    if (i > 0) space.s[i] = std::min(space.s[i], space.s[i - 1]);
+  }
+  space.b = std::move(side.b);
+  space.a = std::move(side.a);
+  const Matrix b = Matrix(space.b.data(), m, known).colRange(own, own + count);
+  const Matrix a = Matrix(space.a.data(), known, n).rowRange(own, own + count);
+  if (m < n && factors) moveSingularValues(context, w, b, a, space.s.data());
+  const double next =
+      cut.neighbour() ? std::sqrt(side.squares[static_cast<size_t>(cut.complement ? own : cut.beyond())]) : 0;
+  Candidate candidate{Route::gram, cut.k, {b, a, cut.complement}, space.s.data(), next, side.gain};
+  if (chosen && cut.k > 0) {
+    const double last = cut.complement ? side.squares[0] : side.squares[static_cast<size_t>(cut.k - 1)];
+    candidate.lastKept = last - kDeciding * side.strongest();
+  }
+  return candidate;
+}
+
+int64_t floatGramBytes(const Problem& p, int threads) {
+  const int64_t m = p.m, n = p.n, r = p.shorter(), k = p.rankGiven() ? p.request.rule.rank : r;
+  const int64_t known = std::min((p.factors || 2 * k <= r ? k : r - k) + 1, r);
+  const int64_t held = 4 * (m + n + 1) * known + 16 * known + 4 * kLeading * (m + n);
+  return held + (m < n ? 4 * known * m : 0) + GramSpectrum::bytes(m, n, known, kLeading, threads) +
+         couplingsBytes(m, n, known) + (m < n ? moveSingularValuesBytes(known) : 0);
+}
+
+} // namespace lowrank

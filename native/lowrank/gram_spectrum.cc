@@ -1,0 +1,113 @@
+#include "lowrank/gram_spectrum.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <utility>
+
+#include "blas/gemm.h"
+#include "blas/lapack.h"
+#include "blas/skinny.h"
+#include "core/failure.h"
+
+namespace lowrank {
+namespace {
+
+// Rows of the Gram matrix that are formed together: a multiple of kSymmetricBlock.
+constexpr int64_t kRows = 128;
+
+// Rows or columns of w from which the leading directions are taken out at a time.
+constexpr int64_t kPanel = 512;
+
+} // namespace
+
+GramSpectrum::GramSpectrum(const Context& context, ConstMatrix w, Buffer<float> leading, std::vector<double> squares)
+    : context_(context), tall_(w.rows >= w.cols), order_(std::min(w.rows, w.cols)),
+      stride_(spreadStride(Householder::width(order_))), leading_(std::move(leading)), squares_(std::move(squares)),
+      gram_(context.memory, order_ * stride_) {
+  product(w);
+  context.control.check();
+  form_.emplace(context, order_, gram_.data(), stride_);
+  const float *d = form_->diagonal(), *e = form_->offDiagonal();
+  // A caller's array that changes meanwhile could have brought a NaN. It has spread by now.
+  for (int64_t i = 0; i < order_; i++) {
+    if (!std::isfinite(d[i]) || (i + 1 < order_ && !std::isfinite(e[i]))) {
+      throw Failure("ERR_NOT_FINITE", "the Gram matrix is not finite");
+    }
+  }
+  tridiagonal_.emplace(context, order_, d, e);
+}
+
+void GramSpectrum::product(ConstMatrix w) {
+  const int64_t width = Householder::width(order_);
+  for (int64_t i = 0; i < order_; i++)
+    std::fill(gram_.data() + i * stride_ + order_, gram_.data() + i * stride_ + width, 0.0f);
+  if (taken() == 0) return add(w, 0);
+  const int64_t inner = tall_ ? w.rows : w.cols;
+  for (int64_t begin = 0; begin < inner; begin += kPanel) {
+    context_.control.check();
+    const int64_t end = std::min(begin + kPanel, inner);
+    const ConstMatrix panel = tall_ ? w.rowRange(begin, end) : w.colRange(begin, end);
+    const Buffer<float> rest = deflated(panel);
+    add(ConstMatrix(rest.data(), panel.rows, panel.cols), begin == 0 ? 0.0f : 1.0f);
+  }
+}
+
+// The Gram matrix of a panel, added to `beta` of what is there.
+void GramSpectrum::add(ConstMatrix panel, float beta) {
+  std::atomic<int64_t> next{0};
+  context_.team.run([&](int) {
+    for (int64_t begin; (begin = kRows * next.fetch_add(1)) < order_;) {
+      if (context_.control.cancelled()) return;
+      const int64_t rows = std::min(kRows, order_ - begin);
+      const int64_t inner = tall_ ? panel.rows : panel.cols, along = tall_ ? 1 : panel.stride;
+      blas::gemm(tall_, !tall_, rows, order_ - begin, inner, 1, panel.data + begin * along, panel.stride,
+                 panel.data + begin * along, panel.stride, beta, gram_.data() + begin * stride_ + begin, stride_);
+    }
+  });
+}
+
+// panel (1 - V'V), or (1 - V'V) panel for what stands on its side; twice, as rounding leaves a share of the first
+// product behind.
+Buffer<float> GramSpectrum::deflated(ConstMatrix panel) const {
+  const int64_t m = panel.rows, n = panel.cols, p = taken();
+  Buffer<float> rest(context_.memory, m * n);
+  const Buffer<float> parts(context_.memory, p * std::max(m, n));
+  copyRows(panel, rest.data());
+  for (int round = 0; round < 2; round++) {
+    if (tall_) {
+      blas::gemm(false, true, m, p, n, 1, rest.data(), n, leading_.data(), order_, 0, parts.data(), p);
+      blas::gemm(false, false, m, n, p, -1, parts.data(), p, leading_.data(), order_, 1, rest.data(), n);
+    } else {
+      blas::gemm(false, false, p, n, m, 1, leading_.data(), order_, rest.data(), n, 0, parts.data(), n);
+      blas::gemm(true, false, m, n, p, -1, leading_.data(), order_, parts.data(), n, 1, rest.data(), n);
+    }
+  }
+  return rest;
+}
+
+void GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
+  const int64_t p = taken(), from = std::clamp(p, begin, end), count = end - from;
+  if (from > begin) std::copy(leading_.data() + begin * order_, leading_.data() + from * order_, rows);
+  float* rest = rows + (from - begin) * order_;
+  tridiagonal_->vectors(from - p, end - p, rest);
+  form_->transformBack(count, rest);
+  if (p == 0) return;
+  // Without rounding they have no part in the leading ones.
+  const Buffer<float> parts(context_.memory, count * p);
+  gemm(context_.team, false, true, count, p, order_, 1, rest, order_, leading_.data(), order_, parts.data(), p);
+  context_.team.ranges(count, 1, [&](int64_t first, int64_t last) {
+    blas::gemm(false, false, last - first, order_, p, -1, parts.data() + first * p, p, leading_.data(), order_, 1,
+               rest + first * order_, order_);
+  });
+}
+
+int64_t GramSpectrum::bytes(int64_t m, int64_t n, int64_t vectors, int64_t leading, int threads) {
+  const int64_t order = std::min(m, n), longer = std::max(m, n);
+  const int64_t gram = 4 * order * spreadStride(Householder::width(order));
+  const int64_t panels = leading > 0 ? 4 * (std::min(kPanel, longer) * order + leading * std::max(kPanel, order)) : 0;
+  return gram + 4 * leading * (order + vectors) +
+         std::max(panels, Householder::bytes(order, vectors, threads) + Tridiagonal::bytes(order, vectors, threads));
+}
+
+} // namespace lowrank

@@ -1,0 +1,53 @@
+// The spectrum of a matrix w from its Gram matrix w'w (or ww', whichever is smaller) in float32: one product, reduction
+// to tridiagonal form (householder.h), all eigenvalues, and the eigenvectors that are asked for (tridiagonal.h).
+// Leading directions can be taken out of w first: what rounding does to the rest is of the size of the largest that is
+// left.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "core/context.h"
+#include "core/matrix_view.h"
+#include "core/memory.h"
+#include "lowrank/householder.h"
+#include "lowrank/tridiagonal.h"
+
+namespace lowrank {
+
+class GramSpectrum {
+public:
+  // `leading`: count x min(m, n), the first singular vectors, which are taken out of w; `squares`: the squares of their
+  // singular values. Throws ERR_NOT_FINITE, ERR_NO_CONVERGENCE.
+  GramSpectrum(const Context& context, ConstMatrix w, Buffer<float> leading = {}, std::vector<double> squares = {});
+
+  int64_t order() const { return order_; }
+  // The square of the i-th largest singular value, to rounding of the largest one that was not taken out.
+  double squaredValue(int64_t i) const {
+    return i < taken() ? squares_[static_cast<size_t>(i)] : tridiagonal_->value(i - taken());
+  }
+  // The singular vectors [begin, end) of the smaller side, as rows of length `order`.
+  void vectors(int64_t begin, int64_t end, float* rows) const;
+
+  // Native bytes at the peak.
+  static int64_t bytes(int64_t m, int64_t n, int64_t vectors, int64_t leading, int threads);
+
+private:
+  int64_t taken() const { return static_cast<int64_t>(squares_.size()); }
+  void product(ConstMatrix w);
+  void add(ConstMatrix panel, float beta);
+  Buffer<float> deflated(ConstMatrix panel) const;
+
+  const Context& context_;
+  const bool tall_;
+  const int64_t order_;
+  const int64_t stride_;
+  const Buffer<float> leading_;
+  const std::vector<double> squares_;
+  Buffer<float> gram_; // the upper triangle, as blas/symmetric.h says; then the reflectors
+  std::optional<Householder> form_;
+  std::optional<Tridiagonal> tridiagonal_;
+};
+
+} // namespace lowrank
