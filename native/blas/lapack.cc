@@ -17,7 +17,11 @@ void dgemm_(const char*, const char*, const int*, const int*, const int*, const 
             const double*, const int*, const double*, double*, const int*, size_t, size_t);
 void sgemv_(const char*, const int*, const int*, const float*, const float*, const int*, const float*, const int*,
             const float*, float*, const int*, size_t);
+void dgemv_(const char*, const int*, const int*, const double*, const double*, const int*, const double*, const int*,
+            const double*, double*, const int*, size_t);
 void sger_(const int*, const int*, const float*, const float*, const int*, const float*, const int*, float*,
+           const int*);
+void dger_(const int*, const int*, const double*, const double*, const int*, const double*, const int*, double*,
            const int*);
 void sgeqrf_(const int*, const int*, float*, const int*, float*, float*, const int*, int*);
 void sorgqr_(const int*, const int*, const int*, float*, const int*, const float*, float*, const int*, int*);
@@ -91,22 +95,45 @@ std::string version() {
   return number;
 }
 
-void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
-          const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+namespace {
+
+// One name for the routines of both precisions.
+void gemmOf(const char* ta, const char* tb, const int* m, const int* n, const int* k, const float* alpha,
+            const float* a, const int* lda, const float* b, const int* ldb, const float* beta, float* c,
+            const int* ldc) {
+  sgemm_(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, 1);
+}
+void gemmOf(const char* ta, const char* tb, const int* m, const int* n, const int* k, const double* alpha,
+            const double* a, const int* lda, const double* b, const int* ldb, const double* beta, double* c,
+            const int* ldc) {
+  dgemm_(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, 1);
+}
+
+// Row-major C = A B is column-major C' = B' A'.
+template <class T>
+void gemmRows(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+              const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
-  // Row-major C = A B is column-major C' = B' A'.
   const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"), inner = narrow(k, "a size");
   const int strideA = narrow(std::max<int64_t>(lda, 1), "a stride"),
             strideB = narrow(std::max<int64_t>(ldb, 1), "a stride"),
             strideC = narrow(std::max<int64_t>(ldc, 1), "a stride");
-  sgemm_(transposeB ? "T" : "N", transposeA ? "T" : "N", &rows, &cols, &inner, &alpha, b, &strideB, a, &strideA, &beta,
-         c, &strideC, 1, 1);
+  gemmOf(transposeB ? "T" : "N", transposeA ? "T" : "N", &rows, &cols, &inner, &alpha, b, &strideB, a, &strideA, &beta,
+         c, &strideC);
 }
 
+} // namespace
+
+void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+          const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  gemmRows(transposeA, transposeB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
+          const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
+  gemmRows(transposeA, transposeB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
 void gemm(int64_t m, int64_t n, int64_t k, const double* a, const double* b, double* c) {
-  const int rows = narrow(n, "a dimension"), cols = narrow(m, "a dimension"), inner = narrow(k, "a dimension");
-  const double one = 1, none = 0;
-  dgemm_("N", "N", &rows, &cols, &inner, &one, b, &rows, a, &inner, &none, c, &rows, 1, 1);
+  gemmRows(false, false, m, n, k, 1.0, a, k, b, n, 0.0, c, n);
 }
 
 void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,
@@ -117,12 +144,25 @@ void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int
             stride = narrow(lda, "a stride"), one = 1;
   sgemv_(transpose ? "N" : "T", &rows, &cols, &alpha, a, &stride, x, &one, &beta, y, &one, 1);
 }
+void gemv(bool transpose, int64_t m, int64_t n, double alpha, const double* a, int64_t lda, const double* x,
+          double beta, double* y) {
+  if (m == 0 || n == 0) return;
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            stride = narrow(lda, "a stride"), one = 1;
+  dgemv_(transpose ? "N" : "T", &rows, &cols, &alpha, a, &stride, x, &one, &beta, y, &one, 1);
+}
 
 void ger(int64_t m, int64_t n, float alpha, const float* x, const float* y, float* a, int64_t lda) {
   if (m == 0 || n == 0) return;
   const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
             stride = narrow(lda, "a stride"), one = 1;
   sger_(&rows, &cols, &alpha, y, &one, x, &one, a, &stride);
+}
+void ger(int64_t m, int64_t n, double alpha, const double* x, const double* y, double* a, int64_t lda) {
+  if (m == 0 || n == 0) return;
+  const int rows = narrow(n, "a number of columns"), cols = narrow(m, "a number of rows"),
+            stride = narrow(lda, "a stride"), one = 1;
+  dger_(&rows, &cols, &alpha, y, &one, x, &one, a, &stride);
 }
 
 } // namespace blas

@@ -21,6 +21,8 @@ std::string kernel();
 // c = alpha op(a) op(b) + beta c, row-major; op transposes when the flag is set.
 void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
           const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
+void gemm(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
+          const double* b, int64_t ldb, double beta, double* c, int64_t ldc);
 
 // c = a b in float64, for compact a: m x k, b: k x n.
 void gemm(int64_t m, int64_t n, int64_t k, const double* a, const double* b, double* c);
@@ -28,9 +30,12 @@ void gemm(int64_t m, int64_t n, int64_t k, const double* a, const double* b, dou
 // y = alpha op(a) x + beta y for a: m x n, row-major; op transposes when the flag is set.
 void gemv(bool transpose, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x, float beta,
           float* y);
+void gemv(bool transpose, int64_t m, int64_t n, double alpha, const double* a, int64_t lda, const double* x,
+          double beta, double* y);
 
 // a (m x n, row-major) += alpha x y'
 void ger(int64_t m, int64_t n, float alpha, const float* x, const float* y, float* a, int64_t lda);
+void ger(int64_t m, int64_t n, double alpha, const double* x, const double* y, double* a, int64_t lda);
 
 } // namespace blas
 

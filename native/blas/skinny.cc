@@ -2,25 +2,18 @@
 
 #include <algorithm>
 
+#include "core/lanes.h"
 #include "core/simd.h"
 
 namespace lowrank {
 namespace {
 
-// A vector as wide as a register of the path. GCC lowers vector types before it knows the target
-// attribute of the function that they are inlined into, and sends wider ones through the stack, a
-// number at a time.
-template <int Bytes> struct Lane {
-  typedef float type __attribute__((vector_size(Bytes), aligned(4), may_alias));
-  static constexpr int64_t width = Bytes / sizeof(float);
-};
-
 // `Rows` x `Lanes` registers hold a tile of c while k runs; a's elements are broadcast from where
 // they lie.
 template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const float* b, float* c, Update update) {
-  using Vector = typename Lane<Bytes>::type;
-  constexpr int64_t kWidth = Lane<Bytes>::width;
+  using Vector = typename Lane<float, Bytes>::type;
+  constexpr int64_t kWidth = Lane<float, Bytes>::width;
   Vector sum[Rows][Lanes] = {};
   for (int64_t l = 0; l < k; l++) {
     Vector row[Lanes];
@@ -55,7 +48,7 @@ constexpr int64_t kTerms = 256;
 
 template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void rows(int64_t k, Strided a, const float* b, float* c, Update update) {
-  constexpr int64_t kColumns = Lanes * Lane<Bytes>::width;
+  constexpr int64_t kColumns = Lanes * Lane<float, Bytes>::width;
   static_assert(kSkinny % kColumns == 0);
   for (int64_t l = 0; l < k || l == 0; l += kTerms) {
     const Update part = l > 0 && update == Update::assign ? Update::add : update;

@@ -130,6 +130,13 @@ void Team::ranges(int64_t count, int64_t grain, const std::function<void(int64_t
   });
 }
 
+void Team::tasks(int64_t count, const std::function<void(int64_t)>& work) {
+  std::atomic<int64_t> next{0};
+  run([&](int) {
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(i);
+  });
+}
+
 void parallelFor(int64_t count, int threads, const std::function<void(int64_t)>& work) {
   const int width = static_cast<int>(std::min<int64_t>(count, threads));
   std::atomic<int64_t> next{0};

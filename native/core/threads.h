@@ -26,6 +26,9 @@ public:
   void run(const std::function<void(int)>& work);
   // work(begin, end) over [0, count) in `size` even ranges that begin at multiples of `grain`.
   void ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& work);
+  // work(i) for i in [0, count), in this order, each by the next free thread: for uneven work. What
+  // i computes must not depend on who does it, nor on what another i computes.
+  void tasks(int64_t count, const std::function<void(int64_t)>& work);
 
 private:
   struct Shared;

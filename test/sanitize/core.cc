@@ -21,6 +21,7 @@
 #include "lowrank/low_rank.h"
 #include "lowrank/routes.h"
 #include "lowrank/svd.h"
+#include "lowrank/two_stage.h"
 #include "support.h"
 #include "train/lora.h"
 #include "train/optimizer.h"
@@ -287,6 +288,55 @@ void products() {
   }
 }
 
+// --- the tridiagonal form in two stages: Q T Q' by transforming the unit vectors
+
+void twoStages() {
+  std::vector<int64_t> orders = {1, 2, 3, 4, 63, 64, 65, 66, 129, 150};
+  if (!quick) orders.insert(orders.end(), {127, 128, 193});
+  for (const int64_t n : orders) {
+    for (const Kind& kind : kinds) {
+      if (kind.make == huge || kind.make == tiny) continue; // their squares leave float32
+      const Floats w = kind.make(n, n);
+      Floats transposed(n * n);
+      for (int64_t i = 0; i < n * n; i++) transposed[i] = w[i % n * n + i / n];
+      const Floats a = product(transposed, w, n, n, n);
+      Floats first;
+      for (const int threads : {1, 3}) {
+        const int64_t stride = n + 5;
+        Floats given(n * stride, std::nanf("")), d(n), e(n), q(n * n);
+        for (int64_t i = 0; i < n; i++) std::copy(&a[i * n] + i, &a[i * n] + n, &given[i * stride + i]);
+        MemoryLedger ledger;
+        Team team(threads);
+        const Lease lease(threads);
+        const Control control;
+        {
+          const Context context{ledger, control, team};
+          const TwoStage stages(context, n, given.data(), stride);
+          d.assign(stages.diagonal(), stages.diagonal() + n);
+          e.assign(stages.offDiagonal(), stages.offDiagonal() + n - 1);
+          for (int64_t i = 0; i < n; i++) q[i * n + i] = 1;
+          stages.transformBack(n, q.data());
+        }
+        require(ledger.peak() <= TwoStage::bytes(n, threads), "two stages take more than they say", n, threads);
+        Floats tq(n * n), qt(n * n);
+        for (int64_t i = 0; i < n; i++) {
+          for (int64_t j = 0; j < n; j++) {
+            tq[i * n + j] = d[i] * q[i * n + j] + (i > 0 ? e[i - 1] * q[(i - 1) * n + j] : 0) +
+                            (i + 1 < n ? e[i] * q[(i + 1) * n + j] : 0);
+            qt[j * n + i] = q[i * n + j];
+          }
+        }
+        require(distance(product(qt, tq, n, n, n).data(), a.data(), n * n) <= 1e-5 * norm(a), "Q T Q' is not A", n);
+        require(std::abs(norm(q) - std::sqrt(double(n))) <= 1e-4, "Q is not orthogonal", n);
+        if (first.empty()) first = q;
+        require(q == first, "two stages depend on the number of threads", n);
+        calls++;
+      }
+    }
+  }
+  nothingHeld("two stages keep memory");
+}
+
 // --- digests, by test vectors of BLAKE3: bytes 0, 1, ..., 250, 0, ...
 
 void digests() {
@@ -436,6 +486,7 @@ int main(int count, char** arguments) {
   approximations();
   refusals();
   products();
+  twoStages();
   digests();
   conversions();
   loras();

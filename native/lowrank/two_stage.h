@@ -1,0 +1,44 @@
+// The tridiagonal form of a large symmetric matrix in two stages, A = Q T Q' with Q = Q_1 Q_2: to a band
+// (band_reduction.h), and from there on (bulge_chasing.h). Takes more operations than one stage, 6 n^2 b for the second
+// and 4 n^2 k instead of 2 n^2 k for k vectors, but nearly all of them in the cache.
+#pragma once
+
+#include <cstdint>
+
+#include "core/context.h"
+#include "core/memory.h"
+#include "lowrank/band_reduction.h"
+#include "lowrank/reflectors.h"
+
+namespace lowrank {
+
+class TwoStage {
+public:
+  // `a` (n x n, its upper triangle given) is destroyed and has to outlive this. BLAS must not be wide (lease.h): the
+  // team shares the work out by itself, in parts that do not depend on its size.
+  TwoStage(const Context& context, int64_t n, float* a, int64_t stride);
+
+  // T: its n diagonal and n - 1 off-diagonal elements.
+  const float* diagonal() const { return d_.data(); }
+  const float* offDiagonal() const { return e_.data(); }
+
+  // From eigenvectors of T to those of A: rows (count x n) <- rows Q'.
+  void transformBack(int64_t count, float* rows) const;
+
+  // Native bytes at the peak, without `a`.
+  static int64_t bytes(int64_t n, int threads);
+
+private:
+  TwoStage(const Context& context, int64_t n, float* a, int64_t stride, Buffer<float> band);
+
+  const Context& context_;
+  BandReduction<float> reduction_;
+  Reflectors reflectors_;
+  Buffer<float> d_, e_;
+};
+
+// T alone in float64, of `a` (n x n, compact, its upper triangle given), which is destroyed.
+void tridiagonalise(const Context& context, int64_t n, double* a, double* d, double* e);
+int64_t tridiagonaliseBytes(int64_t n);
+
+} // namespace lowrank
