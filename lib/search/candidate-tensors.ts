@@ -12,7 +12,7 @@ import type { WorkingCopy } from './working-copy.js';
 /**
  * Edits tensors of a working copy, as `editCheckpoint` edits those of a checkpoint.
  *
- * @throws as `editTensor`; what was written until then is for the caller to roll back.
+ * @throws as `editTensor`; the caller rolls back what was written until then.
  */
 export async function editWorkingCopy(
   edits: readonly Edit[],
@@ -39,7 +39,7 @@ export async function editWorkingCopy(
   return done;
 }
 
-/** Takes decompositions from those that a search keeps, and adds what is not there yet. */
+/** Takes decompositions from the search's store, and adds missing ones. */
 export class RememberedDecompositions {
   readonly #smallestErrors = new Map<string, number>();
 
@@ -48,12 +48,12 @@ export class RememberedDecompositions {
     private readonly options: {
       readonly seed: number;
       readonly threads: number | undefined;
-      /** Told of each decomposition that was not in memory. */
+      /** Called for each decomposition that was not in memory. */
       readonly onMatrix: (line: MatrixLine) => Promise<void>;
     },
   ) {}
 
-  /** Of one edit. */
+  /** Returns the decomposer of one edit. */
   decomposer(edit: Edit): Decomposer {
     const { seed, threads } = this.options;
     const svd = async (w: { readonly data: Float32Array; readonly shape: readonly number[] }) => {
@@ -79,14 +79,17 @@ export class RememberedDecompositions {
     };
   }
 
-  /** The smallest error that any matrix of the edit's rank has; undefined unless the first components were kept. */
+  /**
+   * Returns the smallest error of any matrix of the edit's rank; undefined unless the first
+   * components were kept.
+   */
   smallestError({ tensor, slice, rank, identity, intervention }: Edit): number | undefined {
     if (identity) return rank === undefined ? undefined : 0;
     return kindOf(intervention.kind).isBest ? this.#smallestErrors.get(nameOf({ tensor, slice })) : undefined;
   }
 }
 
-/** ||W - W_k||_F / ||W||_F, from the singular values; of a batch over all its matrices. */
+/** Computes ||W - W_k||_F / ||W||_F from the singular values; for a batch over all its matrices. */
 function tailError({ s }: Svd, k: number, full: number): number {
   let all = 0;
   let tail = 0;

@@ -10,17 +10,19 @@ import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType, TARGET_TYPES } f
 import { either, listOf, number, type OptionType, type OptionTypes, oneOf } from '../options.js';
 import type { Candidate } from './log-lines.js';
 
-/** Which interventions compete. */
+/** The interventions to try. */
 export interface GridOptions {
-  /** The later ones unless given: two fifths of them, but at least twelve, or all where there are fewer. */
+  /**
+   * By default the later ones: two fifths of all, but at least twelve, or all if there are fewer.
+   */
   readonly layers?: 'all' | readonly number[];
-  /** The matrices of the MLP unless given, where LASER finds most. */
+  /** By default the matrices of the MLP, where LASER gains most. */
   readonly types?: readonly (MatrixType | GroupType)[];
-  /** Shares to keep; those of LASER's experiments unless given. */
+  /** The shares to keep; by default those of LASER's experiments. */
   readonly rhos?: readonly number[];
-  /** `rank-reduction` unless given; the others are the paper's ablations. */
+  /** `rank-reduction` by default; the others are the paper's ablations. */
   readonly kinds?: readonly InterventionKind[];
-  /** For the kind `band`: shares at which bands begin and end; five equal ones unless given. */
+  /** For the kind `band`: shares at which bands start and end; five equal bands by default. */
   readonly bands?: readonly (readonly [from: number, to: number])[];
 }
 
@@ -36,7 +38,9 @@ export const GRID_OPTIONS: OptionTypes<GridOptions> = {
   bands: listOf(BAND),
 };
 
-/** LASER's rates 9.95, 9.9, 9.5, 9, 8, 6, 4, 2, 1 as shares that are kept: the largest reduction first. */
+/**
+ * LASER's rates 9.95, 9.9, 9.5, 9, 8, 6, 4, 2, 1 as shares to keep: the largest reduction first.
+ */
 const RHOS = [0.005, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9];
 const BANDS = [
   [0, 0.2],
@@ -48,16 +52,16 @@ const BANDS = [
 const FEWEST_LAYERS = 12;
 const LATE_SHARE = 0.4;
 
-/** A candidate, and what it does to which matrices. */
+/** A candidate, and its edits. */
 export interface PlannedCandidate {
   readonly candidate: Candidate;
   readonly edits: readonly Edit[];
 }
 
 /**
- * The candidates of a grid: layers from late to early, in each the types, in each the kinds and shares, the smallest first.
- * What keeps all of a matrix, or does the same as a candidate before it because both shares give the same rank, is left
- * out.
+ * Plans the candidates of a grid: layers from late to early, in each the types, in each the kinds
+ * and shares, the smallest first. A candidate is left out if it keeps all of a matrix, or if both
+ * shares give the same rank, so that it does the same as an earlier one.
  *
  * @throws as `planEdits`; {@link ArgumentError} for an empty or impossible grid.
  */
@@ -92,7 +96,7 @@ export function planGrid(
   return { family: model.family.name, planned };
 }
 
-/** The intervention that a candidate stands for. */
+/** Returns the intervention of a candidate. */
 export function interventionOf({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>): Intervention {
   return parseAt(spec, kind);
 }
@@ -122,7 +126,10 @@ function ofKind(
   });
 }
 
-/** Equal for candidates that do the same: of a random choice its seed is the same for all, so its count decides. */
+/**
+ * Returns a key that is equal for candidates with the same effect. The seed of random choices is
+ * the same for all, so their count decides.
+ */
 function effectOf({ kind }: Candidate, edits: readonly Edit[]): string {
   return describeAll(
     edits.map(({ tensor, slice, shape, rank, threshold, intervention: { amount } }) => {

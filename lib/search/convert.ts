@@ -9,7 +9,7 @@ import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { StoredType } from '../tensor/dtype.js';
 import type { PlannedCandidate } from './candidates.js';
 
-/** The tensors that take on another type, and which. */
+/** Returns the tensors that get another type, and their new types. */
 export function typesConverted(planned: readonly PlannedCandidate[]): Map<string, StoredType> {
   const edits = planned.flatMap((candidate) => candidate.edits);
   return new Map(
@@ -18,11 +18,11 @@ export function typesConverted(planned: readonly PlannedCandidate[]): Map<string
 }
 
 /**
- * Turns the quantised tensors that candidates edit into the type that they are written as, in a copy; quantised blocks take no
- * new numbers.
+ * Converts, in a copy, the quantised tensors that candidates edit to the type in which they are
+ * written; quantised blocks cannot store new numbers.
  *
- * @param folder is made for the copy
- * @returns undefined where no tensor has to change
+ * @param folder is created for the copy
+ * @returns undefined if no tensor has to change
  */
 export async function convertQuantised(
   source: Checkpoint,

@@ -8,21 +8,21 @@ import { type Svd, svd } from '../linalg/svd.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** Changes when what is stored for the same numbers changes. */
+/** Change this if the same numbers would be stored differently. */
 const VERSION = 'svd 2 gesdd float32';
 const ENDING = '.svd.safetensors';
-/** Beyond this, decompositions are kept on the disk alone. */
+/** The most bytes in memory; beyond it, decompositions are kept only on the disk. */
 const MOST_IN_MEMORY = 512e6;
 
 export interface DecompositionOptions {
   /** Bytes on the disk; 0 for none. */
   readonly limit: number;
-  /** Where; made when something is put there. */
+  /** The folder; created when the first entry is written. */
   readonly folder: string;
-  /** Of the linear algebra. */
+  /** The threads of the linear algebra. */
   readonly threads?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Told when the disk cannot be used, which only costs time. */
+  /** Called if the disk cannot be used, which only costs time. */
   readonly onProblem?: ((message: string) => void) | undefined;
 }
 
@@ -33,13 +33,13 @@ export interface Found {
 }
 
 /**
- * Singular value decompositions of the matrices of a search, each computed once: one serves every share and every kind of
- * intervention that chooses among the components.
+ * Singular value decompositions of the matrices of a search, each computed once. One serves every
+ * share and every kind of intervention that chooses among the components.
  *
- * The last used stay in memory, and more of them in a folder, which several searches may share. An entry's name is the
- * SHA-256 of the matrix's numbers and shape, so it serves whatever model holds this matrix; it carries a digest of its
- * own content, and one that does not match is deleted and computed anew. When the folder grows over its limit, the entries
- * that were not used for the longest time go.
+ * The last used ones stay in memory, and more of them in a folder that several searches may share.
+ * An entry's name is the SHA-256 of the matrix's numbers and shape, so it serves any model with
+ * this matrix. It contains a digest of its own content; an entry that does not match is deleted and
+ * computed again. When the folder exceeds its limit, the least recently used entries are removed.
  */
 export class Decompositions {
   readonly #options: DecompositionOptions;
@@ -53,10 +53,10 @@ export class Decompositions {
   }
 
   /**
-   * The decomposition of a matrix, or of each matrix of a batch.
+   * Returns the decomposition of a matrix, or of each matrix of a batch.
    *
-   * @param name tells the matrix from all others of the search
-   * @param w its numbers; not read where the memory has the decomposition
+   * @param name distinguishes the matrix from all others of the search
+   * @param w its numbers; not read if the decomposition is in memory
    * @throws as {@link svd}
    */
   async of(name: string, w: Tensor): Promise<Found> {
@@ -104,7 +104,7 @@ export class Decompositions {
       await writeEntry(file, value);
       await evict(folder, limit);
     } catch (error) {
-      // The search goes on without: it only computes more.
+      // The search continues without the disk; it only computes more.
       this.#diskWorks = false;
       onProblem?.(`decompositions are not kept on the disk: ${(error as Error).message}`);
     }
@@ -128,7 +128,7 @@ async function writeEntry(file: string, { u, s, vt, drivers }: Svd): Promise<voi
   await writeSafetensors(file, new Map(parts), metadata, { replace: true });
 }
 
-/** Undefined where there is none that is sound; one that is not is deleted. */
+/** Reads an entry; returns undefined if there is none, or deletes it if it is invalid. */
 async function readEntry(file: string, shape: readonly number[]): Promise<Svd | undefined> {
   try {
     await stat(file);
@@ -139,7 +139,8 @@ async function readEntry(file: string, shape: readonly number[]): Promise<Svd | 
     if (error instanceof LowRankError) return undefined;
     throw error;
   });
-  // The time of the last use, which decides who goes when the folder is full; another process may just have removed it.
+  // The time of the last use decides what is removed from a full folder; another process may just
+  // have removed this entry.
   if (found === undefined) await rm(file, { force: true });
   else await utimes(file, new Date(), new Date()).catch(() => undefined);
   return found;
@@ -175,7 +176,7 @@ async function digestOfAll(parts: readonly Uint8Array[]): Promise<string> {
   return createHash('sha256').update(digests.join()).digest('hex');
 }
 
-/** Removes the entries used least recently until the rest fits. */
+/** Removes the least recently used entries until the rest fits. */
 async function evict(folder: string, limit: number): Promise<void> {
   const names = (await readdir(folder)).filter((name) => name.endsWith(ENDING) && !name.startsWith('.'));
   const entries = [];

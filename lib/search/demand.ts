@@ -10,8 +10,9 @@ import { typesConverted } from './convert.js';
 import { COPIED_BYTES } from './working-copy.js';
 
 /**
- * What a search needs at most in its folder, at its end: the source with quantised tensors converted, where there are any; the
- * working copy, of which weight files that no candidate writes to are links where they can be; and the winner.
+ * Returns the most space that a search needs in its folder, at its end: the source with converted
+ * tensors, if any; the working copy, in which weight files that no candidate writes to are links if
+ * possible; and the winner.
  */
 export async function searchDemand(
   checkpoint: Checkpoint,
@@ -34,7 +35,7 @@ export async function searchDemand(
     if (largest === undefined || entry.size > largest.size) largest = entry;
   }
   if (largest === undefined || converted.size > 0) return { bytes };
-  // Of the working copy and of the winner, only the tensors that differ.
+  // The working copy and the winner share all but the edited tensors with the source.
   const written = [...edited].reduce((sum, tensor) => sum + checkpoint.tensors.get(tensor)!.bytes, 0);
   return { bytes, shared: { from: largest.from, bytes: 2 * written } };
 }

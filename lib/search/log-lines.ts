@@ -5,25 +5,27 @@ import type { WritableType } from '../tensor/dtype.js';
 import type { Slice } from '../tensor/slice.js';
 
 /**
- * What a search writes down while it runs, and all that a report of it needs. `trials.jsonl` in the output folder is one
- * {@link SearchLine} a line: the header first, then matrices and trials as they come, at the end the test.
+ * The log that a search writes while it runs, with everything that a report needs. `trials.jsonl`
+ * in the output folder has one {@link SearchLine} a line: the header first, then matrices and
+ * trials in the order of their results, at the end the test.
  *
- * Numbers that JSON lacks stand in the file as `{ "$number": "Infinity" }`; `readSearchLog` gives them back as numbers.
+ * The file stores numbers that JSON lacks as `{ "$number": "Infinity" }`; `readSearchLog` returns
+ * them as numbers.
  */
 export type SearchLine = SearchHeader | MatrixLine | Trial | TestLine;
 
-/** One intervention that competes. */
+/** An intervention that the search may try. */
 export interface Candidate {
   readonly kind: InterventionKind;
   readonly layer: number;
   readonly type: MatrixType | GroupType;
-  /** The share that is kept; of a band, where it begins and ends; 0 for zeroing. */
+  /** The share to keep; for a band, its start and end; 0 for zeroing. */
   readonly rho: number | readonly [from: number, to: number];
-  /** As `lowrank laser --at` takes it: `26:fc_in:0.01`. */
+  /** In the notation of `lowrank laser --at`: `26:fc_in:0.01`. */
   readonly spec: string;
 }
 
-/** A candidate's name, which tells two of them apart: the kind stands before the spec unless it is the paper's own. */
+/** Returns a candidate's unique name: the spec, after the kind unless it is the paper's own. */
 export function nameOfCandidate({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>): string {
   return kind === DEFAULT_KIND ? spec : `${kind} ${spec}`;
 }
@@ -34,11 +36,11 @@ export type Composition = (typeof COMPOSITIONS)[number];
 
 /** What decides a search's result; equal settings have equal digests, and only those can be gone on with. */
 export interface SearchSettings {
-  /** The weight files by name, size and time, and what they hold. */
+  /** The weight files by name, size and time, and their digest. */
   readonly source: { readonly path: string; readonly format: string; readonly digest: string };
   readonly family: string;
   readonly engine: string;
-  /** What the engine was told, such as the program's command. */
+  /** Engine options that affect results, such as the program's command. */
   readonly engineOptions: unknown;
   readonly questions: {
     readonly validation: { readonly path: string; readonly digest: string; readonly count: number };
@@ -47,7 +49,7 @@ export interface SearchSettings {
           readonly path: string;
           readonly digest: string;
           readonly count: number;
-          /** How many of them stand among the validation questions too; undefined for none. */
+          /** How many of them are also validation questions; undefined for none. */
           readonly shared?: number | undefined;
         }
       | undefined;
@@ -60,14 +62,15 @@ export interface SearchSettings {
   /** Whether weights that several places use were edited for all of them. */
   readonly shared?: boolean | undefined;
   readonly seed: number;
-  /** The probability with which early stopping may drop any candidate that it should not; undefined where it is off. */
+  /** The probability that early stopping wrongly drops any candidate; undefined if it is off. */
   readonly earlyStopping: { readonly error: number; readonly first: number } | undefined;
   readonly generate: number | undefined;
   readonly compat: string | undefined;
 }
 
 /**
- * What is chosen by: `accuracy`, then log loss where accuracies are equal; or `perplexity`, of texts.
+ * The criterion of the choice: `accuracy`, then log loss if accuracies are equal; or `perplexity`,
+ * for texts.
  */
 export const OBJECTIVES = ['accuracy', 'perplexity'] as const;
 /**
@@ -85,7 +88,7 @@ export interface SearchHeader {
   readonly settings: SearchSettings;
   /** ISO 8601. */
   readonly started: string;
-  /** The command that was typed, for the report; undefined when the search was called as a function. */
+  /** The command line, for the report; undefined if the search was called as a function. */
   readonly command: readonly string[] | undefined;
 }
 
@@ -102,42 +105,52 @@ export interface MatrixLine {
   readonly type: MatrixType | GroupType;
   /** `[m, n]` or `[batch, m, n]`. */
   readonly shape: readonly number[];
-  /** All, descending; of a batch those of its matrices one after another. */
+  /** All of them in descending order; for a batch one matrix after another. */
   readonly singularValues: readonly number[];
   readonly from: (typeof DECOMPOSITION_SOURCES)[number];
   readonly seconds: number;
 }
 
-/** The values of a model on some questions. What the engine does not tell is undefined. */
+/**
+ * The figures of a model on some questions. Figures that the engine does not report are undefined.
+ */
 export interface Score {
-  /** How many questions. */
+  /** The number of questions. */
   readonly questions: number;
-  /** Share of correct answers, 0 to 1. */
+  /** The share of correct answers, 0 to 1. */
   readonly accuracy: number | undefined;
-  /** Mean over questions of the negative log-probability of the answer, per token, natural logarithm. */
+  /**
+   * The mean over questions of the negative log-probability of the answer, per token, natural
+   * logarithm.
+   */
   readonly logLoss: number | undefined;
-  /** Of all answers' or texts' tokens. */
+  /** Over the tokens of all answers or texts. */
   readonly perplexity: number | undefined;
 }
 
-/** What was done to one matrix. */
+/** The edit of one matrix. */
 export interface TrialMatrix {
   readonly tensor: string;
   readonly slice: Slice | undefined;
   /** `[m, n]` or `[batch, m, n]`. */
   readonly shape: readonly number[];
-  /** Components that stay, of min(m, n); undefined for pruning and zeroing. */
+  /** How many of the min(m, n) components are kept; undefined for pruning and zeroing. */
   readonly rank: number | undefined;
-  /** ||W - What||_F / ||W||_F of what was written, after rounding to the stored type, measured in float64. */
+  /**
+   * ||W - What||_F / ||W||_F as written, after rounding to the stored type, measured in float64.
+   */
   readonly relativeError: number;
-  /** ||What||_F^2 / ||W||_F^2 of what was written. */
+  /** ||What||_F^2 / ||W||_F^2 as written. */
   readonly keptEnergy: number;
   /**
-   * The smallest relative error that any matrix of this rank has, from the discarded singular values (Eckart and Young
-   * 1936); undefined unless the first components were kept.
+   * The smallest relative error of any matrix of this rank, from the discarded singular values
+   * (Eckart and Young 1936); undefined unless the first components were kept.
    */
   readonly smallestError: number | undefined;
-  /** How many places of the model use the tensor; left out where the file does not tell, or one does. */
+  /**
+   * The number of places in the model that use the tensor; left out if the file does not show it,
+   * or if it is one.
+   */
   readonly uses?: number;
 }
 
@@ -163,31 +176,37 @@ export type Verdict = (typeof VERDICTS)[number];
 /** What a trial is part of. */
 export const STAGES = ['base', 'grid', 'greedy'] as const;
 
-/** One candidate tried on the validation questions; number 0 is the base, the model as it is. */
+/** One candidate tried on the validation questions; number 0 is the base, the unedited model. */
 export interface Trial {
   readonly line: 'trial';
   readonly number: number;
   readonly stage: (typeof STAGES)[number];
   /** Undefined for the base. */
   readonly candidate: Candidate | undefined;
-  /** In the greedy stage: the interventions that were in the model already. */
+  /** In the greedy stage: the interventions already in the model. */
   readonly upon: readonly Candidate[];
   readonly matrices: readonly TrialMatrix[];
   readonly verdict: Verdict;
   readonly problem: string | undefined;
   /** On the questions that were asked. */
   readonly score: Score;
-  /** The score less that of the base on the same questions; zeros for the base. */
+  /** The score minus that of the base on the same questions; zeros for the base. */
   readonly change: Omit<Score, 'questions'>;
-  /** The trial that it was measured against, by number; undefined for the base. */
+  /** The number of the trial that it was compared with; undefined for the base. */
   readonly rival: number | undefined;
   /** In the greedy stage: whether it stays in the model. */
   readonly accepted: boolean | undefined;
-  /** For each validation question in the set's order: `1` right, `0` wrong, `-` not asked or not told. */
+  /**
+   * For each validation question in the set's order: `1` right, `0` wrong, `-` not asked or not
+   * reported.
+   */
   readonly outcomes: string;
-  /** For each question, of the base alone: the negative log-probability a token, and the tokens; null where not told. */
+  /**
+   * Only for the base, for each question: the negative log-probability per token, and the tokens;
+   * null if not reported.
+   */
   readonly losses: readonly (readonly [loss: number, tokens: number] | null)[] | undefined;
-  /** Making and writing the matrices; asking the questions. */
+  /** The time to compute and write the matrices, and to ask the questions. */
   readonly seconds: { readonly edit: number; readonly evaluate: number };
 }
 
@@ -197,16 +216,22 @@ export const ENDINGS = ['all tried', 'budget'] as const;
 /** The test questions, asked once: of the base and of the winner. With it a search is closed. */
 export interface TestLine {
   readonly line: 'test';
-  /** The trial that won on validation, by number; 0 where the base did. */
+  /** The number of the trial that won on validation; 0 if the base won. */
   readonly winner: number;
-  /** The winner's interventions; none where the base won. */
+  /** The winner's interventions; none if the base won. */
   readonly interventions: readonly Candidate[];
   readonly base: Score | undefined;
-  /** Undefined where the base won or there are no test questions. */
+  /** Undefined if the base won or there are no test questions. */
   readonly edited: Score | undefined;
-  /** Edited minus base on the same questions, with intervals of a paired bootstrap. Empty where there is nothing to compare. */
+  /**
+   * Edited minus base on the same questions, with intervals of a paired bootstrap. Empty if there
+   * is nothing to compare.
+   */
   readonly comparisons: readonly Comparison[];
-  /** 95 % intervals of the difference on validation too; optimistic, since the winner was chosen there. */
+  /**
+   * 95 % intervals of the difference on validation as well; optimistic, since the winner was chosen
+   * there.
+   */
   readonly validation: readonly Comparison[];
   readonly counts: SearchCounts;
   readonly memory: { readonly peakRss: number; readonly nativePeak: number };
@@ -215,15 +240,15 @@ export interface TestLine {
   readonly seconds: SearchSeconds;
 }
 
-/** What a search did, over all its runs. */
+/** The work of a search, over all its runs. */
 export interface SearchCounts {
-  /** Candidates tried, the base not counted. */
+  /** The number of candidates tried, without the base. */
   readonly trials: number;
-  /** Those of them that were stopped early. */
+  /** How many of them were stopped early. */
   readonly stopped: number;
-  /** Questions asked on validation. */
+  /** The number of validation questions asked. */
   readonly asked: number;
-  /** Decompositions computed; taken from the disk; taken from memory. */
+  /** Decompositions that were computed, read from the disk, or in memory. */
   readonly svds: { readonly computed: number; readonly disk: number; readonly memory: number };
 }
 
@@ -236,17 +261,17 @@ export interface SearchSeconds {
   readonly total: number;
 }
 
-/** `summary.json`: what came out, without the trials. */
+/** `summary.json`: the results without the trials. */
 export interface SearchSummary extends Omit<TestLine, 'line'> {
   readonly settings: Omit<SearchSettings, 'candidates'>;
   readonly command: readonly string[] | undefined;
   /** The validation score of the base, and of the winner. */
   readonly baseTrial: Trial;
   readonly winnerTrial: Trial;
-  /** The best of the grid, which greedy composition starts from. */
+  /** The best trial of the grid, from which greedy composition starts. */
   readonly gridTrial: Trial;
   /** The greedy stage in order; empty without composition. */
   readonly greedy: readonly { readonly candidate: Candidate; readonly accepted: boolean; readonly verdict: Verdict }[];
-  /** Where the edited model was written; undefined where the base won. */
+  /** The path of the edited model; undefined if the base won. */
   readonly model: string | undefined;
 }

@@ -39,9 +39,9 @@ import {
   VERDICTS,
 } from './log-lines.js';
 
-/** The lines of `trials.jsonl`, as checks. */
+/** Checks the lines of `trials.jsonl`. */
 
-/** What an engine says may be infinite, or no number at all where a model's own numbers are not finite. */
+/** An engine's figures may be infinite, or NaN if a model's own numbers are not finite. */
 const aValue: Check = (value, at) => (typeof value === 'number' ? undefined : expected('a number', value, at));
 const VALUES = fields(optional(aValue), 'accuracy', 'logLoss', 'perplexity');
 const SCORE = object({ questions: aWhole(), ...VALUES });
@@ -102,9 +102,10 @@ const LINES: Readonly<Record<SearchLine['line'], Check>> = {
 const WORDS = Object.keys(LINES);
 
 /**
- * Holds the lines of a log against what a search writes: each by itself, and against those before it.
+ * Checks that the lines of a log are those that a search writes: each by itself, and against those
+ * before it.
  *
- * @returns what is wrong, with its line; undefined where nothing is
+ * @returns the fault, with its line; undefined if there is none
  */
 export function faultInLog(lines: readonly unknown[]): string | undefined {
   let context: LogContext | undefined;
@@ -121,7 +122,7 @@ export function faultInLog(lines: readonly unknown[]): string | undefined {
   return undefined;
 }
 
-/** What the lines so far allow the next one to be. */
+/** Tracks which line may come next. */
 class LogContext {
   readonly #candidates: readonly string[];
   readonly #questions: number;
@@ -134,7 +135,7 @@ class LogContext {
   }
 
   fault(line: SearchLine): string | undefined {
-    if (this.#ended) return 'expected nothing after the test';
+    if (this.#ended) return 'expected no line after the test';
     if (line.line === 'trial') return this.#trial(line);
     if (line.line !== 'test') return undefined;
     this.#ended = true;
@@ -147,7 +148,7 @@ class LogContext {
     const own = candidate && nameOfCandidate(candidate);
     const fault =
       aWhole(0, 2 * this.#candidates.length)(number, 'number') ??
-      (this.#trials.has(number) ? `number: the trial ${number} stands there twice` : undefined) ??
+      (this.#trials.has(number) ? `number: duplicate trial ${number}` : undefined) ??
       (number > 0 ? this.#known(0, 'base') : undefined) ??
       exactly(expectedStage)(stage, 'stage') ??
       (number === 0 ? undefined : exactly(this.#candidates[place]!)(own, 'candidate')) ??
@@ -163,7 +164,7 @@ class LogContext {
   }
 
   #known(trial: number | undefined, at: string): string | undefined {
-    return this.#trials.has(trial!) ? undefined : expected('a trial of a line before', trial, at);
+    return this.#trials.has(trial!) ? undefined : expected('a trial of an earlier line', trial, at);
   }
 
   #listed(candidates: readonly Candidate[], at: string): string | undefined {

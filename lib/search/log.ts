@@ -10,21 +10,21 @@ import { faultInLog } from './log-schema.js';
 
 export const LOG_FILE = 'trials.jsonl';
 
-/** A file of JSON lines that is on the disk, line by line, before the next step is taken. */
+/** A file of JSON lines, each of which is on the disk before the next step. */
 export class SearchLog {
   private constructor(
     private readonly file: string,
     private readonly handle: FileHandle,
     private position: number,
-    /** Lines in it, the head among them. */
+    /** The number of lines, including the header. */
     public count: number,
   ) {}
 
   /**
-   * Opens a log for appending, and makes it if it is not there. A last line that was torn is cut off.
+   * Opens a log for appending, and creates it if missing. Cuts off a torn last line.
    *
-   * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `NotALog`, for a file that is something else or was changed,
-   * naming the line and the field.
+   * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `NotALog`, for a file that is not a log or
+   *   was changed, naming the line and the field.
    */
   static async open(file: string): Promise<{ log: SearchLog; lines: SearchLine[] }> {
     let handle: FileHandle | undefined;
@@ -54,10 +54,11 @@ export class SearchLog {
 }
 
 /**
- * Reads what a search has written so far, finished or not: a last line that is torn does not count.
+ * Reads what a search has written so far, finished or not; ignores a torn last line.
  *
  * @param path the search's output folder, or its `trials.jsonl`
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when it cannot be read; `ERR_OUTPUT`, kind `NotALog`, when it is none.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` if it cannot be read; `ERR_OUTPUT`, kind
+ *   `NotALog`, if it is not a log.
  */
 export async function readSearchLog(path: string): Promise<readonly [SearchHeader, ...SearchLine[]]> {
   requirePath(path);
@@ -73,7 +74,7 @@ export async function readSearchLog(path: string): Promise<readonly [SearchHeade
     checkSize(file, size);
     const { lines } = parseLog(await readAt(handle, file, 0, size), file);
     const [header, ...rest] = lines as [SearchHeader?, ...SearchLine[]];
-    return header === undefined ? notALog(file, 'does not begin with the head of a search') : [header, ...rest];
+    return header === undefined ? notALog(file, 'does not start with the header of a search') : [header, ...rest];
   } finally {
     await handle.close();
   }
@@ -87,7 +88,8 @@ function parseLog(bytes: Uint8Array, file: string): { lines: SearchLine[]; end: 
     const stop = buffer.indexOf(10, end);
     if (stop < 0) break;
     const text = buffer.subarray(end, stop);
-    // A crash of the machine may leave a torn line that ends in a line break further on; one in the middle is no accident.
+    // A crash of the machine may leave a torn line that ends in a later line break; one in the
+    // middle is not an accident.
     if (buffer.indexOf(10, stop + 1) < 0 && isTorn(text)) break;
     lines.push(parseJson(text, (message) => notALog(file, `line ${lines.length + 1}: ${message}`)));
     end = stop + 1;
@@ -97,7 +99,7 @@ function parseLog(bytes: Uint8Array, file: string): { lines: SearchLine[]; end: 
   return { lines: lines as SearchLine[], end };
 }
 
-/** Whether a line is no JSON at all. */
+/** Whether a line is not JSON at all. */
 function isTorn(text: Buffer): boolean {
   try {
     JSON.parse(text.toString('utf8'));
@@ -109,7 +111,7 @@ function isTorn(text: Buffer): boolean {
 
 function notALog(file: string, message: string): never {
   throw new CheckpointError('ERR_OUTPUT', 'NotALog', file, message, {
-    hint: 'Give another output folder, or remove the file.',
+    hint: 'Choose another output folder, or remove the file.',
   });
 }
 

@@ -10,22 +10,23 @@ import { type Lock, lockFolder } from '../files/lock.js';
 import { LOG_FILE, SearchLog } from './log.js';
 import type { SearchHeader, SearchLine } from './log-lines.js';
 
-/** The folder that a search writes to, locked for this process. */
+/** The output folder of a search, locked for this process. */
 export class SearchOutput {
   private constructor(
     readonly folder: string,
     readonly log: SearchLog,
-    /** What earlier runs of the same search have written, without the header. */
+    /** The lines that earlier runs of the same search have written, without the header. */
     readonly earlier: readonly SearchLine[],
     private readonly lock: Lock,
     private readonly isNew: boolean,
   ) {}
 
   /**
-   * Makes the folder, or goes on with the same search in it.
+   * Creates the folder, or resumes the same search in it.
    *
-   * @throws {@link CheckpointError} `ERR_OUTPUT`: kind `OutputExists` for a folder with other things in it, `AnotherSearch` for
-   * one of other settings, `OutputInsideInput`, `NoFolder`, `InUse` while another process searches there, `NotALog`.
+   * @throws {@link CheckpointError} `ERR_OUTPUT`: kind `OutputExists` for a folder with other
+   *   things in it, `DifferentSearch` for one of other settings, `OutputInsideInput`, `NoFolder`,
+   *   `InUse` while another process searches there, `NotALog`.
    */
   static async open(path: string, header: SearchHeader, checkpoint: Checkpoint): Promise<SearchOutput> {
     const folder = absolutePath(path);
@@ -49,28 +50,28 @@ export class SearchOutput {
     }
   }
 
-  /** Where candidates are made; what a killed run left there is of no use. */
+  /** Where candidates are made; what a killed run left there is discarded. */
   get candidate(): string {
     return join(this.folder, '.candidate');
   }
 
-  /** Where the source is kept with quantised tensors turned into others, while the search runs. */
+  /** Where the source with converted tensors is kept while the search runs. */
   get converted(): string {
     return join(this.folder, '.converted');
   }
 
-  /** Where the winner goes: a folder, or a file with the source's ending. */
+  /** Returns where the winner is written: a folder, or a file with the source's ending. */
   async model(checkpoint: Checkpoint): Promise<string> {
     const { source, isFolder } = await locate(checkpoint);
     return join(this.folder, isFolder ? 'model' : `model${extname(source)}`);
   }
 
-  /** Writes a file of JSON, whole or not at all. */
+  /** Writes a JSON file, completely or not at all. */
   writeJson(name: string, value: unknown): Promise<void> {
     return writeAtomically(join(this.folder, name), `${toJson(value, 2)}\n`, { replace: true });
   }
 
-  /** Lets go of the folder. One that has nothing to go on with is removed. */
+  /** Releases the folder, and removes it if there is nothing to resume. */
   async close(): Promise<void> {
     await this.log.close();
     const isEmpty = this.isNew && this.log.count <= 1;
@@ -87,17 +88,17 @@ async function refuseInsideSource(folder: string, checkpoint: Checkpoint): Promi
     parent = await realpath(dirname(folder));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw ioError(dirname(folder), 'cannot be opened', cause);
-    const message = `the folder ${dirname(folder)} is not there`;
-    throw new CheckpointError('ERR_OUTPUT', 'NoFolder', folder, message, { hint: 'Make it first.' });
+    const message = `the folder ${dirname(folder)} does not exist`;
+    throw new CheckpointError('ERR_OUTPUT', 'NoFolder', folder, message, { hint: 'Create it first.' });
   }
   const real = join(parent, basename(folder));
   if (!isFolder || (real !== source && !isInside(real, source))) return;
-  throw new CheckpointError('ERR_OUTPUT', 'OutputInsideInput', folder, `lies in the checkpoint ${source}`, {
-    hint: 'Give a path outside of it.',
+  throw new CheckpointError('ERR_OUTPUT', 'OutputInsideInput', folder, `is inside the checkpoint ${source}`, {
+    hint: 'Choose a path outside it.',
   });
 }
 
-/** Whether it had to be made, or was empty. */
+/** Creates the folder; returns whether it is new or was empty. */
 async function makeFolder(folder: string): Promise<boolean> {
   let names: string[];
   try {
@@ -106,13 +107,13 @@ async function makeFolder(folder: string): Promise<boolean> {
     });
     names = await readdir(folder);
   } catch (cause) {
-    throw ioError(folder, 'cannot be made', cause);
+    throw ioError(folder, 'cannot be created', cause);
   }
   if (names.includes(LOG_FILE)) return false;
   const other = names.find((name) => !name.startsWith('lock.') && !name.startsWith('new-lock.'));
   if (other === undefined) return true;
-  throw new CheckpointError('ERR_OUTPUT', 'OutputExists', folder, `is there already, with ${describe(other)} in it`, {
-    hint: 'Give a new folder, or one in which the same search was interrupted.',
+  throw new CheckpointError('ERR_OUTPUT', 'OutputExists', folder, `already exists and contains ${describe(other)}`, {
+    hint: 'Choose a new folder, or one in which the same search was interrupted.',
   });
 }
 
@@ -121,8 +122,8 @@ function anotherSearch(folder: string, first: SearchLine, header: SearchHeader):
   const changed = Object.entries(header.settings)
     .filter(([name, value]) => toJson(before[name]) !== toJson(value))
     .map(([name]) => name);
-  const message = `holds a search with other settings${changed.length === 0 ? '' : ` (${changed.join(', ')})`}`;
-  return new CheckpointError('ERR_OUTPUT', 'AnotherSearch', folder, message, {
-    hint: 'Give a new folder, or the settings of the search that was begun there.',
+  const message = `contains a search with other settings${changed.length === 0 ? '' : ` (${changed.join(', ')})`}`;
+  return new CheckpointError('ERR_OUTPUT', 'DifferentSearch', folder, message, {
+    hint: 'Choose a new folder, or use the settings of the search that was started there.',
   });
 }

@@ -1,15 +1,15 @@
 import type { Candidate, Score, Trial } from './log-lines.js';
 
-/** How far a search is. */
+/** The progress of a search. */
 export interface SearchProgress {
-  /** The model as it is; the grid; greedy composition; the test questions; writing the winner. */
+  /** The unedited model; the grid; greedy composition; the test questions; writing the winner. */
   readonly phase: 'base' | 'grid' | 'greedy' | 'test' | 'write';
-  /** Trials done of those of the phase. */
+  /** Finished trials of this phase, and all of them. */
   readonly done: number;
   readonly total: number;
-  /** What is tried at the moment. */
+  /** The current candidate. */
   readonly candidate: Candidate | undefined;
-  /** Questions asked in this trial, of those there are. */
+  /** Questions asked in this trial, and all of them. */
   readonly asked: number;
   readonly questions: number;
   /** A trial that has just ended, or was read from the log of an earlier run. */
@@ -17,15 +17,18 @@ export interface SearchProgress {
   readonly resumed: boolean;
   readonly base: Score | undefined;
   readonly best: Trial | undefined;
-  /** Since this run began. */
+  /** Seconds since this run started. */
   readonly seconds: number;
-  /** From the mean of this run's trials; undefined while there is none. */
+  /** From the mean of this run's trials; undefined until there is one. */
   readonly remainingSeconds: number | undefined;
-  /** Something that costs time but no result, such as a cache that cannot be written. */
+  /**
+   * A problem that costs time but does not affect the result, such as a cache that cannot be
+   * written.
+   */
   readonly warning: string | undefined;
 }
 
-/** Keeps what is known, and tells the caller. */
+/** Keeps the current state, and reports it to the caller. */
 export class ProgressTeller {
   readonly #tell: ((progress: SearchProgress) => void) | undefined;
   readonly #started = performance.now();
@@ -43,7 +46,7 @@ export class ProgressTeller {
     return (performance.now() - this.#started) / 1000;
   }
 
-  /** Changes what is told; a trial and a warning are told once. */
+  /** Changes the state and reports it; a trial and a warning are reported once. */
   tell(change: Partial<SearchProgress>): void {
     this.#state = { ...this.#state, ...change };
     if (change.trial !== undefined && !change.resumed) this.#tried++;

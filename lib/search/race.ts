@@ -4,11 +4,14 @@ import type { Verdict } from './log-lines.js';
 
 export interface EarlyStoppingOptions {
   /**
-   * The probability with which, in the whole search, any candidate is stopped that would have been at least as accurate as
-   * its rival on all validation questions; 0.05 unless given.
+   * The probability that, in the whole search, any candidate is stopped that would have been at
+   * least as accurate as its rival on all validation questions; 0.05 by default.
    */
   readonly error?: number;
-  /** Questions before the first look; each next look comes after twice as many. 32 unless given. */
+  /**
+   * The number of questions before the first look; each next look comes after twice as many. 32 by
+   * default.
+   */
   readonly first?: number;
 }
 
@@ -39,15 +42,17 @@ export interface EarlyStoppingOptions {
  * questions that are left cannot make up for what was lost, the trial ends without any probability: `behind`.
  */
 export class Race {
-  /** After how many questions there is a look, and at last the number of all questions. */
+  /**
+   * The numbers of questions after which there is a look; the last is the number of all questions.
+   */
   readonly rounds: readonly number[];
   readonly #threshold: number;
   readonly #questions: number;
   readonly #seed: number;
 
   /**
-   * @param questions how many validation questions there are
-   * @param trials how many trials the search may make, at most
+   * @param questions the number of validation questions
+   * @param trials the most trials that the search may make
    * @param seed of the orders
    */
   constructor(
@@ -70,14 +75,17 @@ export class Race {
     this.#seed = seed;
   }
 
-  /** The order in which a trial asks, as places in the set. */
+  /** Returns the order in which a trial asks, as indexes in the set. */
   order(trial: number): readonly number[] {
     const places = Array.from({ length: this.#questions }, (_, i) => i);
     // Seeds that differ by little must not meet those of a search with the next seed.
     return shuffled(places, (Math.imul(this.#seed, 0x9e3779b1) + Math.imul(trial + 1, 0x85ebca6b)) >>> 0);
   }
 
-  /** What the answers so far say; undefined to go on. Outcomes are `1`, `0` and `-` in the order of the set. */
+  /**
+   * Judges the answers so far; returns undefined to continue. Outcomes are `1`, `0` and `-` in the
+   * order of the set.
+   */
   verdict(own: readonly string[], rival: string): Verdict | undefined {
     let plus = 0;
     let minus = 0;
@@ -96,9 +104,10 @@ export class Race {
   }
 }
 
-/** @internal The probability of at most `heads` heads in `tosses` tosses of a fair coin. */
+/** @internal Returns the probability of at most `heads` heads in `tosses` tosses of a fair coin. */
 export function fairCoin(heads: number, tosses: number): number {
-  // Each term from the one before it, in logarithms, as 2^-tosses alone may be too small for a double.
+  // Compute each term from the one before it, in logarithms, as 2^-tosses alone may be too small
+  // for a double.
   let term = -tosses * Math.LN2;
   let sum = 0;
   for (let i = 0; i <= Math.min(heads, tosses); i++) {

@@ -3,12 +3,12 @@ import type { Question } from '../evaluate/questions/question.js';
 import type { ExampleResult } from '../evaluate/result.js';
 import type { Objective, Score, Trial } from './log-lines.js';
 
-/** Answers of one trial, as far as they have come, at their questions' places in the set. */
+/** The answers of one trial so far, at the indexes of their questions in the set. */
 export class Answers {
   readonly outcomes: string[];
   readonly losses: (readonly [loss: number, tokens: number] | null)[];
   readonly #results: (ExampleResult | undefined)[];
-  /** What a program reports for the whole set, where it does not answer by question. */
+  /** Figures that a program reports for the whole set, if it does not answer by question. */
   reported: Readonly<Record<string, number>> | undefined;
   #asked = 0;
   #answered = 0;
@@ -30,7 +30,7 @@ export class Answers {
     }
   }
 
-  /** Says that so many more questions were asked, whether the engine answered them one by one or not. */
+  /** Counts further questions as asked, whether or not the engine answered them one by one. */
   count(questions: number): void {
     this.#asked += questions;
   }
@@ -56,9 +56,9 @@ export class Answers {
   }
 }
 
-/** What the base scores on those questions alone that a trial has answered. */
+/** Returns the base's score on only those questions that a trial has answered. */
 export function baseOnSame(base: Pick<Trial, 'outcomes' | 'losses' | 'score'>, own: Answers): Omit<Score, 'questions'> {
-  // A program that reports nothing but values for the whole set was asked the whole set.
+  // A program that reports only figures for the whole set was asked the whole set.
   if (own.results.length === 0) return base.score;
   let [right, judged, loss, told, sum, tokens] = [0, 0, 0, 0, 0, 0];
   for (let i = 0; i < own.questions; i++) {
@@ -81,7 +81,7 @@ export function baseOnSame(base: Pick<Trial, 'outcomes' | 'losses' | 'score'>, o
   };
 }
 
-/** Own less other, where both are known. */
+/** Subtracts the other score, where both are known. */
 export function difference(own: Omit<Score, 'questions'>, other: Omit<Score, 'questions'>): Omit<Score, 'questions'> {
   const minus = (a: number | undefined, b: number | undefined) =>
     a === undefined || b === undefined ? undefined : a === b ? 0 : a - b;
@@ -93,8 +93,8 @@ export function difference(own: Omit<Score, 'questions'>, other: Omit<Score, 'qu
 }
 
 /**
- * Orders by what is chosen by: negative where `a` is better, 0 where nothing tells them apart. Accuracy decides, then log
- * loss; of texts, perplexity. A value that is unknown, or no number, is worse than any other.
+ * Orders scores by the criterion: negative if `a` is better, 0 if they are equal. Accuracy decides,
+ * then log loss; for texts, perplexity. An unknown value or NaN is worse than any other.
  */
 export function compareScores(a: Score, b: Score, objective: Objective): number {
   const least = (x: number | undefined, y: number | undefined) => {
@@ -108,7 +108,7 @@ export function compareScores(a: Score, b: Score, objective: Objective): number 
   return least(wrong(a), wrong(b)) || least(a.logLoss, b.logLoss);
 }
 
-/** Texts are judged by perplexity, questions with answers by accuracy. */
+/** Returns the criterion: perplexity for texts, accuracy for questions with answers. */
 export function objectiveOf(questions: readonly Question[]): Objective {
   return questions.every(({ kind }) => kind === 'text') ? 'perplexity' : 'accuracy';
 }

@@ -23,21 +23,24 @@ import { testLine } from './test-line.js';
 import { checkLimits, Trials } from './trial-runner.js';
 
 /**
- * Finds the intervention that helps a model most: tries the candidates of a grid on validation questions, on request
- * composes the best one with others, asks the test questions once, and writes the winner as a checkpoint.
+ * Finds the intervention that helps a model most: tries the candidates of a grid on validation
+ * questions, on request composes the best one with others, asks the test questions once, and writes
+ * the winner as a checkpoint.
  *
- * What is chosen by: validation accuracy, then log loss (Sharma, Ash and Misra 2023); of texts, perplexity. The model as it
- * is competes: where no candidate is better it wins, and no model is written. The test questions play no part in the
- * choice.
+ * The criterion is validation accuracy, then log loss (Sharma, Ash and Misra 2023); for texts,
+ * perplexity. The unedited model competes: if no candidate is better it wins, and no model is
+ * written. The test questions do not affect the choice.
  *
- * The source is never modified. Candidates are made in a working copy inside of the output folder, which is removed at
- * the end, also when the search is aborted or fails. What was tried stands in `trials.jsonl`; the same call goes on where an
- * aborted or killed one stopped, and comes to the same result.
+ * The source is never modified. Candidates are made in a working copy inside the output folder,
+ * which is removed at the end, also if the search is aborted or fails. Trials are logged in
+ * `trials.jsonl`; the same call resumes an aborted or killed search, and gives the same result.
  *
  * @param source a folder or a file
- * @throws {@link CheckpointError} `ERR_OUTPUT` when the output folder holds something else; {@link ArgumentError};
- * {@link LowRankError} `ERR_ARGUMENT` for an engine that does not run the checkpoint's format, `ERR_PEER`, `ERR_ENGINE`, `ERR_NOT_FOUND` for a layer or type that the model lacks, `ERR_UNSUPPORTED`
- * for a family or a stored type that is not known; the signal's reason when it aborts.
+ * @throws {@link CheckpointError} `ERR_OUTPUT` if the output folder contains something else; {@link
+ *   ArgumentError}; {@link LowRankError} `ERR_ARGUMENT` for an engine that does not run the
+ *   checkpoint's format, `ERR_PEER`, `ERR_ENGINE`, `ERR_NOT_FOUND` for a layer or type that the
+ *   model lacks, `ERR_UNSUPPORTED` for an unknown family or stored type; the signal's reason when
+ *   aborted.
  */
 export async function search(source: string, options: SearchOptions): Promise<SearchSummary> {
   const given = checkOptions(options, SEARCH_OPTIONS, 'search');
@@ -67,12 +70,12 @@ function requireGiven(options: Partial<SearchOptions>): void {
   }
 }
 
-/** An engine that runs another model of the folder would find every candidate like the base. */
+/** An engine that runs another model of the folder would find every candidate equal to the base. */
 function checkEngine({ path, format }: Checkpoint, { name, runs }: Engine): void {
   if (runs === undefined || runs === format) return;
   const message = `${path}: its ${format} weights would be edited, but the engine ${name} runs .${runs} files`;
   throw new LowRankError('ERR_ARGUMENT', message, {
-    hint: `Give the .${runs} file itself; a safetensors model is asked by a program that loads it (--command).`,
+    hint: `Pass the .${runs} file itself. To evaluate a safetensors model, use a program that loads it (--command).`,
   });
 }
 
@@ -91,7 +94,7 @@ async function searchInto(
     await output.writeJson('summary.json', summary);
     return summary;
   };
-  // What a killed run left.
+  // Left by a killed run.
   const temporary = [output.candidate, output.converted, workFolder(model)];
   for (const folder of temporary) await rm(folder, { recursive: true, force: true });
   if (last?.line === 'test') return finish(last);
@@ -115,14 +118,14 @@ async function searchInto(
   }
 }
 
-/** What has come out so far: some interventions in the model, and the trial in which they were asked. */
+/** The state so far: the interventions in the model, and the trial that evaluated them. */
 interface State {
   readonly trial: Trial;
   readonly candidates: readonly Candidate[];
   readonly edits: readonly Edit[];
 }
 
-/** What a stage came to, and whether it could try all. */
+/** The result of a stage, and whether it could try all candidates. */
 interface Stage {
   readonly state: State;
   readonly complete: boolean;
@@ -137,9 +140,9 @@ class Search {
     private readonly header: SearchHeader,
     private readonly options: SearchOptions,
     private readonly progress: ProgressTeller,
-    /** As it was given, before anything was converted. */
+    /** The given checkpoint, before conversion. */
     private readonly checkpoint: Checkpoint,
-    /** Where the winner goes. */
+    /** The path of the winner. */
     private readonly model: string,
   ) {
     this.#objective = header.settings.objective;
@@ -155,7 +158,7 @@ class Search {
     return this.#test(base, composed.state, grid.complete && composed.complete ? 'all tried' : 'budget');
   }
 
-  /** Tries one candidate after another; the best so far is what the next is measured against. */
+  /** Tries one candidate after another; each is compared with the best so far. */
   async #searchGrid(base: Trial): Promise<Stage> {
     let state: State = { trial: base, candidates: [], edits: [] };
     const total = this.planned.length;
@@ -171,13 +174,14 @@ class Search {
   }
 
   /**
-   * Greedy composition. It begins with the best of the grid and goes through the matrices of the grid from late to early
-   * layers. For each it tries the grid's interventions in their order, the smallest share first, on top of what is in the
-   * model, and the first that does not hurt stays; then comes the next matrix. It does not hurt when all validation
-   * questions were asked and accuracy is higher, or equal with a log loss that is not higher (of texts: when perplexity is
-   * not higher). Whatever is not accepted is taken back to the byte.
+   * Composes greedily. Starts from the best of the grid and goes through the matrices of the grid
+   * from late to early layers. For each it tries the grid's interventions in their order, the
+   * smallest share first, on top of those in the model. The first that does not hurt is accepted;
+   * then comes the next matrix. It does not hurt if all validation questions were asked and
+   * accuracy is higher, or equal with a log loss that is not higher (for texts: if perplexity is
+   * not higher). An intervention that is not accepted is undone to the byte.
    *
-   * Where no intervention is better than the model as it is, there is nothing to compose with.
+   * If no intervention is better than the unedited model, there is nothing to compose with.
    */
   async #compose(base: Trial, best: State): Promise<Stage> {
     if (this.options.compose !== 'greedy' || best.candidates.length === 0) return { state: best, complete: true };
@@ -185,7 +189,7 @@ class Search {
     let state = best;
     const total = this.planned.length;
     for (const [done, { candidate, edits }] of this.planned.entries()) {
-      // Of a matrix that has its intervention, no other is tried.
+      // A matrix that has an intervention gets no other.
       if (edits.some((edit) => state.edits.some((other) => meet(edit, other)))) continue;
       const number = total + done + 1;
       if (this.#isSpent(number)) return { state, complete: false };
@@ -199,7 +203,7 @@ class Search {
     return { state, complete: true };
   }
 
-  /** Asks the test questions of the model as it is and of the winner, which is written before. */
+  /** Asks the unedited model and the winner the test questions; writes the winner first. */
   async #test(base: Trial, { trial: winner, candidates, edits }: State, ended: TestLine['ended']): Promise<TestLine> {
     const { trials, progress } = this;
     const questions = this.options.test?.questions ?? [];
@@ -215,7 +219,7 @@ class Search {
     };
     await trials.reset();
     const before = await ask();
-    // Of a run that was killed just here.
+    // Left by a run that was killed here.
     await rm(this.model, { recursive: true, force: true });
     let after: Answers | undefined;
     if (candidates.length > 0) {
@@ -236,8 +240,8 @@ class Search {
   }
 
   /**
-   * Writes the winner by `editCheckpoint`, as `lowrank laser` would, and puts its tensors into the working copy: it is these
-   * that the test questions are asked of.
+   * Writes the winner by `editCheckpoint`, as `lowrank laser` would, and copies its tensors to the
+   * working copy, so that the test questions evaluate the written ones.
    */
   async #writeWinner(candidates: readonly Candidate[], edits: readonly Edit[]): Promise<void> {
     const { settings } = this.header;
@@ -254,12 +258,14 @@ class Search {
     }
   }
 
-  /** Only what was asked everything can win; of equals the first does, the base before all. */
+  /**
+   * Only a trial that was asked everything can win; of equals the first wins, the base before all.
+   */
   #isBetter(trial: Trial, other: Trial): boolean {
     return trial.verdict === 'complete' && compareScores(trial.score, other.score, this.#objective) < 0;
   }
 
-  /** Whether the budget allows no further trial; what an earlier run has tried costs nothing. */
+  /** Whether the budget allows no further trial; trials of an earlier run cost nothing. */
   #isSpent(number: number): boolean {
     const { known, done } = this.trials;
     if (known.has(number)) return false;

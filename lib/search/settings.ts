@@ -28,7 +28,7 @@ import type { SearchProgress } from './progress.js';
 import type { EarlyStoppingOptions } from './race.js';
 import { objectiveOf } from './score.js';
 
-/** Questions that a search asks, and where they come from. */
+/** Questions that a search asks, and their source. */
 export interface QuestionPart {
   readonly questions: readonly Question[];
   /** The file, for the log. */
@@ -38,50 +38,63 @@ export interface QuestionPart {
 export interface SearchOptions extends GridOptions {
   /** Runs the candidates; the caller closes it. */
   readonly engine: Engine;
-  /** What the engine was told, if that can change results: only the same can go on with a search. Any JSON. */
+  /**
+   * Engine options that affect results, in any JSON. A search can be resumed only with equal ones.
+   */
   readonly engineOptions?: unknown;
-  /** By these a candidate is chosen. */
+  /** The questions by which a candidate is chosen. */
   readonly validation: QuestionPart;
   /** Asked once at the end, of the base and the winner. */
   readonly test?: QuestionPart;
-  /** The output folder: new, empty, or with the same search in it, which then goes on. */
+  /** The output folder: new, empty, or with the same search in it, which is then resumed. */
   readonly out: string;
-  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  /** The model's family, if config.json does not name it or is to be overridden. */
   readonly family?: string;
   /** `greedy` adds to the best candidate those of other matrices, from late to early layers, that do not hurt. */
   readonly compose?: Composition;
   /**
-   * What the tensors of the grid become that are stored in a quantised type: all of them, before the first trial, so that base
-   * and candidates differ by the interventions alone. Without it, such tensors are refused.
+   * The type to which quantised tensors of the grid are converted: all of them, before the first
+   * trial, so that base and candidates differ only by the interventions. Without it, such tensors
+   * are refused.
    */
   readonly quant?: WritableType;
-  /** Also tries weights that several places of an ONNX graph use, edited for all of them. Without it, they are refused. */
+  /**
+   * Also tries weights that several places of an ONNX graph use, edited for all of them. Without
+   * it, they are refused.
+   */
   readonly shared?: boolean;
-  /** Of the orders of questions, random choices and bootstrap draws; 0 unless given. */
+  /** The seed of the orders of questions, random choices and bootstrap draws; 0 by default. */
   readonly seed?: number;
   /**
-   * When hopeless candidates are given up; `false` asks everything. On unless the engine is a program, which would have to be
-   * started for each look.
+   * When hopeless candidates are stopped; `false` asks all questions. On by default, unless the
+   * engine is a program, which would have to be started for each look.
    */
   readonly earlyStopping?: boolean | EarlyStoppingOptions;
-  /** Ends the search after so many candidates, or so much time, over all its runs; the best until then wins. */
+  /**
+   * Ends the search after this many candidates or seconds, over all its runs; the best so far wins.
+   */
   readonly budget?: { readonly trials?: number; readonly seconds?: number };
-  /** Where decompositions are kept between runs, and how many bytes of them: 2 GB unless given, 0 for none. */
+  /**
+   * Where decompositions are kept between runs, and how many bytes: 2 GB by default, 0 for none.
+   */
   readonly cache?: { readonly bytes?: number; readonly folder?: string };
-  /** Greedy tokens to generate where a question has an answer; as the question set says. */
+  /**
+   * The number of greedy tokens to generate for a question with an answer; by default that of the
+   * question set.
+   */
   readonly generate?: number;
   readonly compat?: Compat;
-  /** Of the linear algebra. */
+  /** The threads of the linear algebra. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: SearchProgress) => void;
-  /** The command that was typed, for the report. */
+  /** The command line, for the report. */
   readonly command?: readonly string[];
 }
 
-/** A QuestionSet is accepted as it is, so other fields are not refused. */
+/** A QuestionSet is accepted directly, so other fields are not refused. */
 const PART: OptionType<QuestionPart> = {
-  expected: '{ questions, path }, as loadQuestions gives',
+  expected: '{ questions, path }, as loadQuestions returns',
   is: (value): value is QuestionPart => {
     const { questions, path } = (value ?? {}) as Partial<QuestionPart>;
     return Array.isArray(questions) && (path === undefined || text.is(path));
@@ -94,7 +107,7 @@ export const SEARCH_OPTIONS: OptionTypes<SearchOptions> = {
   compat: ASK_OPTIONS.compat,
   signal: ASK_OPTIONS.signal,
   engine: {
-    expected: 'an engine, such as llamaEngine() gives',
+    expected: 'an engine, such as llamaEngine()',
     is: (value): value is Engine => typeof (value as Partial<Engine> | null)?.open === 'function',
   },
   engineOptions: checkedBelow(),
@@ -114,16 +127,16 @@ export const SEARCH_OPTIONS: OptionTypes<SearchOptions> = {
   command: listOf(text),
 };
 
-/** What early stopping the options mean; undefined where it is off. */
+/** Returns the settings of early stopping; undefined if it is off. */
 export function earlyStoppingOf({ earlyStopping, engine, validation }: SearchOptions) {
   const wanted = earlyStopping ?? engine.name !== 'command';
-  // The values of texts have no bounds, so no number of them proves anything about the rest.
+  // The values of texts have no bounds, so they prove nothing about the remaining questions.
   if (wanted === false || objectiveOf(validation.questions) === 'perplexity') return undefined;
   const { error = 0.05, first = 32 } = wanted === true ? {} : wanted;
   return { error, first };
 }
 
-/** The first line of the log. */
+/** Returns the first line of the log. */
 export async function headerOf(
   source: string,
   checkpoint: Checkpoint,
@@ -135,9 +148,9 @@ export async function headerOf(
   if (validation.questions.length === 0) throw new ArgumentError('validation', 'at least one question', []);
   if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError('seed', 'a whole number of at least 0', seed);
   const part = (name: string, { questions, path = '' }: QuestionPart) => {
-    // Answers are put to their questions by these.
+    // Answers are matched to questions by their ids.
     const again = repeatedIds(questions);
-    if (again.length > 0) throw new ArgumentError(name, 'an id of its own for each question', again);
+    if (again.length > 0) throw new ArgumentError(name, 'a unique id for each question', again);
     return { path, digest: digestOfJson(questions), count: questions.length };
   };
   const { digest } = await identify(checkpoint);
@@ -165,7 +178,7 @@ export async function headerOf(
     line: 'search',
     version: 1,
     lowrank,
-    // Where things lie does not decide what comes out.
+    // Locations do not affect the result.
     digest: digestOfJson({ ...settings, lowrank, source: digest, questions: digestsOf(settings) }),
     settings,
     started: new Date().toISOString(),
@@ -173,14 +186,17 @@ export async function headerOf(
   };
 }
 
-/** How many test questions stand among those of validation too, where they have already had their say; undefined for none. */
+/**
+ * Counts test questions that are also validation questions, which have already affected the choice;
+ * undefined for none.
+ */
 function sharedQuestions(validation: readonly Question[], test: readonly Question[]): number | undefined {
   const wording = ({ kind, prompt, choices, answer }: Question) => JSON.stringify([kind, prompt, choices, answer]);
   const known = new Set(validation.map(wording));
   const shared = test.filter((question) => known.has(wording(question))).length;
   if (shared > 0 && shared === test.length) {
-    const message = `test: all ${shared} questions stand among those of validation, by which the choice is made`;
-    throw new LowRankError('ERR_ARGUMENT', message, { hint: 'Give other questions, or divide one set.' });
+    const message = `test: all ${shared} questions are also validation questions, by which the choice is made`;
+    throw new LowRankError('ERR_ARGUMENT', message, { hint: 'Use other questions, or split one set.' });
   }
   return shared === 0 ? undefined : shared;
 }

@@ -8,7 +8,7 @@ import type {
   Trial,
 } from './log-lines.js';
 
-/** What `summary.json` holds. */
+/** Makes the contents of `summary.json`. */
 export function summarise(
   { settings, command }: SearchHeader,
   lines: readonly SearchLine[],
@@ -39,12 +39,12 @@ export function summarise(
   };
 }
 
-/** What the lines of a log say was done. */
+/** Counts the work that the lines of a log record. */
 export function countsOf(lines: readonly SearchLine[]): SearchCounts {
   const trials = trialsOf(lines);
   const from = (where: string) => lines.filter((line) => line.line === 'matrix' && line.from === where).length;
   const [computed, disk] = [from('computed'), from('disk')];
-  // Every matrix of which components were chosen needed its decomposition.
+  // Every matrix whose components were chosen needed its decomposition.
   const needed = trials
     .flatMap(({ matrices }) => matrices)
     .filter(({ rank, shape }) => {
@@ -58,7 +58,7 @@ export function countsOf(lines: readonly SearchLine[]): SearchCounts {
   };
 }
 
-/** Wall time of all runs, from what they wrote down. */
+/** Sums the wall time of all runs from their records. */
 export function secondsOf(lines: readonly SearchLine[], test: number): SearchSeconds {
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   const trials = trialsOf(lines);
@@ -68,7 +68,7 @@ export function secondsOf(lines: readonly SearchLine[], test: number): SearchSec
   return { svd, edit: Math.max(0, making - svd), evaluate, test, total: making + evaluate + test };
 }
 
-/** They are many, and stand in the log. */
+/** There are many of them, and the log has them. */
 function withoutLosses(trial: Trial): Trial {
   return { ...trial, losses: undefined };
 }

@@ -5,10 +5,10 @@ import type { Candidate, Objective, SearchCounts, SearchLine, TestLine, Trial } 
 import type { Answers } from './score.js';
 import { secondsOf } from './summary.js';
 
-/** So many that the ends of the interval are steady in the third digit. */
+/** Enough for interval ends that are stable in the third digit. */
 const RESAMPLES = 10_000;
 
-/** What was answered to the test questions, as a line of the log, with intervals of paired bootstrap draws. */
+/** Makes the log line of the test questions, with intervals of paired bootstrap draws. */
 export async function testLine(what: {
   readonly base: Trial;
   readonly winner: Trial;
@@ -50,7 +50,7 @@ export async function testLine(what: {
   };
 }
 
-/** Of a trial that may have been read from the log, only what was right is known. */
+/** A trial that was read from the log has only the correctness of its answers. */
 function judged({ outcomes }: Trial): ExampleResult[] {
   return [...outcomes].flatMap((outcome, id) =>
     outcome === '-' ? [] : [{ id, correct: outcome === '1' } as unknown as ExampleResult],

@@ -16,32 +16,32 @@ import { Answers, baseOnSame, compareScores, difference } from './score.js';
 import { earlyStoppingOf, type SearchOptions } from './settings.js';
 import { WorkingCopy } from './working-copy.js';
 
-/** What is to be tried. */
+/** A trial to make. */
 export interface TrialPlan {
   readonly stage: Trial['stage'];
   readonly candidate?: Candidate;
   readonly edits?: readonly Edit[];
   /** Undefined for the base itself. */
   readonly base?: Trial;
-  /** The best so far. */
+  /** The best trial so far. */
   readonly rival?: Trial;
-  /** What is in the model already. */
+  /** The interventions already in the model. */
   readonly upon?: readonly Candidate[];
 }
 
-/** What says that one candidate is impossible, and nothing about the others. */
+/** Errors that rule out one candidate, but no other. */
 const CANDIDATES_OWN_FAULTS: ReadonlySet<string> = new Set(['ERR_NOT_FINITE', 'ERR_NO_CONVERGENCE', 'ERR_UNSUPPORTED']);
 
 /**
- * Makes candidates in a working copy, asks them, and writes down what came out. What an earlier run wrote down is not asked
- * again, but done again where it is part of the model.
+ * Makes candidates in a working copy, asks them questions, and logs the results. Questions that an
+ * earlier run has asked are not asked again, but edits that are part of the model are made again.
  */
 export class Trials {
-  /** What was tried, by number, in this run and those before it. */
+  /** All trials by number, of this run and earlier ones. */
   readonly done = new Map<number, Trial>();
-  /** Of earlier runs. */
+  /** The trials of earlier runs. */
   readonly known: ReadonlyMap<number, Trial>;
-  /** Of the log, without its head. */
+  /** The lines of the log without its header. */
   readonly lines: SearchLine[];
   readonly #checkpoint: Checkpoint;
   readonly #output: SearchOutput;
@@ -52,7 +52,7 @@ export class Trials {
   readonly #decompositions: Decompositions;
   readonly #copy: WorkingCopy;
   readonly #session: Session;
-  /** Whether the session has read the files as they are. */
+  /** Whether the session has read the current files. */
   #fresh = true;
 
   private constructor(
@@ -84,7 +84,7 @@ export class Trials {
     });
   }
 
-  /** Makes the working copy, and loads it into the engine. */
+  /** Creates the working copy, and loads it into the engine. */
   static async open(
     checkpoint: Checkpoint,
     editable: ReadonlySet<string>,
@@ -105,12 +105,12 @@ export class Trials {
   }
 
   async close(): Promise<void> {
-    // An engine that failed may fail again here: what went wrong first is what is told.
+    // A failed engine may fail again here: report the first error.
     await this.#session.close().catch(() => undefined);
     await this.#copy.remove();
   }
 
-  /** One trial: from the log of an earlier run, or made, asked and written down. */
+  /** Makes one trial, or takes it from the log of an earlier run. */
   async try(number: number, plan: TrialPlan): Promise<Trial> {
     const logged = this.known.get(number);
     const trial = logged ?? (await this.#make(number, plan));
@@ -122,8 +122,8 @@ export class Trials {
   }
 
   /**
-   * Puts edits into the model, to stay. They are computed as `editCheckpoint` does, so that what others are tried upon is
-   * what will be written.
+   * Edits the model permanently. The edits are computed as by `editCheckpoint`, so that further
+   * candidates are tried on what will be written.
    */
   async keep(edits: readonly Edit[]): Promise<void> {
     if (edits.length > 0) this.#fresh = false;
@@ -133,13 +133,13 @@ export class Trials {
     this.#copy.accept();
   }
 
-  /** Makes the model what it is in the source. */
+  /** Restores the model of the source. */
   async reset(): Promise<void> {
     this.#fresh = false;
     await this.#copy.reset();
   }
 
-  /** Asks the model as it is now, all questions in their order. */
+  /** Asks the current model all questions in their order. */
   async askAll(questions: readonly Question[]): Promise<Answers> {
     const answers = new Answers(questions.length);
     const places = questions.map((_, place) => place);
@@ -147,7 +147,7 @@ export class Trials {
     return answers;
   }
 
-  /** Puts tensors of another checkpoint into the model, to stay. */
+  /** Copies tensors of another checkpoint into the model permanently. */
   async take(from: Checkpoint, tensors: Iterable<string>): Promise<void> {
     this.#fresh = false;
     for (const tensor of tensors) await this.#copy.write(tensor, await from.read(tensor));
@@ -202,7 +202,7 @@ export class Trials {
   async #ask(number: number, answers: Answers, rival: Trial | undefined): Promise<Verdict> {
     const { questions } = this.#options.validation;
     const order = this.#race.order(number);
-    // Of a rival of which only values for the whole set are known, a part of the set cannot be compared.
+    // If only figures for the whole set are known of a rival, a part of the set cannot be compared.
     const comparable = rival !== undefined && /[01]/.test(rival.outcomes);
     let from = 0;
     for (const to of comparable ? this.#race.rounds : [order.length]) {
@@ -230,7 +230,9 @@ export class Trials {
     answers.count(questions.length);
   }
 
-  /** Puts in a candidate, with the decompositions that serve all candidates of a matrix. */
+  /**
+   * Edits a candidate's matrices, with the decompositions that serve all candidates of a matrix.
+   */
   async #apply(edits: readonly Edit[]): Promise<TrialMatrix[]> {
     if (edits.length > 0) this.#fresh = false;
     const remembered = new RememberedDecompositions(this.#decompositions, {
@@ -248,10 +250,10 @@ export class Trials {
   }
 }
 
-/** Nothing can be chosen by answers of which nothing is told. */
+/** Without figures nothing can be chosen. */
 function requireScore({ accuracy, logLoss, perplexity }: Trial['score']): void {
   if (accuracy !== undefined || logLoss !== undefined || perplexity !== undefined) return;
-  throw new LowRankError('ERR_ENGINE', 'the engine tells neither what is right nor any log-probability', {
+  throw new LowRankError('ERR_ENGINE', 'the engine reports neither correctness nor log-probabilities', {
     hint: 'Print `correct`, or `answerLogProb` and `answerTokens`, for each question, or `accuracy` for the whole set.',
   });
 }
@@ -264,12 +266,12 @@ function raceOf(options: SearchOptions, { candidates, compose, questions, seed }
 
 const CACHE_BYTES = 2e9;
 
-/** Where decompositions are kept unless the caller says otherwise. */
+/** Returns the default folder for decompositions. */
 function cacheFolder(): string {
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'lowrank', 'svd');
 }
 
-/** @throws {@link ArgumentError} for a cache or a budget that is none. */
+/** Checks the cache and the budget. @throws {@link ArgumentError} if one is invalid. */
 export function checkLimits({ cache, budget }: Pick<SearchOptions, 'cache' | 'budget'>): void {
   const whole = (value: number | undefined, least: number) =>
     value === undefined || (Number.isSafeInteger(value) && value >= least);

@@ -8,35 +8,40 @@ import { typeChanges } from '../checkpoint/layout.js';
 import { describe, LowRankError } from '../errors.js';
 import { ioError, type OpenFile, openFile, readAt, writeAt } from '../files/files.js';
 
-/** Files up to this size are copied, not linked: a program that writes into its settings must not reach the source. */
+/**
+ * Files up to this size are copied, not linked: a program that writes into its settings must not
+ * reach the source.
+ */
 export const COPIED_BYTES = 4e6;
 
-/** A change that was tried, and what to undo it with. */
+/** A tentative change, and the bytes that undo it. */
 interface Change {
   readonly tensor: string;
   readonly before: Uint8Array;
 }
 
 /**
- * A second body of a checkpoint in which some tensors are overwritten, tried and put back, while the source stays as it is.
+ * A copy of a checkpoint in which some tensors are overwritten, tried and restored, while the
+ * source does not change.
  *
- * Files that no change has touched are hard links to the source's, so the copy is made at once and takes no space. A weight
- * file becomes a copy of its own when the first of its tensors is written to (sharing blocks where the file system can).
- * From then on a candidate costs the writing of its own tensors, never of the model.
+ * Files that no change has touched are hard links to the source's, so the copy is made at once and
+ * takes no space. A weight file becomes a real copy when the first of its tensors is written
+ * (sharing blocks if the file system can). From then on a candidate costs the writing of its own
+ * tensors, never of the model.
  *
- * Changes are made in a transaction: {@link write} any number of tensors, then {@link accept} them or {@link rollback}, which
- * puts every byte back.
+ * Changes are made in a transaction: {@link write} any number of tensors, then {@link accept} them,
+ * or {@link rollback} to restore every byte.
  */
 export class WorkingCopy {
-  /** What an engine opens: of several models in a folder, the one that is edited. */
+  /** The path that an engine opens: of several models in a folder, the edited one. */
   readonly main: string;
-  /** A folder or a file, as the source is. */
+  /** A folder or a file, like the source. */
   readonly #path: string;
   readonly #folder: string;
   readonly #checkpoint: Checkpoint;
   readonly #places: ReadonlyMap<string, { readonly file: string; readonly place: Place }>;
   readonly #entries: ReadonlyMap<string, Entry>;
-  /** Weight files that are copies of their own, open for writing. */
+  /** Weight files that are real copies, open for writing. */
   readonly #own = new Map<string, OpenFile>();
   readonly #written = new Set<string>();
   #changes: Change[] = [];
@@ -57,8 +62,8 @@ export class WorkingCopy {
   }
 
   /**
-   * @param folder is made, and must not be there
-   * @param editable the tensors that may be written, in the types that they have
+   * @param folder is created, and must not exist
+   * @param editable the tensors that may be written, with their types
    * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; as `layout` does.
    */
   static async create(checkpoint: Checkpoint, folder: string, editable: ReadonlySet<string>): Promise<WorkingCopy> {
@@ -67,7 +72,7 @@ export class WorkingCopy {
     const places = new Map<string, { file: string; place: Place }>();
     for (const layout of checkpoint.layout(inOwnType)) {
       if (layout.parts !== undefined) {
-        throw new LowRankError('ERR_UNSUPPORTED', `${layout.file}: its tensors cannot be written in their places`);
+        throw new LowRankError('ERR_UNSUPPORTED', `${layout.file}: its tensors cannot be written in place`);
       }
       for (const [name, place] of layout.places) places.set(name, { file: layout.file, place });
     }
@@ -81,18 +86,18 @@ export class WorkingCopy {
       return copy;
     } catch (cause) {
       await copy.remove();
-      throw ioError(folder, 'cannot be made', cause);
+      throw ioError(folder, 'cannot be created', cause);
     }
   }
 
-  /** A tensor's bytes as they are now. */
+  /** Returns a tensor's current bytes. */
   async read(tensor: string): Promise<Uint8Array> {
     const { file, place } = this.#placeOf(tensor);
     const own = this.#own.get(file);
     return own === undefined ? this.#checkpoint.read(tensor) : readAt(own.handle, file, place.offset, place.bytes);
   }
 
-  /** Writes a tensor anew. */
+  /** Overwrites a tensor. */
   async write(tensor: string, bytes: Uint8Array): Promise<void> {
     const { file, place } = this.#placeOf(tensor);
     if (bytes.length !== place.bytes) {
@@ -100,18 +105,18 @@ export class WorkingCopy {
     }
     const before = await this.read(tensor);
     const { handle } = await this.#ownFile(file);
-    // First the memory of what was there: a write that fails halfway is undone too.
+    // Record the old bytes first: a write that fails halfway is undone too.
     this.#changes.push({ tensor, before });
     this.#written.add(tensor);
     await writeAt(handle, file, place.offset, bytes);
   }
 
-  /** Lets the changes since the last call stay. */
+  /** Keeps the changes since the last call. */
   accept(): void {
     this.#changes = [];
   }
 
-  /** Puts back every byte that was written since the last {@link accept}, the last change first. */
+  /** Restores every byte that was written since the last {@link accept}, the last change first. */
   async rollback(): Promise<void> {
     while (this.#changes.length > 0) {
       const { tensor, before } = this.#changes.at(-1)!;
@@ -121,7 +126,7 @@ export class WorkingCopy {
     }
   }
 
-  /** Makes every tensor what it is in the source again, whatever was accepted. */
+  /** Restores every tensor of the source, even accepted ones. */
   async reset(): Promise<void> {
     for (const tensor of this.#written) {
       const { file, place } = this.#placeOf(tensor);
@@ -136,7 +141,7 @@ export class WorkingCopy {
     return this.#written;
   }
 
-  /** Removes the copy; the source is not touched. */
+  /** Removes the copy; does not touch the source. */
   async remove(): Promise<void> {
     for (const { handle } of this.#own.values()) await handle.close();
     this.#own.clear();
@@ -169,7 +174,7 @@ export class WorkingCopy {
     await copyFile(from, to, constants.COPYFILE_FICLONE);
   }
 
-  /** Makes a weight file the copy's own, so that writing to it does not reach the source. */
+  /** Makes a weight file a real copy, so that writing to it does not reach the source. */
   async #ownFile(file: string): Promise<OpenFile> {
     const known = this.#own.get(file);
     if (known !== undefined) return known;
@@ -193,7 +198,10 @@ export class WorkingCopy {
   }
 }
 
-/** What engines look for beside a model that is a single file, or in the folder above: the tokenizer, the configuration. */
+/**
+ * Copies what engines look for beside a model that is a single file, or in the folder above: the
+ * tokenizer, the configuration.
+ */
 async function copySettings(source: string, folder: string): Promise<void> {
   for (const from of [dirname(dirname(source)), dirname(source)]) {
     for (const name of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) {

@@ -487,7 +487,7 @@ describe('going on', () => {
     const refused = (options: Partial<SearchOptions>) => run(options).then(String, (error: unknown) => error);
     const error = await refused({ out, rhos: [0.2] });
     expect(error).toBeInstanceOf(CheckpointError);
-    expect(error).toMatchObject({ code: 'ERR_OUTPUT', kind: 'AnotherSearch' });
+    expect(error).toMatchObject({ code: 'ERR_OUTPUT', kind: 'DifferentSearch' });
     expect((error as Error).message).toContain('candidates');
     const other = inFolder('other');
     await mkdir(other);
