@@ -1,7 +1,8 @@
 /**
- * Low-rank approximation of matrices over LAPACK and OpenBLAS: `tensor`, `svd`, `factorize`, `laser`, and the `Lora` module
- * with its training. Everything that reads or writes files, and everything about whole models, has entries of its own:
- * `lowrank/checkpoint`, `lowrank/adapters`, `lowrank/evaluate` and `lowrank/search`. All of them throw the errors of this one.
+ * Low-rank approximation of matrices over LAPACK and OpenBLAS: `tensor`, `svd`, `factorize`,
+ * `laser`, and the `Lora` module with its training. Functions that read or write files, or work on
+ * whole models, are in separate entries: `lowrank/checkpoint`, `lowrank/adapters`,
+ * `lowrank/evaluate` and `lowrank/search`. All of them throw the errors of this one.
  *
  * @module lowrank
  */

@@ -12,45 +12,51 @@ import { isFloatDType, type ReadableType, type WritableType } from '../tensor/dt
 import { extract, type Slice, scatter } from '../tensor/slice.js';
 import { elements } from '../tensor/tensor.js';
 
-/** What was done to one matrix, or to all matrices of one 3D tensor. */
+/** The edit of one matrix, or of all matrices of one 3D tensor. */
 export interface EditedMatrix {
   readonly tensor: string;
   /** Undefined for the whole tensor. */
   readonly slice: Slice | undefined;
-  /** Undefined where the tensor was chosen by name. */
+  /** Undefined if the tensor was selected by name. */
   readonly layer: number | undefined;
   readonly type: string | undefined;
   /** `[m, n]` or `[batch, m, n]`. */
   readonly shape: readonly number[];
-  /** As the source stores it. */
+  /** The type in the source. */
   readonly dtype: ReadableType;
-  /** As it was written. */
+  /** The type in the result. */
   readonly writtenAs: WritableType | ReadableType;
   readonly intervention: InterventionKind;
-  /** The intervention as it was written. */
+  /** The user's text of the intervention. */
   readonly spec: string;
   /** Undefined unless the rank was reduced. */
   readonly rank: number | undefined;
   /** `rank / min(m, n)`; undefined unless the rank was reduced. */
   readonly rankFraction: number | undefined;
-  /** ||What||_F^2 / ||W||_F^2, for a rank reduction the share of squared singular values kept. */
+  /** ||What||_F^2 / ||W||_F^2; for a rank reduction the share of squared singular values kept. */
   readonly keptEnergy: number;
-  /** ||W - What||_F / ||W||_F of what was written, after rounding to `writtenAs`, measured in float64. */
+  /** ||W - What||_F / ||W||_F as written, after rounding to `writtenAs`, measured in float64. */
   readonly relativeError: number;
-  /** What the decomposition says of itself before rounding, of a batch for all of it; undefined where none was computed. */
+  /**
+   * The certificate of the decomposition before rounding, for a batch that of the whole; undefined
+   * if none was computed.
+   */
   readonly certificate: Certificate | undefined;
   /** One for each matrix of a batch; undefined for a single matrix. */
   readonly certificates: readonly Certificate[] | undefined;
-  /** How many places of the model use the tensor; left out where the file does not tell, or one does. */
+  /**
+   * The number of places in the model that use the tensor; left out if the file does not show it,
+   * or if it is one.
+   */
   readonly uses?: number;
   readonly seconds: number;
 }
 
-/** How the matrices of a tensor are computed, and who is told. */
+/** How the matrices of a tensor are computed, and how progress is reported. */
 export interface EditContext {
   /** Room for the numbers of the largest matrix; overwritten. */
   readonly work: Float32Array;
-  /** For one edit of the tensor. */
+  /** Returns the decomposer of one edit of the tensor. */
   readonly decomposer: (edit: Edit) => Decomposer;
   readonly started: (edit: Edit) => void;
   readonly finished: (edit: Edit) => void;
@@ -59,8 +65,8 @@ export interface EditContext {
 /**
  * Edits the slices of a tensor one after another.
  *
- * @param bytes the tensor as it is stored; overwritten where the type stays
- * @returns the tensor as it is to be written
+ * @param bytes the tensor as it is stored; overwritten if the type does not change
+ * @returns the tensor to write
  */
 export async function editTensor(
   { shape, dtype }: TensorInfo,
@@ -96,14 +102,15 @@ export async function editTensor(
   return { bytes: result, edited };
 }
 
-/** What is said of a matrix that keeps all, and so its bytes. */
+/** Reports a matrix that is kept completely, and so keeps its bytes. */
 export function unchanged(edit: Edit): EditedMatrix {
   return describeEdit(edit, edit.dtype, { relativeError: 0, keptEnergy: 1 }, undefined, 0);
 }
 
 /**
- * As {@link editTensor}, for slices that cannot be told from the rest by their bytes: the tensor is decoded, edited and
- * encoded as a whole. The parts that no edit names are rounded too where the type changes.
+ * Does the same as {@link editTensor} for slices whose bytes cannot be separated from the rest: the
+ * tensor is decoded, edited and encoded as a whole. If the type changes, parts without an edit are
+ * rounded too.
  */
 async function editWhole(
   shape: readonly number[],
@@ -158,7 +165,7 @@ function floats(bytes: Uint8Array): Float32Array {
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
 }
 
-/** What knows no names tells its faults with the tensor's. */
+/** Adds the tensor's name to errors from layers that do not know names. */
 async function named<T>(edit: Edit, work: () => Promise<T>): Promise<T> {
   const name = nameOf(edit);
   try {

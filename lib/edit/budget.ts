@@ -8,54 +8,66 @@ import { memoryUsage } from '../memory.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
 
-/** Bytes a job will need at the tensor that needs most. */
+/** The bytes that a job will need at its most expensive tensor. */
 export interface PredictedMemory {
-  /** That tensor; undefined where nothing changes. */
+  /** That tensor; undefined if nothing changes. */
   readonly tensor: string | undefined;
-  /** The tensor, those before and after it that are in memory with it, and the float32 numbers of the largest matrix. */
+  /**
+   * The tensor, its neighbours that are in memory with it, and the float32 numbers of the largest
+   * matrix.
+   */
   readonly buffers: number;
   /** The decomposition and LAPACK's workspaces. */
   readonly native: number;
-  /** Both, what the process holds already, and what V8 and OpenBLAS take on the way. */
+  /**
+   * The sum of both, of what the process already holds, and of what V8 and OpenBLAS take during the
+   * job.
+   */
   readonly total: number;
 }
 
-/** How one edit is computed where memory is limited. */
+/** How one edit is computed if memory is limited. */
 export interface Choice {
   readonly method: Method;
   /** Bytes of native memory that the decomposition may use. */
   readonly maxMemory: number;
 }
 
-/** How a job is computed: what it may choose for itself. */
+/** How a job is computed, where it has a choice. */
 export interface Settings {
   readonly threads: number;
   /** Whether the next tensor is read and the last one written while one is computed. */
   readonly overlap: boolean;
-  /** The method where memory is not limited. */
+  /** The method if memory is not limited. */
   readonly method: Method;
-  /** Where it is: one for each edit, in their order. */
+  /** The choices if memory is limited: one for each edit, in their order. */
   readonly choices: readonly Choice[] | undefined;
 }
 
 /** V8 collects arrays when those outside of its heap have grown by this much (its kExternalAllocationSoftLimit). */
 const LATE_BYTES = 64 * 2 ** 20;
-/** What compiled code and V8's heap grow by in a job; measured. */
+/** The growth of compiled code and V8's heap in a job; measured. */
 const RUNTIME_BYTES = 12 * 2 ** 20;
-/** What OpenBLAS fills of the buffer that it keeps for each thread; measured with decompositions of 1200 x 1200. */
+/**
+ * The part of its buffer that OpenBLAS fills for each thread; measured with decompositions of 1200
+ * x 1200.
+ */
 const THREAD_BYTES = 10 * 2 ** 20;
-/** The most that the C library keeps of the memory which a decomposition on another thread gave back (twice its M_MMAP_THRESHOLD_MAX). */
+/**
+ * The most that the C library keeps of memory freed by a decomposition on another thread (twice its
+ * M_MMAP_THRESHOLD_MAX).
+ */
 const KEPT_BYTES = 64 * 2 ** 20;
-/** What the buffers of copying, comparing and hashing take together. */
+/** All buffers of copying, comparing and hashing together. */
 const PASSING_BYTES = 24 * 2 ** 20;
 
 /**
- * Decides method, threads and overlap. Without a limit: what was asked for, all threads, everything at once. With one,
- * the first of these that fits, where every route of the decomposition is counted to which it may hand over: all threads
- * with overlap, then without, then fewer threads; only then methods whose first route alone fits, which are given the
- * rest of the memory as their limit.
+ * Chooses method, threads and overlap. Without a limit: the requested ones, all threads, everything
+ * at once. With a limit: the first of these that fits, counting every route to which the
+ * decomposition may hand over: all threads with overlap, then without, then fewer threads; only
+ * then methods whose first route alone fits, with the rest of the memory as their limit.
  *
- * @throws LowRankError `ERR_MEMORY`, naming the tensor and the least number that would do.
+ * @throws LowRankError `ERR_MEMORY`, naming the tensor and the smallest sufficient number.
  */
 export function chooseSettings(
   checkpoint: Checkpoint,
@@ -82,12 +94,12 @@ export function chooseSettings(
   }
   throw new LowRankError(
     'ERR_MEMORY',
-    `${least!.tensor}: needs ${least!.total} bytes of memory, allowed are ${maxMemory}`,
+    `${least!.tensor}: needs ${least!.total} bytes of memory, but only ${maxMemory} are allowed`,
     { hint: `Allow at least ${Math.ceil(least!.total / 1e6)} MB, or leave this tensor out.` },
   );
 }
 
-/** What the job will take with these settings. */
+/** Predicts the memory of the job with these settings. */
 export function predictMemory(checkpoint: Checkpoint, edits: readonly Edit[], settings: Settings): PredictedMemory {
   const { threads, overlap, method, choices } = settings;
   let peak: Omit<PredictedMemory, 'total'> = { tensor: undefined, buffers: 4 * numbersToHold(edits), native: 0 };
@@ -110,7 +122,7 @@ interface Stage {
   readonly buffers: number;
 }
 
-/** What lies in memory while each tensor is computed, apart from the decomposition. */
+/** Lists what is in memory while each tensor is computed, apart from the decomposition. */
 function stages(checkpoint: Checkpoint, edits: readonly Edit[], overlap: boolean): Stage[] {
   const work = 4 * numbersToHold(edits);
   const groups = byTensor(edits).filter(changes);
@@ -118,7 +130,8 @@ function stages(checkpoint: Checkpoint, edits: readonly Edit[], overlap: boolean
   return groups.map((group, i) => ({
     tensor: group[0]!.tensor,
     edits: group.filter(({ identity }) => !identity),
-    // The one before is being written, or V8 has not freed it yet; of the one to come only the bytes are there.
+    // The previous tensor is being written, or V8 has not freed it yet; of the next one only the
+    // bytes are read.
     buffers:
       work +
       held[i]! +
@@ -133,7 +146,7 @@ function heldBytes(checkpoint: Checkpoint, group: readonly Edit[]): number {
   const count = elements(shape);
   const result = as === dtype ? 0 : storedBytes(count, as);
   const largest = Math.max(...group.map((edit) => (edit.slice === undefined ? 0 : elements(edit.shape))));
-  // Decoded as it was and as it is written, and two of the slices, to be compared.
+  // The decoded tensor before and after, and two copies of the slices to compare.
   if (needsWhole(shape, group)) return bytes + storedBytes(count, as) + 4 * (2 * count + 2 * largest);
   return bytes + result + storedBytes(largest, dtype);
 }
@@ -147,7 +160,7 @@ interface Try {
   readonly threads: number;
   readonly overlap: boolean;
   readonly methods: readonly Method[];
-  /** Count the most expensive route to which a method may hand over. */
+  /** Counts the most expensive route to which a method may hand over. */
   readonly sure: boolean;
   readonly maxMemory: number;
 }
@@ -171,11 +184,11 @@ function choicesWithin(
     }
   }
   if (need.total > maxMemory) return { choices: undefined, need };
-  // What does not change is not computed.
+  // Unchanged matrices are not computed.
   return { choices: edits.map((edit) => choices.get(edit) ?? { method: methods[0]!, maxMemory }) };
 }
 
-/** What the process holds already, and what comes and goes without being part of any tensor's stage. */
+/** Returns what the process already holds, and temporary memory that belongs to no tensor. */
 function aside(edits: readonly Edit[], threads: number): number {
   const passing = 4 * edits.reduce((sum, { shape, identity }) => (identity ? sum : sum + elements(shape)), 0);
   return (
@@ -183,7 +196,7 @@ function aside(edits: readonly Edit[], threads: number): number {
   );
 }
 
-/** The memory of a decomposition, with what may be left of an earlier one. */
+/** Returns the memory of a decomposition, with what may be left of an earlier one. */
 function withKept(native: number): number {
   return native + Math.min(native, KEPT_BYTES);
 }
@@ -192,7 +205,7 @@ function nativeBytes(edit: Edit, method: Method, threads: number, field: 'native
   return kindOf(edit.intervention.kind).memory(edit, { method, threads, field });
 }
 
-/** n, n / 2, ..., 1. */
+/** Yields n, n / 2, ..., 1. */
 function halvings(n: number): number[] {
   const counts = [n];
   while (counts.at(-1)! > 1) counts.push(Math.floor(counts.at(-1)! / 2));

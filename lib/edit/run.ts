@@ -25,7 +25,7 @@ export type { EditedMatrix } from './apply-to-tensor.js';
 
 export interface EditOptions extends PlanOptions, Pick<ComputeOptions, 'signal'> {
   readonly onProgress?: (progress: EditProgress) => void;
-  /** Throws away what an interrupted job has left for the same output, instead of going on with it. */
+  /** Discards what an interrupted job has left for the same output, instead of resuming it. */
   readonly restart?: boolean;
 }
 
@@ -35,41 +35,43 @@ const EDIT_OPTIONS: OptionTypes<EditOptions> = {
   restart: boolean,
 };
 
-/** What was done to a checkpoint. */
+/** The report on an edited checkpoint. */
 export interface EditReport extends Copied {
   readonly source: string;
   readonly family: string | undefined;
-  /** What was asked for beside the interventions; undefined what was not. */
+  /** The options beside the interventions; undefined ones were not given. */
   readonly options: Omit<PlanOptions, 'interventions'>;
   readonly edits: readonly EditedMatrix[];
-  /** For each glob that also matched vectors and the like: what was left alone. */
+  /** Tensors that a glob matched but that were left unchanged, because they are not matrices. */
   readonly skipped: readonly Skipped[];
-  /** What an interrupted run of the same job had done already; undefined where there was none. */
+  /** What an interrupted run of the same job had already done; undefined if there was none. */
   readonly resumed: Resumed | undefined;
   readonly memory: {
     readonly predicted: PredictedMemory;
-    /** In bytes, of the whole process since it began, and of the native buffers alone. */
+    /** In bytes: of the whole process since it started, and of the native buffers alone. */
     readonly measured: { readonly peakRss: number; readonly nativePeak: number };
   };
   readonly seconds: number;
 }
 
-/** What {@link editCheckpoint} would do. */
+/** The plan of {@link editCheckpoint}. */
 export interface CheckpointPlan extends EditPlan {
   readonly output: {
-    /** Of all files of the result, those that are only copied among them. */
+    /** Of all files of the result, including those that are only copied. */
     readonly bytes: number;
   };
 }
 
 /**
- * What {@link editCheckpoint} would do, without reading or writing a tensor.
+ * Plans {@link editCheckpoint} without reading or writing a tensor.
  *
- * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
- * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family, a dtype
- * that is no float or, without `quant`, a quantised one, and, without `shared`, a weight that several places use;
- * `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them, called by its exact name, and for a glob that
- * matches only such; `ERR_MEMORY` when `maxMemory` is not enough; as {@link openCheckpoint} does.
+ * @throws {@link ArgumentError} without interventions, or if two of them overlap on a matrix;
+ *   {@link LowRankError} `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks,
+ *   `ERR_UNSUPPORTED` for an unknown family, a dtype that is not a float or, without `quant`, a
+ *   quantised one, and, without `shared`, a weight that several places use; `ERR_SHAPE` for a
+ *   tensor that is neither a matrix nor a batch of them, selected by its exact name, and for a glob
+ *   that matches only such tensors; `ERR_MEMORY` if `maxMemory` is not enough; as {@link
+ *   openCheckpoint} does.
  */
 export async function planCheckpoint(source: string, options: PlanOptions): Promise<CheckpointPlan> {
   const given = checkOptions(options, PLAN_OPTIONS, 'planCheckpoint');
@@ -83,22 +85,25 @@ export async function planCheckpoint(source: string, options: PlanOptions): Prom
 }
 
 /**
- * Edits some matrices of a checkpoint and writes the result, whole, to `out`; the source is never modified. One tensor is
- * computed at a time, while the next one is read and the last one written. Bytes of tensors, and of parts of tensors, that
- * no intervention names are the source's; so are those of a matrix that keeps its full rank. The same call gives the same
- * bytes.
+ * Edits some matrices of a checkpoint and writes the result to `out`; the source is never modified.
+ * One tensor is computed at a time, while the next one is read and the last one written. Tensors
+ * and parts of tensors that no intervention names keep the source's bytes, and so do matrices that
+ * keep their full rank. The same call gives the same bytes.
  *
- * The result grows in the folder `.<name>.lowrank` beside `out`, with a journal. After an abort, a full disk or the death
- * of the process the same call goes on from there: what it finds is held against the source and against the digests in
- * the journal, and the result is to the last byte that of a run without interruption. After any other failure nothing is
- * left. An abort is honoured between tensors, and inside one where its method can.
+ * The result grows in the folder `.<name>.lowrank` beside `out`, with a journal. After an abort, a
+ * full disk or the death of the process the same call resumes the job: existing parts are verified
+ * against the source and against the digests in the journal, and the result is to the last byte
+ * that of an uninterrupted run. After any other failure nothing is left. An abort takes effect
+ * between tensors, and inside one if its method supports it.
  *
  * @param source a folder or a file
  * @param out must not exist
- * @throws as {@link planCheckpoint}; `ERR_NOT_FINITE` naming the tensor with a NaN or an infinity, also where a result does not
- * fit into the file's dtype; `ERR_CHECKPOINT_IO`, `ERR_CHECKPOINT_FORMAT` and `ERR_OUTPUT` from reading and writing, among
- * them the kinds `InUse` (another process writes to `out`), `UnfinishedWork` (another job began there, or the source has
- * changed since) and `Changed` (the source changes meanwhile); the signal's reason when aborted.
+ * @throws as {@link planCheckpoint}; `ERR_NOT_FINITE`, naming the tensor, for a NaN or an infinity,
+ *   and for a result that does not fit into the file's dtype; `ERR_CHECKPOINT_IO`,
+ *   `ERR_CHECKPOINT_FORMAT` and `ERR_OUTPUT` from reading and writing, with the kinds `InUse`
+ *   (another process writes to `out`), `UnfinishedWork` (another job was started there, or the
+ *   source has changed since) and `Changed` (the source changes meanwhile), among others; the
+ *   signal's reason when aborted.
  */
 export async function editCheckpoint(source: string, out: string, options: EditOptions): Promise<EditReport> {
   const given = checkOptions(options, EDIT_OPTIONS, 'editCheckpoint');
@@ -151,19 +156,19 @@ function choicesIn({ family, method, seed, threads, maxMemory, quant, shared }: 
   return { family, method, seed, threads, maxMemory, quant, shared };
 }
 
-/** All that decides the bytes of a job's result, apart from the source. */
+/** Describes everything that determines the bytes of a job's result, apart from the source. */
 export function describeJob(edits: readonly Edit[], options: PlanOptions): unknown {
   const { method = 'auto', seed = 0, maxMemory } = options;
   return { ...describeArithmetic(options.threads), method, seed, maxMemory, edits };
 }
 
-/** What a journal of an edit has to hold, apart from what every journal holds. */
+/** Returns the checks of an edit's journal, beyond those of every journal. */
 export function checksOf(edits: readonly Edit[]): Pick<Job, 'checkSettings' | 'checkNote'> {
   const groups = new Map(byTensor(edits).map((group) => [group[0]!.tensor, group]));
   return { checkSettings: SETTINGS, checkNote: (tensor) => editedMatrices(groups.get(tensor) ?? []) };
 }
 
-/** Edits one tensor after another; `done` is filled in the order of `edits`. */
+/** Edits one tensor after another; fills `done` in the order of `edits`. */
 async function editAll(
   checkpoint: Checkpoint,
   copy: EditCopy,
@@ -176,7 +181,8 @@ async function editAll(
   const groups = byTensor(edits);
   const isToDo = (group: readonly Edit[]) => changes(group) && copy.finished(group[0]!.tensor) === undefined;
   const toDo = groups.filter(isToDo);
-  // One for all tensors: V8 frees large arrays late, and a job's memory would be several tensors' otherwise.
+  // One array for all tensors: V8 frees large arrays late, and otherwise the memory of several
+  // tensors would add up.
   const work = new Float32Array(numbersToHold(toDo.flat()));
   const read = (group: readonly Edit[] | undefined) => group && quiet(checkpoint.read(group[0]!.tensor));
   const decomposer = (edit: Edit) =>
@@ -220,18 +226,18 @@ async function editAll(
     }
     await writing;
   } finally {
-    // What still reads would find its files closed.
+    // Wait for a pending read, which would find its files closed.
     await reading?.catch(() => undefined);
   }
 }
 
-/** How the edit at this place of the plan is to be computed. */
+/** Returns how to compute the edit at this index of the plan. */
 export function computeOptions({ method, threads, choices }: Settings, index: number): ComputeOptions {
   const choice = choices?.[index];
   return choice === undefined ? { method, threads } : { threads, ...choice };
 }
 
-/** A promise whose failure is seen to later: meanwhile it is not one that nobody handles. */
+/** Suppresses the warning about an unhandled rejection; the caller awaits this promise later. */
 function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;

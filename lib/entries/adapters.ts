@@ -1,5 +1,6 @@
 /**
- * LoRA adapters as PEFT stores them: `readAdapter`, `writeAdapter`, `mergeLoras`, `resizeLora`, `extractLora`, `applyLoras`.
+ * LoRA adapters in PEFT's form: `readAdapter`, `writeAdapter`, `mergeLoras`, `resizeLora`,
+ * `extractLora`, `applyLoras`.
  *
  * @module lowrank/adapters
  */

@@ -13,7 +13,7 @@ interface CertifiedMatrix {
   readonly matrix: TrialMatrix;
 }
 
-/** How exact each matrix of the chosen model is. */
+/** Renders how exact each matrix of the chosen model is. */
 export function certificates({ interventions }: Findings): Content {
   const rows = interventions.flatMap(({ candidate, trial }) =>
     (trial?.matrices ?? []).map((matrix): CertifiedMatrix => ({ candidate, matrix })),
@@ -21,7 +21,7 @@ export function certificates({ interventions }: Findings): Content {
   if (rows.length === 0) return undefined;
   return [
     table<CertifiedMatrix>(
-      'What was done to each matrix, measured on the numbers that were written',
+      'The edit of each matrix, measured on the written numbers',
       [
         { title: 'matrix', holds: 'names', cell: ({ matrix }) => nameOf(nameOfMatrix(matrix)) },
         { title: 'by', holds: 'names', cell: ({ candidate }) => nameOf(nameOfCandidate(candidate)) },
@@ -41,8 +41,8 @@ export function certificates({ interventions }: Findings): Content {
       rows,
     ),
     note(
-      'Relative error: |W − Ŵ| / |W| in the Frobenius norm, after rounding to the stored type, in float64. Smallest possible: that of the best matrix of this rank, ',
-      'from the singular values that were dropped (Eckart and Young 1936). Excess: the first over the second, less 1; about 0 is exact, and float32 rounding can bring it just below.',
+      'Relative error: |W − Ŵ| / |W| in the Frobenius norm, after rounding to the stored type, in float64. Smallest possible: the error of the best matrix of this rank, ',
+      'from the dropped singular values (Eckart and Young 1936). Excess: the first divided by the second, minus 1; about 0 is exact, and float32 rounding can make it slightly negative.',
     ),
   ];
 }

@@ -5,7 +5,7 @@ import { number } from './numbers.js';
 import { note } from './page.js';
 import { facts } from './table.js';
 
-/** What the search took. */
+/** Renders the cost of the search. */
 export function costs({ counts, seconds: spent, test, trials }: Findings): Content {
   if (trials.length === 0) return undefined;
   const { svds } = counts;
@@ -13,20 +13,20 @@ export function costs({ counts, seconds: spent, test, trials }: Findings): Conte
   const amount = (exact: number) => number(exact, formatCount);
   return [
     facts('Memory and time of all runs of this search', [
-      ['time in all', time(spent.total)],
+      ['total time', time(spent.total)],
       ['asking validation questions', time(spent.evaluate)],
       ['decomposing', time(spent.svd)],
-      ['making and writing the matrices', time(spent.edit)],
+      ['computing and writing the matrices', time(spent.edit)],
       ['asking test questions', test === undefined ? undefined : time(spent.test)],
       ['peak memory of the process', number(test?.memory.peakRss, formatBytes)],
       ['peak of the native work memory', number(test?.memory.nativePeak, formatBytes)],
       ['candidates tried', amount(counts.trials)],
-      ['of them stopped early', amount(counts.stopped)],
+      ['stopped early', amount(counts.stopped)],
       ['validation questions asked', amount(counts.asked)],
       ['decompositions computed', amount(svds.computed)],
       ['decompositions from the disk', amount(svds.disk)],
       ['decompositions from memory', amount(svds.memory)],
     ]),
-    test === undefined ? note('Memory is written down when a search ends.') : undefined,
+    test === undefined ? note('Memory is recorded when a search ends.') : undefined,
   ];
 }

@@ -3,7 +3,7 @@ import { MAX_LOG_BYTES } from '../files/limits.js';
 import { aName, aQuantity, aString, aWhole, fields, list, object, optional } from '../files/schema.js';
 import { CHOICES, FAMILY, PRINTED_EDITED_MATRIX } from '../interventions/schema.js';
 
-/** What `lowrank laser --json` prints, an `EditReport`. */
+/** The output of `lowrank laser --json`, an `EditReport`. */
 export const EDIT_REPORT: DocumentKind = {
   what: 'report of an edit',
   limit: MAX_LOG_BYTES,
@@ -18,5 +18,5 @@ export const EDIT_REPORT: DocumentKind = {
   }),
   code: 'ERR_OUTPUT',
   kind: 'NotALog',
-  hint: 'Give the folder of a search, its trials.jsonl, or what `lowrank laser --json` printed.',
+  hint: 'Pass the folder of a search, its trials.jsonl, or the output of `lowrank laser --json`.',
 };

@@ -10,7 +10,10 @@ import { shellWords } from './shell.js';
 import { facts, table } from './table.js';
 import { usesColumn } from './uses.js';
 
-/** What was done to a checkpoint as one page of HTML: the report of `editCheckpoint`, or of `lowrank laser --json`. */
+/**
+ * Renders the edit of a checkpoint as one HTML page, from the report of `editCheckpoint` or the
+ * output of `lowrank laser --json`.
+ */
 export function editReport(report: EditReport): string {
   const { source, out, edits, family, memory, resumed } = report;
   const lead = element(
@@ -35,13 +38,13 @@ export function editReport(report: EditReport): string {
       id: 'costs',
       title: 'Memory and time',
       content: facts('Memory and time', [
-        ['time in all', number(report.seconds, formatSeconds)],
+        ['total time', number(report.seconds, formatSeconds)],
         ['memory predicted', number(memory.predicted.total, formatBytes)],
-        ['of that buffers', number(memory.predicted.buffers, formatBytes)],
-        ['of that native', number(memory.predicted.native, formatBytes)],
+        ['of which buffers', number(memory.predicted.buffers, formatBytes)],
+        ['of which native', number(memory.predicted.native, formatBytes)],
         ['peak memory of the process', number(memory.measured.peakRss, formatBytes)],
         ['peak of the native work memory', number(memory.measured.nativePeak, formatBytes)],
-        ['from a run that was stopped', resumed && many(resumed.tensors, 'tensor', 'tensors')],
+        ['resumed from an earlier run', resumed && many(resumed.tensors, 'tensor', 'tensors')],
       ]),
     },
     {
@@ -49,7 +52,7 @@ export function editReport(report: EditReport): string {
       title: 'Reproduce',
       content: [
         interventions === undefined
-          ? paragraph('No single command says these interventions.')
+          ? paragraph('No single command makes these interventions.')
           : [paragraph('The edit as a command:'), command(interventions)],
         facts('Job', [
           ['source', nameOf(source)],
@@ -63,7 +66,7 @@ export function editReport(report: EditReport): string {
 
 function matrices(edits: readonly EditedMatrix[]) {
   return table<EditedMatrix>(
-    'What was done to each matrix, measured on the numbers that were written',
+    'The edit of each matrix, measured on the written numbers',
     [
       { title: 'matrix', holds: 'names', cell: (edit) => nameOf(nameOfMatrix(edit)) },
       {
@@ -93,7 +96,7 @@ function certificates(edits: readonly EditedMatrix[]) {
   if (certified.length === 0) return undefined;
   return [
     table<(typeof certified)[number]>(
-      'What each decomposition says of itself, before rounding to the stored type',
+      'Certificates of the decompositions, before rounding to the stored type',
       [
         { title: 'matrix', holds: 'names', cell: ({ edit }) => nameOf(nameOfMatrix(edit)) },
         { title: 'method', cell: ({ certificate }) => certificate.method },
@@ -103,7 +106,7 @@ function certificates(edits: readonly EditedMatrix[]) {
           holds: 'numbers',
           cell: ({ certificate }) => number(certificate.relativeError, small),
         },
-        // JSON has no infinity and says null.
+        // JSON has null in place of infinity.
         {
           title: 'excess at most',
           holds: 'numbers',
@@ -121,18 +124,18 @@ function certificates(edits: readonly EditedMatrix[]) {
     ),
     note(
       'Excess: how much larger the error is than that of the best matrix of this rank (Eckart and Young 1936), as a share. It is at most this; ',
-      '∞ where float32 cannot tell the error from none.',
+      '∞ if float32 cannot distinguish the error from none.',
     ),
   ];
 }
 
-/** Undefined where one command cannot say it. */
+/** Returns the command; undefined if one command cannot make this edit. */
 function editCommand({ source, out, edits, options }: EditReport): string[] | undefined {
   const kinds = new Set(edits.map(({ intervention }) => intervention));
   const [kind] = kinds;
   if (kind === undefined || kinds.size > 1) return undefined;
   const told = new Map(edits.map(({ spec, layer }) => [spec, typeof layer === 'number' ? '--at' : '--tensor']));
-  // The paper's flags are said as they are, and only once.
+  // The paper's flags are repeated unchanged, and only once.
   const isPaper = (spec: string) => told.get(spec) === '--at' && spec.startsWith('--lnum ');
   if ([...told.keys()].filter(isPaper).length > 1) return undefined;
   const { family, method, seed, threads, maxMemory, quant, shared } = options;

@@ -11,22 +11,24 @@ import type {
 import { compareScores } from '../search/score.js';
 import { countsOf, secondsOf } from '../search/summary.js';
 
-/** What the lines of a search say, finished or not. */
+/** The contents of a search log, finished or not. */
 export interface Findings {
   readonly header: SearchHeader;
   /** In their order, the base first. */
   readonly trials: readonly Trial[];
-  /** The model as it is; undefined while it was not asked everything. */
+  /** The unedited model; undefined until it has been asked all questions. */
   readonly base: Trial | undefined;
-  /** Undefined of a search that is not finished. */
+  /** Undefined if the search is not finished. */
   readonly test: TestLine | undefined;
-  /** What won, or is best so far; undefined while there is no trial. */
+  /** The winner, or the best trial so far; undefined until there is a trial. */
   readonly best: Trial | undefined;
-  /** The interventions that this is made of, each with the trial that made it; none of the base. */
+  /**
+   * The interventions of the best trial, each with the trial that introduced it; none for the base.
+   */
   readonly interventions: readonly Intervention[];
   readonly counts: SearchCounts;
   readonly seconds: SearchSeconds;
-  /** The decomposition of a matrix, by {@link keyOf}. */
+  /** The decompositions of matrices, by {@link keyOf}. */
   readonly matrices: ReadonlyMap<string, MatrixLine>;
 }
 
@@ -53,12 +55,15 @@ export function findingsOf([header, ...lines]: readonly [SearchHeader, ...Search
   };
 }
 
-/** Tells a matrix from the others of a model. */
+/** Returns a key that distinguishes a matrix from the others of a model. */
 export function keyOf({ tensor, slice }: Pick<MatrixLine, 'tensor' | 'slice'>): string {
   return JSON.stringify([tensor, slice ?? null]);
 }
 
-/** As the search chooses: what was asked everything, the first of equals; composed, what was accepted last. */
+/**
+ * Finds the best trial by the rule of the search: the first of equals among complete trials; when
+ * composing, the last accepted one.
+ */
 function bestSoFar(trials: readonly Trial[], { settings }: SearchHeader): Trial | undefined {
   const accepted = trials.filter((trial) => trial.accepted);
   if (accepted.length > 0) return accepted.at(-1);
@@ -71,7 +76,10 @@ function bestSoFar(trials: readonly Trial[], { settings }: SearchHeader): Trial 
     );
 }
 
-/** The trial by which an intervention came into the model: accepted in composing, or of the grid. */
+/**
+ * Returns the trial that brought an intervention into the model: accepted in composing, or of the
+ * grid.
+ */
 function trialOf({ kind, spec }: Candidate, trials: readonly Trial[]): Trial | undefined {
   const own = trials.filter(({ candidate }) => candidate?.kind === kind && candidate.spec === spec);
   return own.find(({ accepted }) => accepted) ?? own.find(({ stage }) => stage === 'grid');

@@ -8,7 +8,10 @@ import { scrolling } from './table.js';
 
 const STEPS = 5;
 
-/** The grid's changes of what is chosen by: one table for each kind and type, layers down, shares across. */
+/**
+ * Renders how the grid changes the criterion: one table for each kind and type, with layers as rows
+ * and shares as columns.
+ */
 export function heatMaps({ header, trials, interventions }: Findings): Content {
   const { candidates, objective } = header.settings;
   const grid = new Map(trials.flatMap((trial) => (trial.stage === 'grid' ? [[keyOf(trial.candidate!), trial]] : [])));
@@ -26,7 +29,7 @@ export function heatMaps({ header, trials, interventions }: Findings): Content {
       {},
       'The change of ',
       nameOfMetric(objective),
-      ' on the validation questions against the model as it is, in ',
+      ' on the validation questions, compared with the unedited model, in ',
       objective === 'accuracy' ? 'points' : 'its own unit',
       '. Layers go down, the share of the rank that is kept goes across.',
     ),
@@ -37,9 +40,9 @@ export function heatMaps({ header, trials, interventions }: Findings): Content {
       [...maps.values()].map((own) => heatMap(own, grid, scale, best, objective)),
     ),
     note(
-      'Every candidate is alone in the model here. A frame marks those that the chosen model is made of: together they may do something else. A dot stands for a candidate that was not tried; a cross for one that could not be written.',
+      'Each candidate was tried alone. A frame marks those that the chosen model combines: together they may have another effect. A dot marks a candidate that was not tried; a cross marks one that could not be written.',
       stopped
-        ? ' A dotted line marks candidates that were stopped early: their change is over the questions asked until then, against the same questions of the model as it is.'
+        ? ' A dotted line marks candidates that were stopped early: their change is over the questions asked until then, compared with the unedited model on the same questions.'
         : undefined,
     ),
   ];
@@ -95,7 +98,7 @@ function cell(
   if (trial === undefined) return element('td', { class: 'quiet' }, '·', spoken(' not tried'));
   if (trial.verdict === 'failed') return element('td', { class: 'quiet' }, '×', spoken(' not possible'));
   const change = trial.change[objective];
-  if (change === undefined) return element('td', { class: 'quiet' }, '?', spoken(' not told'));
+  if (change === undefined) return element('td', { class: 'quiet' }, '?', spoken(' not reported'));
   const isBest = best.has(keyOf(candidate));
   const classes = [scale.stepOf(change), isStopped(trial) ? 'stopped' : '', isBest ? 'best' : ''];
   return element(
@@ -108,8 +111,9 @@ function cell(
 }
 
 /**
- * Colours for changes: none for no change, else one of five steps of better or worse. The steps are equal for shares; for
- * perplexity, which has no upper bound, each is four times the one before.
+ * Colours for changes: none for no change, otherwise one of five steps of better or worse. The
+ * steps are equal for shares; for perplexity, which has no upper bound, each is four times the one
+ * before.
  */
 class Scale {
   readonly #objective: Objective;

@@ -1,17 +1,17 @@
 import { printable } from '../text/printable.js';
 
 /**
- * Markup that is safe to put into a page. Only {@link element} makes it out of text, and that escapes: names of tensors and
- * files come from strangers.
+ * Markup that is safe to insert into a page. Only {@link element} makes it from text, and it
+ * escapes the text: names of tensors and files are untrusted.
  */
 export class Html {
   constructor(readonly markup: string) {}
 }
 
-/** What stands in an element: text is escaped, undefined is nothing. */
+/** The content of an element: text is escaped, undefined is empty. */
 export type Content = Html | string | number | undefined | readonly Content[];
 
-/** An attribute that is undefined is left out; one that is true stands without a value. */
+/** Undefined attributes are left out; true attributes have no value. */
 export type Attributes = Readonly<Record<string, string | number | true | undefined>>;
 
 const VOID = new Set(['meta']);
@@ -40,19 +40,22 @@ const SPECIAL: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Text as it may stand in an element or in an attribute's quotes. */
+/** Escapes text for an element or a quoted attribute. */
 function escapeHtml(text: string): string {
   return printable(text).replace(/[&<>"']/g, (character) => SPECIAL[character]!);
 }
 
 const LONGEST_NAME = 160;
 
-/** A name out of a file, as code. Of a very long one the middle is left out, and how much that is. */
+/**
+ * Renders a name from a file as code. A very long name is shortened in the middle, with the number
+ * of omitted characters.
+ */
 export function nameOf(text: string): Html {
   return element('code', {}, shortened(text));
 }
 
-/** As {@link nameOf}, for attributes and titles. */
+/** Shortens a name like {@link nameOf}, for attributes and titles. */
 export function shortened(text: string): string {
   const characters = [...text];
   if (characters.length <= LONGEST_NAME) return text;

@@ -12,7 +12,7 @@ interface Row {
   readonly comparison: Comparison;
 }
 
-/** How sure the difference between the chosen model and the base is. */
+/** Renders how certain the difference between the chosen model and the base is. */
 export function intervals({ test }: Findings): Content {
   if (test === undefined) return undefined;
   const rows: Row[] = [
@@ -23,7 +23,7 @@ export function intervals({ test }: Findings): Content {
   return [
     forest(rows),
     table<Row>(
-      'The chosen model less the model as it is, on the same questions',
+      'The chosen model minus the unedited model, on the same questions',
       [
         { title: 'what', cell: ({ set, comparison }) => `${set} ${nameOfMetric(comparison.metric)}` },
         {
@@ -46,8 +46,8 @@ export function intervals({ test }: Findings): Content {
       rows,
     ),
     note(
-      'Intervals of a paired bootstrap: a question that is drawn counts for both models. Differences of accuracy are in points. ',
-      'The validation interval is optimistic, since the choice was made there; the test questions played no part in it.',
+      'Intervals of a paired bootstrap: a drawn question counts for both models. Differences of accuracy are in points. ',
+      'The validation interval is optimistic, because the choice was made there; the test questions did not affect it.',
     ),
   ];
 }
@@ -57,7 +57,10 @@ const ROW = 58;
 const LEFT = 10;
 const RIGHT = 330;
 
-/** An interval of each comparison, each on its own scale, which begins or ends at no difference. */
+/**
+ * Draws an interval for each comparison, each on its own scale, which starts or ends at no
+ * difference.
+ */
 function forest(rows: readonly Row[]): Content {
   const drawable = rows.filter(({ comparison: { low, high, difference } }) =>
     [low, high, difference].every(Number.isFinite),

@@ -2,10 +2,10 @@ import { packageVersion } from '../version.js';
 import { type Content, element, Html } from './html.js';
 import { STYLE } from './style.js';
 
-/** By this a file is known as a report, which another report may replace. */
+/** Identifies a file as a report, which another report may replace. */
 export const GENERATOR = 'lowrank report';
 
-/** Nothing is loaded, nothing runs, nothing is sent; only the styles in the page count. */
+/** Nothing is loaded, run or sent; only the styles in the page apply. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 export interface Section {
@@ -14,7 +14,7 @@ export interface Section {
   readonly content: Content;
 }
 
-/** A whole page: sections without content are left out. */
+/** Renders a whole page; leaves out sections without content. */
 export function page(title: string, lead: Content, sections: readonly Section[]): string {
   const shown = sections.filter(({ content }) => !isEmpty(content));
   const links = shown.map(({ id, title: name }) => element('li', {}, element('a', { href: `#${id}` }, name)));
@@ -68,12 +68,12 @@ export function note(...content: Content[]): Html {
   return element('p', { class: 'note' }, content);
 }
 
-/** What only those hear who do not see colours and marks. */
+/** Renders words only for screen readers, which do not convey colours and marks. */
 export function spoken(words: string): Html {
   return element('span', { class: 'spoken' }, words);
 }
 
-/** A command, of words as {@link shellWords} makes them. */
+/** Renders a command from the words of {@link shellWords}. */
 export function command(words: readonly string[]): Html {
   const spans = words.map((word, i) => [i > 0 ? ' ' : '', element('span', {}, word)]);
   return element('pre', {}, element('code', {}, spans));

@@ -15,13 +15,17 @@ import { searchReport } from './search-report.js';
 const REPORT_FILE = 'report.html';
 
 /**
- * Writes a report as one HTML file, which loads nothing and runs nothing: of a search, finished or not, or of an edit.
+ * Writes a report of a search, finished or not, or of an edit, as one HTML file that loads nothing
+ * and runs nothing.
  *
- * @param from the output folder of a search, its `trials.jsonl`, or a file with what `lowrank laser --json` printed
- * @param out `report.html` in the folder of `from` unless given; a report that is there is replaced, anything else is not
+ * @param from the output folder of a search, its `trials.jsonl`, or a file with the output of
+ *   `lowrank laser --json`
+ * @param out `report.html` in the folder of `from` by default; an existing report is replaced, any
+ *   other file is not
  * @returns the path of the report
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when a file cannot be read or written; `ERR_OUTPUT`, kind `NotALog`, for
- * what is neither a log nor a report of an edit, and kind `OutputExists` when `out` is there and is no report.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` if a file cannot be read or written;
+ *   `ERR_OUTPUT`, kind `NotALog`, if the input is neither a log nor a report of an edit, and kind
+ *   `OutputExists` if `out` exists and is not a report.
  */
 export async function writeReport(from: string, out?: string): Promise<string> {
   requirePath(from);
@@ -39,7 +43,7 @@ async function reportOf(from: string): Promise<string> {
   return editReport(parseDocument(bytes, from, EDIT_REPORT) as EditReport);
 }
 
-/** Whether a file is one JSON document, not lines of a log, nor something else. */
+/** Whether a file is one JSON document, instead of lines of a log or anything else. */
 function isDocument(bytes: Uint8Array): boolean {
   try {
     const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
@@ -57,10 +61,13 @@ async function isFolder(path: string): Promise<boolean> {
   }
 }
 
-/** Every report says in its first bytes what made it. */
+/** The first bytes of every report name its generator. */
 const HEAD_BYTES = 1024;
 
-/** @throws {@link CheckpointError} kind `OutputExists` for something that is there and is no report. */
+/**
+ * Whether a file is a report, so that it may be replaced. @throws {@link CheckpointError} kind
+ * `OutputExists` for any other file.
+ */
 async function isReport(path: string): Promise<boolean> {
   try {
     if ((await stat(path)).isFile()) {
@@ -80,9 +87,9 @@ async function isReport(path: string): Promise<boolean> {
     'ERR_OUTPUT',
     'OutputExists',
     path,
-    `is there already, and ${basename(path)} is no report`,
+    `already exists, and ${basename(path)} is not a report`,
     {
-      hint: 'Give another path, or delete it first.',
+      hint: 'Choose another path, or delete it first.',
     },
   );
 }

@@ -7,7 +7,7 @@ import { command, paragraph } from './page.js';
 import { shellWords } from './shell.js';
 import { facts } from './table.js';
 
-/** What it takes to do the same again. */
+/** Renders how to reproduce the search. */
 export function reproduce(findings: Findings): Content {
   const { header } = findings;
   const { settings, command: typed } = header;
@@ -16,11 +16,11 @@ export function reproduce(findings: Findings): Content {
   const digest = (text: string) => element('code', {}, shortened(text));
   return [
     typed === undefined
-      ? paragraph('The search was called as a function; the settings below are what it was given.')
-      : [paragraph('The command, as it was typed:'), command(shellWords(typed))],
+      ? paragraph('The search was called as a function with the settings below.')
+      : [paragraph('The command:'), command(shellWords(typed))],
     edit === undefined
       ? undefined
-      : [paragraph('The chosen interventions alone, on the same model, without the search:'), command(edit)],
+      : [paragraph('The chosen interventions alone, without the search:'), command(edit)],
     facts('Settings', [
       ['begun', header.started],
       ['lowrank', header.lowrank],
@@ -69,11 +69,14 @@ function isFamily(word: string): boolean {
   return word === '--family' || word.startsWith('--family=');
 }
 
-/** What `lowrank laser` would have to be told; undefined where one command cannot say it. */
+/**
+ * Returns the equivalent `lowrank laser` command; undefined if one command cannot make this edit.
+ */
 function editCommand({ header: { settings, command: typed }, interventions }: Findings): string[] | undefined {
   const kinds = new Set(interventions.map(({ candidate }) => candidate.kind));
   const [kind] = kinds;
-  // One command has one kind. The seed decides random choices, and the last bits of every decomposition.
+  // One command has one kind. The seed affects random choices, and the last bits of every
+  // decomposition.
   if (kind === undefined || kinds.size > 1) return undefined;
   return shellWords([
     ...['lowrank', 'laser', settings.source.path, '-o', 'edited'],

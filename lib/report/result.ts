@@ -8,24 +8,24 @@ import { paragraph } from './page.js';
 import { type Column, table } from './table.js';
 import { specs, toldBy } from './words.js';
 
-/** What came out, in a few sentences and numbers. */
+/** Renders the result in a few sentences and figures. */
 export function lead({ header, test, best, base, interventions, trials }: Findings): Content {
   const { candidates, objective, questions } = header.settings;
   const names = interventions.map(({ candidate }) => candidate);
   const tried = trials.filter(({ stage }) => stage === 'grid').length;
-  const unfinished = `The search is not finished: ${formatCount(tried)} of ${many(candidates.length, 'candidate', 'candidates')} tried so far. `;
+  const unfinished = `The search is unfinished: ${formatCount(tried)} of ${many(candidates.length, 'candidate', 'candidates')} tried so far. `;
   const sentence =
     base === undefined || best === undefined
-      ? [unfinished, 'The model as it is was not asked yet.']
+      ? [unfinished, 'The unedited model has not been evaluated yet.']
       : test === undefined
         ? [
             unfinished,
             names.length === 0
-              ? 'None is better on validation than the model as it is.'
+              ? 'None is better on validation than the unedited model.'
               : ['Best so far on validation: ', specs(names), '.'],
           ]
         : names.length === 0
-          ? 'No intervention is better on validation than the model as it is.'
+          ? 'No intervention is better on validation than the unedited model.'
           : ['Chosen on validation: ', specs(names), '.'];
   const metrics: Metric[] = objective === 'accuracy' ? ['accuracy', 'logLoss'] : ['perplexity', 'logLoss'];
   const [metric] = metrics as [Metric];
@@ -46,7 +46,7 @@ export function lead({ header, test, best, base, interventions, trials }: Findin
     questions.test?.shared === undefined
       ? undefined
       : paragraph(
-          `${formatCount(questions.test.shared)} of the ${many(questions.test.count, 'test question', 'test questions')} stand among those of validation too: the test is too good.`,
+          `${formatCount(questions.test.shared)} of the ${many(questions.test.count, 'test question', 'test questions')} are also validation questions: the test score is too optimistic.`,
         ),
     test?.ended === 'budget' ? paragraph('The budget ended the search before all candidates were tried.') : undefined,
     base === undefined
@@ -71,17 +71,19 @@ function tile(title: string, main: Content, rest: Content): Html {
   return element('div', {}, element('dt', {}, title), element('dd', { class: 'main' }, main), element('dd', {}, rest));
 }
 
-/** A model, and its scores. */
+/** A model and its scores. */
 interface Scored {
   readonly name: Content;
   readonly test: Score | undefined;
   readonly validation: Score | undefined;
 }
 
-/** The scores of the model as it is, of what was chosen, and of its first intervention alone. */
+/**
+ * Renders the scores of the unedited model, of the chosen one, and of its first intervention alone.
+ */
 export function result({ base, best, test, interventions }: Findings): Content {
   if (base === undefined) return undefined;
-  const models: Scored[] = [{ name: 'as it is', validation: base.score, test: test?.base }];
+  const models: Scored[] = [{ name: 'unedited', validation: base.score, test: test?.base }];
   const [first] = interventions;
   const name = test === undefined ? 'best so far' : 'chosen';
   if (first !== undefined) models.push({ name, validation: best?.score, test: test?.edited });

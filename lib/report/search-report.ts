@@ -13,8 +13,8 @@ import { spectra } from './spectrum.js';
 import { allTrials, composition } from './trials.js';
 
 /**
- * A search as one page of HTML, from the lines of its log: finished or not, also without any trial. The page loads nothing
- * and runs nothing.
+ * Renders a search as one HTML page from the lines of its log: finished or not, even without any
+ * trial. The page loads nothing and runs nothing.
  */
 export function searchReport(lines: readonly [SearchHeader, ...SearchLine[]]): string {
   const findings = findingsOf(lines);

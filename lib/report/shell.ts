@@ -1,6 +1,6 @@
 import { printable, replaceUnprintable } from '../text/printable.js';
 
-/** The words of a command, quoted so that they can be pasted into a POSIX shell. */
+/** Quotes the words of a command so that they can be pasted into a POSIX shell. */
 export function shellWords(words: readonly string[]): string[] {
   return words.map(quoted);
 }

@@ -10,21 +10,24 @@ import { many, number, shape, significant } from './numbers.js';
 import { note, paragraph } from './page.js';
 import { table } from './table.js';
 
-/** A matrix that was edited, its singular values, and which of them stay. */
+/** An edited matrix, its singular values, and which of them are kept. */
 interface Drawn {
   readonly name: string;
   readonly candidate: Candidate;
   readonly matrix: TrialMatrix;
-  /** Descending; of a batch the root of the mean square over its matrices. */
+  /** In descending order; for a batch the root mean square over its matrices. */
   readonly values: Float32Array;
   readonly batch: number;
-  /** Places of the components that stay, ascending; undefined where they were not chosen by component. */
+  /**
+   * The indexes of the kept components in ascending order; undefined if they were not chosen by
+   * component.
+   */
   readonly kept: Uint32Array | undefined;
 }
 
 const MOST_FIGURES = 24;
 
-/** Singular values of the matrices of what was chosen, with the part that is kept. */
+/** Renders the singular values of the chosen model's matrices, with the kept part. */
 export function spectra({ interventions, matrices, header }: Findings): Content {
   const drawn = interventions.flatMap(({ candidate, trial }) =>
     (trial?.matrices ?? []).flatMap((matrix) => {
@@ -36,7 +39,7 @@ export function spectra({ interventions, matrices, header }: Findings): Content 
   const shown = drawn.slice(0, MOST_FIGURES);
   return [
     paragraph(
-      'Singular values, the largest first. Blue is kept, grey is taken away. Their size is on a logarithmic scale, their place on one of square roots, so that a few can be seen beside thousands.',
+      'Singular values, the largest first. Blue ones are kept, grey ones removed. Sizes are on a logarithmic scale, indexes on a square-root scale, so that a few can be seen beside thousands.',
     ),
     element('div', { class: 'figures' }, shown.map(figure)),
     drawn.length > shown.length
@@ -46,7 +49,7 @@ export function spectra({ interventions, matrices, header }: Findings): Content 
       : undefined,
     spectrumTable(drawn),
     note(
-      'Effective rank: exp of the entropy of the singular values (Roy and Vetterli 2007). 90 % of energy: the fewest components that hold it. ',
+      'Effective rank: exp of the entropy of the singular values (Roy and Vetterli 2007). 90 % of energy: the fewest components that keep it. ',
       'Above noise: singular values above the edge of a random matrix’s spectrum (Marchenko and Pastur 1967).',
     ),
     element('details', {}, element('summary', {}, 'Singular values as numbers'), shown.map(valueTable)),
@@ -74,9 +77,9 @@ const LEFT = 44;
 const RIGHT = 330;
 const TOP = 18;
 const BOTTOM = 166;
-/** Of a step. */
+/** The narrowest step in pixels. */
 const NARROWEST = 0.5;
-/** Singular values smaller than this share of the largest are float32's rounding. */
+/** Singular values smaller than this share of the largest are rounding errors of float32. */
 const FLOOR = 2 ** -23;
 
 function figure(drawn: Drawn, i: number): Html {
@@ -125,7 +128,7 @@ function figure(drawn: Drawn, i: number): Html {
   return element('figure', {}, svg, caption);
 }
 
-/** Where a rank reduction cuts. */
+/** Draws the line where a rank reduction cuts. */
 function cut({ candidate, kept, values }: Drawn, x: (place: number) => number): Content {
   if (!kindOf(candidate.kind).isBest || kept === undefined || kept.length >= values.length) return undefined;
   const at = x(kept.length);
@@ -145,7 +148,10 @@ function label(x: number, y: number, words: string, anchor: 'start' | 'end'): Ht
   return element('text', { class: 'quiet', x: round(x), y: round(y), 'text-anchor': anchor }, words);
 }
 
-/** Steps over runs of places, closed at the bottom. Where places are narrower than a pixel some are passed over. */
+/**
+ * Draws steps over runs of indexes, closed at the bottom. If indexes are narrower than a pixel,
+ * some are skipped.
+ */
 function area(
   values: Float32Array,
   runs: readonly (readonly [from: number, to: number])[],
@@ -180,7 +186,10 @@ function complement(kept: Uint32Array | undefined, length: number): Uint32Array 
   return Uint32Array.from({ length }, (_, i) => i).filter((place) => !isKept.has(place));
 }
 
-/** Round numbers within a range of a logarithmic scale: 1, 2, 5 of each power of ten, or fewer where that is many. */
+/**
+ * Returns round numbers within a range of a logarithmic scale: 1, 2, 5 of each power of ten, or
+ * fewer if there are many.
+ */
 function ticksOf(low: number, high: number): number[] {
   const powers = Array.from(
     { length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
@@ -261,7 +270,10 @@ function valueTable({ name, values, kept }: Drawn): Html {
   );
 }
 
-/** All where they are few; else the first, some at growing distances, the last, and those at the cut. */
+/**
+ * Chooses the rows to show: all if there are few; otherwise the first ones, some at growing
+ * distances, the last, and those at the cut.
+ */
 function placesShown(length: number, kept: Uint32Array | undefined): ReadonlySet<number> {
   const all = Array.from({ length }, (_, i) => i);
   if (length <= MOST_VALUES) return new Set(all);

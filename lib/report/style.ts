@@ -1,4 +1,7 @@
-/** Colours of heat maps: blue is better, orange is worse, in five steps, with the text that can be read on each. */
+/**
+ * Colours of heat maps: blue is better, orange is worse, in five steps, each with a readable text
+ * colour.
+ */
 export interface Scheme {
   readonly page: string;
   readonly text: string;
@@ -11,7 +14,10 @@ export interface Scheme {
   readonly steps: Readonly<Record<'better' | 'worse', readonly (readonly [back: string, text: string])[]>>;
 }
 
-/** @internal Blue and orange stay apart for all kinds of colour blindness; lightness tells the size in black and white too. */
+/**
+ * @internal Blue and orange differ for all kinds of colour blindness; lightness shows the size in
+ *   black and white too.
+ */
 export const LIGHT: Scheme = {
   page: '#ffffff',
   text: '#1f2328',
@@ -99,7 +105,7 @@ footer { margin-top: 3rem; }
 code, pre { font: .9em ui-monospace, monospace; }
 pre { margin: .5rem 0; padding: .75rem 1rem; border: 1px solid var(--line); border-radius: 6px; background: var(--panel);
   white-space: pre-wrap; }
-/* Words of a command break only where they are longer than a line. */
+/* Words of a command break only if they are longer than a line. */
 pre span { display: inline-block; max-width: 100%; }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1rem 0 0; padding: 0; list-style: none; }
 nav a { display: inline-block; padding: .25rem 0; }
@@ -110,7 +116,7 @@ nav a { display: inline-block; padding: .25rem 0; }
 .tiles dd { margin: 0; font-variant-numeric: tabular-nums; }
 data { white-space: nowrap; }
 .tiles .main { font-size: 1.35rem; font-weight: 600; line-height: 1.4; }
-/* A shadow at the edge behind which there is more. */
+/* A shadow marks an edge with more content behind it. */
 .scroll { position: relative; margin: .75rem 0; overflow-x: auto;
   background: linear-gradient(to right, var(--page) 40%, transparent) left / 2.5rem 100% no-repeat local,
     linear-gradient(to left, var(--page) 40%, transparent) right / 2.5rem 100% no-repeat local,
@@ -118,7 +124,7 @@ data { white-space: nowrap; }
     linear-gradient(to left, var(--line), transparent) right / .75rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 caption { padding: 0 0 .35rem; text-align: left; }
-/* Stays where it is, and whole, while a wide table is scrolled. */
+/* The caption keeps its place while a wide table is scrolled. */
 caption span { position: sticky; left: 0; display: inline-block; max-width: min(46rem, calc(100vw - 2rem)); overflow-wrap: anywhere; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
   overflow-wrap: normal; }

@@ -2,12 +2,17 @@ import { type Content, element, type Html } from './html.js';
 
 export interface Column<Row> {
   readonly title: Content;
-  /** What the cells hold: words on one line, text, names that may break anywhere, or numbers. */
+  /**
+   * The content of the cells: words on one line, text, names that may break anywhere, or numbers.
+   */
   readonly holds?: 'words' | 'text' | 'names' | 'numbers';
   readonly cell: (row: Row) => Content;
 }
 
-/** A table whose first column names its rows. It scrolls by itself where it is wider than the page. */
+/**
+ * Renders a table whose first column names its rows. It scrolls by itself if it is wider than the
+ * page.
+ */
 export function table<Row>(caption: string, columns: readonly Column<Row>[], rows: readonly Row[]): Html {
   const kind = (column: Column<Row>) => column.holds ?? 'words';
   const head = columns.map((column) => element('th', { scope: 'col', class: kind(column) }, column.title));
@@ -34,12 +39,12 @@ export function table<Row>(caption: string, columns: readonly Column<Row>[], row
   );
 }
 
-/** Something wide, which can be scrolled with the keyboard too. */
+/** Wraps wide content so that it can also be scrolled with the keyboard. */
 export function scrolling(label: string, content: Html): Html {
   return element('div', { class: 'scroll', role: 'region', 'aria-label': label, tabindex: 0 }, content);
 }
 
-/** Names and what belongs to them; what is undefined is left out. */
+/** Renders names and their values; leaves out undefined ones. */
 export function facts(caption: string, pairs: readonly (readonly [name: string, fact: Content])[]): Html {
   return table<(typeof pairs)[number]>(
     caption,

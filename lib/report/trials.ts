@@ -8,7 +8,7 @@ import { paragraph } from './page.js';
 import { type Column, table } from './table.js';
 import { specs, toldBy } from './words.js';
 
-/** Beyond this many trials their table is folded. */
+/** A table with more trials than this is folded. */
 const MANY_TRIALS = 60;
 
 const VERDICTS: Readonly<Record<Verdict, string>> = {
@@ -22,7 +22,7 @@ function verdictOf({ verdict, problem }: Trial): Content {
   return [VERDICTS[verdict], problem === undefined ? undefined : `: ${shortened(problem)}`];
 }
 
-/** What was tried on top of the best of the grid, and what stayed. */
+/** Renders what was tried on top of the best of the grid, and what was accepted. */
 export function composition({ trials, header }: Findings): Content {
   const greedy = trials.filter(({ stage }) => stage === 'greedy');
   if (greedy.length === 0) return undefined;
@@ -35,17 +35,17 @@ export function composition({ trials, header }: Findings): Content {
   const start = greedy[0]!.upon;
   return [
     paragraph(
-      'It began with ',
+      'It started with ',
       specs(start),
       ', the best of the grid, and went from late to early layers: ',
       many(accepted.length, 'intervention was', 'interventions were'),
-      ` accepted, ${formatCount(greedy.length - accepted.length)} taken back.`,
+      ` accepted, ${formatCount(greedy.length - accepted.length)} undone.`,
     ),
     table<Trial>(
       'Steps of the composition, in their order',
       [
         { title: 'tried', holds: 'names', cell: ({ candidate }) => nameOf(nameOfCandidate(candidate!)) },
-        { title: 'outcome', cell: (trial) => (trial.accepted ? element('strong', {}, 'accepted') : 'taken back') },
+        { title: 'outcome', cell: (trial) => (trial.accepted ? element('strong', {}, 'accepted') : 'undone') },
         ...decisive(greedy, header).flatMap((metric): Column<Trial>[] => [
           { title: nameOfMetric(metric), holds: 'numbers', cell: ({ score }) => value(metric, score[metric]) },
           { title: 'against before', holds: 'numbers', cell: (trial) => change(metric, against(trial)?.[metric]) },
@@ -58,26 +58,26 @@ export function composition({ trials, header }: Findings): Content {
   ];
 }
 
-/** The metrics that decide, as far as they are told. */
+/** Returns the deciding metrics that are known. */
 function decisive(trials: readonly Trial[], { settings }: SearchHeader) {
   return toldBy(trials.map(({ score }) => score)).filter(
     (metric) => metric === settings.objective || metric === 'logLoss',
   );
 }
 
-/** Every trial of the log. */
+/** Renders every trial of the log. */
 export function allTrials({ trials, header }: Findings): Content {
   if (trials.length === 0) return paragraph('No trial is in the log yet.');
   const metrics = decisive(trials, header);
   const content = table<Trial>(
-    'Trials in their order; changes are against the model as it is on the same questions',
+    'Trials in their order; changes are relative to the unedited model on the same questions',
     [
       { title: 'no.', holds: 'numbers', cell: ({ number: own }) => own },
       { title: 'stage', cell: ({ stage }) => stage },
       {
         title: 'intervention',
         holds: 'names',
-        cell: ({ candidate, upon }) => (candidate === undefined ? 'the model as it is' : specs([...upon, candidate])),
+        cell: ({ candidate, upon }) => (candidate === undefined ? 'the unedited model' : specs([...upon, candidate])),
       },
       ...metrics.flatMap((metric): Column<Trial>[] => [
         { title: nameOfMetric(metric), holds: 'numbers', cell: ({ score }) => value(metric, score[metric]) },

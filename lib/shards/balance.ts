@@ -2,12 +2,12 @@ import type { Edit } from '../interventions/edit.js';
 import { kindOf } from '../interventions/kinds/kinds.js';
 import { elements } from '../tensor/tensor.js';
 
-/** Operations that a number costs which is only looked at: reading, pruning, writing. */
+/** Operations for a number that is only read, pruned or written. */
 const PASSING = 100;
 
 /**
- * What an edit costs, in operations: the intervention itself, and the time that each number takes. Factors that depend on
- * the method are left out. Only the proportions matter.
+ * Estimates the cost of an edit in operations: the intervention itself, and the time for each
+ * number. Factors that depend on the method are left out. Only the proportions matter.
  */
 export function costOf({ shape, intervention, identity }: Edit): number {
   if (identity) return 0;
@@ -15,14 +15,15 @@ export function costOf({ shape, intervention, identity }: Edit): number {
 }
 
 /**
- * Deals tasks out to shards: the dearest first, each to the shard that has least so far (Graham 1969, longest processing
- * time first: at most a third above the best possible). The same for the same costs.
+ * Assigns tasks to shards, most expensive first, each to the shard with the least load (Graham
+ * 1969, longest processing time first: at most a third above the best possible). Equal costs give
+ * equal results.
  *
  * @returns for each shard the numbers of its tasks, ascending
  */
 export function balance(costs: readonly number[], shards: number): number[][] {
   const order = costs.map((_, task) => task).sort((a, b) => costs[b]! - costs[a]! || a - b);
-  // A heap: the shard with the least load at the root, of equals the first.
+  // A heap with the least loaded shard at the root, of equals the first.
   const heap = Array.from({ length: shards }, (_, shard) => ({ shard, load: 0, tasks: [] as number[] }));
   const dealt = heap.map(({ tasks }) => tasks);
   for (const task of order) {
@@ -38,7 +39,7 @@ interface Load {
   readonly load: number;
 }
 
-/** Moves the root, which has become larger, to where it belongs. */
+/** Moves the root, which has grown, to its place. */
 function sink(heap: Load[]): void {
   const isLess = (a: Load, b: Load) => a.load < b.load || (a.load === b.load && a.shard < b.shard);
   for (let at = 0; ; ) {

@@ -17,11 +17,11 @@ import { openPlan, readPlan, tasksOfShards } from './plan.js';
 import { Results } from './results.js';
 
 export interface MergeShardsOptions extends Pick<ComputeOptions, 'signal'> {
-  /** By default where the plan says. */
+  /** The path in the plan by default. */
   readonly out?: string;
-  /** Where the checkpoint lies on this machine, if not where it was planned. */
+  /** The checkpoint's path on this machine, if it is not that of the plan. */
   readonly source?: string;
-  /** Throws away what an interrupted merge has left for the same output, instead of going on with it. */
+  /** Discards what an interrupted merge has left for the same output, instead of resuming it. */
   readonly restart?: boolean;
   readonly onProgress?: (progress: EditProgress) => void;
 }
@@ -31,24 +31,28 @@ const MERGE_OPTIONS: OptionTypes<MergeShardsOptions> = {
   ...JOB_OPTIONS,
 };
 
-/** What was put together. */
+/** The merged output. */
 export interface MergeShardsReport extends Copied {
   readonly source: string;
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
   readonly resumed: Resumed | undefined;
-  /** The kernels of the machines that computed; with more than one, the bytes may not be those of one machine. */
+  /**
+   * The kernels of the machines that computed; with several, the bytes may differ from those of one
+   * machine.
+   */
   readonly kernels: readonly string[];
   readonly seconds: number;
 }
 
 /**
- * Puts the results of all shards of a plan together. Every result is held against its digest, and against the tensor in
- * the source that it was made from. Where all machines have the same kernels, the result is to the last byte
- * what `editCheckpoint` writes with the same options and the plan's threads.
+ * Merges the results of all shards of a plan. Every result is verified against its digest, and
+ * against the tensor in the source that it was made from. If all machines have the same kernels,
+ * the result is to the last byte what `editCheckpoint` writes with the same options and the plan's
+ * threads.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming tasks and shards that are to be run;
- * as {@link editCheckpoint}.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming the missing
+ *   tasks and their shards; as {@link editCheckpoint}.
  */
 export async function mergeShards(plan: string, options?: MergeShardsOptions): Promise<MergeShardsReport> {
   const given = checkOptions(options, MERGE_OPTIONS, 'mergeShards');
@@ -58,7 +62,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
   const out = given.out ?? job.out;
   const { checkpoint, edits, groups } = await openPlan(plan, job, given.source);
   try {
-    // The results are read first, which takes its time.
+    // Reading the results first takes some time.
     await requireOutput(checkpoint, out);
     const results = Results.beside(plan);
     const sizes = edits.edits.map(({ shape, dtype }) => storedBytes(elements(shape), dtype));
@@ -94,7 +98,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
         else {
           const task = taskOf.get(tensor)!;
           const found = await results.find(job.job, task, group);
-          // It was there a moment ago.
+          // It existed a moment ago.
           if (found === undefined) throw missingResults(results.folder, job, [task]);
           await copy.write(tensor, found.bytes, found.record.edited);
           done.push(...found.record.edited);
@@ -129,6 +133,6 @@ function missingResults(folder: string, job: Awaited<ReturnType<typeof readPlan>
   );
   const message = `lacks the results of ${missing.length} of ${job.tasks.length} tasks: ${names.join(', ')}${missing.length > 3 ? ', ...' : ''}`;
   return new CheckpointError('ERR_CHECKPOINT_IO', 'MissingResults', folder, message, {
-    hint: `Run what is missing: with ${job.shards} shards these are ${shards.slice(0, 20).join(', ')}${shards.length > 20 ? ', ...' : ''}.`,
+    hint: `Run the missing shards; of ${job.shards} these are ${shards.slice(0, 20).join(', ')}${shards.length > 20 ? ', ...' : ''}.`,
   });
 }

@@ -19,18 +19,18 @@ import type { Skipped } from '../model/names.js';
 import { checkOptions, number, type OptionTypes } from '../options.js';
 import { balance, costOf } from './balance.js';
 
-/** One tensor to be edited: it depends on no other. */
+/** A tensor to edit, independent of all others. */
 export interface Task {
   readonly tensor: string;
-  /** How many matrices of it are edited. */
+  /** The number of its matrices to edit. */
   readonly matrices: number;
-  /** Of the tensor in the source. */
+  /** The bytes of the tensor in the source. */
   readonly bytes: number;
   /** In operations, up to a factor that is the same for all. */
   readonly cost: number;
 }
 
-/** The manifest of a job for many machines, as it stands in its file. */
+/** The manifest of a job for many machines, as stored in its file. */
 export interface JobPlan {
   readonly lowrank: 1;
   /** Absolute. */
@@ -40,14 +40,17 @@ export interface JobPlan {
   readonly settings: Settings;
   /** The kernels of the machine that planned, such as `SkylakeX avx512`. */
   readonly kernel: string;
-  /** Of all that decides the bytes: the options, the settings, the matrices and what is known of the tensors. */
+  /**
+   * The digest of everything that determines the bytes: the options, the settings, the matrices and
+   * the facts about the tensors.
+   */
   readonly job: string;
-  /** How many shards are meant, where `run` is not told. */
+  /** The number of shards, if `run` gets none. */
   readonly shards: number;
   readonly tasks: readonly Task[];
-  /** For each glob that also matched vectors and the like: what is left alone. */
+  /** Tensors that a glob matched but that are left unchanged, because they are not matrices. */
   readonly skipped: readonly Skipped[];
-  /** Of the result, as far as it was known when the plan was made: bytes of all its files. */
+  /** The bytes of all files of the result, as far as known when the plan was made. */
   readonly output?: { readonly bytes: number };
 }
 
@@ -59,8 +62,8 @@ export interface JobPlanOptions extends PlanOptions {
 const JOB_PLAN_OPTIONS: OptionTypes<JobPlanOptions> = { ...PLAN_OPTIONS, shards: number };
 
 /**
- * Plans a job for many machines: a list of independent tasks with their costs. The threads are written into the plan, so
- * that every machine rounds alike.
+ * Plans a job for many machines: a list of independent tasks with their costs. The plan contains
+ * the number of threads, so that every machine rounds alike.
  *
  * @throws as `planCheckpoint`.
  */
@@ -93,10 +96,10 @@ export async function planJob(source: string, out: string, options: JobPlanOptio
 }
 
 /**
- * Writes a plan, whole or not at all. It takes the place of an older plan, and of nothing else.
+ * Writes a plan, completely or not at all. Replaces an older plan, but no other file.
  *
- * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`, for something that is there and is no plan;
- * `ERR_CHECKPOINT_IO`.
+ * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`, if the file exists and is not
+ *   a plan; `ERR_CHECKPOINT_IO`.
  */
 export async function writePlan(file: string, plan: JobPlan): Promise<void> {
   requirePath(file);
@@ -106,7 +109,7 @@ export async function writePlan(file: string, plan: JobPlan): Promise<void> {
   await writeAtomically(file, text, { replace });
 }
 
-/** @throws {@link ArgumentError} for what could not be read again */
+/** Formats a plan. @throws {@link ArgumentError} if it could not be read again */
 function textOf(plan: JobPlan): string {
   let fault: string | undefined;
   try {
@@ -116,7 +119,7 @@ function textOf(plan: JobPlan): string {
   } catch (cause) {
     fault = (cause as Error).message;
   }
-  throw new ArgumentError('plan', `a plan that planJob made (${fault})`, plan);
+  throw new ArgumentError('plan', `a plan from planJob (${fault})`, plan);
 }
 
 async function isPlan(file: string): Promise<boolean> {
@@ -129,7 +132,7 @@ async function isPlan(file: string): Promise<boolean> {
   }
 }
 
-/** @throws {@link ArgumentError} */
+/** Checks the number of shards. @throws {@link ArgumentError} */
 export function checkShards(shards: number): void {
   if (Number.isSafeInteger(shards) && shards >= 1 && shards <= MAX_PLAN_SHARDS) return;
   throw new ArgumentError('shards', `a whole number from 1 to ${MAX_PLAN_SHARDS}`, shards);
@@ -147,21 +150,21 @@ const PLAN: DocumentKind = {
   }),
   code: 'ERR_CHECKPOINT_FORMAT',
   kind: 'InvalidPlan',
-  hint: 'Make it with: lowrank plan.',
+  hint: 'Create it with: lowrank plan.',
 };
 
 /**
- * Reads a plan. Whether its tasks are those of its checkpoint, `openPlan` finds out.
+ * Reads a plan. `openPlan` checks whether its tasks are those of its checkpoint.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`, naming the field that
- * is wrong.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind
+ *   `InvalidPlan`, naming the wrong field.
  */
 export async function readPlan(file: string): Promise<JobPlan> {
   requirePath(file);
   return (await readDocument(file, PLAN)) as JobPlan;
 }
 
-/** What each of so many shards does: its tasks, by their numbers in the plan. */
+/** Divides the tasks among this many shards, by their numbers in the plan. */
 export function tasksOfShards({ tasks }: JobPlan, shards: number): number[][] {
   return balance(
     tasks.map(({ cost }) => cost),
@@ -169,7 +172,7 @@ export function tasksOfShards({ tasks }: JobPlan, shards: number): number[][] {
   );
 }
 
-/** A plan's checkpoint, opened, and its edits, found again. */
+/** A plan's checkpoint, opened, and its edits, planned again. */
 export interface OpenPlan {
   readonly checkpoint: Checkpoint;
   readonly edits: EditPlan;
@@ -181,20 +184,21 @@ export interface OpenPlan {
  * Opens the checkpoint of a plan. Close it after use.
  *
  * @param file the plan's, for messages
- * @param source where the checkpoint lies on this machine, if elsewhere
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `Changed`, when it is not the one that was planned for;
- * `ERR_CHECKPOINT_FORMAT`, kind `InvalidPlan`, when the plan's tasks are not those of the plan.
+ * @param source the checkpoint's path on this machine, if it differs
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `Changed`, if it is not the planned
+ *   checkpoint; `ERR_CHECKPOINT_FORMAT`, kind `InvalidPlan`, if the tasks do not follow from the
+ *   plan's options.
  */
 export async function openPlan(file: string, plan: JobPlan, source = plan.source): Promise<OpenPlan> {
   const checkpoint = await open(source);
   try {
-    // The budget was kept when the plan was made; its choice is in the settings.
+    // The budget was met when the plan was made; its choice is in the settings.
     const edits = planEdits(checkpoint, { ...plan.options, maxMemory: undefined });
     const job = digestOfPlan(checkpoint, edits.edits, plan.options, plan.settings);
     if (job !== plan.job) {
-      const message = 'is not what was planned for: the checkpoint, or the version of lowrank, is another one';
+      const message = 'does not match the plan: the checkpoint or the version of lowrank has changed';
       throw new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', checkpoint.path, message, {
-        hint: 'Plan again, or give the checkpoint of the plan.',
+        hint: 'Plan again, or pass the checkpoint of the plan.',
       });
     }
     // Not part of the digest, since they follow from the rest.
@@ -209,7 +213,7 @@ export async function openPlan(file: string, plan: JobPlan, source = plan.source
   }
 }
 
-/** The tasks of a file, in the order of fields in which they are made. */
+/** Returns the tasks of a file with their fields in the order in which they are written. */
 function tasksIn({ tasks }: JobPlan): Task[] {
   return tasks.map(({ tensor, matrices, bytes, cost }) => ({ tensor, matrices, bytes, cost }));
 }
@@ -225,7 +229,10 @@ function tasksOf(checkpoint: Checkpoint, edits: readonly Edit[]): Task[] {
     }));
 }
 
-/** Times and paths are not in it, since machines may have copies; nor is the kernel, which results are marked with. */
+/**
+ * Leaves out times and paths, since machines may have copies, and the kernel, which marks the
+ * results.
+ */
 function digestOfPlan(
   checkpoint: Checkpoint,
   edits: readonly Edit[],

@@ -11,15 +11,15 @@ import { aDigest, aName, aWhole, type Check, exactly, object } from '../files/sc
 import type { Edit } from '../interventions/edit.js';
 import { editedMatrices } from '../interventions/schema.js';
 
-/** What a task says of its result. */
+/** The record of a task's result. */
 export interface ResultRecord {
   /** The plan's digest: results of other plans do not count. */
   readonly job: string;
   readonly task: number;
   readonly tensor: string;
-  /** Of the tensor in the source that was edited. */
+  /** Of the edited tensor in the source. */
   readonly sourceSha256: string;
-  /** Of the new bytes, and so the name of their file. */
+  /** Of the new bytes; also the name of their file. */
   readonly sha256: string;
   readonly bytes: number;
   /** The kernels of the machine that computed it. */
@@ -27,7 +27,7 @@ export interface ResultRecord {
   readonly edited: readonly EditedMatrix[];
 }
 
-/** `ResultRecord`, of a task with these edits. */
+/** Checks the `ResultRecord` of a task with these edits. */
 const recordOf = (group: readonly Edit[]) =>
   object({
     ...{ job: aDigest, task: aWhole(), tensor: exactly(group[0]!.tensor), sourceSha256: aDigest, sha256: aDigest },
@@ -43,24 +43,24 @@ const RECORD: Omit<DocumentKind, 'check'> = {
 };
 
 /**
- * The results of a plan's tasks, in a folder: the new bytes of a tensor in a file named by their SHA-256, and for each task
- * a record, named by the task and by its own SHA-256. Files appear whole, by renaming, so that any number of processes may
- * write at once, the same task twice too.
+ * The results of a plan's tasks in a folder: the new bytes of each tensor in a file named by their
+ * SHA-256, and for each task a record, named by the task and by its own SHA-256. Files appear
+ * complete, by renaming, so any number of processes may write at once, even the same task twice.
  */
 export class Results {
   constructor(readonly folder: string) {}
 
-  /** The folder that belongs to a plan's file: `plan.json` has `plan.results`. */
+  /** Returns the folder that belongs to a plan's file: `plan.json` has `plan.results`. */
   static beside(plan: string): Results {
     return new Results(join(dirname(plan), `${basename(plan).replace(/\.json$/, '')}.results`));
   }
 
   /**
-   * A task's result, if there is one that is what its names say. Its bytes are read.
+   * Returns a task's result, if there is one that matches its names. Reads and verifies its bytes.
    *
    * @param group the task's edits
-   * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidResult`, for a record of this task that none of its digests
-   * gives away, and that no run of this task can have written.
+   * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidResult`, for a record of this
+   *   task whose digests match, but which no run of this task can have written.
    */
   async find(
     job: string,
@@ -77,7 +77,7 @@ export class Results {
     return undefined;
   }
 
-  /** The tasks of which there is a record, sound or not. */
+  /** Returns the tasks that have a record, valid or not. */
   async recorded(): Promise<ReadonlySet<number>> {
     return new Set((await this.names()).flatMap((name) => /^task-(\d+)\./.exec(name)?.slice(1).map(Number) ?? []));
   }
@@ -86,7 +86,7 @@ export class Results {
     try {
       await mkdir(this.folder, { recursive: true });
     } catch (cause) {
-      throw ioError(this.folder, 'cannot be made', cause);
+      throw ioError(this.folder, 'cannot be created', cause);
     }
     const whole: ResultRecord = { ...record, sha256: await digestOf(bytes), bytes: bytes.length };
     await this.put(nameOfBytes(whole.sha256), bytes);
@@ -114,7 +114,7 @@ export class Results {
     const text = await readSmallFile(file, MAX_RECORD_BYTES);
     if (name.split('.')[1] !== (await digestOf(text))) return undefined;
     const record = recordOf(group);
-    // What other plans have written, perhaps by other versions, is none of ours to judge.
+    // Records of other plans, perhaps by other versions, are not ours to judge.
     const isOurs = (value: unknown) => Object(value).job === job && Object(value).task === task;
     const check: Check = (value, at) => (isOurs(value) ? record(value, at) : undefined);
     const value = parseDocument(text, file, { ...RECORD, check });

@@ -16,11 +16,11 @@ import { checkShards, openPlan, readPlan, tasksOfShards } from './plan.js';
 import { Results } from './results.js';
 
 export interface ShardOptions extends Pick<ComputeOptions, 'signal'> {
-  /** Which part is done, from 1 to `shards`. */
+  /** The shard to run, from 1 to `shards`. */
   readonly shard: number;
-  /** How many parts there are; by default as the plan says. */
+  /** The number of shards; that of the plan by default. */
   readonly shards?: number;
-  /** Where the checkpoint lies on this machine, if not where it was planned. */
+  /** The checkpoint's path on this machine, if it is not that of the plan. */
   readonly source?: string;
   readonly onProgress?: (progress: EditProgress) => void;
 }
@@ -30,7 +30,7 @@ const SHARD_OPTIONS: OptionTypes<ShardOptions> = {
   ...JOB_OPTIONS,
 };
 
-/** What a shard did. */
+/** The report on a shard. */
 export interface ShardReport {
   readonly shard: number;
   readonly shards: number;
@@ -40,18 +40,19 @@ export interface ShardReport {
     readonly tensor: string;
     readonly sha256: string;
     readonly bytes: number;
-    /** False where a result was there already, and verified. */
+    /** False if a result already existed, and was verified. */
     readonly computed: boolean;
   }[];
   readonly seconds: number;
 }
 
 /**
- * Does one shard of a plan: edits its tensors and puts the results into the folder beside the plan. Results that are
- * there and hold against their digests, and against the source, are left as they are, so that a shard may be run again.
+ * Runs one shard of a plan: edits its tensors and writes the results into the folder beside the
+ * plan. Existing results that match their digests and the source are kept, so a shard may be run
+ * again.
  *
  * @param plan the plan's file
- * @throws {@link ArgumentError} for a shard that there is not; as {@link editCheckpoint}.
+ * @throws {@link ArgumentError} for an unknown shard; as {@link editCheckpoint}.
  */
 export async function runShard(plan: string, options: ShardOptions): Promise<ShardReport> {
   const given = checkOptions(options, SHARD_OPTIONS, 'runShard');
@@ -109,7 +110,7 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
   }
 }
 
-/** Bytes of a tensor as it will be written. */
+/** Returns the bytes of a tensor as it will be written. */
 function resultBytes(checkpoint: Checkpoint, group: readonly Edit[]): number {
   return storedBytes(elements(checkpoint.tensors.get(group[0]!.tensor)!.shape), writtenAs(group));
 }
