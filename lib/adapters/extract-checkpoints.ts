@@ -305,9 +305,13 @@ function choose(
   const chosen = infos.map((info): Chosen => {
     const name = moduleOf(info.name);
     if (name === undefined) {
-      throw new LowRankError('ERR_UNSUPPORTED', `${info.name}: PEFT adapts the weights of modules, and this is not one`, {
-        hint: 'Choose tensors whose names end in .weight.',
-      });
+      throw new LowRankError(
+        'ERR_UNSUPPORTED',
+        `${info.name}: PEFT adapts the weights of modules, and this is not one`,
+        {
+          hint: 'Choose tensors whose names end in .weight.',
+        },
+      );
     }
     const own = base.tensors.get(info.name);
     if (own === undefined) {

@@ -2,56 +2,64 @@ import type { StoredType } from '../tensor/dtype.js';
 
 export type Format = 'safetensors' | 'gguf' | 'onnx';
 
-/** Which way a weight W lies: its layer computes x W^T (`out x in`, PyTorch's Linear) or x W (`in x out`, Conv1D, MatMul). */
+/**
+ * The orientation of a weight W: its layer computes x W^T (`out x in`, PyTorch's Linear) or x W
+ * (`in x out`, Conv1D, MatMul).
+ */
 export type Orientation = 'out x in' | 'in x out';
 
-/** What is known of a tensor without reading it. */
+/** The description of a tensor, known without reading it. */
 export interface TensorInfo {
   readonly name: string;
   readonly dtype: StoredType;
-  /** Row-major, as PyTorch counts dimensions; formats that count them the other way round are turned when read. */
+  /**
+   * Row-major, in PyTorch's order of dimensions; reversed when read from formats with the opposite
+   * order.
+   */
   readonly shape: readonly number[];
-  /** Size in the file. */
+  /** Its bytes in the file. */
   readonly bytes: number;
-  /** The file it lies in, relative to the checkpoint's folder. */
+  /** Its file, relative to the checkpoint's folder. */
   readonly file: string;
-  /** Where in that file its first byte lies. */
+  /** The position of its first byte in that file. */
   readonly offset: number;
   /**
-   * The name by which the model's family knows it, where the file's own name says nothing: ONNX calls a weight
-   * `onnx::MatMul_123` and only the node that uses it tells its place in the model.
+   * The name by which the model's family knows it, if the file's own name has no meaning: ONNX
+   * calls a weight `onnx::MatMul_123`, and only the node that uses it shows its place in the model.
    */
   readonly alias?: string;
-  /** Which way round the file keeps it, where the file tells; undefined where only the model's family knows. */
+  /**
+   * The orientation in the file, if the file shows it; undefined if only the model's family knows.
+   */
   readonly orientation?: Orientation;
   /**
-   * Who uses it, where the file tells and there are several: modules, or operators that tell no module. An edit changes
-   * the weight for all of them.
+   * Its users, if the file shows them and there are several: modules, or operators outside any
+   * module. An edit changes the weight for all of them.
    */
   readonly users?: readonly string[];
 }
 
-/** Tensors of a file that can be neither read nor edited here, so that they are not listed. */
+/** Tensors of a file that can be neither read nor edited here, so they are not listed. */
 export interface UnlistedTensors {
-  /** Where they are, to complete "3 matrices lie ...". */
+  /** Their location, to complete "3 matrices lie ...". */
   readonly where: string;
   readonly tensors: number;
   readonly bytes: number;
-  /** What to do to have them listed. */
+  /** How to have them listed. */
   readonly hint: string;
 }
 
-/** Where a tensor lies in a file. */
+/** The position of a tensor in a file. */
 export interface Place {
   readonly offset: number;
   readonly bytes: number;
 }
 
-/** A stretch of a file that is written anew. */
+/** A part of a file to write. */
 export type FilePart =
-  /** Bytes of the source's file `file`, unchanged. */
+  /** Unchanged bytes of the source's file `file`. */
   | { readonly kind: 'copy'; readonly file: string; readonly offset: number; readonly bytes: number }
-  /** Bytes made here: headers, padding. */
+  /** New bytes: headers, padding. */
   | { readonly kind: 'bytes'; readonly data: Uint8Array }
   /** Room for an edited tensor. */
   | { readonly kind: 'tensor'; readonly name: string; readonly bytes: number };
@@ -64,48 +72,62 @@ export interface NewTensorInfo {
   readonly shape: readonly number[];
 }
 
-/** What becomes of a tensor in an edited copy. */
+/** The change of a tensor in an edited copy. */
 export type TensorChange =
   /** It keeps its name and shape, and gets new bytes of this type. */
   | { readonly as: StoredType }
-  /** These take its place, such as the two factors of a matrix. One of them may keep its name. */
+  /** These replace it, such as the two factors of a matrix. One of them may keep its name. */
   | { readonly by: readonly NewTensorInfo[] };
 
-/** One file of an edited copy whose bytes are not all the source's. */
+/** A file of an edited copy that differs from the source's. */
 export interface FileLayout {
-  /** Its path with `/`, relative to the checkpoint's folder, and the same as in the source if it is there. */
+  /**
+   * Its path with `/`, relative to the checkpoint's folder; that of the source's file, if there is
+   * one.
+   */
   readonly file: string;
-  /** What it consists of, in order. Undefined for a copy of the source's file in which edited tensors keep their places. */
+  /**
+   * Its parts in order. Undefined for a copy of the source's file in which edited tensors keep
+   * their places.
+   */
   readonly parts: readonly FilePart[] | undefined;
-  /** Where its edited and new tensors lie, by the names that they have in the copy. */
+  /** The positions of its edited and new tensors, by their names in the copy. */
   readonly places: ReadonlyMap<string, Place>;
 }
 
 /** A model on disk, of any format: named tensors as bytes. It holds no tensor in memory. */
 export interface Checkpoint {
   readonly format: Format;
-  /** The folder or the single file that was opened, absolute. */
+  /** The absolute path of the folder or file that was opened. */
   readonly path: string;
   /**
-   * What opens as this checkpoint even where a folder holds several: the .onnx file, the first .gguf file, of safetensors what
-   * was opened, which is the index where `path` is its folder and opens as another model. Absolute; `path` or in it.
+   * The path that opens as this checkpoint even if a folder holds several: the .onnx file, the
+   * first .gguf file; for safetensors the path that was opened, or the index if `path` is its
+   * folder and opens as another model. Absolute; `path` or inside it.
    */
   readonly main: string;
   /** In the order of the files. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** Left out where all tensors of the file are in `tensors`. */
+  /** Left out if `tensors` has all tensors of the file. */
   readonly unlisted?: readonly UnlistedTensors[];
-  /** `config.json` beside the weights, or what the metadata of GGUF say in its words; undefined without either. */
+  /**
+   * `config.json` beside the weights, or the metadata of GGUF in its terms; undefined without
+   * either.
+   */
   readonly config: Readonly<Record<string, unknown>> | undefined;
-  /** Reads one tensor's bytes as they lie in the file. Throws `ERR_NOT_FOUND` or `ERR_CHECKPOINT_IO`. */
+  /**
+   * Reads one tensor's bytes as they are in the file. Throws `ERR_NOT_FOUND` or
+   * `ERR_CHECKPOINT_IO`.
+   */
   read(name: string): Promise<Uint8Array>;
   /**
-   * Lays out a copy in which tensors change: its weight files, and files that list the tensors, such as an index of shards.
+   * Lays out a copy in which tensors change: its weight files, and files that list the tensors,
+   * such as an index of shards.
    *
    * @param changes by the names of the source's tensors
-   * @throws LowRankError `ERR_NOT_FOUND`; `ERR_UNSUPPORTED` for a type that the format, or this tensor, cannot be stored as,
-   * and for new tensors that the format has no use for; `ERR_ARGUMENT` for new tensors whose names are taken or cannot be
-   * written.
+   * @throws LowRankError `ERR_NOT_FOUND`; `ERR_UNSUPPORTED` for a type in which the format, or this
+   *   tensor, cannot be stored, and for new tensors that the format cannot use; `ERR_ARGUMENT` for
+   *   new tensors whose names are taken or cannot be written.
    */
   layout(changes: ReadonlyMap<string, TensorChange>): readonly FileLayout[];
   /** Closes the files. */

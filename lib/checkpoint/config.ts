@@ -4,14 +4,16 @@ import { exists, readSmallFile, statusOf } from '../files/files.js';
 import { MAX_CONFIG_BYTES } from '../files/limits.js';
 
 /**
- * Reads `config.json`, which need not be there. Python writes `Infinity` and `NaN` into such files, which is no JSON; they
- * are read as Infinity and null.
+ * Reads `config.json`, which may be missing. Python writes `Infinity` and `NaN` into such files,
+ * which is not valid JSON; they are read as Infinity and null.
  *
- * @throws {@link CheckpointError} kinds `InvalidConfig`, `FileTooLarge`; `ERR_CHECKPOINT_IO` where its folder is not there.
+ * @throws {@link CheckpointError} kinds `InvalidConfig`, `FileTooLarge`; `ERR_CHECKPOINT_IO` if its
+ *   folder does not exist.
  */
 export async function readConfig(file: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   if (!(await exists(file))) {
-    // Of a folder that is gone, or was for a moment, it is not known: without it a model has another family, or none.
+    // If the folder itself is gone, the file may exist: without it a model has another family, or
+    // none.
     await statusOf(dirname(file));
     if (!(await exists(file))) return undefined;
   }
@@ -24,7 +26,7 @@ export async function readConfig(file: string): Promise<Readonly<Record<string, 
       'ERR_CHECKPOINT_FORMAT',
       'InvalidConfig',
       file,
-      `is no valid JSON: ${describe((cause as Error).message)}`,
+      `is not valid JSON: ${describe((cause as Error).message)}`,
       {
         hint: 'Repair it, or move it away: the weights can be read without it.',
         cause,
@@ -41,7 +43,7 @@ function parseWithPythonNumbers(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    // Strings are matched too, and put back, so that only bare words are replaced.
+    // Strings are matched too, and kept, so that only bare words are replaced.
     const replaced = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|\bInfinity\b|\bNaN\b/gs, (token) =>
       token === 'Infinity' ? '1e999' : token === 'NaN' ? 'null' : token,
     );

@@ -1,24 +1,27 @@
 import type { Checkpoint, Format, Place } from './checkpoint.js';
 
-/** What a weight file can be; `index` is the list of a safetensors checkpoint's shards. */
+/** The content of a weight file; `index` is the list of a safetensors checkpoint's shards. */
 export type Content = Format | 'index';
 
-/** Refuses a file that is known to be something else, by its first bytes, with an error that tells what it is. */
+/** Refuses a file that its first bytes identify as something else, with an error that names it. */
 export type FileCheck = (file: string) => Promise<unknown>;
 
-/** A container format: all that the rest of the package asks about formats. */
+/** A container format: everything that other code needs to know about formats. */
 export interface FormatDescription {
   readonly name: Format;
   /** Its name in texts. */
   readonly label: string;
-  /** How its weight files end. */
+  /** The ending of its weight files. */
   readonly ending: `.${string}`;
-  /** Whether tensors are called by the module paths of PyTorch, which adapter files use. */
+  /** Whether tensors have the module paths of PyTorch as names, which adapter files use. */
   readonly hasModuleNames: boolean;
-  /** Recognises a file by its first bytes; undefined for what is certainly or probably something else. */
+  /**
+   * Recognises a file by its first bytes; returns undefined if it is certainly or probably
+   * something else.
+   */
   sniff(start: Buffer): Content | undefined;
   /**
-   * The models that a folder may mean, relative to it; more than one where none takes precedence.
+   * Lists the models that a folder may mean, relative to it; several if none takes precedence.
    *
    * @param names of the visible files in the folder, sorted
    */
@@ -26,14 +29,14 @@ export interface FormatDescription {
   /**
    * Opens a model.
    *
-   * @param path the path that was opened, absolute: `file`, or a folder that holds it
+   * @param path the absolute path that was opened: `file`, or a folder that contains it
    * @param file a file that {@link sniff} recognised
    * @param check for the other files of the same model
    */
   open(path: string, file: string, check: FileCheck): Promise<Checkpoint>;
   /**
-   * Reads where the tensors of one weight file lie now. Undefined for a format whose files can only be read together, by
-   * {@link open}.
+   * Reads the current positions of the tensors in one weight file. Undefined for a format whose
+   * files can only be read together, by {@link open}.
    */
   readonly placesIn?: (file: string) => Promise<readonly NamedPlace[]>;
 }

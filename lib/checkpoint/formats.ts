@@ -10,7 +10,7 @@ const BY_NAME: Readonly<Record<Format, FormatDescription>> = {
   onnx: ONNX,
 };
 
-/** The formats that are read and edited. In a folder that holds several, the first one counts. */
+/** The supported formats. If a folder holds several, the first one counts. */
 export const FORMATS: readonly FormatDescription[] = Object.values(BY_NAME);
 
 /** `safetensors, GGUF or ONNX` */

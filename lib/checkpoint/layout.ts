@@ -3,10 +3,11 @@ import type { StoredType } from '../tensor/dtype.js';
 import type { Checkpoint, FileLayout, Place, TensorChange } from './checkpoint.js';
 
 /**
- * Finds the types of changed tensors in a format that cannot replace one tensor by others.
+ * Returns the types of changed tensors, for a format that cannot replace one tensor by others.
  *
  * @param why completes "cannot be replaced by 2 tensors: "
- * @throws LowRankError `ERR_NOT_FOUND` for a name that the checkpoint lacks; `ERR_UNSUPPORTED` for a replaced tensor.
+ * @throws LowRankError `ERR_NOT_FOUND` for a name that the checkpoint lacks; `ERR_UNSUPPORTED` for
+ *   a replaced tensor.
  */
 export function typesOnly(
   checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
@@ -26,9 +27,11 @@ export function typesOnly(
 }
 
 /**
- * The layout of a copy whose tensors keep their types, and so their places: every weight file is a copy of the source's.
+ * Lays out a copy whose tensors keep their types, and so their places: every weight file is a copy
+ * of the source's.
  *
- * @throws LowRankError `ERR_NOT_FOUND` for a name that the checkpoint lacks; `ERR_UNSUPPORTED` for another type.
+ * @throws LowRankError `ERR_NOT_FOUND` for a name that the checkpoint lacks; `ERR_UNSUPPORTED` for
+ *   another type.
  */
 export function inPlaceLayout(
   checkpoint: Pick<Checkpoint, 'path' | 'format' | 'tensors'>,
@@ -45,7 +48,7 @@ export function inPlaceLayout(
     if (info.dtype !== type) {
       throw new LowRankError(
         'ERR_UNSUPPORTED',
-        `${name}: ${format} keeps ${info.dtype}, it cannot become ${type} here`,
+        `${name}: in ${format} its type ${info.dtype} cannot become ${type}`,
       );
     }
     places.get(info.file)!.set(name, { offset: info.offset, bytes: info.bytes });
@@ -53,14 +56,14 @@ export function inPlaceLayout(
   return [...places].map(([file, inFile]) => ({ file, parts: undefined, places: inFile }));
 }
 
-/** The changes of tensors that keep their names and shapes. */
+/** Returns the changes of tensors that keep their names and shapes. */
 export function typeChanges(types: Iterable<readonly [string, StoredType]>): Map<string, TensorChange> {
   return new Map([...types].map(([name, as]) => [name, { as }]));
 }
 
-/** The error for a name that the checkpoint lacks. */
+/** Makes the error for a name that the checkpoint lacks. */
 export function unknownTensor({ path, tensors }: Pick<Checkpoint, 'path' | 'tensors'>, name: string): LowRankError {
-  return new LowRankError('ERR_NOT_FOUND', `${path}: no tensor is called ${describe(name)}`, {
+  return new LowRankError('ERR_NOT_FOUND', `${path}: there is no tensor ${describe(name)}`, {
     hint: `It has ${tensors.size} tensors; \`lowrank inspect\` lists them.`,
   });
 }

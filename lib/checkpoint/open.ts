@@ -10,17 +10,21 @@ import { readIndex } from './safetensors/shards.js';
 import { sniff } from './sniff.js';
 
 /**
- * Opens a checkpoint: a safetensors, GGUF or ONNX file of any name, a folder of Hugging Face's layout with one or with
- * several weight files, the index of several, one file of a split GGUF model, or an ONNX model with external data (of these
- * three, the folder they lie in is what was opened). What a file is, its first bytes say. Headers are read and checked; data are read when asked for. Close it after use.
+ * Opens a checkpoint: a safetensors, GGUF or ONNX file of any name, a folder in Hugging Face's
+ * layout with one or several weight files, the index of several, one file of a split GGUF model, or
+ * an ONNX model with external data (for the last three, `path` becomes their folder). The first
+ * bytes of a file decide its format. Headers are read and checked; data are read on request. Close
+ * it after use.
  *
- * Of safetensors, `config.json` is read from the folder of the weights. Python writes `Infinity` and `NaN` into such files,
- * which is no JSON; they are read as Infinity and null. Of GGUF, the file's own metadata tell the same.
+ * For safetensors, `config.json` is read from the folder of the weights. Python writes `Infinity`
+ * and `NaN` into such files, which is not valid JSON; they are read as Infinity and null. For GGUF,
+ * the file's own metadata contain the same.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` when something cannot be found or read; `ERR_CHECKPOINT_FORMAT` when
- * it breaks the rules of its format, with a `kind`: those of a safetensors header, of an index (`InvalidIndex`,
- * `UnsafeFileName`, `TensorNotInShard`, `TensorNotInIndex`, `TensorInTwoShards`), of a GGUF header, of an ONNX model
- * (`openOnnx`), `InvalidConfig`, `GitLfsPointer`.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` if something cannot be found or read;
+ *   `ERR_CHECKPOINT_FORMAT` if it breaks the rules of its format, with a `kind`: those of a
+ *   safetensors header, of an index (`InvalidIndex`, `UnsafeFileName`, `TensorNotInShard`,
+ *   `TensorNotInIndex`, `TensorInTwoShards`), of a GGUF header, of an ONNX model (`openOnnx`),
+ *   `InvalidConfig`, `GitLfsPointer`.
  * @throws {@link LowRankError} `ERR_UNSUPPORTED` for the files of other programs.
  */
 export async function open(path: string): Promise<Checkpoint> {
@@ -40,7 +44,7 @@ async function openFile(path: string, file: string): Promise<Checkpoint> {
   return openSafetensors(folder, weights, { main, check: sniff });
 }
 
-/** Whether a folder, given by itself, opens as the model that this file in it is or begins. */
+/** Whether a folder opens as the model that this file in it is or starts. */
 export async function opensAs(folder: string, file: string): Promise<boolean> {
   try {
     const { files, index } = await findWeights(folder);

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { basename } from 'node:path';
 
-/** A format that is not read here: what it is, to complete "... is", and what to do. */
+/** An unsupported format: what it is, to complete "... is", and what to do. */
 export interface OtherFormat {
   readonly what: string;
   readonly hint: string;
@@ -9,7 +9,7 @@ export interface OtherFormat {
 
 const TO_SAFETENSORS = (load: string) =>
   `Convert it, in Python: safetensors.torch.save_file(${load}, "model.safetensors").`;
-const STATE_DICT = `${TO_SAFETENSORS('torch.load(path, map_location="cpu", weights_only=True)')} Where the file holds more than weights, save its state dict.`;
+const STATE_DICT = `${TO_SAFETENSORS('torch.load(path, map_location="cpu", weights_only=True)')} If the file contains more than weights, save its state dict.`;
 const TRANSFORMERS =
   'Convert its folder, in Python: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(out, safe_serialization=True), with the class of the model.';
 const OLD_TRANSFORMERS = (flag: string) =>
@@ -17,17 +17,20 @@ const OLD_TRANSFORMERS = (flag: string) =>
 const TENSORFLOW = 'TensorFlow and Core ML write such files. Convert the model to ONNX.';
 const UNPACK = 'Unpack it first.';
 
-/** How the model library of Hugging Face calls its pickled weights: `pytorch_model.bin`, or shards of it. */
+/**
+ * The names of pickled weights in Hugging Face's model library: `pytorch_model.bin`, or shards of
+ * it.
+ */
 const PYTORCH_MODEL = /^pytorch_model.*\.bin$/;
 
 const pickled = (file: string) => (PYTORCH_MODEL.test(basename(file)) ? TRANSFORMERS : STATE_DICT);
 
 /**
- * Names a format by a file's first bytes.
+ * Identifies a format by a file's first bytes.
  *
  * @param start some hundred of them, one character each
  * @param end the last ones, where a zip archive has its table of contents
- * @returns undefined for what is not known
+ * @returns undefined for an unknown format
  */
 export function otherFormat(file: string, start: string, end: string): OtherFormat | undefined {
   if (start.startsWith('PK\x03\x04')) return zipFormat(file, start, end);
@@ -42,9 +45,9 @@ function zipFormat(file: string, start: string, end: string): OtherFormat {
   }
   if (end.includes('.npy')) return { what: 'an archive of NumPy arrays (.npz)', hint: NUMPY_HINT };
   if (end.includes('model.weights.h5')) return { what: 'a Keras model', hint: KERAS_HINT };
-  // The first entry of what torch.save writes; a file cut short has no table of contents.
+  // The first entry of what torch.save writes; a truncated file has no table of contents.
   if (/data\.pkl/.test(start + end) || /\.(?:bin|pt|pth|ckpt)$/.test(file)) {
-    return { what: 'a zip file of pickled tensors, as torch.save writes it', hint: pickled(file) };
+    return { what: 'a zip file of pickled tensors, as written by torch.save', hint: pickled(file) };
   }
   return { what: 'a zip file', hint: `${UNPACK} If torch.save wrote it: ${pickled(file)}` };
 }
@@ -60,13 +63,13 @@ const BY_MAGIC: readonly {
   {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the first bytes of such files.
     magic: /^\x80[\x02-\x05]/,
-    what: 'a pickle file, as torch.save wrote it before PyTorch 1.6',
+    what: 'a pickle file, as written by torch.save before PyTorch 1.6',
     hint: pickled,
   },
   {
     magic: /^.{4}ORTM/s,
     what: "a model in onnxruntime's own format (.ort)",
-    hint: 'Give the .onnx file that it was made from.',
+    hint: 'Use the .onnx file that it was made from.',
   },
   {
     magic: /^.{4}TFL3/s,
@@ -80,7 +83,7 @@ const BY_MAGIC: readonly {
   },
   {
     magic: /^\x93NUMPY/,
-    what: 'an array of NumPy',
+    what: 'a NumPy array',
     hint: 'Convert it, in Python: safetensors.numpy.save_file({"name": numpy.load(path)}, "model.safetensors").',
   },
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the first bytes of such files.
@@ -90,7 +93,7 @@ const BY_MAGIC: readonly {
   { magic: /^.{257}ustar/s, what: 'a tar archive', hint: UNPACK },
   {
     magic: /^(?:lmgg|fmgg|tjgg|algg)/,
-    what: 'a GGML model of the time before GGUF',
+    what: 'a GGML model from before GGUF',
     hint: "Convert it to GGUF with llama.cpp's convert_llama_ggml_to_gguf.py, or fetch the model as GGUF.",
   },
   {
@@ -100,15 +103,16 @@ const BY_MAGIC: readonly {
     hint: OLD_TRANSFORMERS('from_flax'),
   },
   {
-    // A message's first field: a schema's version, then a message (SavedModel, Core ML), or a node with its name (GraphDef).
+    // A message's first field: a schema's version, then a message (SavedModel, Core ML), or a node
+    // with its name (GraphDef).
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the first bytes of such files.
     magic: /^(?:\x08[\x01-\x7f]\x12|\x0a[\x00-\xff]{1,3}\x0a[\x01-\x7f][\w./-]+\x12)/,
-    what: 'a protobuf file, but no ONNX model',
+    what: 'a protobuf file, but not an ONNX model',
     hint: TENSORFLOW,
   },
 ];
 
-/** Files of a folder that hold weights of a format which is not read here, by name. */
+/** Files with weights in unsupported formats, by name. */
 const BY_NAME: readonly { readonly name: RegExp; readonly hint: string }[] = [
   { name: PYTORCH_MODEL, hint: TRANSFORMERS },
   { name: /^tf_model.*\.h5$/, hint: OLD_TRANSFORMERS('from_tf') },
@@ -118,10 +122,13 @@ const BY_NAME: readonly { readonly name: RegExp; readonly hint: string }[] = [
   { name: /\.(?:h5|hdf5|keras)$/, hint: KERAS_HINT },
   { name: /\.msgpack$/, hint: OLD_TRANSFORMERS('from_flax') },
   { name: /\.(?:pb|tflite|mlmodel|mlpackage)$/, hint: TENSORFLOW },
-  { name: /\.ort$/, hint: 'Give the .onnx file that it was made from.' },
+  { name: /\.ort$/, hint: 'Use the .onnx file that it was made from.' },
 ];
 
-/** Of the names in a folder, those of weights in one of these formats, and what to do with the first. */
+/**
+ * Returns those names in a folder that are weights in one of these formats, and what to do with the
+ * first.
+ */
 export function otherWeights(names: readonly string[]): { names: readonly string[]; hint: string } | undefined {
   for (const { name: pattern, hint } of BY_NAME) {
     const found = names.filter((name) => pattern.test(name));
@@ -130,7 +137,10 @@ export function otherWeights(names: readonly string[]): { names: readonly string
   return undefined;
 }
 
-/** Whether a file that begins so is text: a table, a page, a message of a server that was saved in a model's place. */
+/**
+ * Whether a file with this start is text: a table, a page, or a server's message saved in a model's
+ * place.
+ */
 export function isText(start: Uint8Array, isWhole: boolean): boolean {
   if (start.length === 0) return false;
   // UTF-16 with its mark.

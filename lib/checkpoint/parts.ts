@@ -1,6 +1,6 @@
 import type { FilePart } from './checkpoint.js';
 
-/** The parts of a file, and where they end. Copies of neighbouring bytes become one. */
+/** The parts of a file, and where they end. Copies of neighbouring bytes are joined. */
 export class PartList {
   readonly parts: FilePart[] = [];
   end = 0;

@@ -4,18 +4,19 @@ import type { Content } from './format.js';
 import { ENDINGS_IN_WORDS, FORMATS } from './formats.js';
 import { isText, otherFormat } from './other-formats.js';
 
-/** Enough of the beginning to tell text from numbers, and to reach the mark of a tar archive. */
+/** Enough of the start to distinguish text from numbers, and to reach the mark of a tar archive. */
 const START_BYTES = 512;
-/** The table of contents of a zip archive, or the last part of it. */
+/** The table of contents of a zip archive, or its last part. */
 const END_BYTES = 64 * 1024;
-/** How much of a text is quoted. */
+/** How many characters of a text are quoted. */
 const QUOTED = 30;
 
 /**
- * Recognises a file by its first bytes. An unknown file is taken for safetensors, whose reader then reports what is wrong.
+ * Recognises a file by its first bytes. An unknown file counts as safetensors, whose reader then
+ * reports the fault.
  *
- * @throws {@link CheckpointError} kinds `GitLfsPointer`, `TextFile`; {@link LowRankError} `ERR_UNSUPPORTED` for what is
- * known to be something else.
+ * @throws {@link CheckpointError} kinds `GitLfsPointer`, `TextFile`; {@link LowRankError}
+ *   `ERR_UNSUPPORTED` for a known other format.
  */
 export async function sniff(file: string): Promise<Content> {
   const { handle, size } = await openFile(file);
@@ -47,17 +48,17 @@ function textFault(file: string, start: Buffer): CheckpointError {
     .replace(/^\ufeff/, '')
     .trimStart();
   if (text.startsWith('version https://git-lfs')) {
-    return fault('GitLfsPointer', 'is a pointer of Git LFS, not the weights', 'Run `git lfs pull` in the folder.');
+    return fault('GitLfsPointer', 'is a Git LFS pointer, not the weights', 'Run `git lfs pull` in the folder.');
   }
   if (/^<(?:!doctype html|html|\?xml)/i.test(text)) {
     const hint =
-      'A server probably sent a message in place of the file: download it again, signed in where that is needed.';
+      'A server probably sent a message in place of the file: download it again, signed in if necessary.';
     return fault('TextFile', 'is a web page, not the weights', hint);
   }
   const begins = describe(text.slice(0, QUOTED));
   return fault(
     'TextFile',
-    `is a text file, which begins with ${begins}, and no checkpoint`,
-    `Give a ${ENDINGS_IN_WORDS} file, or the folder of a model.`,
+    `is a text file that starts with ${begins}, not a checkpoint`,
+    `Pass a ${ENDINGS_IN_WORDS} file, or the folder of a model.`,
   );
 }

@@ -228,8 +228,8 @@ export async function isRegularFile(path: string): Promise<boolean> {
 /** Refuses an output path that exists. */
 export async function refuseExisting(out: string): Promise<void> {
   if (await exists(out)) {
-    throw new CheckpointError('ERR_OUTPUT', 'OutputExists', out, 'is there already', {
-      hint: 'Give another path, or delete it first.',
+    throw new CheckpointError('ERR_OUTPUT', 'OutputExists', out, 'already exists', {
+      hint: 'Choose another path, or delete it first.',
     });
   }
 }

@@ -8,8 +8,7 @@ import type { Applied, Decomposer } from './kinds/kind.js';
 import { kindOf } from './kinds/kinds.js';
 
 /** Hint for a matrix with non-finite numbers. */
-export const DAMAGED =
-  'The checkpoint is damaged or was trained to divergence: it has no meaningful approximation.';
+export const DAMAGED = 'The checkpoint is damaged or was trained to divergence: it has no meaningful approximation.';
 
 /**
  * Applies the intervention of an edit. This is the only place that does so.
@@ -44,6 +43,6 @@ function rejectNotFinite(edit: Edit, data: Float32Array): void {
     const stride = elements(edit.shape.slice(axis + 1));
     return Math.floor(index / stride) % edit.shape[axis]!;
   });
-  const message = `${nameOf(edit)}: the matrix contains ${data[index]} at [${place.join(', ')}]`;
+  const message = `${nameOf(edit)}: the matrix holds ${data[index]} at [${place.join(', ')}]`;
   throw new LowRankError('ERR_NOT_FINITE', message, { hint: DAMAGED });
 }

@@ -259,6 +259,10 @@ function requireApart(out: Float32Array, read: Float32Array, name: string): void
   const begin = Math.max(out.byteOffset, read.byteOffset);
   const end = Math.min(out.byteOffset + out.byteLength, read.byteOffset + read.byteLength);
   if (out.buffer === read.buffer && begin < end) {
-    throw new ArgumentError('out', `an array that does not overlap ${name}, which is still needed`, `one that overlaps ${name}`);
+    throw new ArgumentError(
+      'out',
+      `an array that does not overlap ${name}, which is still needed`,
+      `one that overlaps ${name}`,
+    );
   }
 }

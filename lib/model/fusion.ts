@@ -65,9 +65,13 @@ function headsOf(config: Config, tensor: string): Heads {
   const query = stated(config, ['num_attention_heads', 'n_head'])?.value;
   const hidden = hiddenSize(config)?.value;
   if (query === undefined || hidden === undefined) {
-    throw new LowRankError('ERR_UNSUPPORTED', `${tensor}: q, k and v share this tensor, but config.json does not state their sizes`, {
-      hint: 'Put config.json beside the weights (num_attention_heads and hidden_size; in GGUF the metadata state them), or edit the whole tensor: attn.',
-    });
+    throw new LowRankError(
+      'ERR_UNSUPPORTED',
+      `${tensor}: q, k and v share this tensor, but config.json does not state their sizes`,
+      {
+        hint: 'Put config.json beside the weights (num_attention_heads and hidden_size; in GGUF the metadata state them), or edit the whole tensor: attn.',
+      },
+    );
   }
   return {
     query,

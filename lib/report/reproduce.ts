@@ -18,9 +18,7 @@ export function reproduce(findings: Findings): Content {
     typed === undefined
       ? paragraph('The search was called as a function with the settings below.')
       : [paragraph('The command:'), command(shellWords(typed))],
-    edit === undefined
-      ? undefined
-      : [paragraph('The chosen interventions alone, without the search:'), command(edit)],
+    edit === undefined ? undefined : [paragraph('The chosen interventions alone, without the search:'), command(edit)],
     facts('Settings', [
       ['begun', header.started],
       ['lowrank', header.lowrank],

@@ -106,7 +106,7 @@ describe('a job that is killed', () => {
       const run = await spawnLowrank(job(model, out));
       if (left && run.code !== 0) {
         // The last thing that goes is the journal: then the job is over, and its output there.
-        expect([round, run.code, run.stderr]).toEqual([round, 1, expect.stringContaining('is there already')]);
+        expect([round, run.code, run.stderr]).toEqual([round, 1, expect.stringContaining('already exists')]);
         tally.ended++;
       } else {
         expect([round, run.code, run.stderr]).toEqual([round, 0, expect.any(String)]);
@@ -135,7 +135,7 @@ describe('a job that is killed', () => {
     const runs = await Promise.all([spawnLowrank(job(model, out)), spawnLowrank(job(model, out))]);
     const codes = runs.map(({ code }) => code).sort();
     expect(codes[1]).toBe(1);
-    expect(runs.map(({ stderr }) => stderr).join('')).toMatch(/is being written by process|is there already/);
+    expect(runs.map(({ stderr }) => stderr).join('')).toMatch(/is being written by process|already exists/);
     if (codes[0] !== 0) expect((await spawnLowrank(job(model, out))).code).toBe(0);
     expect(await digest(out)).toBe(expected);
     await rm(out, { recursive: true });
@@ -160,7 +160,7 @@ describe.skipIf(!canMount)('a full disk (skipped where a tmpfs cannot be mounted
           const run = await spawnLowrank(job(model, out), { env });
           expect(run.code).toBe(1);
           expect(run.stderr).toContain('no space left on the disk');
-          expect(run.stderr.includes('bytes are needed')).toBe(env === undefined);
+          expect(run.stderr.includes('bytes needed')).toBe(env === undefined);
           expect(JSON.parse(run.stdout).error).toMatchObject({ code: 'ERR_CHECKPOINT_IO' });
           expect(existsSync(out)).toBe(false);
         }

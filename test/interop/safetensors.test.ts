@@ -29,7 +29,7 @@ const KINDS: [kind: string, message: RegExp][] = [
 /** What this reader refuses and the reference accepts: kind, and what its message says. See safetensors-header.ts. */
 const STRICTER: [kind: string, message: RegExp][] = [
   ['InvalidHeaderStart', /white space comes first/],
-  ['InvalidHeaderDeserialization', /stands there twice/],
+  ['InvalidHeaderDeserialization', /duplicate /],
   ['InvalidHeaderDeserialization', /expected an object/],
   ['InvalidHeaderDeserialization', /expected a string/],
   ['InvalidHeaderDeserialization', /a number too large/],

@@ -74,7 +74,7 @@ describe('lowrank doctor', () => {
     expect(shown.code).toBe(1);
     expect(shown.stdout).toMatch(/^llama {6}broken, node-llama-cpp 9\.8\.7 in /m);
     expect(shown.stderr).toMatch(
-      /^error: node-llama-cpp does not load: no binding for this platform\nhint: Install it anew: .+\n$/,
+      /^error: node-llama-cpp does not load: no binding for this platform\nhint: Reinstall it: .+\n$/,
     );
     const told = await doctor(['--json'], at('broken'));
     expect(told.code).toBe(1);

@@ -159,7 +159,7 @@ describe('files that a job reads back', () => {
       await writeFile(plan(), toJson({ ...document, shards: 1e9 }));
       await expect(readPlan(plan())).rejects.toMatchObject({
         ...{ code: 'ERR_CHECKPOINT_FORMAT', kind: 'InvalidPlan' },
-        message: `${plan()}: is no plan of lowrank: shards: expected a whole number from 1 to 100000, got 1000000000`,
+        message: `${plan()}: is not a plan of lowrank: shards: expected a whole number from 1 to 100000, got 1000000000`,
       });
       await writeFile(plan(), toJson({ ...document, tasks: [null] }));
       await expect(mergeShards(plan())).rejects.toThrow('tasks[0]: expected an object, got null');
@@ -245,7 +245,7 @@ describe('files that a job reads back', () => {
     await writeFile(join(workFolder(out), 'journal'), `${digest('[').slice(0, 16)} [\n`);
     await expect(editCheckpoint(model, out, EDIT)).rejects.toMatchObject({
       ...{ code: 'ERR_CHECKPOINT_FORMAT', kind: 'InvalidJournal', hint: expect.stringContaining('--restart') },
-      message: expect.stringContaining('line 1: no valid JSON'),
+      message: expect.stringContaining('line 1: invalid JSON'),
     });
     expect(await readdir(workFolder(out))).toEqual(['journal']);
     await editCheckpoint(model, out, { ...EDIT, restart: true });

@@ -118,7 +118,7 @@ describe('lowrank eval with a program', () => {
       '--command',
       command,
     );
-    await fails(1, /is there already/, 'any', '--dataset', dataset, '--command', command, '--out', dataset);
+    await fails(1, /already exists/, 'any', '--dataset', dataset, '--command', command, '--out', dataset);
     await fails(1, /ended with 4/, 'any', '--dataset', dataset, '--command', `${process.execPath} -e process.exit(4)`);
   });
 

@@ -37,7 +37,7 @@ describe('memory', () => {
     expect(refused.code).toBe(1);
     const { error } = JSON.parse(refused.stdout);
     expect(error.code).toBe('ERR_MEMORY');
-    expect(error.message).toMatch(/^w\d: needs \d+ bytes of memory, allowed are 1000000$/);
+    expect(error.message).toMatch(/^w\d: needs \d+ bytes of memory, but only 1000000 are allowed$/);
     expect(error.hint).toMatch(/^Allow at least \d+ MB/);
     expect((await readdir(at())).filter((name) => name.includes('refused'))).toEqual([]);
 

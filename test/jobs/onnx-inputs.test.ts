@@ -136,10 +136,10 @@ describe('what ONNX models are fed', () => {
     const image = { name: 'pixel_values', type: 'float32', shape: [1] };
     await expect(refused([image])).rejects.toMatchObject({
       code: 'ERR_ENGINE',
-      message: expect.stringContaining('the model wants an input "pixel_values", which is not known here'),
+      message: expect.stringContaining('the model needs the unknown input "pixel_values"'),
     });
     const flat = { name: 'past_key_values.0.key', type: 'float32', shape: ['batch', 8] };
-    await expect(refused([flat])).rejects.toThrow('the input "past_key_values.0.key" has not four dimensions');
+    await expect(refused([flat])).rejects.toThrow('the input "past_key_values.0.key" does not have four dimensions');
     await expect(refused([], { type: 'float64' })).rejects.toThrow(
       'the logits are float64, expected float32 or float16',
     );

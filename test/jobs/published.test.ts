@@ -66,7 +66,7 @@ describe.skipIf(process.platform === 'win32')('a job that is killed after its ou
         const again = await lowrank([...jobs[name]!(out), '--json']);
         if (isKnown) expect(again, `${step}: ${again.stderr}`).toMatchObject({ code: 0 });
         // Nothing tells any more that there was a job: it is over.
-        else expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('is there already') });
+        else expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('already exists') });
         if (isKnown) expect(JSON.parse(again.stdout)).toMatchObject({ out });
         expect(await contents(out, isFolder)).toEqual(expected);
         expect((await readdir(dirname(out))).filter((entry) => entry.startsWith('.'))).toEqual([]);
@@ -88,7 +88,7 @@ describe.skipIf(process.platform === 'win32')('a job that is killed after its ou
     // Not in place: the copy in the unfinished work is the same file.
     await rm(out);
     await writeFile(out, bytes);
-    expect(await lowrank(job)).toMatchObject({ code: 1, stderr: expect.stringContaining('is there already') });
+    expect(await lowrank(job)).toMatchObject({ code: 1, stderr: expect.stringContaining('already exists') });
     expect(await readFile(out)).toEqual(bytes);
     await rm(out);
     expect(await lowrank(job)).toMatchObject({ code: 0 });

@@ -141,7 +141,7 @@ describe('a disk with too little room', () => {
     expect(run, run.stderr).toMatchObject({ code: 1 });
     const { error } = JSON.parse(run.stdout);
     expect(error).toMatchObject({ code: 'ERR_CHECKPOINT_IO', hint: expect.stringMatching(/^Free .*, or write/) });
-    expect(error.message).toMatch(new RegExp(`no space left on the disk: \\d+ bytes are needed, ${free} are free`));
+    expect(error.message).toMatch(new RegExp(`no space left on the disk: \\d+ bytes needed, ${free} free`));
     expect(run.stderr).not.toContain('copying');
     // By an energy the rank, and so the size, comes out of the work.
     if (!name.includes('energy')) expect(run.stderr).not.toMatch(/^\d+\/\d+ /m);
@@ -153,7 +153,7 @@ describe('a disk with too little room', () => {
     const other = at('unrun.json');
     await lowrank(['plan', folder, '-o', at('never'), '--at', '0:mlp:0.5', '-f', other]);
     const run = await spawnLowrank(['run', other, '--shard', '1/1'], { env: withFree(1000) });
-    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('1000 are free') });
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('1000 free') });
     expect(run.stderr).not.toMatch(/^\d+\/\d+ /m);
     expect(existsSync(at('unrun.results'))).toBe(false);
     // What is there takes no room again.
@@ -168,18 +168,18 @@ describe('a disk with too little room', () => {
 
 describe('progress', () => {
   it.each<[string, (out: string) => string[], RegExp]>([
-    ['an output that is there', () => ['laser', folder, '-o', tuned, ...EDIT], /is there already/],
-    ['an output without a folder', () => ['laser', folder, '-o', at('no', 'where'), ...EDIT], /is not there/],
+    ['an output that is there', () => ['laser', folder, '-o', tuned, ...EDIT], /already exists/],
+    ['an output without a folder', () => ['laser', folder, '-o', at('no', 'where'), ...EDIT], /does not exist/],
     ['a tensor that is not there', (out) => ['laser', folder, '-o', out, '--tensor', 'nothing:0.5'], /nothing/],
     ['a layer that is not there', (out) => ['laser', folder, '-o', out, '--at', '9:mlp:0.5'], /9/],
     ['a limit of memory', (out) => ['laser', folder, '-o', out, ...EDIT, '--memory', '1MB'], /memory/],
     [
       'an output in the checkpoint',
       () => ['laser', folder, '-o', join(folder, 'x'), ...EDIT],
-      /lies in the checkpoint/,
+      /is inside the checkpoint/,
     ],
-    ['a merge to what is there', () => ['merge', plan, '-o', tuned], /is there already/],
-    ['an adapter merged into what is there', () => ['lora', 'merge', folder, adapter, '-o', tuned], /is there already/],
+    ['a merge to what is there', () => ['merge', plan, '-o', tuned], /already exists/],
+    ['an adapter merged into what is there', () => ['lora', 'merge', folder, adapter, '-o', tuned], /already exists/],
     ['an adapter of another model', (out) => ['lora', 'merge', at('linear'), adapter, '-o', out], /q_proj/],
   ])('does not speak of copying before %s is refused', async (_, job, message) => {
     const run = await lowrank(job(at('never')));

@@ -8,33 +8,40 @@ import type { Job } from './resume.js';
 import { StagingFolder, workFolder } from './staging.js';
 
 export interface CopyOptions extends Changes {
-  /** Stops the copying between two files; calls that wait for the copy are rejected with the signal's reason. */
+  /**
+   * Stops the copying between two files; calls that wait for the copy are rejected with the
+   * signal's reason.
+   */
   readonly signal?: AbortSignal;
   /** Without a job, nothing can be resumed, and a failure leaves nothing behind. */
   readonly job?: Job;
-  /** Discards what another job, or this one, has left unfinished for the same output. */
+  /** Discards what this or another job has left unfinished for the same output. */
   readonly restart?: boolean;
-  /** Called after all checks, before the first file is made. */
+  /** Called after all checks, before the first file is created. */
   readonly onCopy?: () => void;
 }
 
 /**
- * Copies a checkpoint to `out`, so that tensors can be replaced in the copy. The copy is made in the folder
- * `.<name>.lowrank` beside `out`; {@link EditCopy.commit} publishes it as a whole. The source is never written to. Where
- * the file system can share blocks (Btrfs, XFS, APFS), the copy takes no space until it is changed.
+ * Copies a checkpoint to `out`, so that tensors can be replaced in the copy. The copy is made in
+ * the folder `.<name>.lowrank` beside `out`; {@link EditCopy.commit} publishes it as a whole. The
+ * source is never written to. If the file system can share blocks (Btrfs, XFS, APFS), the copy
+ * takes no space until it is changed.
  *
- * A folder becomes a folder, with all its other files (configuration, tokenizer, folders inside) except `.git`, `.cache`
- * and unfinished work. A single file becomes a single file, whatever the ending of `out`. A link to a file is replaced by
- * a copy of its target, if that is a weight file of the checkpoint, or lies in the folder or in the `blobs` of the same
- * Hugging Face cache; other links, and links to folders, are refused. Permissions of files are kept.
+ * A folder becomes a folder, with all its other files (configuration, tokenizer, folders inside)
+ * except `.git`, `.cache` and unfinished work. A single file becomes a single file, whatever the
+ * ending of `out`. A link to a file is replaced by a copy of its target, if that is a weight file
+ * of the checkpoint, or lies in the folder or in the `blobs` of the same Hugging Face cache; other
+ * links, and links to folders, are refused. Permissions of files are kept.
  *
- * With a `job`, a journal records what is done. When the same job runs again, it finds the journal, verifies every entry
- * against the source and the digests in the journal, and does only the rest.
+ * With a `job`, a journal records the finished parts. When the same job runs again, it finds the
+ * journal, verifies every entry against the source and the digests in the journal, and does only
+ * the rest.
  *
- * @throws {@link CheckpointError} `ERR_OUTPUT` when `out` exists (kind `OutputExists`), is the source or lies in it, has no
- * folder to lie in, names a folder for a file (`OutputIsFolder`) or a file for a folder (`OutputIsFile`), when another
- * process writes to it (`InUse`) or another job began it (`UnfinishedWork`); `ERR_CHECKPOINT_IO` when the disk lacks room
- * (`NoSpace`), something cannot be copied, or the source changes meanwhile (`Changed`).
+ * @throws {@link CheckpointError} `ERR_OUTPUT` if `out` exists (kind `OutputExists`), is the source
+ *   or lies in it, has no parent folder, names a folder for a file (`OutputIsFolder`) or a file for
+ *   a folder (`OutputIsFile`), if another process writes to it (`InUse`) or another job started it
+ *   (`UnfinishedWork`); `ERR_CHECKPOINT_IO` if the disk lacks room (`NoSpace`), something cannot be
+ *   copied, or the source changes meanwhile (`Changed`).
  */
 export async function copyForEdit(checkpoint: Checkpoint, out: string, options: CopyOptions = {}): Promise<EditCopy> {
   const { signal, job, restart = false } = options;

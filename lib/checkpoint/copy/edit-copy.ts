@@ -27,18 +27,18 @@ import {
 import { newFiles } from './size.js';
 import { checkedLines, type HeadLine, type Line, type StagingFolder, type TensorLine } from './staging.js';
 
-/** What an earlier run had already done. */
+/** The work that an earlier run had already done. */
 export interface Resumed {
   readonly tensors: number;
-  /** Of these tensors. */
+  /** The bytes of these tensors. */
   readonly bytes: number;
 }
 
 /**
- * Where a copy is in its life:
+ * The state of a copy:
  *
  * - `deciding`: whether there is unfinished work, and whose
- * - `refused`: another job's work or output is there; it is left as it is
+ * - `refused`: another job's work or output exists; it is left unchanged
  * - `filling`: files are copied from the source
  * - `open`: tensors can be written
  * - `published`: an earlier run of the job published the output; only its cleanup is left
@@ -58,17 +58,19 @@ export class EditCopy {
   private copied: ReadonlySet<string> = new Set();
   /** Tensors that an earlier run finished. */
   private tensors = new Map<string, TensorLine>();
-  /** Whether there is the work of an earlier run of the same job. */
+  /** Whether an earlier run of the same job left work. */
   private resumes = false;
   /** Whether there is anything that a later run could use. */
   private worthKeeping = false;
-  /** For each file that is made from its layout: resolves when it is on the disk and recorded in the journal. */
+  /**
+   * For each file that is made from its layout, resolves when it is on the disk and in the journal.
+   */
   private readonly settled = new Map<string, Promise<void>>();
   /** Writes and the end of the copy: `commit` waits for writes that were not awaited. */
   private readonly actions = new SerialQueue();
   /** Files that are made from their layouts. */
   private readonly copying = new SerialQueue();
-  /** Lines for the journal, which come from both. */
+  /** Lines for the journal, from both. */
   private readonly notes = new SerialQueue();
 
   /** @internal made by `copyForEdit` */
@@ -91,19 +93,22 @@ export class EditCopy {
     return this.state === 'published';
   }
 
-  /** Undefined where there was nothing to resume. */
+  /** Undefined if there was nothing to resume. */
   get resumed(): Resumed | undefined {
     if (!this.resumes) return undefined;
     const bytes = [...this.tensors.values()].reduce((sum, line) => sum + line.bytes, 0);
     return { tensors: this.tensors.size, bytes };
   }
 
-  /** The job's settings: those of the run that began it. */
+  /** The job's settings: those of the run that started it. */
   get settings(): unknown {
     return this.jobSettings;
   }
 
-  /** The note of a tensor that an earlier run finished; undefined for a tensor that is still to be written. */
+  /**
+   * Returns the note of a tensor that an earlier run finished; undefined for a tensor that is still
+   * to be written.
+   */
   finished(name: string): { readonly note: unknown } | undefined {
     return this.tensors.get(name);
   }
@@ -112,20 +117,20 @@ export class EditCopy {
    * Replaces one tensor's bytes.
    *
    * @param note kept in the journal; {@link finished} returns it to a run that resumes
-   * @throws LowRankError `ERR_NOT_FOUND`, `ERR_SHAPE` when the length differs, `ERR_CHECKPOINT_IO`.
+   * @throws LowRankError `ERR_NOT_FOUND`, `ERR_SHAPE` if the length differs, `ERR_CHECKPOINT_IO`.
    */
   write(name: string, bytes: Uint8Array, note?: unknown): Promise<void> {
     return this.actions.run(async () => {
       this.requireUsable();
       const found = this.places.get(name);
       if (found === undefined) {
-        throw new LowRankError('ERR_NOT_FOUND', `${this.out}: no tensor is called ${describe(name)}`);
+        throw new LowRankError('ERR_NOT_FOUND', `${this.out}: there is no tensor ${describe(name)}`);
       }
       const { file, place } = found;
       if (bytes.length !== place.bytes) {
         const message = `tensor ${describe(name)}: expected ${place.bytes} bytes, got ${bytes.length}`;
         throw new LowRankError('ERR_SHAPE', message, {
-          hint: 'The changes of the copy say which dtype and shape it has.',
+          hint: 'The changes of the copy define its dtype and shape.',
         });
       }
       const path = this.pathIn(this.staging.copy, file);
@@ -170,7 +175,7 @@ export class EditCopy {
    * lack of permission), and removes everything otherwise.
    */
   async abandon(cause: unknown, signal?: AbortSignal): Promise<void> {
-    // A journal that cannot be read may be worth something to its owner.
+    // A journal that cannot be read may still be of use to its owner.
     const isForeign = cause instanceof CheckpointError && cause.kind === 'InvalidJournal';
     if (this.state === 'refused' || isForeign) return this.keep();
     const mayPass = signal?.aborted === true || isTransient(cause);
@@ -179,7 +184,7 @@ export class EditCopy {
     return this.worthKeeping || this.tensors.size > 0 ? this.keep() : this.discard();
   }
 
-  /** Leaves what is done where it is, so that the same job can resume. */
+  /** Leaves the finished work, so that the same job can resume. */
   private keep(): Promise<void> {
     return this.end('kept', async () => undefined);
   }
@@ -202,14 +207,14 @@ export class EditCopy {
   async begin(job: Job | undefined, restart: boolean, outputExists: boolean): Promise<void> {
     this.jobSettings = job?.settings;
     const wanted = job && headOf(job, this.identity.digest);
-    // Cleared unread: a journal that cannot be read may be what the user wants to get rid of.
+    // Clear it unread: the user may want to get rid of an unreadable journal.
     if (restart) await this.staging.clear();
     const { journal, entries } = await Journal.open(this.staging.journal);
     this.journal = journal;
     const { head, lines } = checkedLines(entries, this.staging.journal);
     if (head === undefined) {
       if (outputExists) {
-        // Nothing of value lies in the staging folder, and the output is another's.
+        // The staging folder has nothing of value, and the output belongs to another job.
         await this.restartJournal(undefined);
         await refuseExisting(this.out);
       }
@@ -263,7 +268,7 @@ export class EditCopy {
     await syncFolder(dirname(this.staging.folder));
   }
 
-  /** Makes the files of the copy, apart from those that an earlier run made. @internal */
+  /** Creates the files of the copy, apart from those of an earlier run. @internal */
   async fill(signal: AbortSignal | undefined, onCopy: (() => void) | undefined): Promise<void> {
     const { copy } = this.staging;
     const entries = await listEntries(this.checkpoint, signal);
@@ -310,7 +315,7 @@ export class EditCopy {
       if (layout.parts === undefined) await copyWhole(entry!, to);
       else await assemble(layout.parts, to, this.sourceOf);
     });
-    // Not in the queue: the next file is copied while this one is brought to the disk.
+    // Not in the queue: the next file is copied while this one is synced to the disk.
     const settled = made.then(() => this.settleFile(file, to));
     settled.catch(() => undefined);
     this.settled.set(file, settled);

@@ -22,13 +22,13 @@ export interface CopyEntry {
 
 /** A file or folder of a checkpoint that goes into a copy. */
 export interface Entry extends CopyEntry {
-  /** Where its bytes lie, links resolved. */
+  /** The path of its bytes, with links resolved. */
   readonly from: string;
   /** Bytes of a file, 0 of a folder. */
   readonly size: number;
 }
 
-/** Resolves links in the checkpoint's path, and tells whether it is a folder. */
+/** Resolves links in the checkpoint's path, and returns whether it is a folder. */
 export async function locate(checkpoint: Checkpoint): Promise<{ source: string; isFolder: boolean }> {
   const source = await realPath(checkpoint.path);
   return { source, isFolder: (await statusOf(source)).isDirectory() };
@@ -66,7 +66,7 @@ export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal):
       if (entries.length > MAX_COPIED_ENTRIES) {
         const message = `has more than ${MAX_COPIED_ENTRIES} files`;
         throw new CheckpointError('ERR_CHECKPOINT_IO', 'FolderTooLarge', source, message, {
-          hint: 'Give a folder that holds nothing but the model.',
+          hint: 'Pass a folder that contains only the model.',
         });
       }
       const from = join(folder, entry.name);
@@ -80,13 +80,19 @@ export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal):
   return entries;
 }
 
-/** The entries of files that the source lacks. They get the permissions that a file of the checkpoint has. */
+/**
+ * Returns the entries of files that the source lacks. They get the permissions of a file of the
+ * checkpoint.
+ */
 export function newEntries(files: readonly { readonly file: string }[], entries: readonly CopyEntry[]): CopyEntry[] {
   const { mode } = entries.find(({ folder }) => !folder)!;
   return files.map(({ file }) => ({ path: file, folder: false, mode }));
 }
 
-/** The path of a weight file. Its name is relative to the checkpoint's folder, which need not be what was opened. */
+/**
+ * Returns the path of a weight file. Its name is relative to the checkpoint's folder, which may
+ * differ from the opened path.
+ */
 export function weightFile({ path }: Checkpoint, file: string, isFolder: boolean): string {
   return join(isFolder ? path : dirname(path), file);
 }
@@ -123,11 +129,11 @@ async function followLink(link: string, isOurs: (link: string, real: string) => 
   const refuse = (kind: string, message: string, hint: string) =>
     new CheckpointError('ERR_CHECKPOINT_IO', kind, link, message, { hint });
   if (!isOurs(link, real)) {
-    const hint = 'Replace the link by the file that it leads to, or remove it.';
-    throw refuse('LinkOutside', `is a link to ${describe(real)}, outside of the checkpoint`, hint);
+    const hint = 'Replace the link with its target file, or remove it.';
+    throw refuse('LinkOutside', `is a link to ${describe(real)}, outside the checkpoint`, hint);
   }
   if ((await statusOf(real)).isDirectory()) {
-    const hint = 'Replace the link by the folder that it leads to, or remove it.';
+    const hint = 'Replace the link with its target folder, or remove it.';
     throw refuse('LinkToFolder', 'is a link to a folder, which is not followed', hint);
   }
   return real;

@@ -12,7 +12,8 @@ import { bytesInCopy, newFiles } from './size.js';
 const JOURNAL_LINE_BYTES = 2000;
 
 /**
- * The room on the disk that the copy still needs; files that an earlier run has made count as far as they are written.
+ * Returns the disk space that the copy still needs; files of an earlier run count as far as they
+ * are written.
  *
  * @param layouts by path in the copy
  * @param pending tensors whose lines the journal still lacks; 0 without a journal
@@ -23,7 +24,7 @@ export async function demandOfCopy(
   layouts: ReadonlyMap<string, FileLayout>,
   pending: number,
 ): Promise<Demand> {
-  // Any file can show whether blocks can be shared; the largest one counts most.
+  // Any file can show whether blocks can be shared; the largest one matters most.
   let largest: Entry | undefined;
   let [bytes, shared] = [0, 0];
   for (const entry of entries) {
@@ -45,7 +46,7 @@ export async function demandOfCopy(
   return { bytes: bytes + journal, ...(largest && { shared: { from: largest.from, bytes: shared + journal } }) };
 }
 
-/** Bytes that a file takes on the disk; 0 without a file. */
+/** Returns the bytes that a file takes on the disk; 0 without a file. */
 async function allocatedBytes(path: string): Promise<number> {
   try {
     const { blocks } = await lstat(path);
@@ -55,7 +56,7 @@ async function allocatedBytes(path: string): Promise<number> {
   }
 }
 
-/** Copies a file; where the file system can, by sharing its blocks. */
+/** Copies a file, by sharing its blocks if the file system can. */
 export async function copyWhole({ from, mode }: Entry, to: string): Promise<void> {
   try {
     await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
@@ -66,13 +67,13 @@ export async function copyWhole({ from, mode }: Entry, to: string): Promise<void
   }
 }
 
-/** Makes a folder of the copy, in the place of a file if need be. */
+/** Creates a folder of the copy, and replaces a file of that name. */
 export async function makeFolder(path: string): Promise<void> {
   try {
     if ((await exists(path)) && !(await lstat(path)).isDirectory()) await rm(path, { force: true });
     await mkdir(path, { mode: 0o700, recursive: true });
   } catch (cause) {
-    throw ioError(path, 'cannot be made', cause);
+    throw ioError(path, 'cannot be created', cause);
   }
 }
 
@@ -110,7 +111,7 @@ export async function assemble(
   }
 }
 
-/** Gives files and folders their permissions, and brings everything to the disk. */
+/** Sets the permissions of files and folders, and syncs everything to the disk. */
 export async function sealCopy(copy: string, entries: readonly CopyEntry[]): Promise<void> {
   for (const { path, mode, folder } of entries) {
     if (folder) continue;
@@ -120,7 +121,7 @@ export async function sealCopy(copy: string, entries: readonly CopyEntry[]): Pro
       await handle.chmod(mode);
       await handle.sync();
     } catch (cause) {
-      throw ioError(file, 'cannot be brought to the disk', cause);
+      throw ioError(file, 'cannot be synced to the disk', cause);
     } finally {
       await handle.close();
     }
@@ -130,7 +131,7 @@ export async function sealCopy(copy: string, entries: readonly CopyEntry[]): Pro
     try {
       await chmod(folder, mode);
     } catch (cause) {
-      throw ioError(folder, 'cannot be given its permissions', cause);
+      throw ioError(folder, 'its permissions cannot be set', cause);
     }
     await syncFolder(folder);
   }

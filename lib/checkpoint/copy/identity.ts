@@ -16,12 +16,15 @@ export interface Identity {
   readonly files: readonly { readonly file: string; readonly size: string; readonly modified: string }[];
 }
 
-/** Records names, sizes and times of the weight files, to the nanosecond where the file system has them. */
+/**
+ * Records names, sizes and times of the weight files, to the nanosecond if the file system has
+ * them.
+ */
 export async function identify(checkpoint: Checkpoint): Promise<Identity> {
   const { isFolder } = await locate(checkpoint);
   const { path, main } = checkpoint;
   const used = new Set([...checkpoint.tensors.values()].map(({ file }) => file));
-  // A graph whose weights all lie elsewhere, the first of split files, an index.
+  // A graph whose weights are all in other files, the first of split files, an index.
   if (main !== path) used.add(relative(path, main).split(sep).join('/'));
   const names = [...used].sort();
   const files = await Promise.all(
@@ -39,7 +42,10 @@ export async function identify(checkpoint: Checkpoint): Promise<Identity> {
   return { digest: digestOfJson({ files, headers }), files };
 }
 
-/** @throws CheckpointError `ERR_CHECKPOINT_IO`, kind `Changed`, when a weight file is no longer what it was. */
+/**
+ * Checks that the weight files have not changed. @throws CheckpointError `ERR_CHECKPOINT_IO`, kind
+ * `Changed`, if one has.
+ */
 export async function checkIdentity(checkpoint: Checkpoint, before: Identity): Promise<void> {
   const now = await identify(checkpoint);
   if (now.digest === before.digest) return;
@@ -51,15 +57,16 @@ export async function checkIdentity(checkpoint: Checkpoint, before: Identity): P
 }
 
 /**
- * Reopens the source and checks that its tensors are still at the same places: new bytes are written to the places that
- * were found when it was opened.
+ * Reopens the source and checks that its tensors are still at the same positions: new bytes are
+ * written to the positions that were found when it was opened.
  *
  * @throws CheckpointError `ERR_CHECKPOINT_IO`, kind `Changed`.
  */
 export async function checkPlaces(checkpoint: Checkpoint): Promise<void> {
   const { placesIn } = formatNamed(checkpoint.format);
   if (placesIn !== undefined) {
-    // Each file by itself: which files of a folder are the weights was decided when it was opened.
+    // Check each file separately: which files of a folder are the weights was decided when it was
+    // opened.
     const { isFolder } = await locate(checkpoint);
     for (const [file, expected] of byFile(checkpoint)) {
       const found = await reread(checkpoint, file, () => placesIn(weightFile(checkpoint, file, isFolder)));
@@ -110,8 +117,8 @@ function byFile(checkpoint: Checkpoint): Map<string, TensorInfo[]> {
 
 function changed(checkpoint: Checkpoint, file: string | undefined, cause?: unknown): CheckpointError {
   const path = file === undefined || file === basename(checkpoint.path) ? checkpoint.path : join(checkpoint.path, file);
-  return new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', path, 'was changed since it was opened', {
-    hint: 'Let nothing write to the checkpoint meanwhile.',
+  return new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', path, 'has changed since it was opened', {
+    hint: 'Let nothing write to the checkpoint while a job reads it.',
     cause,
   });
 }

@@ -5,16 +5,22 @@ import { open } from '../open.js';
 import { listEntries, locate } from './entries.js';
 import { pathOfCopy } from './places.js';
 
-/** A copy of a checkpoint, and what else lies in it. */
+/** The summary of an output. */
 export interface Copied {
   readonly out: string;
-  /** What opens as the result: `out`, or a file in it where the folder holds other models and would open as one of them. */
+  /**
+   * The path that opens as the result: `out`, or a file in it if the folder holds other models and
+   * would open as one of them.
+   */
   readonly main: string;
-  /** Other weight files of the folder, copied as they were: a program that opens one of them gets the model from before. */
+  /**
+   * Other weight files of the folder, copied unchanged: a program that opens one of them gets the
+   * unedited model.
+   */
   readonly others: readonly string[];
 }
 
-/** Names of weight files of the formats that are not read here. */
+/** Names of weight files in unsupported formats. */
 const OTHER_WEIGHTS = /\.(pth|h5|msgpack)$|(^|\/)pytorch_model[^/]*\.bin$/i;
 
 function isWeightFile(path: string): boolean {
@@ -22,7 +28,7 @@ function isWeightFile(path: string): boolean {
   return FORMATS.some(({ ending }) => name.endsWith(ending)) || OTHER_WEIGHTS.test(path);
 }
 
-/** What there is to say of the copy of a checkpoint that lies at `out`. */
+/** Describes the output written to `out`. */
 export async function describeCopy(checkpoint: Checkpoint, out: string): Promise<Copied> {
   return { out, main: await pathOfCopy(checkpoint, out), others: await otherWeights(checkpoint) };
 }
@@ -41,7 +47,7 @@ async function otherWeights(checkpoint: Checkpoint): Promise<string[]> {
   return others;
 }
 
-/** Whether it is an ONNX graph whose weights are in these files, and so edited with them. */
+/** Whether this is an ONNX graph whose weights are in these files, and so were edited with them. */
 async function liesOn(file: string, weights: ReadonlySet<string>): Promise<boolean> {
   if (!file.endsWith('.onnx')) return false;
   try {

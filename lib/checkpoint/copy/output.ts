@@ -8,7 +8,7 @@ import { isInside, locate } from './entries.js';
 import { workFolder } from './staging.js';
 
 /**
- * Checks, before a long job, that a copy of the checkpoint may be made at `out`.
+ * Checks before a long job that a copy of the checkpoint may be written to `out`.
  *
  * @throws CheckpointError `ERR_OUTPUT`, as `copyForEdit`.
  */
@@ -20,11 +20,11 @@ export async function requireOutput(
   const { source, isFolder } = await locate(checkpoint);
   if (!isFolder && /[/\\]$/.test(out)) {
     throw new CheckpointError('ERR_OUTPUT', 'OutputIsFolder', out, 'names a folder, but the checkpoint is a file', {
-      hint: `Give the copy's own name too, such as ${join(out, basename(source))}.`,
+      hint: `Add the name of the copy, such as ${join(out, basename(source))}.`,
     });
   }
   await checkOutput(checkpoint, source, isFolder, target);
-  // With unfinished work, the output may be this job's own, and only the cleanup be left.
+  // With unfinished work, the output may be this job's own, with only the cleanup left.
   if (!(await exists(workFolder(target)))) await refuseExisting(target);
   return { target, isFolder };
 }
@@ -39,22 +39,22 @@ async function checkOutput(checkpoint: Checkpoint, source: string, isFolder: boo
     parent = await realpath(dirname(out));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw ioError(dirname(out), 'cannot be opened', cause);
-    throw fault('NoFolder', `the folder ${dirname(out)} is not there`, 'Make it first.');
+    throw fault('NoFolder', `the folder ${dirname(out)} does not exist`, 'Create it first.');
   }
   const real = join(parent, basename(out));
   const existing = await realpath(out).catch(() => real);
-  if (existing === source) throw fault('OutputIsInput', 'is the checkpoint itself', 'Give another path.');
-  if (isInside(source, existing)) throw fault('OutputHoldsInput', 'holds the checkpoint', 'Give a new path.');
+  if (existing === source) throw fault('OutputIsInput', 'is the checkpoint itself', 'Choose another path.');
+  if (isInside(source, existing)) throw fault('OutputHoldsInput', 'contains the checkpoint', 'Choose a new path.');
   const work = workFolder(real);
   if (source === work || isInside(source, work)) {
-    throw fault('OutputHoldsInput', `is made in ${work}, where the checkpoint lies`, 'Give another path.');
+    throw fault('OutputHoldsInput', `is made in ${work}, where the checkpoint lies`, 'Choose another path.');
   }
   if (isFolder && isInside(existing, source)) {
-    throw fault('OutputInsideInput', `lies in the checkpoint ${source}`, 'Give a path outside of it.');
+    throw fault('OutputInsideInput', `is inside the checkpoint ${source}`, 'Choose a path outside it.');
   }
   if (isFolder && WEIGHT_ENDINGS.has(extname(out)) && !(await exists(out))) {
-    const hint = 'Give the name of a folder, or open the single file in it.';
-    throw fault('OutputIsFile', 'names a file, but the checkpoint is a folder, and so becomes its copy', hint);
+    const hint = 'Pass the name of a folder, or open the single file in it.';
+    throw fault('OutputIsFile', 'names a file, but the checkpoint is a folder, and so is its copy', hint);
   }
   const files = new Set([...checkpoint.tensors.values()].map(({ file }) => file));
   files.add(basename(checkpoint.path));

@@ -3,23 +3,24 @@ import { ArgumentError } from '../../errors.js';
 import type { Checkpoint, FileLayout, FilePart, Place, TensorChange } from '../checkpoint.js';
 import { opensAs } from '../open.js';
 
-/** What changes in a copy. */
+/** The changes of a copy. */
 export interface Changes {
   /** The tensors that will be written; by default any may be, each in its own type and place. */
   readonly changes?: ReadonlyMap<string, TensorChange>;
   /**
-   * Small files that the copy has instead of the source's, or beside them, such as `config.json`: their bytes by their paths
-   * with `/`, relative to the checkpoint's folder. The folders in a path are the source's.
+   * Small files that the copy gets instead of the source's, or beside them, such as `config.json`:
+   * their bytes by their paths with `/`, relative to the checkpoint's folder. Their folders must
+   * exist in the source.
    */
   readonly files?: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
- * Lays out the files of the copy whose bytes are not all the source's.
+ * Lays out the files of the copy that differ from the source's.
  *
  * @returns by path in the copy: empty for a checkpoint that is a single file
- * @throws ArgumentError for small files beside a checkpoint that is a single file, or in the place of weights; as
- * {@link Checkpoint.layout}.
+ * @throws ArgumentError for small files beside a checkpoint that is a single file, or in place of
+ *   weights; as {@link Checkpoint.layout}.
  */
 export function layoutsOf(
   checkpoint: Checkpoint,
@@ -37,7 +38,7 @@ export function layoutsOf(
   return byPath;
 }
 
-/** Any tensor may be written, at the place that it has. */
+/** Allows any tensor to be written in place. */
 function wholeLayout({ tensors }: Checkpoint): readonly FileLayout[] {
   const files = new Map<string, Map<string, Place>>();
   for (const { name, file, offset, bytes } of tensors.values()) {
@@ -72,12 +73,15 @@ export function lengthOf(part: FilePart): number {
   return part.kind === 'bytes' ? part.data.length : part.bytes;
 }
 
-/** The path in a copy that opens as the same model as `main` of the checkpoint. */
+/** Returns the path in a copy that opens as the same model as `main` of the checkpoint. */
 export function mainOfCopy({ path, main }: Checkpoint, copy: string): string {
   return join(copy, relative(path, main));
 }
 
-/** The shortest path that opens as the copy at `copy`: `copy` itself, unless the folder would open as another model in it. */
+/**
+ * Returns the shortest path that opens as the copy at `copy`: `copy` itself, unless the folder
+ * would open as another model in it.
+ */
 export async function pathOfCopy(checkpoint: Checkpoint, copy: string): Promise<string> {
   const { path, main } = checkpoint;
   return path === main || (await opensAs(path, main)) ? copy : mainOfCopy(checkpoint, copy);

@@ -12,9 +12,12 @@ import type { HeadLine, Line, TensorLine } from './staging.js';
 
 /** Identifies a job, so that an interrupted copy can be resumed. */
 export interface Job {
-  /** Everything that decides the bytes, apart from the source: two jobs with equal descriptions give equal results. */
+  /**
+   * Everything that determines the bytes, apart from the source: two jobs with equal descriptions
+   * give equal results.
+   */
   readonly description: unknown;
-  /** What the job chose for itself. A resumed job gets the settings of the run that began it. */
+  /** The job's own choices. A resumed job gets the settings of the run that started it. */
   readonly settings?: unknown;
   /** Checks settings that are read back. */
   readonly checkSettings?: Check;
@@ -23,7 +26,7 @@ export interface Job {
 }
 
 /**
- * The first line of a job's journal.
+ * Makes the first line of a job's journal.
  *
  * @param source the digest of the source
  */
@@ -31,7 +34,7 @@ export function headOf({ description, settings }: Job, source: string): HeadLine
   return { lowrank: 1, job: digestOfJson([description, source]), source, settings };
 }
 
-/** What a journal records about the copy. Nothing of it is verified yet. */
+/** The journal's record of a copy. Nothing of it is verified yet. */
 export interface JournalRecord {
   readonly complete: boolean;
   /** Weight files that were copied. */
@@ -40,7 +43,9 @@ export interface JournalRecord {
   readonly tensors: Map<string, TensorLine>;
 }
 
-/** @param places the tensors that this job may write; lines of others do not count */
+/**
+ * Reads the record. @param places the tensors that this job may write; lines of others do not count
+ */
 export function recordedIn(lines: readonly Line[], places: ReadonlyMap<string, unknown>): JournalRecord {
   const copied = new Set<string>();
   const tensors = new Map<string, TensorLine>();
@@ -160,7 +165,7 @@ export async function sameContents(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** Removes from an earlier run's copy whatever does not, or no longer, belong to it. */
+/** Removes everything from an earlier run's copy that does not, or no longer, belong to it. */
 export async function removeUnknownEntries(copy: string, entries: readonly CopyEntry[]): Promise<void> {
   const known = new Set(entries.map(({ path }) => path));
   const visit = async (folder: string, path: string): Promise<void> => {
@@ -173,25 +178,27 @@ export async function removeUnknownEntries(copy: string, entries: readonly CopyE
   try {
     if ((await exists(copy)) && (await lstat(copy)).isDirectory()) await visit(copy, '');
   } catch (cause) {
-    throw ioError(copy, 'cannot be looked through', cause);
+    throw ioError(copy, 'cannot be searched', cause);
   }
 }
 
-/** The error for unfinished work that this job cannot resume. */
+/** Makes the error for unfinished work that this job cannot resume. */
 export function unfinishedError(folder: string, checkpoint: Checkpoint, sourceDiffers: boolean): CheckpointError {
   if (sourceDiffers) {
-    const message = `the source, or which one it is, has changed since the unfinished work in ${folder} began`;
+    const message = `the source has changed, or is another one, since the unfinished work in ${folder} was started`;
     return new CheckpointError('ERR_OUTPUT', 'UnfinishedWork', checkpoint.path, message, {
-      hint: 'Begin anew with --restart (restart: true), which throws that work away.',
+      hint: 'Start over with --restart (restart: true), which discards that work.',
     });
   }
-  const message = 'holds the unfinished work of another job for the same output';
+  const message = 'contains the unfinished work of another job for the same output';
   return new CheckpointError('ERR_OUTPUT', 'UnfinishedWork', folder, message, {
-    hint: 'Finish that job by its own command, or give another output, or throw its work away: remove the folder, or use --restart (restart: true) where the command has it.',
+    hint: 'Finish that job with its own command, choose another output, or discard its work: remove the folder, or use --restart (restart: true) if the command has it.',
   });
 }
 
-/** Whether the same job may succeed later: when the disk has room again, or the permission is given. */
+/**
+ * Whether the same job may succeed later: when the disk has room again, or permission is granted.
+ */
 export function isTransient(cause: unknown): boolean {
   if (!(cause instanceof CheckpointError)) return (cause as NodeJS.ErrnoException | null)?.syscall !== undefined;
   // What was copied from a changing source is worthless.

@@ -3,15 +3,15 @@ import type { Checkpoint, FileLayout } from '../checkpoint.js';
 import { type CopyEntry, type Entry, listEntries, locate } from './entries.js';
 import { type Changes, layoutsOf, lengthOf } from './places.js';
 
-/** Bytes of a file in a copy, of a weight file with its layout. */
+/** Returns the bytes of a file in a copy; for a weight file those of its layout. */
 export function bytesInCopy({ size }: Pick<Entry, 'size'>, layout: FileLayout | undefined): number {
   return layout?.parts?.reduce((sum, part) => sum + lengthOf(part), 0) ?? size;
 }
 
 /**
- * The files that a copy has and the source has not.
+ * Returns the files of a copy that the source lacks.
  *
- * @throws ArgumentError for a file in the place of a folder, or in a folder that is not there.
+ * @throws ArgumentError for a file in place of a folder, or in a missing folder.
  */
 export function newFiles(
   entries: readonly CopyEntry[],
@@ -27,7 +27,7 @@ export function newFiles(
   });
 }
 
-/** Bytes of all files of a copy with these changes. */
+/** Returns the bytes of all files of a copy with these changes. */
 export async function sizeOfCopy(checkpoint: Checkpoint, changes: Changes): Promise<number> {
   const { isFolder } = await locate(checkpoint);
   const layouts = layoutsOf(checkpoint, isFolder, changes);

@@ -20,7 +20,10 @@ import {
 /** Most file systems allow names of 255 bytes; the prefix and suffix need some of them. */
 const LONGEST_NAME = 200;
 
-/** The folder in which the copy for `out` is made: always the same for the same output, and on its file system. */
+/**
+ * Returns the folder in which the copy for `out` is made: always the same for the same output, and
+ * on its file system.
+ */
 export function workFolder(out: string): string {
   const name = basename(out);
   const short =
@@ -37,7 +40,7 @@ export class StagingFolder {
     private readonly lock: Lock,
   ) {}
 
-  /** The copy, a folder or a file. */
+  /** The path of the copy, a folder or a file. */
   get copy(): string {
     return join(this.folder, 'copy');
   }
@@ -47,17 +50,17 @@ export class StagingFolder {
   }
 
   /**
-   * Makes the folder, or opens the existing one.
+   * Creates the folder, or opens the existing one.
    *
-   * @throws CheckpointError `ERR_OUTPUT`, kind `InUse`, when another process works in it; kind `NotOurs` for a folder that
-   * somebody else put there; `ERR_CHECKPOINT_IO`.
+   * @throws CheckpointError `ERR_OUTPUT`, kind `InUse`, if another process works in it; kind
+   *   `NotOurs` for a folder that somebody else created; `ERR_CHECKPOINT_IO`.
    */
   static async open(folder: string): Promise<StagingFolder> {
     for (;;) {
       try {
         await mkdir(folder, { mode: 0o700 });
       } catch (cause) {
-        if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw ioError(folder, 'cannot be made', cause);
+        if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw ioError(folder, 'cannot be created', cause);
       }
       try {
         await checkOwner(folder);
@@ -70,8 +73,9 @@ export class StagingFolder {
   }
 
   /**
-   * Removes the copy and the journal. The journal goes last: as long as anything is left, it tells the same job that the
-   * existing output is its own. It cannot vouch for a copy that is half removed, since every entry is verified.
+   * Removes the copy and the journal. The journal goes last: as long as anything is left, it shows
+   * the same job that the existing output is its own. It cannot vouch for a copy that is half
+   * removed, since every entry is verified.
    */
   async clear(): Promise<void> {
     try {
@@ -88,7 +92,7 @@ export class StagingFolder {
     try {
       await rmdir(this.folder);
     } catch (cause) {
-      // Work that is kept, or a file of another process that waits for its turn.
+      // Work that is kept, or the file of another process that waits for its turn.
       const code = (cause as NodeJS.ErrnoException).code;
       if (!['ENOTEMPTY', 'EEXIST', 'ENOENT', 'EPERM'].includes(code ?? '')) {
         throw ioError(this.folder, 'cannot be removed', cause);
@@ -106,9 +110,11 @@ export interface UnfinishedWork {
 }
 
 /**
- * Finds what an interrupted job has left for `out`; undefined when there is nothing to resume.
+ * Finds what an interrupted job has left for `out`; returns undefined if there is nothing to
+ * resume.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; `ERR_CHECKPOINT_FORMAT`, kind `InvalidJournal`.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`; `ERR_CHECKPOINT_FORMAT`, kind
+ *   `InvalidJournal`.
  */
 export async function unfinishedWork(out: string): Promise<UnfinishedWork | undefined> {
   requirePath(out);
@@ -125,9 +131,9 @@ export interface HeadLine {
   readonly lowrank: 1;
   /** The digest of the job: work can be resumed only by a job with the same one. */
   readonly job: string;
-  /** The digest of the source alone, to tell a changed source from another job. */
+  /** The digest of the source alone, which distinguishes a changed source from another job. */
   readonly source: string;
-  /** What the job chose for itself when it began. */
+  /** The job's own choices when it started. */
   readonly settings: unknown;
 }
 
@@ -152,7 +158,7 @@ interface CompleteLine {
 
 export type Line = FileLine | TensorLine | CompleteLine;
 
-/** The caller of a copy checks what it keeps in the journal itself. */
+/** The caller of a copy checks its own entries in the journal. */
 const HEAD: Check = object({ lowrank: exactly(1), job: aDigest, source: aDigest, settings: anything });
 const LINES: Readonly<Record<string, Check>> = {
   complete: object({ complete: exactly(true) }),
@@ -164,7 +170,10 @@ const LINE: Check = (value, at) => {
   return kind === undefined ? expected('complete, file or tensor', value, at) : LINES[kind]!(value, at);
 };
 
-/** @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidJournal`, with the line and what is wrong in it. */
+/**
+ * Checks the lines of a journal. @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind
+ * `InvalidJournal`, with the line and its fault.
+ */
 export function checkedLines(entries: readonly unknown[], file: string): { head?: HeadLine; lines: Line[] } {
   for (const [i, entry] of entries.entries()) {
     const fault = (i === 0 ? HEAD : LINE)(entry, '');
@@ -178,7 +187,7 @@ function journalIn(folder: string): string {
   return join(folder, 'journal');
 }
 
-/** The name can be guessed, and the folder may lie in one that everybody can write to, such as /tmp. */
+/** The name can be guessed, and the parent folder may be writable for everybody, such as /tmp. */
 async function checkOwner(folder: string): Promise<void> {
   let status: Awaited<ReturnType<typeof lstat>>;
   try {
@@ -192,7 +201,7 @@ async function checkOwner(folder: string): Promise<void> {
     'ERR_OUTPUT',
     'NotOurs',
     folder,
-    'is the place for unfinished work, but no folder of this user alone',
-    { hint: 'Remove it, or give another output.' },
+    'is the place for unfinished work, but not a folder that only this user owns',
+    { hint: 'Remove it, or choose another output.' },
   );
 }

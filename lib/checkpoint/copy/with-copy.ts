@@ -4,19 +4,19 @@ import type { EditCopy } from './edit-copy.js';
 import { type Copied, describeCopy } from './output-summary.js';
 
 export interface TransactionOptions extends CopyOptions {
-  /** Called when all tensors are written, before the copy appears. */
+  /** Called when all tensors are written, before the copy is published. */
   readonly onCommit?: () => void;
   /** After a failure of `edit`, removes even what the job could resume. */
   readonly discardOnFailure?: boolean;
 }
 
 /**
- * Copies a checkpoint to `out`, lets `edit` write tensors of the copy, and publishes it. The output appears whole, after
- * `edit` has succeeded; if anything fails, it does not appear.
+ * Copies a checkpoint to `out`, lets `edit` write tensors of the copy, and publishes it. The output
+ * appears completely, after `edit` has succeeded; if anything fails, it does not appear.
  *
- * @returns what `edit` returned, and a summary of the output
- * @throws {@link CheckpointError} as {@link copyForEdit}; whatever `edit` throws; the signal's reason when aborted before the
- * copy is published.
+ * @returns the result of `edit`, and a summary of the output
+ * @throws {@link CheckpointError} as {@link copyForEdit}; whatever `edit` throws; the signal's
+ *   reason when aborted before the copy is published.
  */
 export async function withCopy<T>(
   checkpoint: Checkpoint,

@@ -10,11 +10,13 @@ import { ggufLayout } from './layout.js';
 import { closeAll, type GgufFiles, openFiles } from './split.js';
 
 /**
- * Opens a GGUF model: a file, and all others if it is one of a split model.
+ * Opens a GGUF model: a file, and all others if it belongs to a split model.
  *
- * @param path what was opened, absolute: the file or its folder. For a split model the folder counts, either way.
+ * @param path the absolute path that was opened: the file or its folder. For a split model the
+ *   folder counts in both cases.
  * @param check for the other files of a split model
- * @throws {@link CheckpointError} with the kinds of a GGUF header, `MissingShard`, `InvalidSplit`, `TensorInTwoShards`.
+ * @throws {@link CheckpointError} with the kinds of a GGUF header, `MissingShard`, `InvalidSplit`,
+ *   `TensorInTwoShards`.
  */
 export async function openGguf(path: string, file: string, check: FileCheck): Promise<Checkpoint> {
   const files = await openFiles(file, check);
@@ -29,7 +31,7 @@ export async function openGguf(path: string, file: string, check: FileCheck): Pr
   }
 }
 
-/** A tensor's place: the file and its description there. */
+/** A tensor's file, and its description there. */
 interface Located {
   readonly info: TensorInfo;
   readonly file: GgufFile;
@@ -43,9 +45,9 @@ function locateTensors(folder: string, files: GgufFiles): Map<string, Located> {
       const { name, type: dtype, shape, bytes, offset } = tensor;
       const other = located.get(name);
       if (other !== undefined) {
-        const message = `has the tensor ${describe(name)}, and so has ${other.info.file}`;
+        const message = `has the tensor ${describe(name)}, and so does ${other.info.file}`;
         throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'TensorInTwoShards', join(folder, fileName), message, {
-          hint: 'The files may belong to different models: fetch or split all of them again.',
+          hint: 'The files may belong to different models: download or split all of them again.',
         });
       }
       located.set(name, { info: { name, dtype, shape, bytes, file: fileName, offset }, file, tensor });
@@ -56,7 +58,7 @@ function locateTensors(folder: string, files: GgufFiles): Map<string, Located> {
 
 const NO_FACTORS = {
   why: 'llama.cpp finds tensors by name and shape, and has no layer of two factors',
-  hint: 'Multiply the factors out and write the product as one tensor, or start from the safetensors files of the model.',
+  hint: 'Write the product of the factors as one tensor, or start from the safetensors files of the model.',
 };
 
 class GgufCheckpoint implements Checkpoint {

@@ -1,6 +1,8 @@
 import type { GgufMetadata } from './metadata.js';
 
-/** What `config.json` calls the numbers of a model, and GGUF behind the name of its architecture. */
+/**
+ * The names of a model's numbers in `config.json`, and in GGUF after the name of the architecture.
+ */
 const NUMBERS = {
   hidden_size: 'embedding_length',
   intermediate_size: 'feed_forward_length',
@@ -14,9 +16,10 @@ const NUMBERS = {
 } as const;
 
 /**
- * The metadata of a GGUF file in the words of `config.json`, as far as other rooms read that. `general.architecture` stands
- * under its own key, which tells that a config comes from GGUF, and as `model_type`. A number that differs from layer
- * to layer is left out. Undefined without an architecture.
+ * Converts the metadata of a GGUF file to the terms of `config.json`, as far as other rooms read
+ * them. `general.architecture` keeps its own key, which shows that a config comes from GGUF, and
+ * also becomes `model_type`. A number that differs from layer to layer is left out. Returns
+ * undefined without an architecture.
  */
 export function configOf(metadata: GgufMetadata): Readonly<Record<string, unknown>> | undefined {
   const architecture = metadata.text('general.architecture');

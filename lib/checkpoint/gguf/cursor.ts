@@ -1,22 +1,22 @@
 import { CheckpointError } from '../../errors.js';
 
-/** Thrown inside this folder only: the header goes on behind the bytes that were read so far. */
+/** Thrown only inside this folder: the header continues after the bytes read so far. */
 export class NeedMore extends Error {
   constructor(readonly bytes: number) {
-    super(`${bytes} bytes are needed`);
+    super(`${bytes} bytes needed`);
   }
 }
 
 /**
- * Goes through the beginning of a file and never beyond its end: each length is held against the file's size before
- * anything is done with it.
+ * Reads the start of a file and never beyond its end: each length is checked against the file's
+ * size before it is used.
  */
 export class Cursor {
   at = 0;
   private readonly view: DataView;
 
   /**
-   * @param bytes the beginning of the file
+   * @param bytes the start of the file
    * @param fileBytes the size of the whole file
    */
   constructor(
@@ -27,7 +27,7 @@ export class Cursor {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** Bytes from here to the file's end. */
+  /** Bytes from here to the end of the file. */
   get rest(): number {
     return this.fileBytes - this.at;
   }
@@ -36,39 +36,42 @@ export class Cursor {
     return this.view.getUint32(this.pass(4, what), true);
   }
 
-  /** Above 2^53 - 1 not exact, but above it all the same. */
+  /** Not exact above 2^53 - 1, but above it in any case. */
   u64(what: string): number {
     const at = this.pass(8, what);
     return this.view.getUint32(at, true) + this.view.getUint32(at + 4, true) * 2 ** 32;
   }
 
-  /** The length or count of things that take `each` bytes or more in the file. */
+  /** Reads the length or count of items that take at least `each` bytes in the file. */
   length(what: string, each: number): number {
     const length = this.u64(what);
-    // Divided, because the product might not be exact.
+    // Divide, because the product might not be exact.
     if (length > this.rest / each) {
       throw new CheckpointError(
         'ERR_CHECKPOINT_FORMAT',
         'InvalidLength',
         this.file,
-        `${what} is said to have ${length} elements of ${each} bytes or more, but only ${this.rest} bytes follow`,
+        `${what} should have ${length} elements of at least ${each} bytes, but only ${this.rest} bytes follow`,
         CUT_SHORT,
       );
     }
-    // Asked for at once, or a long array would be gone through again after each piece that is read.
+    // Request all at once, or a long array would be parsed again after each piece that is read.
     const least = this.at + length * each;
     if (least > this.bytes.length) throw new NeedMore(least);
     return length;
   }
 
-  /** The bytes of a string: its length, then the text. */
+  /** Returns the bytes of a string: its length, then the text. */
   string(what: string): Uint8Array {
     const length = this.length(what, 1);
     const at = this.pass(length, what);
     return this.bytes.subarray(at, at + length);
   }
 
-  /** Goes over strings. A header can have millions of them, so the way without faults makes no objects. */
+  /**
+   * Skips strings. A header can have millions of them, so the path without faults creates no
+   * objects.
+   */
   passStrings(count: number, what: string): void {
     for (let i = 0; i < count; i++) {
       const text = this.at + 8;
@@ -83,12 +86,12 @@ export class Cursor {
     }
   }
 
-  /** Goes over `count` bytes and returns where they begin. */
+  /** Skips `count` bytes and returns where they start. */
   pass(count: number, what: string): number {
     const at = this.at;
     const end = at + count;
     if (end > this.fileBytes) {
-      const message = `ends at byte ${this.fileBytes}, inside of ${what}`;
+      const message = `ends at byte ${this.fileBytes}, inside ${what}`;
       throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'Truncated', this.file, message, CUT_SHORT);
     }
     if (end > this.bytes.length) throw new NeedMore(end);
@@ -98,5 +101,5 @@ export class Cursor {
 }
 
 export const CUT_SHORT = {
-  hint: 'It may have been cut short: compare its size with the original, and fetch it again.',
+  hint: 'It may be truncated: compare its size with the original, and download it again.',
 };

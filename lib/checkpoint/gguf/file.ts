@@ -5,10 +5,10 @@ import { FIRST_GGUF_HEADER_BYTES, MAX_HEADER_BYTES } from '../../files/limits.js
 import { NeedMore } from './cursor.js';
 import { type GgufHeader, type GgufTensor, parseGgufHeader } from './header.js';
 
-/** One open GGUF file whose header is valid. It holds the header in memory, no data. */
+/** An open GGUF file with a valid header. It holds the header in memory, but no data. */
 export class GgufFile {
   private constructor(
-    /** As given to {@link GgufFile.open}. */
+    /** As passed to {@link GgufFile.open}. */
     readonly file: string,
     /** In bytes, when it was opened. */
     readonly size: number,
@@ -42,19 +42,22 @@ export class GgufFile {
   }
 }
 
-/** Nothing in a GGUF file says how long its header is: it is read in growing pieces until it ends. */
+/**
+ * Reads the header in growing pieces until it is complete: nothing in a GGUF file states its
+ * length.
+ */
 async function readHeader(handle: FileHandle, size: number, file: string): Promise<GgufHeader> {
   const limit = Math.min(size, MAX_HEADER_BYTES);
   for (let bytes = Math.min(FIRST_GGUF_HEADER_BYTES, limit); ; ) {
     const start = await readAt(handle, file, 0, bytes);
     try {
       const header = parseGgufHeader(start, size, file);
-      // A copy, so that the rest of what was read is not held as long as the file is open.
+      // A copy, so that the rest of the piece is not held as long as the file is open.
       return start.length > 2 * header.bytes.length ? parseGgufHeader(header.bytes.slice(), size, file) : header;
     } catch (cause) {
       if (!(cause instanceof NeedMore)) throw cause;
       if (cause.bytes > limit) {
-        const message = `a header of over ${MAX_HEADER_BYTES} bytes`;
+        const message = `the header has over ${MAX_HEADER_BYTES} bytes`;
         throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'HeaderTooLarge', file, message);
       }
       bytes = Math.min(limit, Math.max(4 * bytes, cause.bytes + FIRST_GGUF_HEADER_BYTES));

@@ -14,7 +14,10 @@ export const GGUF: FormatDescription = {
   open: openGguf,
 };
 
-/** The GGUF models among the names of a folder; a split model stands for itself by its first file that is there. */
+/**
+ * Returns the GGUF models among the names of a folder; a split model is represented by its first
+ * existing file.
+ */
 function firstsOfGguf(sortedNames: readonly string[]): string[] {
   const firsts = new Map<string, string>();
   for (const name of sortedNames) {

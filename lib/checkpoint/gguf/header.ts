@@ -14,20 +14,23 @@ import { CUT_SHORT, Cursor } from './cursor.js';
 import { GgufMetadata, type MetadataEntry } from './metadata.js';
 import { type GgmlType, ggmlBytes, ggmlType, VALUE_TYPES, type ValueType } from './types.js';
 
-/*
- * A GGUF file, all numbers little-endian: "GGUF", version (u32), how many tensors and keys (u64 each); the keys, each a
- * string, a type (u32) and a value; the tensors, each a name, its dimensions with the innermost first, a type (u32) and an
- * offset (u64); zeros up to a multiple of the alignment; the data. A string is its length (u64) and UTF-8. An array is a
- * type (u32), a length (u64) and the elements.
+/**
+ * A GGUF file, all numbers little-endian: "GGUF", version (u32), the numbers of tensors and of keys
+ * (u64 each); the keys, each a string, a type (u32) and a value; the tensors, each a name, its
+ * dimensions with the innermost first, a type (u32) and an offset (u64); zeros up to a multiple of
+ * the alignment; the data. A string is its length (u64) and UTF-8. An array is a type (u32), a
+ * length (u64) and the elements.
  *
- * Source: ggml's docs/gguf.md, and its reader src/gguf.cpp, whose rules of the data are taken over: the tensors
- * lie in the order of their descriptions, each at the next multiple of the alignment behind the one before, so there is no
- * overlap and no hole. What both allow stays allowed: bytes behind the last tensor, dimensions of 0.
+ * Source: ggml's docs/gguf.md, and its reader src/gguf.cpp, whose rules for the data apply: the
+ * tensors lie in the order of their descriptions, each at the next multiple of the alignment after
+ * the one before, so there is no overlap and no gap. Whatever both allow is allowed: bytes after
+ * the last tensor, dimensions of 0.
  *
- * Refused though the format has it: version 1 (lengths of 32 bits, of the first weeks) and big-endian files.
+ * Refused although the format has it: version 1 (32-bit lengths, of the first weeks) and big-endian
+ * files.
  */
 
-/** Where the count of keys lies. */
+/** The position of the count of keys. */
 export const KEY_COUNT_AT = 16;
 
 const MAGIC = 0x46554747; // "GGUF"
@@ -38,24 +41,32 @@ const LEAST_TENSOR_BYTES = 8 + 4 + 4 + 8;
 /** An empty key, a type, one byte. */
 const LEAST_KEY_BYTES = 8 + 4 + 1;
 
-/** What a fault names that lies behind a tensor's name; the same for all, because there may be many. */
+/**
+ * Names the description of any tensor in messages about what follows its name; one text, because
+ * there may be many tensors.
+ */
 const A_TENSOR = 'the description of a tensor';
 
-/** The fewest bytes that a value of a type takes: a string has its length, an array also the type of its elements. */
+/**
+ * The fewest bytes of a value of a type: a string has its length, an array also the type of its
+ * elements.
+ */
 const LEAST_BYTES = Object.fromEntries(
   VALUE_TYPES.map(({ name, bytes }) => [name, bytes ?? (name === 'string' ? 8 : 12)]),
 ) as Readonly<Record<ValueType, number>>;
 
-/** One tensor as the header describes it. */
+/** A tensor as the header describes it. */
 export interface GgufTensor {
   readonly name: string;
   readonly type: GgmlType;
   /** Row-major: the file's dimensions in reverse. */
   readonly shape: readonly number[];
   readonly bytes: number;
-  /** Where in the file its first byte lies. */
+  /** The position of its first byte in the file. */
   readonly offset: number;
-  /** Where in the header its type stands, and right behind it its offset, counted from the beginning of the data. */
+  /**
+   * The position of its type in the header; its offset follows, counted from the start of the data.
+   */
   readonly typeAt: number;
 }
 
@@ -64,16 +75,16 @@ export interface GgufHeader {
   /** All of it, up to the end of the last tensor's description. */
   readonly bytes: Uint8Array;
   readonly metadata: GgufMetadata;
-  /** Where the descriptions of the tensors begin. */
+  /** The position at which the descriptions of the tensors start. */
   readonly tensorsAt: number;
   readonly alignment: number;
   /** In the order of their bytes. */
   readonly tensors: readonly GgufTensor[];
-  /** Where in the file the data begin. */
+  /** The position of the data in the file. */
   readonly dataStart: number;
 }
 
-/** How many tensors and keys a header may have. */
+/** The most tensors and keys of a header. */
 interface GgufLimits {
   readonly tensors: number;
   readonly keys: number;
@@ -84,13 +95,14 @@ const LIMITS: GgufLimits = { tensors: MAX_GGUF_TENSORS, keys: MAX_GGUF_KEYS };
 /**
  * Reads and checks a header.
  *
- * @param start the beginning of the file
+ * @param start the start of the file
  * @param fileBytes the size of the whole file
- * @throws {@link CheckpointError} `InvalidMagic`, `UnsupportedVersion`, `BigEndian`, `Truncated`, `InvalidLength`,
- * `TooManyKeys`, `TooManyTensors`, `TooManyDimensions`, `ArraysTooDeep`, `InvalidName`, `DuplicateKey`, `DuplicateName`,
- * `UnknownValueType`, `InvalidBool`, `UnknownTensorType`, `InvalidAlignment`, `InvalidBlock`, `Overflow`, `InvalidOffset`,
- * `DataBeyondFile`.
- * @throws NeedMore when the header is longer than `start`, and the file too.
+ * @throws {@link CheckpointError} `InvalidMagic`, `UnsupportedVersion`, `BigEndian`, `Truncated`,
+ *   `InvalidLength`, `TooManyKeys`, `TooManyTensors`, `TooManyDimensions`, `ArraysTooDeep`,
+ *   `InvalidName`, `DuplicateKey`, `DuplicateName`, `UnknownValueType`, `InvalidBool`,
+ *   `UnknownTensorType`, `InvalidAlignment`, `InvalidBlock`, `Overflow`, `InvalidOffset`,
+ *   `DataBeyondFile`.
+ * @throws NeedMore if the header is longer than `start`, and the file too.
  */
 export function parseGgufHeader(
   start: Uint8Array,
@@ -101,7 +113,7 @@ export function parseGgufHeader(
   return new HeaderReader(start, fileBytes, file, limits).read();
 }
 
-/** The next multiple of the alignment. */
+/** Returns the next multiple of the alignment. */
 export function aligned(position: number, alignment: number): number {
   return Math.ceil(position / alignment) * alignment;
 }
@@ -138,7 +150,7 @@ class HeaderReader {
   }
 
   private readVersion(): void {
-    if (this.cursor.u32('the first word') !== MAGIC) throw this.fault('InvalidMagic', 'does not begin with GGUF');
+    if (this.cursor.u32('the first word') !== MAGIC) throw this.fault('InvalidMagic', 'does not start with GGUF');
     const version = this.cursor.u32('the version');
     if (VERSIONS.includes(version)) return;
     if (version !== 0 && version % 0x10000 === 0) {
@@ -147,7 +159,7 @@ class HeaderReader {
       });
     }
     throw this.fault('UnsupportedVersion', `version ${version}, expected one of ${VERSIONS.join(', ')}`, {
-      hint: 'Write it again with a current llama.cpp.',
+      hint: 'Convert it again with a current llama.cpp.',
     });
   }
 
@@ -155,7 +167,7 @@ class HeaderReader {
     const entries = new Map<string, MetadataEntry>();
     for (let i = 0; i < count; i++) {
       const key = this.readName(`key ${i}`, MAX_GGUF_KEY_BYTES);
-      if (entries.has(key)) throw this.fault('DuplicateKey', `the key ${describe(key)} stands there twice`);
+      if (entries.has(key)) throw this.fault('DuplicateKey', `duplicate key ${describe(key)}`);
       entries.set(key, this.readValue(describe(key)));
     }
     return entries;
@@ -189,7 +201,7 @@ class HeaderReader {
       return;
     }
     if (depth >= MAX_GGUF_ARRAY_DEPTH) {
-      throw this.fault('ArraysTooDeep', `${what} has over ${MAX_GGUF_ARRAY_DEPTH} arrays inside each other`);
+      throw this.fault('ArraysTooDeep', `${what} has over ${MAX_GGUF_ARRAY_DEPTH} nested arrays`);
     }
     for (let i = 0; i < length; i++) {
       const inner = this.readValueType(what);
@@ -197,7 +209,7 @@ class HeaderReader {
     }
   }
 
-  /** Goes over values that are no arrays. */
+  /** Skips values that are not arrays. */
   private pass(type: Exclude<ValueType, 'array'>, count: number, what: string): void {
     if (type === 'string') {
       this.cursor.passStrings(count, what);
@@ -214,7 +226,7 @@ class HeaderReader {
     if (bytes.length > limit) {
       throw this.fault('InvalidName', `the name of ${what} has ${bytes.length} bytes, expected at most ${limit}`);
     }
-    if (bytes.includes(0)) throw this.fault('InvalidName', `the name of ${what} has a NUL in it`);
+    if (bytes.includes(0)) throw this.fault('InvalidName', `the name of ${what} contains a NUL`);
     if (!isUtf8(bytes)) throw this.fault('InvalidName', `the name of ${what} is not valid UTF-8`);
     return Buffer.from(bytes).toString('utf8');
   }
@@ -234,7 +246,7 @@ class HeaderReader {
     const names = new Set<string>();
     return Array.from({ length: count }, (_, i) => {
       const name = this.readName(`tensor ${i}`, MAX_GGUF_NAME_BYTES);
-      if (names.has(name)) throw this.fault('DuplicateName', `the tensor ${describe(name)} stands there twice`);
+      if (names.has(name)) throw this.fault('DuplicateName', `duplicate tensor ${describe(name)}`);
       names.add(name);
       const dimensions = cursor.u32(A_TENSOR);
       if (dimensions > MAX_GGUF_DIMENSIONS) {
@@ -249,14 +261,14 @@ class HeaderReader {
       const type = ggmlType(code);
       if (type === undefined) {
         throw this.fault('UnknownTensorType', `${describe(name)} has the type ${code}, which is none of ggml's`, {
-          hint: 'A newer version of this package may know it.',
+          hint: 'A newer version of this package may support it.',
         });
       }
       return { name, type, shape, typeAt, offset: cursor.u64(A_TENSOR) };
     });
   }
 
-  /** Checks the sizes and offsets of the tensors, and counts offsets from the beginning of the file. */
+  /** Checks the sizes and offsets of the tensors, and converts offsets to positions in the file. */
   private place(tensors: readonly RawTensor[], dataStart: number, alignment: number): GgufTensor[] {
     let expected = 0;
     return tensors.map((tensor) => {
@@ -264,10 +276,10 @@ class HeaderReader {
       if (tensor.offset !== expected) {
         const why =
           tensor.offset % alignment !== 0
-            ? `no multiple of the alignment ${alignment}`
+            ? `not a multiple of the alignment ${alignment}`
             : tensor.offset < expected
-              ? 'inside of what lies before'
-              : 'behind a hole';
+              ? 'overlapping the bytes before'
+              : 'after a gap';
         const message = `${describe(tensor.name)} lies at byte ${tensor.offset} of the data, ${why}; expected ${expected}`;
         throw this.fault('InvalidOffset', message);
       }
@@ -282,15 +294,16 @@ class HeaderReader {
   }
 
   private bytesOf({ name, type, shape }: RawTensor): number {
-    // Without the zeros, because readers multiply in different orders. No number takes more than 8 bytes.
+    // Zeros are left out, because readers multiply in different orders. No number takes more than 8
+    // bytes.
     const elements = shape.reduce((product, dimension) => product * (dimension || 1), 1);
     if (elements > Number.MAX_SAFE_INTEGER / 8) {
-      throw this.fault('Overflow', `${describe(name)}: the shape ${describe(shape)} holds more than can be counted`);
+      throw this.fault('Overflow', `${describe(name)}: the shape ${describe(shape)} has too many elements to count`);
     }
     const { numbers } = blockOf(type);
     const row = shape.at(-1) ?? 1;
     if (row % numbers !== 0) {
-      const message = `${describe(name)}: rows of ${row} numbers are no whole blocks of ${type}, which hold ${numbers}`;
+      const message = `${describe(name)}: rows of ${row} numbers are not whole blocks of ${type}, which have ${numbers}`;
       throw this.fault('InvalidBlock', message);
     }
     return ggmlBytes(type, shape);

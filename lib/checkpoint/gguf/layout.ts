@@ -8,17 +8,19 @@ import type { GgufFiles } from './split.js';
 import { type GgmlType, ggmlBytes, ggmlCode } from './types.js';
 
 /**
- * The files of a copy in which some tensors have new numbers. A file of which no tensor changes its type stays as it is,
- * with the edited tensors in their places. In the others the descriptions of the tensors get the new types and offsets, and
- * the data follow in the same order, with zeros up to the alignment.
+ * Lays out the files of a copy in which some tensors have new numbers. A file in which no tensor
+ * changes its type keeps its layout, with the edited tensors in place. In the other files the
+ * tensors' descriptions get the new types and offsets, and the data follow in the same order, with
+ * zeros up to the alignment.
  *
- * The metadata stay as they are, byte for byte, `general.file_type` too: it tells what most of the tensors are, and
- * programs that load a model read each tensor's own type. The one exception is what the format demands: the first file gets
- * `general.quantization_version`, as its last key, when a tensor becomes Q8_0 in a model that had nothing quantised.
+ * The metadata do not change, even `general.file_type`: it describes the type of most tensors, and
+ * programs that load a model read each tensor's own type. The one exception is required by the
+ * format: the first file gets `general.quantization_version`, as its last key, if a tensor becomes
+ * Q8_0 in a model without quantised tensors.
  *
  * @param edited the types of the edited tensors; every name is one of the files' own
- * @throws LowRankError `ERR_UNSUPPORTED` for a new type that tensors are not written in, or whose blocks the rows do not
- * fill.
+ * @throws LowRankError `ERR_UNSUPPORTED` for a new type that cannot be written, or whose blocks the
+ *   rows do not fill.
  */
 export function ggufLayout(files: GgufFiles, edited: ReadonlyMap<string, StoredType>): readonly FileLayout[] {
   const tensors = [...files.values()].flatMap(({ header }) => header.tensors);
@@ -80,7 +82,8 @@ function rewritten(
     }
     sourceEnd = tensor.offset + tensor.bytes;
   }
-  // What lies behind the last tensor: its padding, which a file may lack, and whatever else somebody put there.
+  // The bytes after the last tensor: its padding, which a file may lack, and anything else that
+  // somebody put there.
   const paddedEnd = aligned(sourceEnd, alignment);
   if (size >= paddedEnd) {
     file.zeros(aligned(file.end, alignment) - file.end);
@@ -92,25 +95,25 @@ function rewritten(
 function writableType({ name, shape }: GgufTensor, type: StoredType): GgmlType {
   const what = describe(name);
   if (!isWritableType(type)) {
-    throw new LowRankError('ERR_UNSUPPORTED', `${what}: tensors are not written as ${type} here`, {
+    throw new LowRankError('ERR_UNSUPPORTED', `${what}: tensors cannot be written as ${type}`, {
       hint: 'Choose Q8_0, F16, BF16 or F32.',
     });
   }
   const row = shape.at(-1) ?? 1;
   const { numbers } = blockOf(type);
   if (row % numbers !== 0) {
-    const message = `${what}: rows of ${row} numbers are no whole blocks of ${type}, which hold ${numbers}`;
+    const message = `${what}: rows of ${row} numbers are not whole blocks of ${type}, which have ${numbers}`;
     throw new LowRankError('ERR_UNSUPPORTED', message, { hint: 'Choose F16, BF16 or F32 for it.' });
   }
   return type;
 }
 
 const QUANTIZATION_VERSION_KEY = 'general.quantization_version';
-/** GGML_QNT_VERSION of ggml.h: how the blocks are laid out. */
+/** GGML_QNT_VERSION of ggml.h: the version of the blocks' layout. */
 const QUANTIZATION_VERSION = 2;
 const U32_TYPE = 4;
 
-/** The key, its type and its value as they stand in a header. */
+/** Returns the key, its type and its value as bytes of a header. */
 function quantizationVersion(): Uint8Array {
   const key = Buffer.from(QUANTIZATION_VERSION_KEY);
   const bytes = Buffer.alloc(8 + key.length + 8);

@@ -1,9 +1,9 @@
 import type { ScalarType, ValueType } from './types.js';
 
-/** Where a metadata value lies in the header. */
+/** The position of a metadata value in the header. */
 export type MetadataEntry =
   | { readonly type: Exclude<ValueType, 'array'>; readonly at: number; readonly end: number }
-  /** `at` is where the first element begins. */
+  /** `at` is the position of the first element. */
   | {
       readonly type: 'array';
       readonly of: ValueType;
@@ -15,8 +15,8 @@ export type MetadataEntry =
 export type MetadataValue = number | bigint | boolean | string;
 
 /**
- * The metadata of a GGUF file. Values stay as the header's bytes until they are asked for: a tokenizer has hundreds of
- * thousands of strings that nobody here reads.
+ * The metadata of a GGUF file. Values stay as the header's bytes until they are requested: a
+ * tokenizer has hundreds of thousands of strings that this package never reads.
  */
 export class GgufMetadata {
   private readonly view: DataView;
@@ -29,7 +29,10 @@ export class GgufMetadata {
     this.view = new DataView(header.buffer, header.byteOffset, header.byteLength);
   }
 
-  /** A value that is no array; 64-bit integers as bigint. Undefined for an array and a key that is not there. */
+  /**
+   * Returns a value that is not an array; 64-bit integers as bigint. Returns undefined for an array
+   * and for a missing key.
+   */
   value(key: string): MetadataValue | undefined {
     const entry = this.entries.get(key);
     if (entry === undefined || entry.type === 'array') return undefined;
@@ -43,8 +46,8 @@ export class GgufMetadata {
   }
 
   /**
-   * A whole number that JavaScript can hold, of any integer type. Some models state a number for each layer, as an array: then
-   * the one that they all have, if it is the same.
+   * Returns an integer of any type that JavaScript can represent. Some models have an array with a
+   * number for each layer; then the number that all layers share, if they do.
    */
   wholeNumber(key: string): number | undefined {
     const entry = this.entries.get(key);

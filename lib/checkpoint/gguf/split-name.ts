@@ -5,7 +5,7 @@ export interface SplitName {
   readonly count: number;
 }
 
-/** Undefined for a name that is not one of a split file. */
+/** Parses the name of a split file; returns undefined for any other name. */
 export function parseSplitName(name: string): SplitName | undefined {
   const [, prefix, number, count] = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/s.exec(name) ?? [];
   return prefix === undefined ? undefined : { prefix, number: Number(number), count: Number(count) };

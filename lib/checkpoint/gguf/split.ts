@@ -5,20 +5,21 @@ import type { FileCheck } from '../format.js';
 import { GgufFile } from './file.js';
 import { parseSplitName, splitName } from './split-name.js';
 
-/*
- * A model that llama-gguf-split has cut: `<prefix>-00001-of-00003.gguf` and so on. Each file says which it is (`split.no`,
- * from 0), of how many (`split.count`), and how many tensors all have together (`split.tensors.count`); the metadata of the
- * model stand in the first.
+/**
+ * A model that llama-gguf-split has cut: `<prefix>-00001-of-00003.gguf` and so on. Each file states
+ * its number (`split.no`, from 0), the number of files (`split.count`), and the number of tensors
+ * in all files (`split.tensors.count`). The first file has the metadata of the model.
  */
 
 /** The files of a model by their plain names, in order; the first has the model's metadata. */
 export type GgufFiles = ReadonlyMap<string, GgufFile>;
 
 /**
- * Opens a GGUF file and, if it is one of several that make a model, all others.
+ * Opens a GGUF file and, if it is one of several files of a model, all others.
  *
  * @param check for the other files, see {@link FileCheck}
- * @throws CheckpointError kinds `MissingShard`, `InvalidSplit`, `TooManyShards`, and as `GgufFile.open`.
+ * @throws CheckpointError kinds `MissingShard`, `InvalidSplit`, `TooManyShards`, and as
+ *   `GgufFile.open`.
  */
 export async function openFiles(file: string, check: FileCheck): Promise<GgufFiles> {
   const given = await GgufFile.open(file);
@@ -45,13 +46,13 @@ export async function closeAll(files: GgufFiles): Promise<void> {
 
 function namesOf(file: string, count: number): string[] {
   if (count > MAX_SHARDS) {
-    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'TooManyShards', file, `says that it is one of ${count} files`);
+    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'TooManyShards', file, `states that it is one of ${count} files`);
   }
   const own = parseSplitName(basename(file));
   if (own === undefined || own.count !== count || own.number < 1 || own.number > count) {
     const example = splitName({ prefix: '<name>', number: 1, count });
-    throw fault(file, `is one of ${count} files of a model, but not named so that the others can be found`, {
-      hint: `Name them all as llama-gguf-split does: ${example} and so on.`,
+    throw fault(file, `is one of ${count} files of a model, but the others cannot be found by its name`, {
+      hint: `Name them all like llama-gguf-split: ${example} and so on.`,
     });
   }
   return Array.from({ length: count }, (_, i) => splitName({ ...own, number: i + 1 }));
@@ -59,14 +60,14 @@ function namesOf(file: string, count: number): string[] {
 
 async function openPart(file: string, given: GgufFile, check: FileCheck): Promise<GgufFile> {
   try {
-    // Says what a file is that is no GGUF at all.
+    // Reports what the file is if it is not GGUF at all.
     await check(file);
     return await GgufFile.open(file);
   } catch (cause) {
     if (!(cause instanceof CheckpointError) || cause.kind !== 'NotFound') throw cause;
-    const message = `is not there, but ${basename(given.file)} is a part of the same model`;
+    const message = `is missing, but ${basename(given.file)} is a part of the same model`;
     throw new CheckpointError('ERR_CHECKPOINT_IO', 'MissingShard', file, message, {
-      hint: 'Fetch the missing file.',
+      hint: 'Download the missing file.',
       cause,
     });
   }
@@ -80,20 +81,20 @@ function checkSplit(files: readonly GgufFile[]): void {
     const count = metadata.wholeNumber('split.count');
     if (number !== i || count !== files.length) {
       const found = `split.no ${describe(number)} of split.count ${describe(count)}`;
-      throw fault(file, `has ${found}, but its name says ${i} of ${files.length}`, OTHER_MODEL);
+      throw fault(file, `has ${found}, but its name states ${i} of ${files.length}`, OTHER_MODEL);
     }
     const total = metadata.wholeNumber('split.tensors.count');
     if (total !== said) {
-      throw fault(file, `says the model has ${describe(total)} tensors, the first file ${describe(said)}`, OTHER_MODEL);
+      throw fault(file, `states that the model has ${describe(total)} tensors, but the first file states ${describe(said)}`, OTHER_MODEL);
     }
   }
   const total = files.reduce((sum, { header }) => sum + header.tensors.length, 0);
   if (said !== undefined && total !== said) {
-    throw fault(files[0]!.file, `says the model has ${said} tensors, but its files have ${total}`, OTHER_MODEL);
+    throw fault(files[0]!.file, `states that the model has ${said} tensors, but its files have ${total}`, OTHER_MODEL);
   }
 }
 
-const OTHER_MODEL = { hint: 'The files may belong to different models: fetch or split all of them again.' };
+const OTHER_MODEL = { hint: 'The files may belong to different models: download or split all of them again.' };
 
 function fault(file: string, message: string, options: { hint: string }): CheckpointError {
   return new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidSplit', file, message, options);

@@ -1,6 +1,9 @@
 import { blockOf, type StoredType } from '../../tensor/dtype.js';
 
-/** ggml's number for each type that a tensor can have (`enum ggml_type` in ggml.h; missing numbers were withdrawn). */
+/**
+ * ggml's number of each type of a tensor (`enum ggml_type` in ggml.h; missing numbers were
+ * withdrawn).
+ */
 const CODES = {
   F32: 0,
   F16: 1,
@@ -45,7 +48,7 @@ const BY_CODE: ReadonlyMap<number, GgmlType> = new Map(
   Object.entries(CODES).map(([type, code]) => [code, type as GgmlType]),
 );
 
-/** Undefined for a number that stands for no type. */
+/** Returns the type of a number; undefined if there is none. */
 export function ggmlType(code: number): GgmlType | undefined {
   return BY_CODE.get(code);
 }
@@ -54,13 +57,19 @@ export function ggmlCode(type: GgmlType): number {
   return CODES[type];
 }
 
-/** The bytes of a tensor: of whole blocks along its last dimension, which must be a multiple of the block. */
+/**
+ * Returns the bytes of a tensor: whole blocks along its last dimension, which must be a multiple of
+ * the block.
+ */
 export function ggmlBytes(type: GgmlType, shape: readonly number[]): number {
   const block = blockOf(type);
   return (shape.reduce((product, dimension) => product * dimension, 1) / block.numbers) * block.bytes;
 }
 
-/** The types of metadata values (`enum gguf_type` in gguf.h), with the bytes of those that have a fixed size. */
+/**
+ * The types of metadata values (`enum gguf_type` in gguf.h), with the bytes of those that have a
+ * fixed size.
+ */
 export const VALUE_TYPES = [
   { name: 'u8', bytes: 1 },
   { name: 'i8', bytes: 1 },

@@ -14,7 +14,7 @@ import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js
 import { Unlisted } from './unlisted.js';
 import type { Usage, Usages } from './usage.js';
 
-/** A tensor with its file, and what the graph does with it. */
+/** A tensor with its file, and its use in the graph. */
 interface Entry {
   readonly info: TensorInfo;
   readonly constant: Constant;
@@ -24,18 +24,20 @@ interface Entry {
 }
 
 /**
- * Opens an ONNX model, wherever its data are: the initialisers of its graph and of the graphs inside it, and the matrices
- * of `Constant` nodes. Those in functions, sparse ones and attributes of other operators are counted, not listed; they are
- * copied with the file as they are.
+ * Opens an ONNX model, wherever its data are: the initialisers of its graph and of the graphs
+ * inside it, and the matrices of `Constant` nodes. Those in functions, sparse ones and attributes
+ * of other operators are counted, not listed; they are copied with the file unchanged.
  *
- * A model with external data is a folder: what is opened is then the one that it lies in. `config.json` is read from
- * the model's folder, or, where that is called `onnx`, from the one around it: so optimum and transformers.js lay them out.
+ * A model with external data is a folder: its path is then the folder that contains it.
+ * `config.json` is read from the model's folder or, if that is named `onnx`, from the one around
+ * it: this is the layout of optimum and transformers.js.
  *
- * @param path what the user opened, absolute: the file, or a folder that holds it
+ * @param path the absolute path that the user opened: the file, or a folder that contains it
  * @param file the model
- * @throws {@link CheckpointError} kinds `NotOnnx`, `InvalidProtobuf`, `Truncated`, `InvalidTensor`, `InvalidShape`,
- * `InvalidDataLength`, `UnknownElementType`, `DuplicateTensor`, `InvalidName`, `NameTooLong`, `InvalidExternalData`,
- * `UnsafeFileName`, `MissingShard`, and those of the limits (`TooMany...`, `...TooDeep`); `ERR_CHECKPOINT_IO`.
+ * @throws {@link CheckpointError} kinds `NotOnnx`, `InvalidProtobuf`, `Truncated`, `InvalidTensor`,
+ *   `InvalidShape`, `InvalidDataLength`, `UnknownElementType`, `DuplicateTensor`, `InvalidName`,
+ *   `NameTooLong`, `InvalidExternalData`, `UnsafeFileName`, `MissingShard`, and those of the limits
+ *   (`TooMany...`, `...TooDeep`); `ERR_CHECKPOINT_IO`.
  */
 export async function openOnnx(path: string, file: string): Promise<Checkpoint> {
   const model = await openFile(file);
@@ -119,7 +121,7 @@ class OnnxCheckpoint implements Checkpoint {
       case 'varints':
         return this.#readVarints(name, data);
       case 'unreadable':
-        throw this.#refusal(name, `its data are ${data.why}, which are not read here`, RESAVE);
+        throw this.#refusal(name, `its data are ${data.why}, which cannot be read`, RESAVE);
     }
   }
 
@@ -145,11 +147,11 @@ class OnnxCheckpoint implements Checkpoint {
     const bytes = await readAt(this.model.handle, this.main, span.begin, span.end - span.begin);
     const numbers = decodeVarints(bytes, count, itemBytes);
     if (numbers !== undefined) return numbers;
-    const message = `the data of ${describe(name)} are not the ${count} numbers that its shape takes`;
+    const message = `the data of ${describe(name)} are not the ${count} numbers of its shape`;
     throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidDataLength', this.main, message);
   }
 
-  /** An initialiser's bytes can be exchanged only where nothing else in the model depends on them. */
+  /** An initialiser's bytes can be replaced only if nothing else in the model depends on them. */
   #checkEditable(name: string, edited: ReadonlyMap<string, StoredType>): void {
     const { constant, usage, info } = this.#entry(name);
     const { data } = constant;
@@ -158,13 +160,13 @@ class OnnxCheckpoint implements Checkpoint {
     }
     if (data.kind === 'unreadable') throw this.#refusal(name, `its data are ${data.why}`, RESAVE);
     if (usage?.quantizes !== undefined) {
-      const message = `it says how ${usage.quantizes} unpacks a quantised weight, and is none itself`;
-      throw this.#refusal(name, message, 'Start from a model that is not quantised.');
+      const message = `it defines how ${usage.quantizes} unpacks a quantised weight, and is not a weight itself`;
+      throw this.#refusal(name, message, 'Start from an unquantised model.');
     }
     this.#checkSharedBytes(name, edited);
   }
 
-  /** Tensors may lie on the same bytes of an external file, but only as the same numbers. */
+  /** Tensors may share bytes of an external file, but only as the same numbers. */
   #checkSharedBytes(name: string, edited: ReadonlyMap<string, StoredType>): void {
     const { info, external } = this.#entry(name);
     if (external === undefined || info.bytes === 0) return;
@@ -176,7 +178,7 @@ class OnnxCheckpoint implements Checkpoint {
       const isSame = theirs.offset === info.offset && theirs.bytes === info.bytes && theirs.dtype === info.dtype;
       if (!isSame) throw this.#refusal(name, `it shares bytes of ${what}`, UNTIE);
       if (edited.has(theirs.name)) {
-        throw this.#refusal(name, `it is the same bytes of ${what}, which is edited too`, 'Choose one: both change.');
+        throw this.#refusal(name, `it has the same bytes as ${what}, which is edited too`, 'Choose one: both change.');
       }
     }
   }
@@ -191,10 +193,10 @@ const NO_NEW_NODES = {
   why: 'the nodes of the graph that use it would have to change too',
   hint: 'Start from the safetensors files of the model.',
 };
-const UNTIE = 'Export the model again with a weight of its own for each use.';
+const UNTIE = 'Export the model again with a separate weight for each use.';
 
 async function readFrom(path: string, offset: number, bytes: number): Promise<Uint8Array> {
-  // Exporters write up to a file a tensor, more than a process may hold open.
+  // Exporters write up to one file a tensor, more than a process may hold open.
   const { handle } = await openFile(path);
   try {
     return await readAt(handle, path, offset, bytes);
@@ -210,7 +212,10 @@ async function configOf(file: string): Promise<Readonly<Record<string, unknown>>
   return readConfig(join(dirname(folder), 'config.json'));
 }
 
-/** Says who uses each tensor where there are several: different ones, or users of another tensor of the same bytes. */
+/**
+ * Adds the users of each tensor if there are several: different ones, or users of another tensor of
+ * the same bytes.
+ */
 function withUsers(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Entry> {
   const byBytes = new Map<string, Set<string>>();
   const usersOf = ({ info, external, usage }: Entry): ReadonlySet<string> => {
@@ -231,8 +236,9 @@ function withUsers(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Ent
 }
 
 /**
- * The names that weights have in the model that was exported: that of the only module which multiplies by the weight, and
- * `weight`. Left out where the initialiser's own name says the same, or where two would get one name.
+ * Finds the names of weights in the model that was exported: that of the only module that
+ * multiplies by the weight, and `weight`. Left out if the initialiser's own name is the same, or if
+ * two would get one name.
  */
 function aliasesOf(tensors: ReadonlyMap<string, Constant>, usages: Usages): Map<string, string> {
   const owners = new Map<string, string | undefined>();
@@ -247,7 +253,10 @@ function aliasesOf(tensors: ReadonlyMap<string, Constant>, usages: Usages): Map<
   return aliases;
 }
 
-/** Whether an initialiser kept its parameter's name: `...q_proj.weight`, used by a module `...q_proj`. */
+/**
+ * Whether an initialiser kept its parameter's name: `...q_proj.weight`, used by a module
+ * `...q_proj`.
+ */
 function endsAlike(name: string, module: string): boolean {
   const last = `${module.slice(module.lastIndexOf('.') + 1)}.weight`;
   return name === last || name.endsWith(`.${last}`);

@@ -1,14 +1,14 @@
 import { DTYPE_BITS, ONNX_BITS, type OnnxType, type StoredType } from '../../tensor/dtype.js';
 
-/** The field of a TensorProto that holds the numbers where `raw_data` does not. */
+/** The field of a TensorProto that has the numbers if `raw_data` does not. */
 export type DataField = 'float_data' | 'int32_data' | 'string_data' | 'int64_data' | 'double_data' | 'uint64_data';
 
 /** An element type of ONNX. */
 export interface ElementType {
   readonly dtype: StoredType;
-  /** Of one element in `raw_data`. Undefined for texts. */
+  /** Bits of an element in `raw_data`. Undefined for strings. */
   readonly bits: number | undefined;
-  /** Where the elements are when they are not in `raw_data`. */
+  /** The field of the elements if they are not in `raw_data`. */
   readonly field: DataField;
 }
 
@@ -56,7 +56,9 @@ export const ELEMENT_TYPES: ReadonlyMap<number, ElementType> = new Map([
   [28, known('F6_E3M2', 'int32_data')],
 ]);
 
-/** Bytes of so many elements in `raw_data`; elements smaller than a byte are packed. */
+/**
+ * Returns the bytes of this many elements in `raw_data`; elements smaller than a byte are packed.
+ */
 export function packedBytes(elements: number, bits: number): number {
   return bits % 8 === 0 ? elements * (bits / 8) : Math.ceil((elements * bits) / 8);
 }

@@ -8,21 +8,21 @@ import { MAX_SHARDS } from '../../files/limits.js';
 export interface DataFile {
   /** Its path relative to the model's folder, with slashes. */
   readonly location: string;
-  /** Where it really is. */
+  /** Its resolved path. */
   readonly path: string;
   readonly size: number;
 }
 
-/** Where an initialiser's numbers lie in a file of external data. */
+/** The position of an initialiser's numbers in a file of external data. */
 export interface ExternalPlace {
   readonly file: DataFile;
   readonly offset: number;
 }
 
 /**
- * Finds the external data of a model's initialisers. A model says itself in which files they are, so it could name any
- * file of the machine: only files in the folder of the model are accepted, links to elsewhere not even if they are in it,
- * as onnxruntime has it.
+ * Finds the external data of a model's initialisers. The model itself names the files, so it could
+ * name any file of the machine: only files in the folder of the model are accepted, and no links to
+ * other places even inside it, as in onnxruntime.
  */
 export class ExternalFiles {
   readonly #files = new Map<string, DataFile>();
@@ -33,10 +33,10 @@ export class ExternalFiles {
   }
 
   /**
-   * The place of `bytes` bytes that the entries of `external_data` describe.
+   * Returns the place of `bytes` bytes that the entries of `external_data` describe.
    *
-   * @throws CheckpointError kinds `InvalidExternalData`, `UnsafeFileName`, `MissingShard`, `TooManyShards`,
-   * `InvalidDataLength`, or as {@link openFile} does.
+   * @throws CheckpointError kinds `InvalidExternalData`, `UnsafeFileName`, `MissingShard`,
+   *   `TooManyShards`, `InvalidDataLength`, or as {@link openFile} does.
    */
   async place(name: string, entries: ReadonlyMap<string, string>, bytes: number): Promise<ExternalPlace> {
     const at = describe(name);
@@ -45,24 +45,24 @@ export class ExternalFiles {
       throw this.#fault('InvalidExternalData', `${at} lies in another file, but none is named`);
     const file = this.#files.get(location) ?? (await this.#find(location, at));
     const offset = this.#number(entries, 'offset', at) ?? 0;
-    // Without a length the data go on to the end of the file.
+    // Without a length the data continue to the end of the file.
     const length = this.#number(entries, 'length', at) ?? Math.max(0, file.size - offset);
     if (length !== bytes) {
       throw this.#fault(
         'InvalidDataLength',
-        `${at} has ${length} bytes in ${describe(location)}, its shape takes ${bytes}`,
+        `${at} has ${length} bytes in ${describe(location)}, but its shape takes ${bytes}`,
       );
     }
     if (offset + length > file.size) {
-      const message = `${at} is said to lie at bytes ${offset} to ${offset + length} of ${describe(location)}, which has ${file.size}`;
-      throw this.#fault('InvalidDataLength', message, 'The file is probably cut short, or of another model.');
+      const message = `${at} should lie at bytes ${offset} to ${offset + length} of ${describe(location)}, which has ${file.size}`;
+      throw this.#fault('InvalidDataLength', message, 'The file is probably truncated, or belongs to another model.');
     }
     return { file, offset };
   }
 
   async #find(location: string, at: string): Promise<DataFile> {
     if (!isPlainPath(location)) {
-      const message = `${at} is said to lie in ${describe(location)}, which is no plain path`;
+      const message = `${at} should lie in ${describe(location)}, which is not a plain path`;
       throw this.#fault('UnsafeFileName', message, 'External data must lie in the folder of the model.');
     }
     if (this.#files.size === MAX_SHARDS) {
@@ -71,14 +71,14 @@ export class ExternalFiles {
     const named = join(this.#folder, location);
     const [folder, path, model] = [await real(this.#folder), await this.#present(named), await real(this.model)];
     if (!path.startsWith(folder.endsWith(sep) ? folder : folder + sep)) {
-      const message = `${at} is said to lie in ${describe(location)}, a link to ${describe(path)} outside of the model's folder`;
+      const message = `${at} should lie in ${describe(location)}, a link to ${describe(path)} outside the model's folder`;
       throw this.#fault(
         'UnsafeFileName',
         message,
         'Put the file itself there: cp -rL copies a folder without its links.',
       );
     }
-    if (path === model) throw this.#fault('UnsafeFileName', `${at} is said to lie in the model's file itself`);
+    if (path === model) throw this.#fault('UnsafeFileName', `${at} should lie in the model's file itself`);
     const { handle, size } = await openFile(path);
     await handle.close();
     const file = { location, path, size };
@@ -92,8 +92,8 @@ export class ExternalFiles {
     } catch (cause) {
       const fault = ioError(path, 'cannot be opened', cause);
       if (!(fault instanceof CheckpointError) || fault.kind !== 'NotFound') throw fault;
-      throw new CheckpointError('ERR_CHECKPOINT_IO', 'MissingShard', path, `is not there, but ${this.model} names it`, {
-        hint: 'Download the missing file, and keep its name: the model holds it.',
+      throw new CheckpointError('ERR_CHECKPOINT_IO', 'MissingShard', path, `is missing, but ${this.model} names it`, {
+        hint: 'Download the missing file, and keep its name: the model refers to it.',
         cause,
       });
     }
@@ -115,7 +115,10 @@ export class ExternalFiles {
   }
 }
 
-/** A relative path downwards, with slashes, that means the same on every operating system. */
+/**
+ * Whether this is a relative path downwards, with slashes, that means the same on every operating
+ * system.
+ */
 function isPlainPath(path: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must refuse.
   if (/[\\:\u0000-\u001f]/.test(path)) return false;

@@ -4,14 +4,14 @@ import { ioError } from '../../files/files.js';
 
 export const ONNX_ENDING = '.onnx';
 const STANDARD = 'model.onnx';
-/** Where optimum and transformers.js put the models of a folder. */
+/** The folder in which optimum and transformers.js put models. */
 const INNER = 'onnx';
 
 /**
- * The ONNX models that a folder may mean, relative to it: `model.onnx` if there is one, else all; without any, those of
- * its folder `onnx`.
+ * Lists the ONNX models that a folder may mean, relative to it: `model.onnx` if there is one,
+ * otherwise all; without any, those of its folder `onnx`.
  *
- * @param names what the folder holds
+ * @param names of the folder's entries
  */
 export async function onnxModels(folder: string, names: readonly string[]): Promise<string[]> {
   const own = modelsAmong(names);

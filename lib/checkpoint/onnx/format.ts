@@ -9,7 +9,7 @@ export const ONNX: FormatDescription = {
   label: 'ONNX',
   ending: ONNX_ENDING,
   hasModuleNames: false,
-  // Without a mark, a protobuf message is only told apart by what it is not.
+  // A protobuf message has no mark; it is recognised by what it is not.
   sniff: (start) => (!beginsWithLength(start) && mayBeOnnx(start) ? 'onnx' : undefined),
   models: onnxModels,
   open: openOnnx,

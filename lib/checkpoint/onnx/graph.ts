@@ -5,35 +5,41 @@ import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './proto
 import type { Constant } from './tensor-proto.js';
 import { type Sources, Usages } from './usage.js';
 
-/** Where in the file the model's graph is. */
+/** Returns the position of the model's graph in the file. */
 export async function findGraph(proto: ProtobufFile): Promise<Span> {
   let graph: Span | undefined;
   let hasVersion = false;
   await proto.message({ begin: 0, end: proto.size }, (field) => {
     if (field.number === 1 && field.type === VARINT) hasVersion = true;
     if (field.number !== 7) return undefined;
-    if (field.type !== BYTES) throw proto.fault('InvalidProtobuf', 'has a graph that is no message');
+    if (field.type !== BYTES) throw proto.fault('InvalidProtobuf', 'has a graph that is not a message');
     if (graph !== undefined) throw proto.fault('InvalidProtobuf', 'has two graphs');
     graph = field;
     return undefined;
   });
   if (graph !== undefined && hasVersion) return graph;
   throw proto.fault('NotOnnx', `is a protobuf file without ${graph === undefined ? 'a graph' : 'an ir_version'}`, {
-    hint: 'TensorFlow and Core ML write such files too. Convert the model to ONNX, or give its safetensors files.',
+    hint: 'TensorFlow and Core ML write such files too. Convert the model to ONNX, or use its safetensors files.',
   });
 }
 
-/** The tensors that a graph holds, and what its nodes do with them. */
+/** The tensors of a graph, and their use by its nodes. */
 export interface Graph {
-  /** By name: the initialisers of the graph, then those of graphs inside it and the matrices of `Constant` nodes. */
+  /**
+   * By name: the initialisers of the graph, then those of graphs inside it and the matrices of
+   * `Constant` nodes.
+   */
   readonly tensors: ReadonlyMap<string, Constant>;
   readonly usages: Usages;
 }
 
-/** A tensor under the name that the nodes of its own graph know it by. */
+/** A tensor with its name in its own graph. */
 interface Found {
   readonly name: string;
-  /** For each graph around it but the model's own: the node that holds it, by its first output, and the attribute. */
+  /**
+   * For each graph around it but the model's own: the node that contains it, by its first output,
+   * and the attribute.
+   */
   readonly path: readonly string[];
   readonly tensor: Constant;
 }
@@ -42,7 +48,8 @@ interface Found {
  * Reads a graph and the graphs inside it, whose structure has been checked.
  *
  * @param constants the initialisers and constant matrices of the file, by their first byte
- * @throws {@link CheckpointError} kinds `DuplicateTensor`, `InvalidTensor`, `TooManyNodes`, and those of {@link ProtobufFile}.
+ * @throws {@link CheckpointError} kinds `DuplicateTensor`, `InvalidTensor`, `TooManyNodes`, and
+ *   those of {@link ProtobufFile}.
  */
 export async function readGraph(
   proto: ProtobufFile,
@@ -68,7 +75,7 @@ export async function readGraph(
     }
     if (node.opType === 'If') usages.join(node, results);
   };
-  /** @returns where the outputs of the graph come from */
+  /** @returns the sources of the graph's outputs */
   const walk = async (span: Span, path: readonly string[]): Promise<Sources[]> => {
     const { initializers, outputs } = await readEnds(proto, span, constants);
     usages.enter(initializers);
@@ -80,20 +87,26 @@ export async function readGraph(
   return { tensors: byUniqueName(proto, found), usages };
 }
 
-/** Two branches may call their own tensors alike: then the path to each goes before the name. */
+/**
+ * Makes names unique: if two branches use the same name for their tensors, the path to each goes
+ * before it.
+ */
 function byUniqueName(proto: ProtobufFile, found: readonly Found[]): Map<string, Constant> {
   const count = new Map<string, number>();
   for (const { name } of found) count.set(name, (count.get(name) ?? 0) + 1);
   const tensors = new Map<string, Constant>();
   for (const { name, path, tensor } of found) {
     const unique = count.get(name) === 1 ? name : [...path, name].join('.');
-    if (tensors.has(unique)) throw proto.fault('DuplicateTensor', `has two tensors called ${describe(unique)}`);
+    if (tensors.has(unique)) throw proto.fault('DuplicateTensor', `has two tensors named ${describe(unique)}`);
     tensors.set(unique, tensor);
   }
   return tensors;
 }
 
-/** What a graph begins and ends with: its constant tensors by name, without those of graphs inside it, and its outputs. */
+/**
+ * Reads the start and end of a graph: its constant tensors by name, without those of graphs inside
+ * it, and its outputs.
+ */
 async function readEnds(proto: ProtobufFile, graph: Span, constants: ReadonlyMap<number, Constant>) {
   const initializers = new Map<string, Constant>();
   const outputs: string[] = [];
@@ -111,10 +124,10 @@ async function readEnds(proto: ProtobufFile, graph: Span, constants: ReadonlyMap
     }
     if (field.number !== 5) return undefined;
     const tensor = constants.get(field.begin);
-    if (tensor === undefined) throw proto.fault('InvalidProtobuf', 'has an initializer that is no message');
+    if (tensor === undefined) throw proto.fault('InvalidProtobuf', 'has an initializer that is not a message');
     const { name } = tensor;
     if (name === '') throw proto.fault('InvalidTensor', `the initializer at byte ${field.begin} has no name`);
-    if (initializers.has(name)) throw proto.fault('DuplicateTensor', `has two initializers called ${describe(name)}`);
+    if (initializers.has(name)) throw proto.fault('DuplicateTensor', `has two initializers named ${describe(name)}`);
     initializers.set(name, tensor);
     return undefined;
   });

@@ -1,13 +1,13 @@
 import { MAX_DIMENSIONS, MAX_NODE_VALUES } from '../../files/limits.js';
 import { BYTES, type Field, type ProtobufFile, type Span } from './protobuf.js';
 
-/** What is read of a NodeProto. */
+/** The fields of a NodeProto that are read. */
 export interface GraphNode {
   readonly name: string;
   readonly opType: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** Whole-number attributes, and lists of a few of them. */
+  /** Integer attributes, and lists of a few integers. */
   readonly attributes: ReadonlyMap<string, readonly number[]>;
 }
 
@@ -17,7 +17,7 @@ interface InnerGraph {
   readonly span: Span;
 }
 
-/** A node with what lies in it but is read apart. */
+/** A node, and the parts of it that are read separately. */
 interface NodeRead {
   readonly node: GraphNode;
   readonly graphs: readonly InnerGraph[];
@@ -31,7 +31,7 @@ interface NodeRead {
  * @throws {@link CheckpointError} kind `TooManyNodes` for one with too many inputs or outputs, and those of {@link ProtobufFile}.
  */
 export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRead> {
-  if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the node at byte ${span.begin} is no message`);
+  if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the node at byte ${span.begin} is not a message`);
   const [inputs, outputs, graphs]: [string[], string[], InnerGraph[]] = [[], [], []];
   const attributes = new Map<string, readonly number[]>();
   let name = '';
@@ -67,7 +67,7 @@ export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRe
 }
 
 async function readAttribute(proto: ProtobufFile, span: Field) {
-  if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the attribute at byte ${span.begin} is no message`);
+  if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the attribute at byte ${span.begin} is not a message`);
   let name = '';
   let tensor: Span | undefined;
   const graphs: Span[] = [];
@@ -77,10 +77,11 @@ async function readAttribute(proto: ProtobufFile, span: Field) {
     if (number === 1) name = proto.text(field, 'the name of an attribute');
     if (number === 5 && type === BYTES) tensor = field;
     if (number === 6 || number === 11) {
-      if (type !== BYTES) throw proto.fault('InvalidProtobuf', `the graph at byte ${begin} is no message`);
+      if (type !== BYTES) throw proto.fault('InvalidProtobuf', `the graph at byte ${begin} is not a message`);
       graphs.push(field);
     }
-    // Longer lists are data of other operators; those that matter here have a number for each dimension.
+    // Longer lists are data of other operators; those that matter here have a number for each
+    // dimension.
     if ((number === 3 || number === 8) && numbers.length < MAX_DIMENSIONS) {
       numbers.push(...(proto.integers(field, 'an attribute') ?? []));
     }

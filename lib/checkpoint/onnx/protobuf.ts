@@ -4,44 +4,49 @@ import { CheckpointError, describe } from '../../errors.js';
 import { readAt } from '../../files/files.js';
 import { MAX_PROTOBUF_FIELDS, MAX_PROTOBUF_TEXT_BYTES } from '../../files/limits.js';
 
-/** How a field's value is written; the numbers are those of the format. Groups (3 and 4) are not among them. */
+/** The wire types of fields, with the numbers of the format. Groups (3 and 4) are left out. */
 export const VARINT = 0;
 export const FIXED64 = 1;
 export const BYTES = 2;
 export const FIXED32 = 5;
 type WireType = typeof VARINT | typeof FIXED64 | typeof BYTES | typeof FIXED32;
 
-/** A stretch of the file: from the first byte up to, and not including, the second. */
+/** A range of the file: from the first byte up to, but not including, the second. */
 export interface Span {
   readonly begin: number;
   readonly end: number;
 }
 
-/** A field as it stands on the wire. */
+/** A field on the wire. */
 export interface Field extends Span {
   readonly number: number;
   readonly type: WireType;
-  /** Of a varint: the value, exact up to 2^53 - 1, beyond that only known to be larger. 0 for every other type. */
+  /**
+   * The value of a varint, exact up to 2^53 - 1, beyond that only known to be larger. 0 for every
+   * other type.
+   */
   readonly value: number;
 }
 
-/** Bytes that a tag and a length take at most. */
+/** The most bytes of a tag and a length. */
 const LONGEST_START = 20;
 const LONGEST_VARINT = 10;
-/** Bytes read at a time. A larger window would be read in vain where large tensors lie between the small things. */
+/**
+ * Bytes read at a time. A larger window would be wasted if large tensors lie between small fields.
+ */
 const WINDOW_BYTES = 64 * 1024;
 /** Tags hold field numbers of up to 29 bits. */
 const MAX_TAG = 2 ** 32 - 1;
-/** What has a length is shorter than this. */
+/** Every length is below this. */
 const MAX_LENGTH = 2 ** 31 - 1;
-/** Bytes of a tag, and of a length, whatever zeros their number begins with. */
+/** Bytes of a tag, and of a length, with any leading zeros. */
 const LONGEST_SHORT_VARINT = 5;
 const MAX_NAMES_IN_PATH = 8;
-const CUT_SHORT = { hint: 'The file is probably cut short: download or copy it again.' };
+const CUT_SHORT = { hint: 'The file is probably truncated: download or copy it again.' };
 
 /**
- * Walks the wire format of protocol buffers in a file, forwards, without loading what nobody asks for: the bytes of a
- * tensor are passed over, however many they are.
+ * Walks the wire format of protocol buffers in a file, forwards, without loading unrequested bytes:
+ * those of a tensor are skipped, however many they are.
  *
  * Source: Protocol Buffers, "Encoding", https://protobuf.dev/programming-guides/encoding/.
  */
@@ -49,7 +54,7 @@ export class ProtobufFile {
   #window: Uint8Array = new Uint8Array();
   #windowStart = 0;
   #fields = 0;
-  /** The first byte behind the number that was read last. */
+  /** The first byte after the number that was read last. */
   #after = 0;
   /** The names of the fields that lead to the message being walked, for messages. */
   readonly path: string[] = [];
@@ -62,8 +67,9 @@ export class ProtobufFile {
   ) {}
 
   /**
-   * Calls `visit` with each field of the message that fills a span, in order. Where `visit` returns a promise, it is
-   * waited for. While it runs, and until it first waits, `text` and `integers` can be had of its field.
+   * Calls `visit` with each field of the message in a span, in order, and awaits a returned
+   * promise. While `visit` runs, and until it first waits, `text` and `integers` can read its
+   * field.
    *
    * @throws {@link CheckpointError} kinds `InvalidProtobuf`, `Truncated`.
    */
@@ -80,8 +86,9 @@ export class ProtobufFile {
   }
 
   /**
-   * The field that begins at a byte, of a message that ends at another; a promise where the file has to be read first. Use
-   * it for one walk through the whole file: it counts the fields.
+   * Returns the field that starts at a byte, of a message that ends at another; a promise if the
+   * file has to be read first. Use it for only one walk through the whole file, because it counts
+   * the fields.
    *
    * @throws {@link CheckpointError} kinds `InvalidProtobuf`, `Truncated`, `TooManyFields`.
    */
@@ -115,31 +122,32 @@ export class ProtobufFile {
   }
 
   /**
-   * The text of the field that is being visited.
+   * Returns the text of the field that is being visited.
    *
-   * @param what what it is, for messages
-   * @throws {@link CheckpointError} kinds `NameTooLong`, `InvalidName` when it is no UTF-8.
+   * @param what its name, for messages
+   * @throws {@link CheckpointError} kinds `NameTooLong`, `InvalidName` if it is not UTF-8.
    */
   text(field: Field, what: string): string {
-    if (field.type !== BYTES) throw this.fault('InvalidProtobuf', `${what} at byte ${field.begin} is no text`);
+    if (field.type !== BYTES) throw this.fault('InvalidProtobuf', `${what} at byte ${field.begin} is not text`);
     const bytes = this.#short(field);
     if (bytes === undefined) {
       const length = field.end - field.begin;
       const message = `${what} at byte ${field.begin} has ${length} bytes, expected at most ${MAX_PROTOBUF_TEXT_BYTES}`;
       throw this.fault('NameTooLong', message);
     }
-    if (!isUtf8(bytes)) throw this.fault('InvalidName', `${what} at byte ${field.begin} is no valid UTF-8`);
+    if (!isUtf8(bytes)) throw this.fault('InvalidName', `${what} at byte ${field.begin} is not valid UTF-8`);
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
   }
 
   /**
-   * The numbers of the repeated integer field that is being visited: one of them, or a packed list.
+   * Returns the numbers of the repeated integer field that is being visited: one of them, or a
+   * packed list.
    *
-   * @returns undefined for a list too long for what is read here
+   * @returns undefined for a list that is too long for what is read here
    */
   integers(field: Field, what: string): readonly number[] | undefined {
     if (field.type === VARINT) return [field.value];
-    if (field.type !== BYTES) throw this.fault('InvalidProtobuf', `${what} at byte ${field.begin} is no integer`);
+    if (field.type !== BYTES) throw this.fault('InvalidProtobuf', `${what} at byte ${field.begin} is not an integer`);
     if (this.#short(field) === undefined) return undefined;
     const numbers: number[] = [];
     for (let at = field.begin; at < field.end; ) {
@@ -149,7 +157,7 @@ export class ProtobufFile {
     return numbers;
   }
 
-  /** A fault of the format in this file. */
+  /** Makes an error for a fault of the format in this file. */
   fault(kind: string, message: string, options: { hint?: string } = {}): CheckpointError {
     const where = this.path.length === 0 ? '' : ` (in ${this.path.slice(-MAX_NAMES_IN_PATH).join('.')})`;
     return new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, this.file, message + where, options);
@@ -175,7 +183,7 @@ export class ProtobufFile {
     const number = Math.floor(tag / 8);
     const type = tag % 8;
     if (tag > MAX_TAG || number === 0 || begin - at > LONGEST_SHORT_VARINT) {
-      throw this.fault('InvalidProtobuf', `no field can begin as byte ${at} says`);
+      throw this.fault('InvalidProtobuf', `no field can start with byte ${at}`);
     }
     switch (type) {
       case VARINT: {
@@ -191,8 +199,8 @@ export class ProtobufFile {
         const start = this.#after;
         const after = this.#within(start, length, end);
         if (length > MAX_LENGTH || start - begin > LONGEST_SHORT_VARINT) {
-          throw this.fault('InvalidProtobuf', `the length at byte ${begin} is beyond what protobuf allows`, {
-            hint: 'A part of a model has less than 2 GiB: save larger weights as external data.',
+          throw this.fault('InvalidProtobuf', `the length at byte ${begin} exceeds protobuf's limit`, {
+            hint: 'A part of a model must have less than 2 GiB: save larger weights as external data.',
           });
         }
         return { number, type, value: 0, begin: start, end: after };
@@ -207,13 +215,13 @@ export class ProtobufFile {
 
   #within(begin: number, length: number, end: number): number {
     if (length <= end - begin) return begin + length;
-    const message = `the field at byte ${begin} is said to take ${describe(length)} bytes, there are ${end - begin}`;
+    const message = `the field at byte ${begin} should take ${describe(length)} bytes, but there are ${end - begin}`;
     throw this.fault('Truncated', message, CUT_SHORT);
   }
 
   /**
-   * Seven bits a byte, the lowest first. Numbers of 2^53 and more come out as some number of at least 2^53. Where it ends,
-   * `#after` says: a pair would have to be made for each of millions.
+   * Reads seven bits a byte, the lowest first. Numbers of 2^53 and more become some number of at
+   * least 2^53. `#after` has the end: returning a pair would create an object for each of millions.
    */
   #varint(at: number, end: number): number {
     const bytes = this.#window;

@@ -1,6 +1,7 @@
 /**
- * How the value of a field is written: a varint (integers and enums), 4 or 8 bytes (floats), bytes with their length
- * (`bytes` and `string`), or a message. A plural is a repeated field of numbers, which may stand one by one or packed.
+ * The encoding of a field's value: a varint (integers and enums), 4 or 8 bytes (floats), bytes with
+ * their length (`bytes` and `string`), or a message. A plural is a repeated field of numbers, which
+ * may be separate or packed.
  */
 type Kind = 'varint' | 'varints' | 'fixed32' | 'fixed32s' | 'fixed64' | 'fixed64s' | 'bytes' | MessageName;
 
@@ -12,7 +13,10 @@ export interface FieldType {
   readonly kind: Kind;
 }
 
-/** Every message of ONNX: its fields by number, with name and kind. Source: onnx-ml.proto of ONNX 1.23. */
+/**
+ * Every message of ONNX: its fields by number, with name and kind. Source: onnx-ml.proto of ONNX
+ * 1.23.
+ */
 const MESSAGES = {
   AttributeProto: {
     1: ['name', 'bytes'],
@@ -206,7 +210,7 @@ const MESSAGES = {
   },
 } as const;
 
-/** A message, as a parser looks it up. */
+/** A message in the form that a parser looks up. */
 export interface MessageType {
   readonly name: MessageName;
   /** By number; there are gaps. */

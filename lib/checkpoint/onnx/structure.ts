@@ -9,14 +9,15 @@ interface Frame {
 }
 
 /**
- * Walks every message of a model, the ones that nothing here reads too, as a protobuf parser does: a model that
- * `onnx.load` cannot parse must not open here. As there, a field that is unknown, or of another wire type than the schema
- * gives it, is passed over. Groups, which ONNX does not use, are refused.
+ * Walks every message of a model, even those that nothing here reads, as a protobuf parser does: a
+ * model that `onnx.load` cannot parse must not open here. As there, a field that is unknown, or of
+ * another wire type than in the schema, is skipped. Groups, which ONNX does not use, are refused.
  *
- * @param onTensor called with each TensorProto of the model, once all inside it has been checked, and with the names of the
- * fields that lead to it
- * @throws CheckpointError kinds `InvalidProtobuf`, `Truncated`, `InvalidDataLength` (a packed list of another length),
- * `GraphTooDeep`, `MessageTooDeep`, `TooManyFields`, and what `onTensor` throws.
+ * @param onTensor called with each TensorProto of the model, once everything inside it has been
+ *   checked, and with the names of the fields that lead to it
+ * @throws CheckpointError kinds `InvalidProtobuf`, `Truncated`, `InvalidDataLength` (a packed list
+ *   of another length), `GraphTooDeep`, `MessageTooDeep`, `TooManyFields`, and whatever `onTensor`
+ *   throws.
  */
 export async function checkStructure(
   proto: ProtobufFile,
@@ -48,10 +49,10 @@ export async function checkStructure(
     }
     // The first one inside the model's graph has depth 1.
     if (type.name === 'GraphProto' && graphs++ > MAX_GRAPH_DEPTH) {
-      throw proto.fault('GraphTooDeep', `has more than ${MAX_GRAPH_DEPTH} graphs inside each other`);
+      throw proto.fault('GraphTooDeep', `has more than ${MAX_GRAPH_DEPTH} nested graphs`);
     }
     if (outer.push(frame) > MAX_MESSAGE_DEPTH) {
-      throw proto.fault('MessageTooDeep', `has more than ${MAX_MESSAGE_DEPTH} messages inside each other`);
+      throw proto.fault('MessageTooDeep', `has more than ${MAX_MESSAGE_DEPTH} nested messages`);
     }
     proto.path.push(known.name);
     frame = { type, span: field };
@@ -59,11 +60,11 @@ export async function checkStructure(
   }
 }
 
-/** Repeated numbers may stand in one list, of as many as fill it. */
+/** Checks that numbers of a packed list fill it. */
 function checkPacked(proto: ProtobufFile, { begin, end }: Field, { name, kind }: FieldType): Promise<void> | undefined {
   if (kind === 'varints') return proto.checkVarints({ begin, end });
   const item = kind === 'fixed32s' ? 4 : kind === 'fixed64s' ? 8 : 1;
   if ((end - begin) % item === 0) return undefined;
-  const message = `${name} at byte ${begin} has ${end - begin} bytes, which is no whole number of ${item}-byte items`;
+  const message = `${name} at byte ${begin} has ${end - begin} bytes, which is not a whole number of ${item}-byte items`;
   throw proto.fault('InvalidDataLength', message);
 }

@@ -3,24 +3,29 @@ import { MAX_DIMENSIONS, MAX_EXTERNAL_ENTRIES } from '../../files/limits.js';
 import { type DataField, ELEMENT_TYPES, type ElementType, packedBytes } from './element-types.js';
 import { BYTES, FIXED32, FIXED64, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
 
-/** Where an initialiser's numbers are. */
+/** The location of an initialiser's numbers. */
 type Data =
-  /** In the model's file, as they are in memory: `raw_data`, or a list of 4 or 8 byte floats in one piece. */
+  /**
+   * In the model's file, as in memory: `raw_data`, or a list of 4 or 8 byte floats in one piece.
+   */
   | { readonly kind: 'inline'; readonly offset: number }
-  /** In the model's file as varints, in one piece: every number takes as many bytes as its value needs. */
+  /**
+   * In the model's file as varints, in one piece: every number takes as many bytes as its value
+   * needs.
+   */
   | { readonly kind: 'varints'; readonly span: Span; readonly count: number; readonly itemBytes: 1 | 2 | 4 | 8 }
-  /** In another file; `entries` as they stand. */
+  /** In another file; `entries` are unchanged. */
   | { readonly kind: 'external'; readonly entries: ReadonlyMap<string, string> }
-  /** Well formed, but nothing that can be read here; `why` completes "its data are". */
+  /** Valid, but not readable here; `why` completes "its data are". */
   | { readonly kind: 'unreadable'; readonly why: string };
 
 /** A constant tensor of a model, without its numbers. */
 export interface Constant {
-  /** Empty for one that a node or its attribute names. */
+  /** Empty for a tensor that a node or its attribute names. */
   readonly name: string;
   readonly type: ElementType;
   readonly dims: readonly number[];
-  /** Of the numbers in memory; for texts, of all of them together. */
+  /** Of the numbers in memory; for strings, of all of them together. */
   readonly bytes: number;
   readonly data: Data;
 }
@@ -33,7 +38,7 @@ const DATA_FIELDS: ReadonlyMap<number, DataField> = new Map([
   [10, 'double_data'],
   [11, 'uint64_data'],
 ]);
-/** How an element of each field is written on its own; in a list they are packed. */
+/** The wire type of a single element in each field; in a list they are packed. */
 const ITEM: Readonly<Record<DataField, Field['type']>> = {
   float_data: FIXED32,
   int32_data: VARINT,
@@ -43,14 +48,16 @@ const ITEM: Readonly<Record<DataField, Field['type']>> = {
   uint64_data: VARINT,
 };
 
-/** The content of a typed field: its first piece, how many pieces there are, and their bytes together. */
+/**
+ * The content of a typed field: its first piece, the number of pieces, and their bytes together.
+ */
 interface Pieces {
   readonly first: Field;
   count: number;
   bytes: number;
 }
 
-/** The fields of a TensorProto that matter, as they were found. */
+/** The relevant fields of a TensorProto as they were found. */
 interface Found {
   readonly dims: number[];
   readonly lists: Map<DataField, Pieces>;
@@ -62,10 +69,11 @@ interface Found {
 }
 
 /**
- * Reads a TensorProto without its data, and checks that the data are there: of the right field and length.
+ * Reads a TensorProto without its data, and checks that the data are there: in the right field and
+ * of the right length.
  *
- * @throws {@link CheckpointError} kinds `InvalidTensor`, `UnknownElementType`, `InvalidShape`, `InvalidDataLength`,
- * `InvalidExternalData`, and those of {@link ProtobufFile}.
+ * @throws {@link CheckpointError} kinds `InvalidTensor`, `UnknownElementType`, `InvalidShape`,
+ *   `InvalidDataLength`, `InvalidExternalData`, and those of {@link ProtobufFile}.
  */
 export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<Constant> {
   const found: Found = { dims: [], lists: new Map(), entries: new Map() };
@@ -83,14 +91,14 @@ export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<
         found.dataType = integer(proto, field, 'data_type');
         break;
       case 3:
-        throw proto.fault('InvalidTensor', `${at()} is a segment of a tensor, which no reader joins`);
+        throw proto.fault('InvalidTensor', `${at()} is a segment of a tensor, which no reader supports`);
       case 8:
         once(found.name, 'a name');
         found.name = proto.text(field, 'the name of a tensor');
         break;
       case 9:
         once(found.raw, 'raw_data');
-        if (field.type !== BYTES) throw proto.fault('InvalidTensor', `${at()} has raw_data that are no bytes`);
+        if (field.type !== BYTES) throw proto.fault('InvalidTensor', `${at()} has raw_data that are not bytes`);
         found.raw = field;
         break;
       case 13:
@@ -115,12 +123,13 @@ function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }
   const type = ELEMENT_TYPES.get(dataType ?? 0);
   if (type === undefined) {
     throw proto.fault('UnknownElementType', `${at} has the data_type ${describe(dataType)}`, {
-      hint: 'The file is damaged, or of a newer ONNX than this package knows.',
+      hint: 'The file is damaged, or uses a newer ONNX than this package supports.',
     });
   }
   const elements = dims.reduce((product, dimension) => product * dimension, 1);
   const bytes = type.bits === undefined ? 0 : packedBytes(elements, type.bits);
-  // A product of whole numbers that passes 2^53 on its way stays beyond, unless a 0 follows: then nothing is stored.
+  // A product of integers that exceeds 2^53 stays beyond it, unless a 0 follows: then nothing is
+  // stored.
   if (!Number.isSafeInteger(elements) || !Number.isSafeInteger(bytes)) {
     throw proto.fault('InvalidShape', `${at} of shape [${dims.join(', ')}] has more than 2^53 bytes`);
   }
@@ -134,7 +143,7 @@ function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }
       throw proto.fault('InvalidTensor', `${at} has its data in another file, but also ${sources.join(', ')}`);
     }
     if (type.bits === undefined)
-      throw proto.fault('InvalidExternalData', `${at} holds texts, which cannot lie outside`);
+      throw proto.fault('InvalidExternalData', `${at} has strings, which cannot be external`);
     return { ...common, data: { kind: 'external', entries: found.entries } };
   }
   if (sources.length > 1) throw proto.fault('InvalidTensor', `${at} has its data several times: ${sources.join(', ')}`);
@@ -149,7 +158,7 @@ function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }
     );
 
   if (found.raw !== undefined) {
-    if (type.bits === undefined) throw proto.fault('InvalidTensor', `${at} holds texts, which raw_data cannot`);
+    if (type.bits === undefined) throw proto.fault('InvalidTensor', `${at} has strings, which raw_data cannot hold`);
     const length = found.raw.end - found.raw.begin;
     if (length !== bytes) throw wrongLength(`${length} bytes`, bytes);
     return { ...common, data: { kind: 'inline', offset: found.raw.begin } };
@@ -167,7 +176,7 @@ function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }
     if (whole) return { ...common, data: { kind: 'inline', offset: pieces.first.begin } };
     return { ...common, data: { kind: 'unreadable', why: `a list of ${list} in several pieces` } };
   }
-  // Each varint has 1 to 10 bytes. The exact count is taken when the data are read.
+  // Each varint has 1 to 10 bytes. The exact count is checked when the data are read.
   const isSixBit = type.bits === 6;
   const count = type.bits >= 8 || isSixBit ? elements : bytes;
   if (pieces.bytes < count || pieces.bytes > 10 * count) throw wrongLength(`${pieces.bytes} bytes`, `${count} varints`);
@@ -187,7 +196,7 @@ function addDims(proto: ProtobufFile, field: Field, dims: number[], at: string):
     throw proto.fault('InvalidShape', `${at} has more than ${MAX_DIMENSIONS} dimensions`);
   }
   for (const dimension of more) {
-    // Negative numbers are written as 64 bits, the highest of them set.
+    // Negative numbers are written as 64 bits, with the highest bit set.
     if (dimension > Number.MAX_SAFE_INTEGER) {
       throw proto.fault('InvalidShape', `${at} has a dimension that is negative or beyond 2^53`);
     }
@@ -196,7 +205,7 @@ function addDims(proto: ProtobufFile, field: Field, dims: number[], at: string):
 }
 
 async function addEntry(proto: ProtobufFile, field: Field, entries: Map<string, string>, at: string): Promise<void> {
-  if (field.type !== BYTES) throw proto.fault('InvalidExternalData', `${at} has external_data that are no message`);
+  if (field.type !== BYTES) throw proto.fault('InvalidExternalData', `${at} has external_data that are not a message`);
   let key = '';
   let value = '';
   await proto.message(field, (part) => {
@@ -226,15 +235,15 @@ function addPiece(proto: ProtobufFile, lists: Found['lists'], list: DataField, f
 }
 
 function integer(proto: ProtobufFile, field: Field, what: string): number {
-  if (field.type !== VARINT) throw proto.fault('InvalidTensor', `${what} at byte ${field.begin} is no integer`);
+  if (field.type !== VARINT) throw proto.fault('InvalidTensor', `${what} at byte ${field.begin} is not an integer`);
   return field.value;
 }
 
 /**
- * The elements that a list of varints holds, as little-endian bytes. Negative numbers were written as 64 bits, of which
- * the lowest count.
+ * Decodes a list of varints to little-endian bytes. Negative numbers were written as 64 bits, of
+ * which the lowest count.
  *
- * @returns undefined when the bytes hold another number of varints than `count`
+ * @returns undefined if the bytes contain another number of varints than `count`
  */
 export function decodeVarints(bytes: Uint8Array, count: number, itemBytes: 1 | 2 | 4 | 8): Uint8Array | undefined {
   const out = new Uint8Array(count * itemBytes);

@@ -1,13 +1,13 @@
 import type { UnlistedTensors } from '../checkpoint.js';
 import type { Constant } from './tensor-proto.js';
 
-/** Where a tensor stands, by the fields that lead to it. */
+/** The location of a tensor, by the fields that lead to it. */
 type Where = 'graph' | 'functions' | 'training_info' | 'sparse';
 
 const WORDS: Readonly<Record<Where, Pick<UnlistedTensors, 'where' | 'hint'>>> = {
   graph: {
     where: 'in attributes of operators other than Constant',
-    hint: 'They are copied as they are. Export the model with its weights as initialisers to edit them.',
+    hint: 'They are copied unchanged. Export the model with its weights as initialisers to edit them.',
   },
   functions: {
     where: 'in functions of the model',
@@ -15,7 +15,7 @@ const WORDS: Readonly<Record<Where, Pick<UnlistedTensors, 'where' | 'hint'>>> = 
   },
   training_info: {
     where: 'in graphs for training',
-    hint: 'They are copied as they are, and play no part in inference.',
+    hint: 'They are copied unchanged, and do not affect inference.',
   },
   sparse: {
     where: 'in sparse tensors',
@@ -23,7 +23,10 @@ const WORDS: Readonly<Record<Where, Pick<UnlistedTensors, 'where' | 'hint'>>> = 
   },
 };
 
-/** Counts the matrices of a model that are not among its listed tensors: those of the whole file, less the listed ones. */
+/**
+ * Counts the matrices of a model that are not among its listed tensors: those of the whole file
+ * minus the listed ones.
+ */
 export class Unlisted {
   readonly #counts = new Map<Where, { tensors: number; bytes: number }>();
 
@@ -33,7 +36,7 @@ export class Unlisted {
     if (where === 'sparse' ? path.at(-1) === 'values' : isMatrix(tensor)) this.#count(where, 1, tensor.bytes);
   }
 
-  /** Takes away one of the graph that is listed. */
+  /** Removes one that is listed. */
   remove(tensor: Constant): void {
     if (isMatrix(tensor)) this.#count('graph', -1, -tensor.bytes);
   }

@@ -2,31 +2,39 @@ import type { Orientation } from '../checkpoint.js';
 import type { GraphNode } from './node.js';
 import type { Constant } from './tensor-proto.js';
 
-/** What the nodes of a graph do with a constant. */
+/** The use of a constant by the nodes of a graph. */
 export interface Usage {
-  /** The different places that use it: modules, and nodes that tell no module. */
+  /** The different places that use it: modules, and nodes outside any module. */
   readonly users: ReadonlySet<string>;
-  /** The path, with dots, of the only module that multiplies by it, once or often: `model.layers.0.self_attn.q_proj`. */
+  /**
+   * The path, with dots, of the only module that multiplies by it, once or several times:
+   * `model.layers.0.self_attn.q_proj`.
+   */
   readonly module: string | undefined;
-  /** How it lies, where all that multiply by it agree. */
+  /** Its orientation, if all nodes that multiply by it agree. */
   readonly orientation: Orientation | undefined;
-  /** The operator whose scale or zero point it is, so that it says how other numbers are packed. */
+  /**
+   * The operator whose scale or zero point it is, so that it defines how other numbers are packed.
+   */
   readonly quantizes: string | undefined;
 }
 
-/** An operator's input that takes a weight. */
+/** An operator's input for a weight. */
 interface WeightInput {
   readonly input: number;
-  /** How a weight lies there that is used as it is. */
+  /** The orientation of a weight that is used unchanged. */
   readonly orientation: Orientation;
-  /** The attribute that turns it when it is 1. */
+  /** The attribute that transposes it if it is 1. */
   readonly turn?: string;
 }
 
 const LEFT: WeightInput = { input: 0, orientation: 'out x in', turn: 'transA' };
 const RIGHT: WeightInput = { input: 1, orientation: 'in x out', turn: 'transB' };
 
-/** Operators that multiply by a weight. Source: the operator documents of ONNX and of onnxruntime's com.microsoft domain. */
+/**
+ * Operators that multiply by a weight. Source: the operator documents of ONNX and of onnxruntime's
+ * com.microsoft domain.
+ */
 const MULTIPLICATIONS: ReadonlyMap<string, readonly WeightInput[]> = new Map([
   ['MatMul', [LEFT, RIGHT]],
   ['Gemm', [LEFT, RIGHT]],
@@ -42,19 +50,19 @@ const MULTIPLICATIONS: ReadonlyMap<string, readonly WeightInput[]> = new Map([
   ['MatMulBnb4', [{ input: 1, orientation: 'out x in' }]],
 ]);
 
-/** Operators whose further inputs say how the numbers of another one are packed. */
+/** Operators whose further inputs define how the numbers of another one are packed. */
 const QUANTIZED = /^(?:(?:Q|Deq)uantizeLinear|QLinear\w*|QGemm|MatMul(?:Integer\w*|NBits|Bnb4)|DynamicQuantizeMatMul)$/;
 
-/** So many constants a value is followed back to. An If gives it two; more are counted as uses of the If. */
+/** The most constants to which a value is traced. An If has two; more count as uses of the If. */
 const MAX_SOURCES = 16;
 
-/** A value that is a constant, apart from its type and from being turned. */
+/** A value that is a constant, except for its type and a transposition. */
 interface Source {
   readonly constant: Constant;
   readonly turned: boolean;
 }
 
-/** The constants that a value can be: the branches of an If give it one each. */
+/** The constants that a value can be: one from each branch of an If. */
 export type Sources = readonly Source[];
 
 /** The values of a graph that are constants, by name. */
@@ -68,9 +76,10 @@ interface Record {
 }
 
 /**
- * Learns from a graph's nodes, shown in their order, where each constant is used. It is followed through `Identity`,
- * `Cast`, `DequantizeLinear`, a `Transpose` of the last two dimensions and out of the branches of an `If`; whatever else is
- * done to it counts as a use. The nodes of a graph inside a node come right after that node, between `enter` and `leave`.
+ * Finds out, from a graph's nodes in their order, where each constant is used. It traces constants
+ * through `Identity`, `Cast`, `DequantizeLinear`, a `Transpose` of the last two dimensions and out
+ * of the branches of an `If`; anything else counts as a use. The nodes of a graph inside a node
+ * come right after that node, between `enter` and `leave`.
  */
 export class Usages {
   readonly #records = new Map<Constant, Record>();
@@ -84,19 +93,19 @@ export class Usages {
     );
   }
 
-  /** @returns where the outputs of the graph that ends come from, each empty where from no constant */
+  /** @returns the sources of the graph's outputs, each empty if it is not a constant */
   leave(outputs: readonly string[]): Sources[] {
     const sources = outputs.map((output) => this.#sourcesOf(output));
     this.#scopes.pop();
     return sources;
   }
 
-  /** Makes a value of the graph a constant. */
+  /** Defines a value of the graph as a constant. */
   define(output: string, constant: Constant): void {
     this.#scopes.at(-1)!.set(output, [{ constant, turned: false }]);
   }
 
-  /** Makes the outputs of an If what its branches return. */
+  /** Gives the outputs of an If the values that its branches return. */
   join(node: GraphNode, branches: readonly (readonly Sources[])[]): void {
     for (const [index, output] of node.outputs.entries()) {
       const sources: Source[] = [];
@@ -117,7 +126,7 @@ export class Usages {
     }
   }
 
-  /** Undefined for one that no node uses. */
+  /** Returns the use of a constant; undefined if no node uses it. */
   of(constant: Constant): Usage | undefined {
     const record = this.#records.get(constant);
     if (record === undefined) return undefined;
@@ -161,7 +170,10 @@ export class Usages {
   }
 }
 
-/** Whether a node's first input comes out as it was but for its type, and whether turned. */
+/**
+ * Whether a node's first input passes through unchanged except for its type, and whether it is
+ * transposed.
+ */
 function passes({ opType, attributes }: GraphNode, dimensions: number): { turns: boolean } | undefined {
   if (opType === 'Identity' || opType === 'Cast' || opType === 'DequantizeLinear') return { turns: false };
   if (opType !== 'Transpose' || dimensions < 2) return undefined;
@@ -173,7 +185,7 @@ function passes({ opType, attributes }: GraphNode, dimensions: number): { turns:
 }
 
 /**
- * The path of the module that a node belongs to. Exporters name a node by its module's path and its operator:
+ * Returns the path of a node's module. Exporters name a node by its module's path and its operator:
  * `/model/layers.0/self_attn/q_proj/MatMul`; later passes append to the operator's name.
  */
 function moduleOf(node: string): string | undefined {
@@ -182,8 +194,8 @@ function moduleOf(node: string): string | undefined {
 }
 
 /**
- * The module that all uses are of. Exporters count the calls of a module at the end of its path: one that is called three
- * times is `layer`, `layer_1` and `layer_2`.
+ * Returns the module to which all uses belong. Exporters count the calls of a module at the end of
+ * its path: one that is called three times is `layer`, `layer_1` and `layer_2`.
  */
 function commonModule(modules: ReadonlySet<string | undefined>): string | undefined {
   const [first, ...others] = modules;

@@ -10,13 +10,14 @@ import { safetensorsLayout } from './layout.js';
 import type { Index, Weights } from './shards.js';
 
 /**
- * Opens the safetensors files that make a checkpoint, and `config.json` beside them.
+ * Opens the safetensors files of a checkpoint, and `config.json` beside them.
  *
- * @param path what was opened, absolute: the file, or the folder of several
- * @param main what opens as these files; `path` by default
+ * @param path the absolute path that was opened: the file, or the folder of several
+ * @param main the path that opens as these files; `path` by default
  * @param check for every file; left out for a single one that has been recognised
- * @throws {@link CheckpointError} with the kinds of a safetensors header, of an index against its files
- * (`TensorNotInShard`, `TensorNotInIndex`, `TensorInTwoShards`, `MissingShard`), and of {@link readConfig}.
+ * @throws {@link CheckpointError} with the kinds of a safetensors header, of an index compared with
+ *   its files (`TensorNotInShard`, `TensorNotInIndex`, `TensorInTwoShards`, `MissingShard`), and of
+ *   {@link readConfig}.
  */
 export async function openSafetensors(
   path: string,
@@ -42,21 +43,21 @@ async function openShard({ folder, index }: Weights, name: string, check?: FileC
     return await SafetensorsFile.open(file);
   } catch (cause) {
     if (index === undefined || !(cause instanceof CheckpointError) || cause.kind !== 'NotFound') throw cause;
-    throw new CheckpointError('ERR_CHECKPOINT_IO', 'MissingShard', file, `is not there, but ${index.file} names it`, {
+    throw new CheckpointError('ERR_CHECKPOINT_IO', 'MissingShard', file, `is missing, but ${index.file} names it`, {
       hint: 'Download the missing file.',
       cause,
     });
   }
 }
 
-/** A tensor's place: the file and the span in it. */
+/** A tensor's file, and the span in it. */
 interface Place {
   readonly info: TensorInfo;
   readonly file: SafetensorsFile;
   readonly span: TensorSpan;
 }
 
-/** Lists the tensors of all files, and holds a sharded checkpoint's index against what the files have. */
+/** Lists the tensors of all files, and compares a sharded checkpoint's index with the files. */
 function locateTensors({ folder, index }: Weights, files: ReadonlyMap<string, SafetensorsFile>): Map<string, Place> {
   const fault = (kind: string, name: string, message: string) =>
     new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, join(folder, name), message, {
@@ -67,7 +68,7 @@ function locateTensors({ folder, index }: Weights, files: ReadonlyMap<string, Sa
     for (const span of file.header.tensors) {
       const other = places.get(span.name);
       if (other !== undefined) {
-        throw fault('TensorInTwoShards', name, `has the tensor ${describe(span.name)}, and so has ${other.info.file}`);
+        throw fault('TensorInTwoShards', name, `has the tensor ${describe(span.name)}, and so does ${other.info.file}`);
       }
       if (index !== undefined && !index.weightMap.has(span.name)) {
         throw fault(
@@ -84,7 +85,7 @@ function locateTensors({ folder, index }: Weights, files: ReadonlyMap<string, Sa
   for (const [tensor, name] of index?.weightMap ?? []) {
     const actual = places.get(tensor)?.info.file;
     if (actual !== name) {
-      const message = `does not have the tensor ${describe(tensor)}, which ${index!.file} says is in it`;
+      const message = `does not have the tensor ${describe(tensor)}, which ${index!.file} locates there`;
       throw fault('TensorNotInShard', name, actual === undefined ? message : `${message}; ${actual} has it`);
     }
   }

@@ -16,10 +16,10 @@ import {
   type TensorSpan,
 } from './header.js';
 
-/** One open safetensors file whose header is valid. It holds the header in memory, no data. */
+/** An open safetensors file with a valid header. It holds the header in memory, but no data. */
 export class SafetensorsFile {
   private constructor(
-    /** As given to {@link SafetensorsFile.open}. */
+    /** As passed to {@link SafetensorsFile.open}. */
     readonly file: string,
     readonly header: SafetensorsHeader,
     private readonly handle: FileHandle,
@@ -43,7 +43,7 @@ export class SafetensorsFile {
     }
   }
 
-  /** Where in the file a tensor begins. */
+  /** Returns the position of a tensor in the file. */
   offset(span: TensorSpan): number {
     return this.header.dataStart + span.begin;
   }
@@ -58,7 +58,7 @@ export class SafetensorsFile {
   }
 }
 
-/** A tensor to be written: little-endian, row-major. */
+/** A tensor to write: little-endian, row-major. */
 export interface NewTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
@@ -66,16 +66,20 @@ export interface NewTensor {
 }
 
 /**
- * Writes a new safetensors file. It appears whole or not at all: it is made under a temporary name beside `path`, brought
- * to the disk and then renamed.
+ * Writes a new safetensors file. It appears completely or not at all: it is written under a
+ * temporary name beside `path`, synced to the disk and then renamed.
  *
- * The bytes are those that the reference implementation writes: tensors ordered by dtype, large elements first, then by
- * name, so that each is aligned to its elements. Several keys of `metadata` are written in the order given.
+ * The bytes are those of the reference implementation: tensors ordered by dtype, large elements
+ * first, then by name, so that each is aligned to its elements. Several keys of `metadata` are
+ * written in the given order.
  *
- * @param metadata - becomes `__metadata__`; transformers refuses a file that has one without `format` (`pt`)
+ * @param metadata - becomes `__metadata__`; transformers refuses a file that has one without
+ *   `format` (`pt`)
  * @param options - `replace: true` lets it replace a file at `path`
- * @throws ArgumentError for a name, dtype or shape that cannot be written; `ERR_SHAPE` when bytes and shape disagree.
- * @throws CheckpointError `ERR_OUTPUT` when `path` is there already; `ERR_CHECKPOINT_IO`; kind `HeaderTooLarge`.
+ * @throws ArgumentError for a name, dtype or shape that cannot be written; `ERR_SHAPE` if bytes and
+ *   shape disagree.
+ * @throws CheckpointError `ERR_OUTPUT` if `path` already exists; `ERR_CHECKPOINT_IO`; kind
+ *   `HeaderTooLarge`.
  */
 export async function writeSafetensors(
   path: string,

@@ -6,7 +6,10 @@ import { isIndexName } from './shards.js';
 import { sniffSafetensors } from './sniff.js';
 
 const ENDING = '.safetensors';
-/** How transformers calls the weights of a folder, one file or the index of several. It looks for them in this order. */
+/**
+ * The names of a folder's weights in transformers, one file or the index of several, in the order
+ * of its search.
+ */
 const STANDARD = ['model.safetensors', 'model.safetensors.index.json'];
 
 export const SAFETENSORS: FormatDescription = {

@@ -25,7 +25,7 @@ export const PREFIX_BYTES = 8;
 const METADATA = '__metadata__';
 const MAX_U64 = 2n ** 64n - 1n;
 
-/** One tensor as the header describes it; `begin` and `end` count from the beginning of the data. */
+/** A tensor as the header describes it; `begin` and `end` count from the start of the data. */
 export interface TensorSpan {
   readonly name: string;
   readonly dtype: DType;
@@ -40,11 +40,11 @@ export interface SafetensorsHeader {
   readonly metadata: ReadonlyMap<string, string> | undefined;
   /** In the order of their bytes. */
   readonly tensors: readonly TensorSpan[];
-  /** Where in the file the data begin. */
+  /** The position of the data in the file. */
   readonly dataStart: number;
 }
 
-/** What the JSON says, before it is known to be consistent. */
+/** A tensor in the JSON, before it is known to be consistent. */
 interface RawTensor {
   readonly name: string;
   readonly dtype: DType;
@@ -54,7 +54,7 @@ interface RawTensor {
 }
 
 /**
- * The length of the header, from the first bytes of a file.
+ * Returns the length of the header from the first bytes of a file.
  *
  * @param prefix - the first 8 bytes, or all there are
  * @param fileBytes - the size of the whole file
@@ -71,8 +71,8 @@ export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, file: s
       .replace(/..(?!$)/g, '$& ');
     const message =
       length > fileBytes
-        ? `does not begin as a safetensors file does, with the length of a header, but with the bytes ${begins}`
-        : `a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`;
+        ? `does not start with the length of a header, like a safetensors file, but with the bytes ${begins}`
+        : `a header of ${length} bytes, but the format allows ${MAX_HEADER_BYTES}`;
     throw fault('HeaderTooLarge', file, message, { hint: 'Check that it is a safetensors file at all.' });
   }
   if (PREFIX_BYTES + Number(length) > fileBytes) {
@@ -87,7 +87,8 @@ export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, file: s
  * @param header - its bytes, without the 8 before it
  * @param fileBytes - the size of the whole file
  * @param maxTensors - the most tensors that it may name
- * @throws {@link CheckpointError} with the reference reader's names as `kind`, and those of the stricter rules above.
+ * @throws {@link CheckpointError} with the reference reader's names as `kind`, and those of the
+ *   stricter rules above.
  */
 export function parseHeader(
   header: Uint8Array,
@@ -98,7 +99,7 @@ export function parseHeader(
   if (!isUtf8(header)) throw fault('InvalidHeader', file, 'the header is not valid UTF-8');
   const { metadata, tensors } = deserialize(header, file, maxTensors);
   if (header[0] !== 0x7b) {
-    throw fault('InvalidHeaderStart', file, "the header must begin with '{', here white space comes first");
+    throw fault('InvalidHeaderStart', file, "the header must start with '{', but white space comes first");
   }
   const dataStart = PREFIX_BYTES + header.length;
   return { metadata, tensors: validate(tensors, BigInt(fileBytes - dataStart), file), dataStart };
@@ -110,19 +111,19 @@ function deserialize(
   maxTensors: number,
 ): Pick<SafetensorsHeader, 'metadata'> & { tensors: RawTensor[] } {
   const json = new JsonReader(header, (message) => {
-    throw fault('InvalidHeaderDeserialization', file, `the header is no valid description of tensors: ${message}`);
+    throw fault('InvalidHeaderDeserialization', file, `the header is not a valid description of tensors: ${message}`);
   });
   const tensors = new Map<string, RawTensor>();
   let metadata: ReadonlyMap<string, string> | undefined;
   let metadataSeen = false;
   json.object((name) => {
     if (name === METADATA) {
-      if (metadataSeen) json.fault(`${METADATA} stands there twice`);
+      if (metadataSeen) json.fault(`duplicate ${METADATA}`);
       metadataSeen = true;
       metadata = json.null() ? undefined : readMetadata(json);
       return;
     }
-    if (tensors.has(name)) json.fault(`the tensor ${describe(name)} stands there twice`);
+    if (tensors.has(name)) json.fault(`duplicate tensor ${describe(name)}`);
     if (tensors.size === maxTensors) throw fault('TooManyTensors', file, `more than ${maxTensors} tensors`);
     tensors.set(name, readTensor(json, name, file));
   });
@@ -133,7 +134,7 @@ function deserialize(
 function readMetadata(json: JsonReader): Map<string, string> {
   const metadata = new Map<string, string>();
   json.object((key) => {
-    if (metadata.has(key)) json.fault(`the key ${describe(key)} of ${METADATA} stands there twice`);
+    if (metadata.has(key)) json.fault(`duplicate key ${describe(key)} of ${METADATA}`);
     metadata.set(key, json.string());
   });
   return metadata;
@@ -144,7 +145,7 @@ function readTensor(json: JsonReader, name: string, file: string): RawTensor {
   let shape: bigint[] | undefined;
   let offsets: bigint[] | undefined;
   const once = (key: string, value: unknown) => {
-    if (value !== undefined) json.fault(`${key} of ${describe(name)} stands there twice`);
+    if (value !== undefined) json.fault(`duplicate ${key} of ${describe(name)}`);
   };
   json.object((key) => {
     if (key === 'dtype') {
@@ -177,31 +178,31 @@ function readTensor(json: JsonReader, name: string, file: string): RawTensor {
   if (dtype === undefined) return json.fault(`${describe(name)} has no dtype`);
   if (shape === undefined) return json.fault(`${describe(name)} has no shape`);
   const [begin, end] = offsets ?? [];
-  if (begin === undefined || end === undefined) return json.fault(`${describe(name)} has no two data_offsets`);
+  if (begin === undefined || end === undefined) return json.fault(`${describe(name)} does not have two data_offsets`);
   return { name, dtype, shape, begin, end };
 }
 
-/** Every check is exact: a sum or product in doubles could be right by rounding only. */
+/** Every check is exact: a sum or product in doubles could be right only by rounding. */
 function validate(tensors: RawTensor[], dataBytes: bigint, file: string): TensorSpan[] {
   tensors.sort((a, b) => compare(a.begin, b.begin) || compare(a.end, b.end));
   let covered = 0n;
   for (const { name, dtype, shape, begin, end } of tensors) {
     const at = describe(name);
     if (begin !== covered || end < begin) {
-      const message = `${at} lies at bytes ${begin} to ${end} of the data, expected a beginning at ${covered}`;
+      const message = `${at} lies at bytes ${begin} to ${end} of the data, expected a start at ${covered}`;
       throw fault('InvalidOffset', file, message, NO_HOLES);
     }
     covered = end;
     const bits = checkedProduct([...shape, BigInt(DTYPE_BITS[dtype])]);
     if (bits === undefined) throw fault('ValidationOverflow', file, `the size of ${at} is beyond 64 bits`);
-    if (bits % 8n !== 0n) throw fault('MisalignedSlice', file, `${at} (${dtype}) does not end at a whole byte`);
+    if (bits % 8n !== 0n) throw fault('MisalignedSlice', file, `${at} (${dtype}) does not fill whole bytes`);
     if (end - begin !== bits / 8n) {
       const message = `${at} has ${end - begin} bytes, but ${dtype} of shape [${shape.join(', ')}] takes ${bits / 8n}`;
       throw fault('TensorInvalidInfo', file, message);
     }
   }
   if (covered !== dataBytes) {
-    const message = `the tensors take ${covered} bytes, the file has ${dataBytes} for them`;
+    const message = `the tensors take ${covered} bytes, but the file has ${dataBytes} for them`;
     throw fault('MetadataIncompleteBuffer', file, message, covered > dataBytes ? CUT_SHORT : NO_HOLES);
   }
   return tensors.map(({ name, dtype, shape, begin, end }) => {
@@ -212,7 +213,10 @@ function validate(tensors: RawTensor[], dataBytes: bigint, file: string): Tensor
   });
 }
 
-/** The product from left to right, or undefined when an intermediate one passes 2^64 - 1, as the reference has it. */
+/**
+ * Returns the product from left to right, or undefined if an intermediate one exceeds 2^64 - 1, as
+ * in the reference.
+ */
 function checkedProduct(factors: readonly bigint[]): bigint | undefined {
   let product = 1n;
   for (const factor of factors) {
@@ -234,8 +238,8 @@ export function isDType(type: string): type is DType {
 }
 
 /**
- * The order in which the reference writes tensors: large elements first, so that each tensor is aligned to its elements,
- * then by name.
+ * Sorts tensors in the order in which the reference writes them: large elements first, so that each
+ * tensor is aligned to its elements, then by name.
  */
 export function referenceOrder(
   a: Pick<TensorLayout, 'name' | 'dtype'>,
@@ -244,12 +248,15 @@ export function referenceOrder(
   return DTYPE_ORDER.get(b.dtype)! - DTYPE_ORDER.get(a.dtype)! || compareBytes(a.name, b.name);
 }
 
-/** The order of UTF-8 bytes; JavaScript's own compares UTF-16 units, which differs beyond the basic plane. */
+/**
+ * Compares UTF-8 bytes; JavaScript's own order compares UTF-16 units, which differs beyond the
+ * basic plane.
+ */
 function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 }
 
-/** A tensor to be written: how it is described, and how many bytes it takes. */
+/** A tensor to write: its description and its bytes. */
 export interface TensorLayout {
   readonly name: string;
   readonly dtype: DType;
@@ -258,8 +265,9 @@ export interface TensorLayout {
 }
 
 /**
- * The beginning of a file up to its data, as the reference writes it: the order of `tensors` is kept, and the header is
- * filled with spaces to a multiple of 8 bytes, so that the data begin aligned.
+ * Formats the start of a file up to its data, as the reference does: the order of `tensors` is
+ * kept, and the header is padded with spaces to a multiple of 8 bytes, so that the data are
+ * aligned.
  *
  * @throws {@link CheckpointError} `HeaderTooLarge`.
  */
@@ -283,7 +291,7 @@ export function formatHeader(
   const text = Buffer.from(`{${members.join(',')}}`, 'utf8');
   const length = Math.ceil(text.length / 8) * 8;
   if (length > MAX_HEADER_BYTES) {
-    throw fault('HeaderTooLarge', file, `a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`);
+    throw fault('HeaderTooLarge', file, `a header of ${length} bytes, but the format allows ${MAX_HEADER_BYTES}`);
   }
   const start = Buffer.alloc(PREFIX_BYTES + length, ' ');
   start.writeBigUInt64LE(BigInt(length), 0);
@@ -292,7 +300,7 @@ export function formatHeader(
 }
 
 /**
- * Checks the description of a tensor that is to be written.
+ * Checks the description of a tensor to write.
  *
  * @returns the bits that it takes
  * @throws ArgumentError for a name, dtype or shape that cannot be written.
@@ -308,14 +316,14 @@ export function checkDescription(name: string, dtype: string, shape: readonly nu
   return shape.reduce((product, dimension) => product * BigInt(dimension), BigInt(DTYPE_BITS[dtype]));
 }
 
-/** @throws ArgumentError for text that UTF-8 cannot hold. */
+/** Checks that UTF-8 can encode a text. @throws ArgumentError if it cannot. */
 export function checkText(what: string, text: string): void {
   if (typeof text !== 'string') throw new ArgumentError(what, 'a string', text);
   if (/\p{Surrogate}/u.test(text)) throw new ArgumentError(what, 'text without halves of surrogate pairs', text);
 }
 
-const CUT_SHORT = { hint: 'The file is probably cut short: download or copy it again.' };
-const NO_HOLES = { hint: 'Tensors must cover the data without hole or overlap: write the file again.' };
+const CUT_SHORT = { hint: 'The file is probably truncated: download or copy it again.' };
+const NO_HOLES = { hint: 'Tensors must cover the data without gap or overlap: write the file again.' };
 
 function fault(kind: string, file: string, message: string, options: { hint?: string } = {}): CheckpointError {
   return new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, file, message, options);

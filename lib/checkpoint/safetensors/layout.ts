@@ -13,13 +13,14 @@ import {
 } from './header.js';
 import { formatIndex, type Index } from './shards.js';
 
-/** Which tensors of the copy stand for one tensor of the source. */
+/** The tensors of the copy that replace one tensor of the source. */
 type Replacements = ReadonlyMap<string, readonly TensorLayout[]>;
 
 /**
- * The files of a copy in which tensors change. A file whose tensors keep their types stays as it is, with the edited tensors
- * in their places. The others are written as the reference writes them, with the new tensors in the files of those that
- * they replace; the index of a sharded checkpoint lists the new tensors.
+ * Lays out the files of a copy in which tensors change. A file whose tensors keep their types keeps
+ * its layout, with the edited tensors in place. The others are written as the reference writes
+ * them, with the new tensors in the files of those that they replace; the index of a sharded
+ * checkpoint lists the new tensors.
  *
  * @param index of a sharded checkpoint
  * @throws as {@link Checkpoint.layout}
@@ -44,7 +45,7 @@ export function safetensorsLayout(
   return [...layouts, { file: index.file, parts: [{ kind: 'bytes', data: Buffer.from(text) }], places: new Map() }];
 }
 
-/** Finds the changes that a tensor's place in the file cannot hold. */
+/** Finds the changes that do not fit a tensor's place in the file. */
 function replacementsIn(
   checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
   changes: ReadonlyMap<string, TensorChange>,

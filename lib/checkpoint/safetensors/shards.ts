@@ -13,7 +13,7 @@ const INDEX_ENDING = '.safetensors.index.json';
 export interface Index {
   /** A plain name in the folder of the shards. */
   readonly file: string;
-  /** The file that it names for each tensor. */
+  /** The file of each tensor. */
   readonly weightMap: ReadonlyMap<string, string>;
   /** Its other members, such as `metadata`, each as its JSON text. */
   readonly others: ReadonlyMap<string, string>;
@@ -28,7 +28,7 @@ export interface Weights {
   readonly index: Index | undefined;
 }
 
-/** Whether a file is called like the index of a sharded checkpoint. */
+/** Whether a file has the name of a sharded checkpoint's index. */
 export function isIndexName(name: string): boolean {
   return name.endsWith(INDEX_ENDING);
 }
@@ -36,22 +36,23 @@ export function isIndexName(name: string): boolean {
 /**
  * Reads the index of a sharded checkpoint, `{ "metadata": ..., "weight_map": { tensor: file } }`.
  *
- * A file must be a plain name in the index's own folder. That refuses all that could lead elsewhere by its letters:
- * absolute paths, `..`, separators of any system, drive letters. Links are followed, because the caches of Hugging Face are made
- * of links from `snapshots/<revision>/` to `blobs/`: an index can choose among the files of the folder that the user
- * opened, but cannot name others.
+ * A file must be a plain name in the index's own folder. That refuses every name that could lead
+ * elsewhere: absolute paths, `..`, separators of any system, drive letters. Links are followed,
+ * because the caches of Hugging Face consist of links from `snapshots/<revision>/` to `blobs/`: an
+ * index can choose among the files of the folder that the user opened, but cannot name others.
  *
- * @throws {@link CheckpointError} kinds `InvalidIndex`, `UnsafeFileName`, `TooManyShards`, `FileTooLarge`.
+ * @throws {@link CheckpointError} kinds `InvalidIndex`, `UnsafeFileName`, `TooManyShards`,
+ *   `FileTooLarge`.
  */
 export async function readIndex(file: string): Promise<Weights> {
-  // Any JSON file is taken for an index.
-  const hint = isIndexName(file) ? undefined : 'Give the folder of the model, or a file of its weights.';
+  // Any JSON file is treated as an index.
+  const hint = isIndexName(file) ? undefined : 'Pass the folder of the model, or a file of its weights.';
   const invalid = (message: string): never => {
     throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidIndex', file, message, { hint });
   };
   const bytes = await readSmallFile(file, MAX_INDEX_BYTES);
   if (!isUtf8(bytes)) invalid('is not valid UTF-8');
-  const json = new JsonReader(bytes, (message) => invalid(`is no valid index of shards: ${message}`));
+  const json = new JsonReader(bytes, (message) => invalid(`is not a valid index of shards: ${message}`));
   let weightMap: Map<string, string> | undefined;
   const files = new Set<string>();
   const others = new Map<string, string>();
@@ -60,13 +61,13 @@ export async function readIndex(file: string): Promise<Weights> {
       others.set(key, json.raw());
       return;
     }
-    if (weightMap !== undefined) json.fault('weight_map stands there twice');
+    if (weightMap !== undefined) json.fault('duplicate weight_map');
     const map = new Map<string, string>();
     json.object((tensor) => {
-      if (map.has(tensor)) json.fault(`the tensor ${describe(tensor)} stands there twice`);
+      if (map.has(tensor)) json.fault(`duplicate tensor ${describe(tensor)}`);
       const shard = json.string();
       if (!isPlainName(shard)) {
-        const message = `${describe(tensor)} is said to lie in ${describe(shard)}, which is no plain file name`;
+        const message = `${describe(tensor)} should lie in ${describe(shard)}, which is not a plain file name`;
         throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'UnsafeFileName', file, message, {
           hint: 'Shards must lie in the folder of their index.',
         });
@@ -85,8 +86,8 @@ export async function readIndex(file: string): Promise<Weights> {
 }
 
 /**
- * Writes the index of a copy in which tensors are replaced by others in the same file. `total_size` and
- * `total_parameters` of its `metadata` change by as much as the tensors do.
+ * Formats the index of a copy in which tensors are replaced by others in the same file.
+ * `total_size` and `total_parameters` of its `metadata` change by as much as the tensors do.
  *
  * @param tensors those of the source
  * @param replacements by the names of the tensors that they replace
@@ -114,7 +115,7 @@ export function formatIndex(
   return `${JSON.stringify(index, null, 2)}\n`;
 }
 
-/** Adds to those members of an object that are numbers. */
+/** Adds to the members of an object that are numbers. */
 function increased(value: unknown, by: Readonly<Record<string, number>>): unknown {
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
@@ -122,7 +123,7 @@ function increased(value: unknown, by: Readonly<Record<string, number>>): unknow
   );
 }
 
-/** A name without any meaning but itself, on every operating system. */
+/** Whether a name has no special meaning on any operating system. */
 function isPlainName(name: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must refuse.
   return name.length <= 255 && !/^\.{0,2}$|[/\\:\u0000-\u001f]/.test(name);

@@ -168,8 +168,7 @@ class CommandSession implements Session {
 
   #understand(row: Row, waiting: Map<number, Question>, compat: Compat | undefined): ExampleResult {
     const question = waiting.get(row.id as number);
-    if (question === undefined)
-      throw this.#failure(`answered an unknown question ${describe(row.id)}, or one twice`);
+    if (question === undefined) throw this.#failure(`answered an unknown question ${describe(row.id)}, or one twice`);
     waiting.delete(question.id);
     const wrong = (name: string, expected: string): never => {
       throw this.#failure(`question ${question.id}: expected ${name} to be ${expected}, got ${describe(row[name])}`);

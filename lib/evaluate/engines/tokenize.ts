@@ -225,7 +225,9 @@ async function prepareMasked(model: TokenModel, question: Question, top: number)
 
 function noToken({ id }: Question): LowRankError {
   const message = `question ${id}: a choice or answer has no token of its own, so nothing can be scored`;
-  return new LowRankError('ERR_DATASET', message, { hint: 'It is empty, or consists of characters that the tokenizer ignores.' });
+  return new LowRankError('ERR_DATASET', message, {
+    hint: 'It is empty, or consists of characters that the tokenizer ignores.',
+  });
 }
 
 function tooLong({ id }: Question, tokens: number, most: number): LowRankError {

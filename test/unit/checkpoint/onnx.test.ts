@@ -566,7 +566,7 @@ describe('the place of a weight in the model', () => {
       expect(await failure(plan('0:fc_up:0.5'))).toMatchObject({
         code: 'ERR_UNSUPPORTED',
         message: expect.stringMatching(/^q: dtype [UI]8 cannot be edited/),
-        hint: expect.stringContaining('not quantised'),
+        hint: expect.stringContaining('unquantised'),
       });
       expect((await failure(plan('onnx*:0.5'))).message).toContain(`${node.op} unpacks a quantised weight`);
     }
@@ -575,7 +575,7 @@ describe('the place of a weight in the model', () => {
   it('keeps the type of what is edited', async () => {
     const checkpoint = await opened([], [counted('w', 1, 1)]);
     expect(() => checkpoint.layout(new Map([['w', { as: 'F16' }]]))).toThrow(/cannot become F16/);
-    expect(() => checkpoint.layout(new Map([['v', { as: 'F32' }]]))).toThrow(/no tensor is called "v"/);
+    expect(() => checkpoint.layout(new Map([['v', { as: 'F32' }]]))).toThrow(/there is no tensor "v"/);
     const by = [{ name: 'a', dtype: 'F32', shape: [1] }] as const;
     expect(() => checkpoint.layout(new Map([['w', { by }]]))).toThrow(/^w: cannot be replaced by 1 tensors: the nodes/);
   });

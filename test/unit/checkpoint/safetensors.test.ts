@@ -103,8 +103,8 @@ describe('a safetensors file', () => {
     await writeFile(file, made('{"some.weight":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}', 'abc'));
     const error = await failure(SafetensorsFile.open(file));
     expect(error.code).toBe('ERR_CHECKPOINT_FORMAT');
-    expect(error.message).toBe(`${file}: "some.weight" lies at bytes 1 to 3 of the data, expected a beginning at 0`);
-    expect(error.hint).toMatch(/without hole/);
+    expect(error.message).toBe(`${file}: "some.weight" lies at bytes 1 to 3 of the data, expected a start at 0`);
+    expect(error.hint).toMatch(/without gap/);
   });
 
   it('keeps long names and control characters out of messages', async () => {

@@ -28,7 +28,7 @@ describe('requireSpace', () => {
     await requireSpace(out, { bytes: 4_000_000 });
     expect(await failure(requireSpace(out, { bytes: 10_500_000 }))).toMatchObject({
       ...{ code: 'ERR_CHECKPOINT_IO', kind: 'NoSpace', file: out, hint: 'Free 6.5 MB, or write to another disk.' },
-      message: `${out}: no space left on the disk: 10500000 bytes are needed, 4000000 are free`,
+      message: `${out}: no space left on the disk: 10500000 bytes needed, 4000000 free`,
     });
   });
 
@@ -55,7 +55,7 @@ describe('requireSpace', () => {
     const demand = { bytes: 2000, shared: { from, bytes: 900 } };
     // Where they cannot, FICLONE_FORCE fails.
     patch({ copyFile: async () => Promise.reject(new Error('ENOTSUP')) });
-    await expect(requireSpace(out, demand)).rejects.toThrow('2000 bytes are needed');
+    await expect(requireSpace(out, demand)).rejects.toThrow('2000 bytes needed');
     patch({ copyFile: (a: string, b: string) => copyFile(a, b) });
     await requireSpace(out, demand);
     await expect(requireSpace(out, { ...demand, shared: { from, bytes: 1001 } })).rejects.toThrow('1001 bytes');

@@ -35,7 +35,7 @@ describe('a limit of memory', () => {
 
   it('refuses before anything begins, naming the tensor and a number that is enough', () => {
     expect(() => plan({ maxMemory: 1e6 })).toThrow(expect.objectContaining({ code: 'ERR_MEMORY' }));
-    expect(() => plan({ maxMemory: 1e6 })).toThrow(/^[abc]: needs \d+ bytes of memory, allowed are 1000000$/);
+    expect(() => plan({ maxMemory: 1e6 })).toThrow(/^[abc]: needs \d+ bytes of memory, but only 1000000 are allowed$/);
     const enough = least() + 32e6;
     const { settings, memory } = plan({ maxMemory: enough });
     expect(memory.total).toBeLessThanOrEqual(enough + 32e6);

@@ -71,7 +71,7 @@ describe('the engine command', () => {
     );
     expect(await fault(`say({ id: 4, correct: true });`)).toMatch(/answered 1 of 2 questions/);
     expect(await fault('')).toMatch(/answered 0 of 2 questions/);
-    expect(await fault(`say({ id: 5, correct: true });`)).toMatch(/answered a question 5 that was not asked/);
+    expect(await fault(`say({ id: 5, correct: true });`)).toMatch(/answered an unknown question 5/);
     expect(await fault(`say({ id: 4, choiceLogProbs: [1] });`)).toMatch(
       /question 4: expected choiceLogProbs to be 2 numbers/,
     );

@@ -63,13 +63,13 @@ describe('answers', () => {
   });
 
   it('are not what fills a mask', async () => {
-    await expect(ask([answer('ab <mask>', 'c')])).rejects.toThrow('has <mask>, and this model continues texts');
+    await expect(ask([answer('ab <mask>', 'c')])).rejects.toThrow('has <mask>, but this model continues texts');
   });
 
   it('need a prompt, and room', async () => {
     await expect(ask([answer('', 'a')], {}, { prefix: [] })).rejects.toMatchObject({ code: 'ERR_DATASET' });
     await expect(ask([answer('a'.repeat(50), 'a')])).rejects.toThrow(
-      'question 0 has 52 tokens, and the model takes 40',
+      'question 0 has 52 tokens, but the model takes 40',
     );
   });
 });

@@ -187,7 +187,7 @@ describe('compare', () => {
       [[...before, ...before], before],
       [before, [...before, ...before]],
     ] as const) {
-      await expect(compareResults(a, b, 'accuracy')).rejects.toThrow('an id of its own');
+      await expect(compareResults(a, b, 'accuracy')).rejects.toThrow('a unique id');
     }
   });
 });

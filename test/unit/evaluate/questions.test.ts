@@ -42,9 +42,9 @@ describe('CSV', () => {
   });
 
   it('refuses what RFC 4180 does, naming the line', () => {
-    expect(() => parseCsv('a\n"b', refuse)).toThrow('line 2: a quoted field does not end');
+    expect(() => parseCsv('a\n"b', refuse)).toThrow('line 2: unterminated quoted field');
     expect(() => parseCsv('a\n"b\n"c', refuse)).toThrow('line 3: expected a comma');
-    expect(() => parseCsv('a"b"', refuse)).toThrow('line 1: a quote within a field');
+    expect(() => parseCsv('a"b"', refuse)).toThrow('line 1: a quote within an unquoted field');
     expect(() => parseCsvRecords('a,b\n1,2\n3\n', refuse)).toThrow('row 3: expected 2 fields as in the header, got 1');
     expect(() => parseCsvRecords('', refuse)).toThrow('is empty');
   });
@@ -178,15 +178,15 @@ describe('loadQuestions', () => {
         ({ code, message }: { code: string; message: string }) => `${code} ${message.replace(/^.*?: /, '')}`,
       );
     expect(await fault('{"prompt":"a"}\n')).toBe('ERR_DATASET row 1: expected "answer", or "choices" and "label"');
-    expect(await fault('{"prompt":"a","answer":"b"}\n{"prompt":')).toMatch(/^ERR_DATASET line 2: is no valid JSON/);
+    expect(await fault('{"prompt":"a","answer":"b"}\n{"prompt":')).toMatch(/^ERR_DATASET line 2: is not valid JSON/);
     expect(await fault(lines({ prompt: 'a', choices: ['b', 'c'], label: 2 }))).toMatch(/"label" from 0 to 1/);
     expect(await fault(lines({ prompt: 'a', choices: ['b', 'c'], answer: 'd' }))).toMatch(/one of the choices/);
     const two = lines({ prompt: 'a', choices: ['b', 'c'], label: 0, answer: 'c' });
-    expect(await fault(two)).toMatch(/row 1: the "label" 0 and the "answer" name two different choices/);
+    expect(await fault(two)).toMatch(/row 1: the "label" 0 and the "answer" name different choices/);
     expect(await fault(lines({ prompt: 'a', choices: ['b', 'c'], label: 1, answer: 'B' }))).toBe('accepted');
     expect(await fault(lines({ prompt: 'a', answer: '' }))).toMatch(/the answer is empty/);
-    expect(await fault('[]', { format: 'jsonl' })).toBe('ERR_DATASET holds no question');
-    expect(await fault('something else')).toMatch(/cannot be told/);
+    expect(await fault('[]', { format: 'jsonl' })).toBe('ERR_DATASET contains no question');
+    expect(await fault('something else')).toMatch(/cannot detect the format/);
     expect(await fault('{"claim":"a","label":"MAYBE"}')).toMatch(/row 1: expected a label SUPPORTS/);
     await expect(read('abc', { format: 'text', pieceLength: 0 })).rejects.toMatchObject({ argument: 'pieceLength' });
     await expect(loadQuestions(join(folder, 'absent'))).rejects.toMatchObject({ code: 'ERR_DATASET' });

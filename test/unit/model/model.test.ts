@@ -56,7 +56,7 @@ describe('Model', () => {
     );
     expect(model.select('all', ['fc_out']).map(({ layer }) => layer)).toEqual([1]);
     expect(failure(() => model.select([0], ['fc_out'])).message).toBe(
-      'layer 0: no fc_out, this layer has fc_in, mlp, all',
+      'layer 0: no fc_out; this layer has fc_in, mlp, all',
     );
   });
 

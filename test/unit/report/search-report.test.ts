@@ -130,7 +130,7 @@ describe('the report of a search', () => {
     expect(lead).toContain('Chosen on validation: 1:fc_in:0.01 + 1:fc_out:0.01.');
     expect(lead).toContain('36.30 % → 100.00 %');
     expect(lead).toContain('+63.70 points95 % interval +60.70 to +66.70');
-    const rows = rowsOf(page, 'The chosen model less the model as it is');
+    const rows = rowsOf(page, 'The chosen model minus the unedited model');
     expect(rows.map((row) => row.flatMap(numbersIn))).toEqual([
       [0.637, 0.607, 0.667, 1000, 1],
       [-0.613, -0.617, -0.608, 1000, 1],
@@ -148,7 +148,7 @@ describe('the report of a search', () => {
           }
         : line,
     ) as unknown as Log;
-    const rows = rowsOf(parsed(log), 'What was done to each matrix');
+    const rows = rowsOf(parsed(log), 'The edit of each matrix');
     expect(rows.map((row) => textOf(row[0]!))).toEqual(['blk.1.fc_in.weight', 'blk.1.fc_out.weight']);
     const { keptEnergy, relativeError, smallestError } = trialsIn(log)[2]!.matrices[0]!;
     const second = trialsIn(log).find(({ accepted }) => accepted)!.matrices[0]!;
@@ -162,7 +162,7 @@ describe('the report of a search', () => {
     const rows = rowsOf(report(), 'Memory and time');
     const found = Object.fromEntries(rows.map(([name, cell]) => [textOf(name!), numbersIn(cell!)[0]]));
     expect(found).toMatchObject({
-      'time in all': 60.91,
+      'total time': 60.91,
       'asking test questions': 18.38,
       'peak memory of the process': 187_600_896,
       'peak of the native work memory': 531_968,
@@ -175,7 +175,7 @@ describe('the report of a search', () => {
     const page = parsed(LOGS.unfinished!);
     const text = textOf(named(page, 'body')[0]!);
     expect(text).toContain(
-      'The search is not finished: 5 of 36 candidates tried so far. Best so far on validation: 1:fc_in:0.01.',
+      'The search is unfinished: 5 of 36 candidates tried so far. Best so far on validation: 1:fc_in:0.01.',
     );
     expect(text).not.toContain('interval');
     const rows = rowsOf(page, 'Memory and time');

@@ -151,8 +151,8 @@ describe('writing a report', () => {
       return (error as Error).message;
     };
     const text = (...all: unknown[]) => all.map((line) => `${JSON.stringify(line)}\n`).join('');
-    expect(await refused('')).toContain('head of a search');
-    expect(await refused('hello\nworld\n')).toContain('no valid JSON');
+    expect(await refused('')).toContain('header of a search');
+    expect(await refused('hello\nworld\n')).toContain('invalid JSON');
     const at = lines.findIndex((line) => line.line === 'trial' && line.number === 2);
     const wrong = { ...lines[at], score: { questions: '<b>', accuracy: 1 } };
     expect(await refused(text(header, ...lines.with(at, wrong as never)))).toContain(

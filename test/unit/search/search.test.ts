@@ -215,7 +215,7 @@ describe('search', () => {
     await fails({ validation: twice }).toMatchObject({ code: 'ERR_ARGUMENT', argument: 'validation' });
     await fails({ test: twice }).toMatchObject({ code: 'ERR_ARGUMENT', argument: 'test' });
     const again = validation.questions.slice(50).map((question) => ({ ...question, id: question.id + 1000 }));
-    await fails({ test: { questions: again } }).toThrow('all 150 questions stand among those of validation');
+    await fails({ test: { questions: again } }).toThrow('all 150 questions are also validation questions');
   });
 
   it('counts the test questions that chose too, for whoever reads what came out', async () => {
@@ -224,7 +224,7 @@ describe('search', () => {
     const { out, summary } = await run({ ...few, test: { questions: some } });
     expect(summary.settings.questions.test).toMatchObject({ count: 40, shared: 10 });
     expect(searchReport(await readSearchLog(out))).toContain(
-      '10 of the 40 test questions stand among those of validation',
+      '10 of the 40 test questions are also validation questions',
     );
     const { summary: apart } = await run(few);
     expect(apart.settings.questions.test!.shared).toBeUndefined();
