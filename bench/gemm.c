@@ -1,4 +1,4 @@
-/* OpenBLAS' own sgemm without anything around it, for bench/run.mjs: gemm <m> <n> <k> <file>, where the file holds both
+/* Measures OpenBLAS' own sgemm alone, for bench/run.mjs: gemm <m> <n> <k> <file>, where the file holds both
    operands. Speaks the protocol of contenders/serve.mjs. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static double now(void) {
   return t.tv_sec + 1e-9 * t.tv_nsec;
 }
 
-/* The peak of this program, in bytes. getrusage would count what the parent held before exec. */
+/* Returns the peak of this program in bytes. getrusage would include what the parent held before exec. */
 static double peakRss(void) {
   FILE *status = fopen("/proc/self/status", "r");
   if (status) {

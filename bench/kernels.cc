@@ -1,7 +1,7 @@
-// The rate of the kernel of block Krylov methods (native/blas/skinny.h) beside that of OpenBLAS' sgemm, on one thread:
-// kernels <n> <seconds>, for bench/kernels.mjs. Prints a line of JSON with the vector instructions, OpenBLAS' kernel,
-// and the rates in 10^9 multiplications and additions a second: of both halves of a pass over a panel of n columns, and
-// of sgemm at 1024. Each is the best of runs that alternate.
+// Compares the kernel of block Krylov methods (native/blas/skinny.h) with OpenBLAS' sgemm on one
+// thread, for bench/kernels.mjs: kernels <n> <seconds>. Prints a line of JSON with the vector
+// instructions, OpenBLAS' kernel, and the rates in 10^9 multiplications and additions a second: of both
+// halves of a pass over a panel of n columns, and of sgemm at 1024. Runs alternate; the best counts.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -21,7 +21,7 @@ constexpr int64_t kRows = 120;
 constexpr int64_t kSquare = 1024;
 constexpr double kLeastWork = 5e7;
 
-// Of this thread, so that other work on the machine matters less.
+// Processor time of this thread, so that other work on the machine matters less.
 double now() {
   timespec t;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -36,7 +36,7 @@ std::vector<float> numbers(int64_t count) {
 
 struct Rate {
   double best = 0;
-  // Short runs are repeated: what came before has emptied the cache.
+  // Repeat short runs: earlier work has emptied the cache.
   template <class Run> void time(double flops, const Run& run) {
     const int repetitions = std::max(1, static_cast<int>(kLeastWork / flops));
     const double begin = now();

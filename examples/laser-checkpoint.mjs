@@ -1,5 +1,6 @@
-// LASER on a checkpoint from code: look at the model, see what an intervention would do, do it, and check that nothing
-// else has changed. The model is the small GPT-2 of noisy-recall/, where this intervention is explained.
+// Applies LASER to a checkpoint from code: inspects the model, plans an intervention, applies it, and
+// checks that nothing else has changed. The model is the small GPT-2 of noisy-recall/, whose README
+// explains this intervention.
 
 import { strict as assert } from 'node:assert';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -34,7 +35,7 @@ try {
   await rm(folder, { recursive: true });
 }
 
-/** The names of the tensors whose bytes are not the same in two checkpoints. */
+/** Returns the names of the tensors whose bytes differ between two checkpoints. */
 async function differing(first, second) {
   const [a, b] = [await openCheckpoint(first), await openCheckpoint(second)];
   const names = [];

@@ -1,5 +1,6 @@
-// Laser(0.9) on a matrix and on a batch, as with the zeta library's module: the shapes stay, 460 of 512 ranks are kept.
-// Memory is asked for before the job (estimateMemory) and read after it (memoryUsage).
+// Applies Laser(0.9) to a matrix and to a batch, like the zeta library's module: the shapes stay, and
+// 460 of 512 ranks are kept. Estimates the memory before the job (estimateMemory), and measures it
+// afterwards (memoryUsage).
 
 import { strict as assert } from 'node:assert';
 import { estimateMemory, Laser, matrixRank, memoryUsage, resetNativePeak, tensor } from 'lowrank';

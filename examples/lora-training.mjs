@@ -1,7 +1,8 @@
-// What LASER takes out of a real matrix, learned back by an adapter of small rank: R = W - laser(W) of the small GPT-2 in
-// noisy-recall/ is fitted by gradient descent on what the layer read while it answered questions (activations.py). The
-// best that rank 8 can do on those activations is known beforehand from singular values (Eckart and Young 1936), and
-// training gets there. With a path as argument the loss curve is also drawn, as SVG.
+// Trains an adapter of small rank to restore what LASER removes from a real matrix: R = W - laser(W) of
+// the small GPT-2 in noisy-recall/. Gradient descent fits it on the layer's inputs while the model
+// answered questions (activations.py). The best possible loss of rank 8 on those activations follows
+// from singular values (Eckart and Young 1936), and training reaches it. With a path as argument, the
+// loss curve is also drawn as SVG.
 
 import { strict as assert } from 'node:assert';
 import { writeFileSync } from 'node:fs';
@@ -11,14 +12,15 @@ import { openCheckpoint } from 'lowrank/checkpoint';
 
 const [RANK, STEPS] = [8, 600];
 
-// The target: what the intervention takes away, which keeps rank 1 of 128.
+// The target is the part that the intervention removes; it keeps rank 1 of 128.
 const w = await read('model', 'transformer.h.1.mlp.c_fc.weight');
 const [dim, dimOut] = w.shape;
 const kept = await laser(w, { rankFraction: 0.01 });
 const residual = { ...w, data: w.data.map((value, i) => value - kept.data[i]) };
 
-// The loss of an adapter of weight A B is |X R - X A B|^2 / |X R|^2. X A B is any matrix of rank 8 whose columns lie in
-// the span of X's, and so do the leading singular vectors of X R: the least loss is the rest of its energy.
+// The loss of an adapter of weight A B is |X R - X A B|^2 / |X R|^2. X A B can be any matrix of rank 8
+// whose columns lie in the span of X's columns, and so do the leading singular vectors of X R. So the
+// smallest loss is the remaining energy.
 const x = await read('activations.safetensors', 'x');
 const wanted = await matmul(x, residual);
 const energies = (await singularValues(wanted)).data.map((s) => s ** 2);
@@ -32,7 +34,7 @@ const curve = [];
 for (let step = 0; step <= STEPS; step++) {
   const y = lora.forward(x);
   let loss = 0;
-  // Of the mean of |x R - x A B|^2 over the rows, scaled to begin near 1.
+  // The gradient of the mean of |x R - x A B|^2 over the rows, scaled to start near 1.
   for (let i = 0; i < gradient.length; i++) {
     const difference = y.data[i] - wanted.data[i];
     loss += difference ** 2 / total;
@@ -57,7 +59,7 @@ assert.ok(reached >= optimum * (1 - 1e-5), 'nothing of rank 8 is better than the
 assert.ok(reached <= optimum * 1.01, 'training comes within 1 % of the optimum');
 if (process.argv[2] !== undefined) writeFileSync(process.argv[2], drawn());
 
-/** A float32 matrix of a checkpoint in noisy-recall/. */
+/** Reads a float32 matrix of a checkpoint in noisy-recall/. */
 async function read(path, name) {
   const checkpoint = await openCheckpoint(join(import.meta.dirname, 'noisy-recall', path));
   try {
@@ -70,7 +72,7 @@ async function read(path, name) {
   }
 }
 
-/** The curve over a log scale of the loss, and the optimum as a dashed line. */
+/** Draws the curve over a log scale of the loss, and the optimum as a dashed line. */
 function drawn() {
   const [width, height, left, top, right, bottom] = [640, 320, 56, 44, 16, 40];
   const low = Math.log10(optimum) - 0.05;

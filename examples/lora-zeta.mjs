@@ -1,6 +1,7 @@
-// The three usage examples of the zeta library's `Lora` (docs/zeta/nn/modules/lora.md), with what they promise: the output
-// is x times the weight, zeros go to zeros, alpha is 1 unless it is given. As that page prints the class, the first and
-// the third cannot run, because alpha is None there; later versions of zeta take 2.
+// Runs the three usage examples of the zeta library's `Lora` (docs/zeta/nn/modules/lora.md), and checks
+// their claims: the output is x times the weight, zeros give zeros, alpha is 1 by default. With the
+// class as printed on that page, the first and the third cannot run, because alpha is None there; later
+// versions of zeta use 2.
 
 import { strict as assert } from 'node:assert';
 import { Lora, LoraLinear, matmul, tensor } from 'lowrank';
@@ -55,7 +56,7 @@ const x = tensor(normal(32 * 128, 1), [32, 128]); // a batch of 32, and 128 feat
   console.log(`in a network: [${x.shape}] -> [${output.shape}], and back to [${gradX.shape}]`);
 }
 
-/** y is x times the weight, up to the rounding of float32; zeros go to zeros. */
+/** Checks that y is x times the weight, up to the rounding of float32, and that zeros give zeros. */
 async function check(lora, y) {
   const wanted = await matmul(x, lora.weight);
   assert.deepEqual(y.shape, wanted.shape);

@@ -1,14 +1,14 @@
 // Seeded random numbers, so that every run of an example prints the same.
 
 /**
- * Numbers of the standard normal distribution (Box and Muller 1958, over Marsaglia's xorshift32 generator of 2003).
+ * Returns numbers of the standard normal distribution (Box and Muller 1958, over Marsaglia's xorshift32 generator of 2003).
  *
  * @param {number} count
  * @param {number} seed - Not 0.
  * @returns {Float32Array}
  */
 export function normal(count, seed) {
-  // Small seeds would begin with small numbers.
+  // Small seeds would start with small numbers.
   let state = Math.imul(seed, 0x9e3779b9);
   const uniform = () => {
     state ^= state << 13;

@@ -1,5 +1,5 @@
-// A 10 x 10 matrix of rank 2: the singular value decomposition gives factors B = U diag(s), 10 x 2, and A = Vt, 2 x 10,
-// with 40 parameters instead of 100.
+// Factorizes a 10 x 10 matrix of rank 2: the singular value decomposition gives factors B = U diag(s),
+// 10 x 2, and A = Vt, 2 x 10, with 40 parameters instead of 100.
 
 import { strict as assert } from 'node:assert';
 import { factorize, matmul, matrixRank, svd, tensor } from 'lowrank';

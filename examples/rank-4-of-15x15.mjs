@@ -1,5 +1,5 @@
-// A 15 x 15 weight matrix that is a product (15 x 4)(4 x 15) has rank 4, so two factors of 120 numbers stand for its 225.
-// The layer y = W x + b gives the same with the factors: B (A x) + b.
+// Factorizes a 15 x 15 weight matrix that is a product (15 x 4)(4 x 15). It has rank 4, so two factors of
+// 120 numbers replace its 225. The layer y = W x + b gives the same result with them: B (A x) + b.
 
 import { strict as assert } from 'node:assert';
 import { factorize, matmul, matrixRank, tensor } from 'lowrank';

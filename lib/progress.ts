@@ -28,7 +28,7 @@ export const JOB_OPTIONS: OptionTypes<{
 
 /** Counts matrices and bytes, and reports them to the caller. */
 export class Progress {
-  readonly #tell: ((progress: EditProgress) => void) | undefined;
+  readonly #onProgress: ((progress: EditProgress) => void) | undefined;
   readonly #total: number;
   readonly #bytesTotal: number;
   readonly #started = performance.now();
@@ -37,8 +37,8 @@ export class Progress {
   #bytesDone = 0;
   #bytesResumed = 0;
 
-  constructor(sizes: readonly number[], tell?: (progress: EditProgress) => void) {
-    this.#tell = tell;
+  constructor(sizes: readonly number[], onProgress?: (progress: EditProgress) => void) {
+    this.#onProgress = onProgress;
     this.#total = sizes.length;
     this.#bytesTotal = sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
@@ -70,12 +70,12 @@ export class Progress {
   }
 
   #report(phase: EditProgress['phase'], name: string | undefined, partial: number): void {
-    if (this.#tell === undefined) return;
+    if (this.#onProgress === undefined) return;
     const bytesDone = this.#bytesDone + partial;
     const { seconds } = this;
     const spent = seconds - (this.#editing ?? seconds);
     const own = bytesDone - this.#bytesResumed;
-    this.#tell({
+    this.#onProgress({
       phase,
       name,
       done: this.#done,

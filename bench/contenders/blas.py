@@ -1,8 +1,8 @@
-"""Which BLAS a Python library computes with."""
+"""Finds the BLAS of a Python library."""
 
 
 def loaded_blas():
-    """Which BLAS libraries are in this process, and the kernels they chose."""
+    """Lists the BLAS libraries in this process, and their kernels."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

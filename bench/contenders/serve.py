@@ -1,4 +1,4 @@
-"""One contender of the bench that runs in Python: `python serve.py <module> <variant> <task as JSON>`.
+"""Serves one contender of the bench that runs in Python: `python serve.py <module> <variant> <task as JSON>`.
 
 The protocol is that of serve.mjs. A module has VARIANTS (name -> function of matrices and k), `adopt`, `as_numpy` and
 `versions`.
@@ -20,7 +20,7 @@ def answer(message):
 
 
 def peak_rss():
-    """The peak of this program, in bytes; getrusage would count what the parent held before exec."""
+    """Returns the peak of this program in bytes; getrusage would include what the parent held before exec."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)

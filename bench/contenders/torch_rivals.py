@@ -1,4 +1,4 @@
-"""PyTorch: its exact SVD, zeta's `Laser` and LASER's `do_low_rank`, each with the calls that those make."""
+"""PyTorch: its exact SVD, zeta's `Laser` and LASER's `do_low_rank`, each with its own calls."""
 
 import re
 

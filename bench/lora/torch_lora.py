@@ -1,4 +1,5 @@
-"""The rivals of the LoRA bench: `python torch_lora.py <variant> <task as JSON>`; the protocol of ../contenders/serve.mjs."""
+"""Serves the rivals of the LoRA bench: `python torch_lora.py <variant> <task as JSON>`, with the protocol
+of ../contenders/serve.mjs."""
 
 import json
 import platform
@@ -20,7 +21,7 @@ def factors(task):
 
 
 def step(task, forward):
-    """y = forward(x), then the gradients of x, A and B, added to those of the parameters."""
+    """Computes y = forward(x), then the gradients of x, A and B, and adds them to those of the parameters."""
     a, b = factors(task)
     x = torch.randn(task["batch"], task["dim"], requires_grad=True)
     grad = torch.randn(task["batch"], task["dim"])
@@ -41,7 +42,7 @@ def adamw(task, **options):
 
 
 def dense_svd(task):
-    """The best approximation of lower rank by the SVD of the product, as extraction scripts do it."""
+    """Computes the best approximation of lower rank by the SVD of the product, like extraction scripts."""
     a, b = (p.detach() for p in factors(task))
     to = task["to"]
 

@@ -1,4 +1,4 @@
-"""The matrices of the bench: seeded, and where they are built from a spectrum, the spectrum is known."""
+"""Makes the matrices of the bench. They are seeded; some are built from a known spectrum."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ SEED = 20260101
 
 
 def spectrum_of(kind, r):
-    """The r singular values that a matrix of this kind is built from, descending; None where it is built from none."""
+    """Returns the r descending singular values from which a matrix of this kind is built, or None."""
     i = np.arange(r, dtype=np.float64)
     power = (1 + i / 20) ** -0.7
     if kind == "decaying":
@@ -27,7 +27,7 @@ def spectrum_of(kind, r):
 
 
 def make(task):
-    """float32 [batch, m, n], C order (for "gemm": both operands, one after the other, in one flat array)."""
+    """Returns float32 [batch, m, n] in C order (for "gemm": both operands, one after the other, in one flat array)."""
     kind, batch, m, n = task["kind"], task["batch"], task["m"], task["n"]
     rng = np.random.default_rng([SEED, KINDS.index(kind), batch, m, n])
     if kind == "gemm":
@@ -44,7 +44,7 @@ def fingerprint(w):
 
 
 def _with_spectrum(s, m, n, rng):
-    """U diag(s) V^T in float64, U and V orthogonal: twice random signs, a cosine transform, a random order."""
+    """Returns U diag(s) V^T in float64, with orthogonal U and V: twice random signs, a cosine transform, a random order."""
     w = np.zeros((m, n))
     np.fill_diagonal(w, s)
     for axis, size in ((0, m), (1, n)):
@@ -57,7 +57,7 @@ def _with_spectrum(s, m, n, rng):
 
 
 def _read(path, name):
-    """One F32 tensor of a safetensors file."""
+    """Reads one F32 tensor of a safetensors file."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         entry = json.loads(file.read(size))[name]

@@ -1,4 +1,4 @@
-"""What the best approximation reaches, and by how much a result misses it; all in float64."""
+"""Computes the error of the best approximation, and the excess of a result over it, in float64."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ ROWS = 1024
 
 
 def singular_values(task, w, cache):
-    """float64 [batch, r] of the float32 matrices, and where they come from.
+    """Returns the singular values, float64 [batch, r], of the float32 matrices, and their source.
 
     Up to LARGEST_SVD by LAPACK in float64, kept under `cache` by the content of the matrices; above it the values that
     the matrices were built from.
@@ -32,12 +32,12 @@ def singular_values(task, w, cache):
 
 
 def tails(s, k):
-    """|W - W_k|_F of every matrix (Eckart and Young 1936)."""
+    """Returns |W - W_k|_F of every matrix (Eckart and Young 1936)."""
     return np.sqrt(np.sum(s[:, k:] ** 2, axis=1))
 
 
 def distance(w, approximation=None):
-    """|W - What|_F of one matrix, or |W|_F."""
+    """Returns |W - What|_F of one matrix, or |W|_F."""
     total = 0.0
     for i in range(0, len(w), ROWS):
         rows = w[i : i + ROWS].astype(np.float64)
@@ -48,7 +48,7 @@ def distance(w, approximation=None):
 
 
 def compare(w, approximation, tail):
-    """The worst matrix of the batch: excess |W - What| / |W - W_k| - 1, and |W - What| / |W|."""
+    """Returns excess |W - What| / |W - W_k| - 1 and |W - What| / |W| of the worst matrix of the batch."""
     if not np.isfinite(approximation).all():
         raise ValueError("the result holds a NaN or an infinity")
     errors = np.array([distance(a, b) for a, b in zip(w, approximation, strict=True)])

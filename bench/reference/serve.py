@@ -23,7 +23,7 @@ class Reference:
         return {}
 
     def optimum(self, k):
-        """|W - W_k| / |W|, and how far the spectrum that the matrix was built from would be off."""
+        """Returns |W - W_k| / |W|, and the difference to the spectrum that the matrix was built from."""
         tail = tails(self.s, k)
         answer = {"from": self.origin, "relativeError": float(np.max(tail / tails(self.s, 0)))}
         built = spectrum_of(self.task["kind"], self.s.shape[1])

@@ -18,7 +18,7 @@ export interface ScaledUpdate {
 }
 
 /** How adding updates changed a weight. */
-export interface Applied {
+export interface WeightChange {
   /** ||update||_F / ||W||_F as written, after rounding; Infinity for a zero weight that changed. */
   readonly relativeChange: number;
 }
@@ -37,7 +37,7 @@ export async function addUpdates(
   { name, dtype, shape }: { readonly name: string; readonly dtype: FloatDType; readonly shape: readonly number[] },
   updates: readonly ScaledUpdate[],
   options: CallOptions,
-): Promise<Applied> {
+): Promise<WeightChange> {
   const [m, n] = shape as [number, number];
   const { left, right } = joined(updates, m, n);
   const rank = right.shape[0]!;

@@ -25,7 +25,11 @@ export function assemble(config: PeftConfig, updates: readonly Update[]): Pick<L
     return [
       name,
       {
-        ...{ name, kind, rank, alpha, scaling },
+        name,
+        kind,
+        rank,
+        alpha,
+        scaling,
         a: stored(a, dtype, `${name} lora_A`),
         b: stored(scaled, dtype, `${name} lora_B`),
       },

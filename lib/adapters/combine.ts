@@ -1,12 +1,12 @@
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { checkedBelow, checkOptions, number, type OptionTypes } from '../options.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { sameShape, type Tensor } from '../tensor/tensor.js';
 import { factorsOf, type LoraAdapter, type LoraModule, type PeftFactors, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
-import { LORA_JOB_OPTIONS, type LoraJobOptions, takeTurn } from './resize.js';
+import { LORA_JOB_OPTIONS, type LoraJobOptions, yieldTurn } from './resize.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
-import { checkChoice, compress, type LoraRankChoice } from './truncate.js';
+import { checkChoice, type LoraRankChoice, truncateProduct } from './truncate.js';
 
 export interface WeightedLora {
   readonly adapter: LoraAdapter;
@@ -29,7 +29,7 @@ export interface MergedModule {
 }
 
 /** The adapter that several were merged into. */
-export interface Merged {
+export interface MergedLora {
   readonly adapter: LoraAdapter;
   readonly modules: readonly MergedModule[];
   /** Set if a chosen rank keeps less than 90 % of a sum's energy. */
@@ -52,7 +52,7 @@ export interface Merged {
 export async function mergeLoras(
   parts: readonly WeightedLora[],
   options?: (LoraRankChoice | { rank?: undefined; energy?: undefined; ratio?: undefined }) & LoraJobOptions,
-): Promise<Merged> {
+): Promise<MergedLora> {
   const given = checkOptions(options, LORA_JOB_OPTIONS, 'mergeLoras');
   const choice = readChoice(given);
   checkParts(parts);
@@ -61,23 +61,26 @@ export async function mergeLoras(
   const report: MergedModule[] = [];
   const spectra = new Map<string, Float64Array>();
   for (const name of names) {
-    await takeTurn(given);
+    await yieldTurn(given);
     const found = parts.flatMap(({ adapter, weight }) => {
       const module = adapter.modules.get(name);
       return module === undefined ? [] : [{ module, weight }];
     });
     requireSameShape(found.map(({ module }) => module));
     const sum = sideBySide(found);
-    const compressed = choice === undefined ? undefined : compress(sum, 1, choice);
-    if (compressed !== undefined) spectra.set(name, compressed.singularValues);
-    const kept = compressed ?? { ...sum, rank: sum.a.shape[0]!, keptEnergy: 1 };
+    const truncated = choice === undefined ? undefined : truncateProduct(sum, 1, choice);
+    if (truncated !== undefined) spectra.set(name, truncated.singularValues);
+    const kept = truncated ?? { ...sum, rank: sum.a.shape[0]!, keptEnergy: 1 };
     const dtype = given.dtype ?? commonDtype(found.map(({ module }) => module));
     updates.push({ name, kind: found[0]!.module.kind, dtype, a: kept.a, b: kept.b });
     report.push({ name, rank: kept.rank, keptEnergy: kept.keptEnergy });
   }
   const config = {
     ...parts[0]!.adapter.config,
-    ...{ target_modules: names, exclude_modules: null, layers_to_transform: null, layers_pattern: null },
+    target_modules: names,
+    exclude_modules: null,
+    layers_to_transform: null,
+    layers_pattern: null,
   };
   const metadata = new Map([['format', 'pt']]);
   return {
@@ -115,9 +118,10 @@ function checkParts(parts: readonly WeightedLora[]): void {
 }
 
 function requireSameShape(modules: readonly LoraModule[]): void {
-  const text = ({ kind, a, b }: LoraModule) => `${kind} ${describe([b.shape[0], a.shape[1]])}`;
+  const shape = ({ a, b }: LoraModule) => [b.shape[0]!, a.shape[1]!];
+  const text = (module: LoraModule) => `${module.kind} ${describe(shape(module))}`;
   const first = modules[0]!;
-  const other = modules.find((module) => text(module) !== text(first));
+  const other = modules.find((module) => module.kind !== first.kind || !sameShape(shape(module), shape(first)));
   if (other === undefined) return;
   throw new LowRankError('ERR_SHAPE', `${first.name}: one adapter has ${text(first)}, another ${text(other)}`, {
     hint: 'The adapters belong to different base models.',

@@ -1,37 +1,24 @@
-import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
-import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { ArgumentError, LowRankError } from '../errors.js';
 import { singularValues as singularValuesOf } from '../linalg/svd.js';
 import { COMPUTE_OPTIONS, type ComputeOptions, type Method } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
-import type { Family } from '../model/families.js';
-import { Model } from '../model/model.js';
-import { isMatrixOrBatch, matricesNamed, type Skipped } from '../model/names.js';
+import type { SkippedTensors } from '../model/names.js';
 import { boolean, checkOptions, listOf, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
-import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
 import type { LoraAdapter, LoraKind } from './adapter.js';
 import { assemble } from './assemble.js';
-import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
-import { asWeight, moduleOf, requireModuleNames, type WeightInfo } from './modules.js';
+import { differenceOf, findUncovered, type UncoveredTensor } from './compare-checkpoints.js';
+import { type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
+import { requireModuleNames } from './modules.js';
+import { newConfig } from './new-config.js';
+import { type SelectedWeight, selectWeights, type WeightSelection } from './select-weights.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
 
-export interface ExtractOptions {
-  /**
-   * Names or globs of tensors; by default the matrices of the layers of the model's family. If a
-   * glob also matches other tensors, only weights of modules are taken.
-   */
-  readonly tensors?: readonly string[] | undefined;
-  /** The model's family, if config.json does not name it or is to be overridden. */
-  readonly family?: string | undefined;
-  /**
-   * Whether tensors are stored [in, out] if neither the family nor the shapes give evidence. False
-   * by default, for tensors that are not the family's. Without it, layer matrices that contradict
-   * config.json are refused.
-   */
-  readonly fanInFanOut?: boolean | undefined;
+export interface ExtractOptions extends WeightSelection {
   /** The dtype of the factors, F32 by default. */
   readonly dtype?: FloatDType | undefined;
   /** `base_model_name_or_path` of the adapter; by default the given `base`. */
@@ -44,11 +31,16 @@ export interface ExtractOptions {
 }
 
 const EXTRACT_OPTIONS: OptionTypes<ExtractChoice & ExtractOptions> = {
-  ...{ rank: number, energy: number },
-  ...{ tensors: listOf(text), family: text, fanInFanOut: boolean, baseName: text },
+  rank: number,
+  energy: number,
+  tensors: listOf(text),
+  family: text,
+  fanInFanOut: boolean,
+  baseName: text,
   dtype: oneOf(FLOAT_DTYPES),
   method: COMPUTE_OPTIONS.method,
-  ...{ seed: wholeNumber(0), threads: wholeNumber(1) },
+  seed: wholeNumber(0),
+  threads: wholeNumber(1),
   ...JOB_OPTIONS,
 };
 
@@ -71,13 +63,7 @@ export interface ExtractedModule {
   readonly singularValues: readonly number[];
 }
 
-/** A tensor that differs between the checkpoints but is not in the adapter. */
-export interface UncoveredTensor {
-  readonly tensor: string;
-  readonly reason: 'changed' | 'other shape' | 'only in base' | 'only in tuned';
-}
-
-export interface Extracted {
+export interface ExtractedLora {
   readonly adapter: LoraAdapter;
   readonly modules: readonly ExtractedModule[];
   /**
@@ -88,7 +74,7 @@ export interface Extracted {
   /** Selected matrices that are equal in both checkpoints, and so get no update. */
   readonly unchanged: readonly string[];
   /** Tensors that a glob matched but that were skipped, because they are not weights of modules. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly SkippedTensors[];
   /**
    * Further differences between the tuned model and the base with this adapter, beside the errors
    * of `modules`.
@@ -115,7 +101,7 @@ export async function extractLora(
   base: string,
   tuned: string,
   options: ExtractChoice & ExtractOptions,
-): Promise<Extracted> {
+): Promise<ExtractedLora> {
   const given = checkOptions(options, EXTRACT_OPTIONS, 'extractLora');
   return withBoth(base, tuned, given, (from, to) => extract(from, to, { ...given, baseName: given.baseName ?? base }));
 }
@@ -130,7 +116,7 @@ export interface PlannedModule extends Pick<ExtractedModule, 'name' | 'kind' | '
 export interface ExtractPlan {
   readonly modules: readonly PlannedModule[];
   /** Tensors that a glob matched but that were skipped, because they are not weights of modules. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly SkippedTensors[];
   readonly output: {
     /**
      * Bytes of the factors; fewer if a matrix is equal in both checkpoints, or needs a smaller
@@ -152,7 +138,7 @@ export async function planExtract(
 ): Promise<ExtractPlan> {
   const given = checkOptions(options, EXTRACT_OPTIONS, 'planExtract');
   return withBoth(base, tuned, given, async (from, to) => {
-    const { chosen, skipped } = choose(from, to, given);
+    const { chosen, skipped } = selectWeights(from, to, given);
     const { rank: wanted = Number.POSITIVE_INFINITY } = given as { rank?: number };
     const modules = chosen.map(({ module: name, kind, tensor, info: { shape } }) => {
       return { name, kind, tensor, shape, rank: Math.min(wanted, ...shape) };
@@ -190,21 +176,22 @@ async function withBoth<T>(
  */
 const MOST_FOR_SPECTRUM = 2 ** 33;
 
-interface Found extends Chosen, ExtractedUpdate {}
+/** A selected weight that differs, and its update. */
+interface ChangedWeight extends SelectedWeight, ExtractedUpdate {}
 
 async function extract(
   base: Checkpoint,
   tuned: Checkpoint,
   options: ExtractChoice & ExtractOptions & { baseName: string },
-): Promise<Extracted> {
+): Promise<ExtractedLora> {
   const { dtype = 'F32', method, seed, threads, signal } = options;
   const compute: ComputeOptions = { method, seed, threads, signal };
-  const { chosen, skipped } = choose(base, tuned, options);
+  const { chosen, skipped } = selectWeights(base, tuned, options);
   const progress = new Progress(
     chosen.map(({ info }) => info.bytes),
     options.onProgress,
   );
-  const found: Found[] = [];
+  const found: ChangedWeight[] = [];
   const unchanged: string[] = [];
   for (const item of chosen) {
     const { tensor, info } = item;
@@ -245,8 +232,15 @@ async function extract(
     const relativeError = await updateError(change, module, item.transposed, compute);
     const { tensor, kind, certificate, singularValues } = item;
     modules.push({
-      ...{ name: item.module, kind, tensor, shape: item.info.shape, rank: module.rank },
-      ...{ keptEnergy: 1 - relativeError ** 2, relativeError, certificate, singularValues },
+      name: item.module,
+      kind,
+      tensor,
+      shape: item.info.shape,
+      rank: module.rank,
+      keptEnergy: 1 - relativeError ** 2,
+      relativeError,
+      certificate,
+      singularValues,
     });
   }
   const shortfall = await findShortfall(modules, async ({ name, shape: [m, n] }) => {
@@ -258,7 +252,12 @@ async function extract(
   const metadata = new Map([['format', 'pt']]);
   return {
     adapter: { ...assembled, others: new Map(), metadata, source: undefined },
-    ...{ modules, shortfall, unchanged, skipped, uncovered, seconds: progress.seconds },
+    modules,
+    shortfall,
+    unchanged,
+    skipped,
+    uncovered,
+    seconds: progress.seconds,
   };
 }
 
@@ -274,216 +273,3 @@ function checkChoice(choice: ExtractChoice): void {
     throw new ArgumentError('energy', 'a number above 0, up to 1', energy);
   }
 }
-
-interface Chosen {
-  readonly tensor: string;
-  /** The path by which PEFT looks it up. */
-  readonly module: string;
-  readonly kind: LoraKind;
-  readonly transposed: boolean;
-  readonly info: WeightInfo;
-  readonly baseInfo: WeightInfo;
-}
-
-/**
- * Layers that look up vectors, by their names in the transformers library: their updates are stored
- * differently.
- */
-const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
-
-function choose(
-  base: Checkpoint,
-  tuned: Checkpoint,
-  options: ExtractOptions,
-): { chosen: Chosen[]; skipped: readonly Skipped[] } {
-  const model = options.tensors === undefined ? new Model(tuned, options.family) : Model.find(tuned, options.family);
-  const { infos, skipped } =
-    options.tensors === undefined
-      ? { infos: layerMatrices(tuned, model!), skipped: [] }
-      : namedMatrices(tuned, options.tensors);
-  const prefix = missingPrefix(tuned, model?.family);
-  const chosen = infos.map((info): Chosen => {
-    const name = moduleOf(info.name);
-    if (name === undefined) {
-      throw new LowRankError(
-        'ERR_UNSUPPORTED',
-        `${info.name}: PEFT adapts the weights of modules, and this is not one`,
-        {
-          hint: 'Choose tensors whose names end in .weight.',
-        },
-      );
-    }
-    const own = base.tensors.get(info.name);
-    if (own === undefined) {
-      throw new LowRankError(
-        'ERR_NOT_FOUND',
-        `${base.path}: has no tensor ${describe(info.name)}, unlike ${tuned.path}`,
-      );
-    }
-    if (describe(own.shape) !== describe(info.shape)) {
-      const shapes = `${describe(own.shape)} in ${base.path}, ${describe(info.shape)} in ${tuned.path}`;
-      throw new LowRankError('ERR_SHAPE', `${info.name}: ${shapes}`, { hint: 'They must be the same model.' });
-    }
-    const kind: LoraKind = EMBEDDING.test(name) ? 'embedding' : 'linear';
-    const transposed = kind === 'embedding' || isTransposed(info.name, model, options.fanInFanOut);
-    return {
-      tensor: info.name,
-      module: prefix + name,
-      kind,
-      transposed,
-      info: asWeight(info),
-      baseInfo: asWeight(own),
-    };
-  });
-  return { chosen, skipped };
-}
-
-/**
- * Whether a tensor is stored [in, out]. @throws LowRankError `ERR_SHAPE` if a layer's shapes
- * contradict config.json and the caller has not decided.
- */
-function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boolean | undefined): boolean {
-  const role = model?.roleOf(tensor);
-  if (role === undefined || (role.orientation === undefined && fanInFanOut !== undefined)) return fanInFanOut ?? false;
-  return model!.orientationOf(tensor) === 'in x out';
-}
-
-/**
- * Returns the stored tensors of the layers that are matrices; experts stored in one tensor are not.
- */
-function layerMatrices(checkpoint: Checkpoint, model: Model): TensorInfo[] {
-  const names = new Set(model.select('all', ['all']).map(({ tensor }) => tensor));
-  return [...checkpoint.tensors.values()].filter((info) => names.has(info.name) && isWeightOfModule(info));
-}
-
-function namedMatrices(checkpoint: Checkpoint, globs: readonly string[]): { infos: TensorInfo[]; skipped: Skipped[] } {
-  const found = globs.map((glob) => matricesNamed(checkpoint, glob, isWeightOfModule));
-  const names = new Set(found.flatMap(({ matrices }) => matrices.map(({ name }) => name)));
-  return {
-    infos: [...checkpoint.tensors.values()].filter(({ name }) => names.has(name)),
-    skipped: found.flatMap(({ skipped }) => skipped ?? []),
-  };
-}
-
-/** Experts stored in one tensor are modules of no adapter. */
-function isWeightOfModule(info: TensorInfo): boolean {
-  return info.shape.length === 2 && isMatrixOrBatch(info) && moduleOf(info.name) !== undefined;
-}
-
-/**
- * Returns the path that PEFT's model has before the checkpoint's names: a model with a head is
- * often saved as `h.0.` but loaded as `transformer.h.0.`.
- */
-function missingPrefix({ config, tensors }: Checkpoint, family: Family | undefined): string {
-  const { architectures, model_type } = config ?? {};
-  const architecture = Array.isArray(architectures) ? architectures[0] : undefined;
-  if (family === undefined || typeof architecture !== 'string' || !/For[A-Z]|Head/.test(architecture)) return '';
-  const roots = ['model.', 'transformer.', `${model_type}.`];
-  for (const { prefixes } of family.layouts) {
-    const used = prefixes.find((prefix) => [...tensors.keys()].some((name) => name.startsWith(prefix)));
-    if (used === undefined) continue;
-    const longer = prefixes.filter((prefix) => prefix !== used && prefix.endsWith(`.${used}`));
-    const roofs = longer.map((prefix) => prefix.slice(0, -used.length)).filter((root) => roots.includes(root));
-    return roofs[0] ?? '';
-  }
-  return '';
-}
-
-async function differenceOf(base: Checkpoint, tuned: Checkpoint, { tensor, info, baseInfo }: Chosen): Promise<Tensor> {
-  const data = difference(
-    { bytes: await base.read(tensor), dtype: baseInfo.dtype },
-    { bytes: await tuned.read(tensor), dtype: info.dtype },
-  );
-  const index = data.findIndex((value) => !Number.isFinite(value));
-  if (index >= 0) {
-    const place = `[${Math.floor(index / info.shape[1]!)}, ${index % info.shape[1]!}]`;
-    throw new LowRankError('ERR_NOT_FINITE', `${tensor}: the difference at ${place} is ${data[index]}`, {
-      hint: 'One of the checkpoints is damaged or was trained to divergence.',
-    });
-  }
-  return { data, shape: info.shape };
-}
-
-async function findUncovered(
-  base: Checkpoint,
-  tuned: Checkpoint,
-  chosen: ReadonlySet<string>,
-  signal: AbortSignal | undefined,
-): Promise<UncoveredTensor[]> {
-  const uncovered: UncoveredTensor[] = [];
-  for (const name of new Set([...tuned.tensors.keys(), ...base.tensors.keys()])) {
-    if (chosen.has(name)) continue;
-    signal?.throwIfAborted();
-    const [before, after] = [base.tensors.get(name), tuned.tensors.get(name)];
-    if (before === undefined) uncovered.push({ tensor: name, reason: 'only in tuned' });
-    else if (after === undefined) uncovered.push({ tensor: name, reason: 'only in base' });
-    else if (describe(before.shape) !== describe(after.shape)) uncovered.push({ tensor: name, reason: 'other shape' });
-    else if (await differs(base, before, tuned, after)) uncovered.push({ tensor: name, reason: 'changed' });
-  }
-  return uncovered;
-}
-
-/** Compares floats by their numbers, everything else by its bytes. */
-async function differs(base: Checkpoint, before: TensorInfo, tuned: Checkpoint, after: TensorInfo): Promise<boolean> {
-  const [x, y] = [await base.read(before.name), await tuned.read(after.name)];
-  if (before.dtype === after.dtype) return Buffer.compare(x, y) !== 0;
-  if (!isFloatDType(before.dtype) || !isFloatDType(after.dtype)) return true;
-  return difference({ bytes: x, dtype: before.dtype }, { bytes: y, dtype: after.dtype }).some((value) => value !== 0);
-}
-
-function newConfig(tuned: Checkpoint, found: readonly Found[], baseName: string): Record<string, unknown> {
-  return {
-    peft_type: 'LORA',
-    task_type: taskOf(tuned),
-    auto_mapping: null,
-    base_model_name_or_path: baseName,
-    revision: null,
-    inference_mode: true,
-    r: 8,
-    lora_alpha: 8,
-    lora_dropout: 0,
-    target_modules: targets(tuned, found),
-    fan_in_fan_out: found.some(({ kind, transposed }) => kind === 'linear' && transposed),
-    bias: 'none',
-    use_rslora: false,
-    use_dora: false,
-    init_lora_weights: true,
-    modules_to_save: null,
-    layers_to_transform: null,
-    layers_pattern: null,
-    rank_pattern: {},
-    alpha_pattern: {},
-  };
-}
-
-/**
- * Returns the modules' last names if those select exactly the modules of the adapter, and the full
- * names otherwise.
- */
-function targets({ tensors }: Checkpoint, found: readonly Found[]): string[] {
-  const adapted = new Set(found.map(({ tensor }) => tensor));
-  const lastName = (module: string) => module.slice(module.lastIndexOf('.') + 1);
-  const last = new Set(found.map(({ module }) => lastName(module)));
-  const exact = [...tensors.keys()].every((name) => {
-    const module = moduleOf(name);
-    return module === undefined || !last.has(lastName(module)) || adapted.has(name);
-  });
-  return exact ? [...last] : found.map(({ module }) => module);
-}
-
-/**
- * Returns PEFT's name for the model's task, judged by its class; null if the class gives no
- * evidence.
- */
-function taskOf({ config }: Checkpoint): string | null {
-  const architecture = Array.isArray(config?.architectures) ? String(config.architectures[0]) : '';
-  return TASKS.find(([ending]) => ending.test(architecture))?.[1] ?? null;
-}
-
-const TASKS: readonly [RegExp, string][] = [
-  [/(?:ForCausalLM|LMHeadModel)$/, 'CAUSAL_LM'],
-  [/ForSequenceClassification$/, 'SEQ_CLS'],
-  [/ForTokenClassification$/, 'TOKEN_CLS'],
-  [/ForQuestionAnswering$/, 'QUESTION_ANS'],
-  [/ForConditionalGeneration$/, 'SEQ_2_SEQ_LM'],
-];

@@ -180,8 +180,15 @@ async function describeJob(planned: readonly Planned[], threads: number | undefi
 /** Checks an `AppliedWeight` of this tensor. */
 const appliedWeight = (tensor: string) =>
   object({
-    ...{ tensor: exactly(tensor), module: aName, shape: SHAPE, dtype: oneOf(...FLOAT_DTYPES), transposed: aBoolean },
-    ...{ rank: aWhole(), adapters: aWhole(1), relativeChange: aNumber, seconds: aQuantity },
+    tensor: exactly(tensor),
+    module: aName,
+    shape: SHAPE,
+    dtype: oneOf(...FLOAT_DTYPES),
+    transposed: aBoolean,
+    rank: aWhole(),
+    adapters: aWhole(1),
+    relativeChange: aNumber,
+    seconds: aQuantity,
   });
 
 interface Planned {

@@ -92,10 +92,10 @@ export function areTransposed<T extends Pick<TensorInfo, 'name' | 'shape'>>(
   model: Pick<Model, 'roleOf'> | undefined,
   byConfig: boolean,
 ): boolean[] {
-  const byShape = adapted.map(toldByShape);
+  const byShape = adapted.map(isTransposedByShape);
   const isOfLayer = ({ info }: Adapted<T>) => model === undefined || model.roleOf(info.name) !== undefined;
-  const told = byShape.filter((_, i) => adapted[i]!.module.kind === 'linear' && isOfLayer(adapted[i]!));
-  const agreed = new Set(told.filter((transposed) => transposed !== undefined));
+  const ofLayers = byShape.filter((_, i) => adapted[i]!.module.kind === 'linear' && isOfLayer(adapted[i]!));
+  const agreed = new Set(ofLayers.filter((transposed) => transposed !== undefined));
   return adapted.map((item, i) => {
     const orientation = model?.roleOf(item.info.name)?.orientation;
     const byModel = orientation === undefined ? undefined : orientation === 'in x out';
@@ -105,7 +105,7 @@ export function areTransposed<T extends Pick<TensorInfo, 'name' | 'shape'>>(
 }
 
 /** Decides by the shapes; undefined for a square weight, which fits both ways. */
-function toldByShape({
+function isTransposedByShape({
   info: { name, shape },
   module,
 }: Adapted<Pick<TensorInfo, 'name' | 'shape'>>): boolean | undefined {

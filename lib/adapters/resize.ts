@@ -4,7 +4,7 @@ import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
 import { factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
-import { checkChoice, compress, LORA_RANK_CHOICE, type LoraRankChoice } from './truncate.js';
+import { checkChoice, LORA_RANK_CHOICE, type LoraRankChoice, truncateProduct } from './truncate.js';
 
 export interface LoraJobOptions {
   /** The dtype of the factors; unchanged by default. */
@@ -27,7 +27,7 @@ export interface ResizedModule {
   readonly shape: readonly [number, number];
   readonly rankBefore: number;
   readonly rank: number;
-  /** Of the update including its scaling, in descending order: `rankBefore` of them. */
+  /** Those of the update including its scaling, in descending order: `rankBefore` of them. */
   readonly singularValues: readonly number[];
   /** The share of the sum of their squares that was kept. */
   readonly keptEnergy: number;
@@ -36,7 +36,7 @@ export interface ResizedModule {
 }
 
 /** A resized adapter and the results for its modules. */
-export interface Resized {
+export interface ResizedLora {
   readonly adapter: LoraAdapter;
   readonly modules: readonly ResizedModule[];
   /** Set if the new rank keeps less than 90 % of an update's energy. */
@@ -52,16 +52,16 @@ export interface Resized {
  * @throws {@link LowRankError} `ERR_UNSUPPORTED`, naming the reason, if an update is more than
  *   scaling * B A; `ERR_NOT_FINITE`; `ERR_ARGUMENT`; the signal's reason when aborted.
  */
-export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice & LoraJobOptions): Promise<Resized> {
+export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice & LoraJobOptions): Promise<ResizedLora> {
   const given = checkOptions(options, LORA_JOB_OPTIONS, 'resizeLora');
   checkChoice(given);
   requirePlain(adapter, 'resize');
   const updates: Update[] = [];
   const report: ResizedModule[] = [];
   for (const module of adapter.modules.values()) {
-    await takeTurn(given);
+    await yieldTurn(given);
     const { name, kind } = module;
-    const { a, b, ...kept } = compress(factorsOf(module), module.scaling, given);
+    const { a, b, ...kept } = truncateProduct(factorsOf(module), module.scaling, given);
     updates.push({ name, kind, a, b, dtype: given.dtype ?? (module.b.dtype as FloatDType) });
     report.push(resized(module, kept));
   }
@@ -70,18 +70,22 @@ export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice &
 }
 
 /** Lets the process do other work, and handles an abort. */
-export async function takeTurn({ signal }: LoraJobOptions): Promise<void> {
+export async function yieldTurn({ signal }: LoraJobOptions): Promise<void> {
   await setImmediate();
   signal?.throwIfAborted();
 }
 
 function resized(
   { name, kind, a, b, rank: rankBefore }: LoraModule,
-  { rank, singularValues, keptEnergy }: Omit<ReturnType<typeof compress>, 'a' | 'b'>,
+  { rank, singularValues, keptEnergy }: Omit<ReturnType<typeof truncateProduct>, 'a' | 'b'>,
 ): ResizedModule {
   const dropped = Math.hypot(...singularValues.subarray(rank));
   return {
-    ...{ name, kind, rankBefore, rank, keptEnergy },
+    name,
+    kind,
+    rankBefore,
+    rank,
+    keptEnergy,
     shape: [b.shape[0]!, a.shape[1]!],
     singularValues: [...singularValues],
     relativeError: dropped === 0 ? 0 : dropped / Math.hypot(...singularValues),

@@ -23,7 +23,7 @@ export interface Shortfall {
 }
 
 /** A module after its rank was reduced. */
-interface Kept {
+interface TruncatedModule {
   readonly name: string;
   readonly rank: number;
   readonly keptEnergy: number;
@@ -35,7 +35,7 @@ interface Kept {
  * @param spectrumOf - returns all singular values of a module's update in descending order;
  *   undefined if they are not known
  */
-export async function findShortfall<T extends Kept>(
+export async function findShortfall<T extends TruncatedModule>(
   modules: readonly T[],
   spectrumOf: (module: T) => Promise<ArrayLike<number> | undefined>,
 ): Promise<Shortfall | undefined> {

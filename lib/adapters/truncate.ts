@@ -21,7 +21,7 @@ export type LoraRankChoice =
 export const LORA_RANK_CHOICE: OptionTypes<LoraRankChoice> = { rank: number, energy: number, ratio: number };
 
 /** The best approximation of a product, of a smaller rank. */
-export interface Compressed extends PeftFactors {
+export interface TruncatedProduct extends PeftFactors {
   readonly rank: number;
   /** All singular values of the product, descending. */
   readonly singularValues: Float64Array;
@@ -57,7 +57,7 @@ export function checkChoice(choice: LoraRankChoice): void {
  * singular values are split evenly between the factors, so that neither is large where the other is
  * small.
  */
-export function compress(factors: PeftFactors, factor: number, choice: LoraRankChoice): Compressed {
+export function truncateProduct(factors: PeftFactors, factor: number, choice: LoraRankChoice): TruncatedProduct {
   const { u, s, v } = productSvd(factors, (values) => chooseRank(values, choice));
   const rank = u.length;
   const root = Array.from({ length: rank }, (_, i) => Math.sqrt(s[i]! * Math.abs(factor)));

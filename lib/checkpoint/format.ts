@@ -1,7 +1,7 @@
 import type { Checkpoint, Format, Place } from './checkpoint.js';
 
 /** The content of a weight file; `index` is the list of a safetensors checkpoint's shards. */
-export type Content = Format | 'index';
+export type FileContent = Format | 'index';
 
 /** Refuses a file that its first bytes identify as something else, with an error that names it. */
 export type FileCheck = (file: string) => Promise<unknown>;
@@ -19,7 +19,7 @@ export interface FormatDescription {
    * Recognises a file by its first bytes; returns undefined if it is certainly or probably
    * something else.
    */
-  sniff(start: Buffer): Content | undefined;
+  sniff(start: Buffer): FileContent | undefined;
   /**
    * Lists the models that a folder may mean, relative to it; several if none takes precedence.
    *

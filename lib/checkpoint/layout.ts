@@ -46,10 +46,7 @@ export function inPlaceLayout(
     const info = tensors.get(name);
     if (info === undefined) throw unknownTensor(checkpoint, name);
     if (info.dtype !== type) {
-      throw new LowRankError(
-        'ERR_UNSUPPORTED',
-        `${name}: in ${format} its type ${info.dtype} cannot become ${type}`,
-      );
+      throw new LowRankError('ERR_UNSUPPORTED', `${name}: in ${format} its type ${info.dtype} cannot become ${type}`);
     }
     places.get(info.file)!.set(name, { offset: info.offset, bytes: info.bytes });
   }

@@ -1,6 +1,6 @@
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { openFile, readAt } from '../files/files.js';
-import type { Content } from './format.js';
+import type { FileContent } from './format.js';
 import { ENDINGS_IN_WORDS, FORMATS } from './formats.js';
 import { isText, otherFormat } from './other-formats.js';
 
@@ -18,7 +18,7 @@ const QUOTED = 30;
  * @throws {@link CheckpointError} kinds `GitLfsPointer`, `TextFile`; {@link LowRankError}
  *   `ERR_UNSUPPORTED` for a known other format.
  */
-export async function sniff(file: string): Promise<Content> {
+export async function sniff(file: string): Promise<FileContent> {
   const { handle, size } = await openFile(file);
   try {
     const start = Buffer.from(await readAt(handle, file, 0, Math.min(size, START_BYTES)));
@@ -51,8 +51,7 @@ function textFault(file: string, start: Buffer): CheckpointError {
     return fault('GitLfsPointer', 'is a Git LFS pointer, not the weights', 'Run `git lfs pull` in the folder.');
   }
   if (/^<(?:!doctype html|html|\?xml)/i.test(text)) {
-    const hint =
-      'A server probably sent a message in place of the file: download it again, signed in if necessary.';
+    const hint = 'A server probably sent a message in place of the file: download it again, signed in if necessary.';
     return fault('TextFile', 'is a web page, not the weights', hint);
   }
   const begins = describe(text.slice(0, QUOTED));

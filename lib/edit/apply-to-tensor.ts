@@ -2,9 +2,9 @@ import type { TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import { applyEdit, DAMAGED } from '../interventions/apply.js';
 import { type Edit, nameOf, needsWhole, writtenAs } from '../interventions/edit.js';
-import type { Certified, Decomposer } from '../interventions/kinds/kind.js';
+import type { Certificates, Decomposer } from '../interventions/kinds/kind.js';
 import { type InterventionKind, kindOf } from '../interventions/kinds/kinds.js';
-import { type Change, compare, readInto, rewrite } from '../interventions/rewrite.js';
+import { compare, type Difference, readInto, rewrite } from '../interventions/rewrite.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import { gridOf, storedBytes } from '../tensor/block-slice.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
@@ -122,7 +122,7 @@ async function editWhole(
   const { dtype } = edits[0]!;
   const all = toFloat32(bytes, dtype);
   const raw = new Uint8Array(all.buffer, all.byteOffset, all.byteLength);
-  const computations: { certified: Certified | undefined; seconds: number }[] = [];
+  const computations: { certified: Certificates | undefined; seconds: number }[] = [];
   for (const edit of edits) {
     context.started(edit);
     const begin = performance.now();
@@ -177,7 +177,7 @@ async function named<T>(edit: Edit, work: () => Promise<T>): Promise<T> {
   }
 }
 
-function requireFinite(edit: Edit, as: string, change: Change): Change {
+function requireFinite(edit: Edit, as: string, change: Difference): Difference {
   if (Number.isFinite(change.relativeError)) return change;
   throw new LowRankError('ERR_NOT_FINITE', `${nameOf(edit)}: the result does not fit into ${as}`, {
     hint: 'Convert the checkpoint to BF16 or F32 first.',
@@ -187,8 +187,8 @@ function requireFinite(edit: Edit, as: string, change: Change): Change {
 function describeEdit(
   edit: Edit,
   as: EditedMatrix['writtenAs'],
-  change: Change,
-  certified: Certified | undefined,
+  change: Difference,
+  certified: Certificates | undefined,
   seconds: number,
 ): EditedMatrix {
   requireFinite(edit, as, change);

@@ -27,7 +27,7 @@ export interface PredictedMemory {
 }
 
 /** How one edit is computed if memory is limited. */
-export interface Choice {
+export interface MethodChoice {
   readonly method: Method;
   /** Bytes of native memory that the decomposition may use. */
   readonly maxMemory: number;
@@ -41,7 +41,7 @@ export interface Settings {
   /** The method if memory is not limited. */
   readonly method: Method;
   /** The choices if memory is limited: one for each edit, in their order. */
-  readonly choices: readonly Choice[] | undefined;
+  readonly choices: readonly MethodChoice[] | undefined;
 }
 
 /** V8 collects arrays when those outside of its heap have grown by this much (its kExternalAllocationSoftLimit). */
@@ -116,14 +116,14 @@ export function predictMemory(checkpoint: Checkpoint, edits: readonly Edit[], se
   return { ...peak, total: aside(edits, threads) + peak.buffers + withKept(peak.native) };
 }
 
-interface Stage {
+interface MemoryStage {
   readonly tensor: string;
   readonly edits: readonly Edit[];
   readonly buffers: number;
 }
 
 /** Lists what is in memory while each tensor is computed, apart from the decomposition. */
-function stages(checkpoint: Checkpoint, edits: readonly Edit[], overlap: boolean): Stage[] {
+function stages(checkpoint: Checkpoint, edits: readonly Edit[], overlap: boolean): MemoryStage[] {
   const work = 4 * numbersToHold(edits);
   const groups = byTensor(edits).filter(changes);
   const held = groups.map((group) => heldBytes(checkpoint, group));
@@ -169,9 +169,9 @@ function choicesWithin(
   checkpoint: Checkpoint,
   edits: readonly Edit[],
   { threads, overlap, methods, sure, maxMemory }: Try,
-): { choices: Choice[] } | { choices: undefined; need: Need } {
+): { choices: MethodChoice[] } | { choices: undefined; need: Need } {
   const fixed = aside(edits, threads);
-  const choices = new Map<Edit, Choice>();
+  const choices = new Map<Edit, MethodChoice>();
   let need: Need = { tensor: 'the process', total: fixed };
   for (const stage of stages(checkpoint, edits, overlap)) {
     const left = maxMemory - fixed - stage.buffers;

@@ -3,7 +3,7 @@ import { ArgumentError } from '../errors.js';
 import { type Edit, tensorChanges } from '../interventions/edit.js';
 import { asInterventions, type Intervention } from '../interventions/spec.js';
 import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
-import type { Skipped } from '../model/names.js';
+import type { SkippedTensors } from '../model/names.js';
 import { boolean, checkedBelow, listOf, number, type OptionTypes, text, wholeNumber } from '../options.js';
 import { isWritableType, type WritableType } from '../tensor/dtype.js';
 import { checkUses, QUANT_CHOICES, settleAmount } from './amounts.js';
@@ -19,7 +19,7 @@ export interface EditPlan {
   /** In the order of the tensors in the checkpoint. */
   readonly edits: readonly Edit[];
   /** For each glob that also matched vectors and the like: what is left alone. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly SkippedTensors[];
   readonly memory: PredictedMemory;
   /** How it will be computed; where memory is limited, chosen so that it is enough. */
   readonly settings: Settings;

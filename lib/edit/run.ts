@@ -12,7 +12,7 @@ import { byTensor, changes, type Edit, nameOf, numbersToHold, tensorChanges } fr
 import { editedMatrices, SETTINGS } from '../interventions/schema.js';
 import type { ComputeOptions } from '../lowrank/approximate.js';
 import { memoryUsage } from '../memory.js';
-import type { Skipped } from '../model/names.js';
+import type { SkippedTensors } from '../model/names.js';
 import { boolean, checkOptions, type OptionTypes } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
@@ -43,7 +43,7 @@ export interface EditReport extends Copied {
   readonly options: Omit<PlanOptions, 'interventions'>;
   readonly edits: readonly EditedMatrix[];
   /** Tensors that a glob matched but that were left unchanged, because they are not matrices. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly SkippedTensors[];
   /** What an interrupted run of the same job had already done; undefined if there was none. */
   readonly resumed: Resumed | undefined;
   readonly memory: {
@@ -57,7 +57,7 @@ export interface EditReport extends Copied {
 /** The plan of {@link editCheckpoint}. */
 export interface CheckpointPlan extends EditPlan {
   readonly output: {
-    /** Of all files of the result, including those that are only copied. */
+    /** Bytes of all files of the result, including those that are only copied. */
     readonly bytes: number;
   };
 }
@@ -188,11 +188,13 @@ async function editAll(
   const decomposer = (edit: Edit) =>
     decomposeAnew({
       ...computeOptions(settings, edits.indexOf(edit)),
-      ...{ seed, signal },
+      seed,
+      signal,
       onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
     });
   const context = {
-    ...{ work, decomposer },
+    work,
+    decomposer,
     started: (edit: Edit) => {
       signal?.throwIfAborted();
       progress.working(nameOf(edit), bytesOf(edit), 0);

@@ -3,7 +3,7 @@ import { describe, LowRankError } from '../errors.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
 import type { Intervention } from '../interventions/spec.js';
 import { Model } from '../model/model.js';
-import { matricesNamed, type Skipped } from '../model/names.js';
+import { matricesNamed, type SkippedTensors } from '../model/names.js';
 import { hintForType } from '../model/not-editable.js';
 import { FLOAT_DTYPES, isReadableType, type ReadableType } from '../tensor/dtype.js';
 import { overlap, sliceShape } from '../tensor/slice.js';
@@ -18,7 +18,7 @@ export interface SelectedMatrices {
   /** In the order of the interventions. */
   readonly matrices: readonly SelectedMatrix[];
   /** For each glob that also matched vectors and the like: what is left alone. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly SkippedTensors[];
 }
 
 /**
@@ -40,7 +40,7 @@ export function selectMatrices(
     model ??= new Model(checkpoint, family);
     return model;
   };
-  const skipped: Skipped[] = [];
+  const skipped: SkippedTensors[] = [];
   const matrices = interventions.flatMap((intervention) =>
     targets(checkpoint, intervention, modelOf, skipped).map((target): SelectedMatrix => {
       const info = checkpoint.tensors.get(target.tensor)!;
@@ -58,7 +58,7 @@ function targets(
   checkpoint: Checkpoint,
   { select }: Intervention,
   modelOf: () => Model,
-  skipped: Skipped[],
+  skipped: SkippedTensors[],
 ): readonly Target[] {
   if (!('glob' in select)) {
     return select.types.every((type) => type === 'dont') ? [] : modelOf().select(select.layers, select.types);

@@ -13,22 +13,22 @@ export type { NewTensor } from '../checkpoint/safetensors/file.js';
 
 // Operations on adapters.
 
-export { type Merged, type MergedModule, mergeLoras, type WeightedLora } from '../adapters/combine.js';
-export { type LoraJobOptions, type Resized, type ResizedModule, resizeLora } from '../adapters/resize.js';
+export { type MergedLora, type MergedModule, mergeLoras, type WeightedLora } from '../adapters/combine.js';
+export { type LoraJobOptions, type ResizedLora, type ResizedModule, resizeLora } from '../adapters/resize.js';
 export type { LoraRankChoice } from '../adapters/truncate.js';
 
 // From checkpoints to an adapter, and from adapters into a checkpoint.
 
+export type { UncoveredTensor } from '../adapters/compare-checkpoints.js';
 export type { ExtractChoice } from '../adapters/extract.js';
 export {
-  type Extracted,
+  type ExtractedLora,
   type ExtractedModule,
   type ExtractOptions,
   type ExtractPlan,
   extractLora,
   type PlannedModule,
   planExtract,
-  type UncoveredTensor,
 } from '../adapters/extract-checkpoints.js';
 export {
   type AppliedWeight,
@@ -40,4 +40,5 @@ export {
   planLoras,
   type ScaledLora,
 } from '../adapters/merge-checkpoint.js';
+export type { WeightSelection } from '../adapters/select-weights.js';
 export type { Shortfall } from '../adapters/shortfall.js';

@@ -35,9 +35,16 @@ export type {
 
 // Models: which tensors hold which matrices.
 
-export { FAMILIES, type Family, type Fusion, type Layout, type Part, type Stored } from '../model/families.js';
+export {
+  FAMILIES,
+  type Family,
+  type FusedPart,
+  type Fusion,
+  type MatrixLocation,
+  type TensorNaming,
+} from '../model/families.js';
 export { Model, type Role, type Target } from '../model/model.js';
-export type { Skipped } from '../model/names.js';
+export type { SkippedTensors } from '../model/names.js';
 export type { GroupType, LayerType, MatrixType } from '../model/types.js';
 export type { Range, Slice } from '../tensor/slice.js';
 
@@ -53,7 +60,7 @@ export {
 
 // LASER: interventions, plan and run.
 
-export type { Choice } from '../edit/budget.js';
+export type { MethodChoice } from '../edit/budget.js';
 export type { EditPlan, PlanOptions, PredictedMemory, Settings } from '../edit/plan.js';
 export {
   type CheckpointPlan,

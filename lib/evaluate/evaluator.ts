@@ -107,9 +107,9 @@ export class Evaluator {
   async #ask(session: Session, all: readonly Question[], options: EvaluateOptions): Promise<Evaluation> {
     const { metrics, limit, bootstrap, onProgress, ...ask } = options;
     const questions = limit === undefined ? all : all.slice(0, limit);
-    const progress = new Progress(questions.length, onProgress);
+    const progress = new AnswerCounter(questions.length, onProgress);
     const results: ExampleResult[] = [];
-    progress.tell();
+    progress.report();
     for await (const result of session.ask(questions, ask)) {
       results.push(result);
       progress.count(result);
@@ -135,7 +135,7 @@ function checkLimit(limit: number | undefined): void {
 }
 
 /** Counts answers, and reports them to the caller. */
-class Progress {
+class AnswerCounter {
   readonly #total: number;
   readonly #onProgress: ((progress: EvaluateProgress) => void) | undefined;
   readonly #started = performance.now();
@@ -156,10 +156,10 @@ class Progress {
     this.#done++;
     if (correct !== undefined) this.#judged++;
     if (correct) this.#correct++;
-    this.tell();
+    this.report();
   }
 
-  tell(): void {
+  report(): void {
     const { seconds } = this;
     this.#onProgress?.({
       done: this.#done,

@@ -24,9 +24,9 @@ export interface ExampleResult {
   readonly correct: boolean | undefined;
   /** The choice or text that the model prefers. */
   readonly prediction: string | undefined;
-  /** Of each choice, summed over its tokens, natural logarithm. */
+  /** The log-probability of each choice, summed over its tokens, natural logarithm. */
   readonly choiceLogProbs: readonly number[] | undefined;
-  /** Of the answer or text, summed over its tokens, natural logarithm. */
+  /** The log-probability of the answer or text, summed over its tokens, natural logarithm. */
   readonly answerLogProb: number | undefined;
   /** The number of these tokens. */
   readonly answerTokens: number | undefined;

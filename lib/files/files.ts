@@ -90,7 +90,7 @@ export async function writeAt(handle: FileHandle, file: string, position: number
 const PASSING_BYTES = 8 * 1024 * 1024;
 
 /** A position in an open file. */
-export interface Spot {
+export interface FilePosition {
   readonly handle: FileHandle;
   readonly file: string;
   readonly offset: number;
@@ -101,7 +101,7 @@ export interface Spot {
  * before.
  */
 export async function passRange(
-  from: Spot,
+  from: FilePosition,
   bytes: number,
   take: (part: Uint8Array, done: number) => Promise<void>,
 ): Promise<void> {
@@ -114,14 +114,14 @@ export async function passRange(
 }
 
 /** Copies a range of one file into another. */
-export function copyRange(from: Spot, to: Spot, bytes: number): Promise<void> {
+export function copyRange(from: FilePosition, to: FilePosition, bytes: number): Promise<void> {
   return passRange(from, bytes, (part, done) => writeAt(to.handle, to.file, to.offset + done, part));
 }
 
 /**
  * Whether a range of a file equals a range of another, or bytes. Both files must be long enough.
  */
-export async function sameRange(a: Spot, b: Spot | Uint8Array, bytes: number): Promise<boolean> {
+export async function sameRange(a: FilePosition, b: FilePosition | Uint8Array, bytes: number): Promise<boolean> {
   const buffer = new Uint8Array(b instanceof Uint8Array ? 0 : Math.min(PASSING_BYTES, bytes));
   let same = true;
   await passRange(a, bytes, async (ours, done) => {

@@ -160,7 +160,10 @@ const LOCK: DocumentKind = {
   what: 'lock',
   limit: MAX_LOCK_BYTES,
   check: object({
-    ...{ pid: aWhole(1, 2 ** 31 - 1), start: optional(aDecimal), host: aName, boot: optional(aName) },
+    pid: aWhole(1, 2 ** 31 - 1),
+    start: optional(aDecimal),
+    host: aName,
+    boot: optional(aName),
     space: optional(aName),
   }),
   code: 'ERR_OUTPUT',

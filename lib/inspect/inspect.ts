@@ -5,7 +5,7 @@ import { describe, LowRankError } from '../errors.js';
 import { singularValues } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
-import { isMatrixOrBatch, matricesNamed, type Skipped, tensorsNamed } from '../model/names.js';
+import { isMatrixOrBatch, matricesNamed, type SkippedTensors, tensorsNamed } from '../model/names.js';
 import type { LayerType } from '../model/types.js';
 import { boolean, checkOptions, type OptionTypes, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
@@ -31,7 +31,10 @@ export interface InspectOptions {
 
 const INSPECT_OPTIONS: OptionTypes<InspectOptions> = {
   ...JOB_OPTIONS,
-  ...{ threads: wholeNumber(1), tensors: text, spectrum: boolean, family: text },
+  threads: wholeNumber(1),
+  tensors: text,
+  spectrum: boolean,
+  family: text,
 };
 
 /** A tensor, and the types of which it is a matrix or contains a part. */
@@ -73,7 +76,7 @@ export interface InspectReport {
    * Tensors that a glob matched but that were skipped when computing spectra, because they are not
    * matrices.
    */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly SkippedTensors[];
   /**
    * Matrices in the file that are not among its tensors, because they can neither be read nor
    * edited; by their location.
@@ -137,7 +140,9 @@ function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor 
   return {
     ...info,
     ...(orientation === undefined ? {} : { orientation }),
-    ...{ parameters: elements(info.shape), layer: role?.layer, types: role?.types ?? [] },
+    parameters: elements(info.shape),
+    layer: role?.layer,
+    types: role?.types ?? [],
   };
 }
 
@@ -147,7 +152,7 @@ function analysed(
   listed: readonly InspectedTensor[],
   { tensors }: InspectOptions,
   model: Model | undefined,
-): { analysed: readonly InspectedTensor[]; skipped: readonly Skipped[] } {
+): { analysed: readonly InspectedTensor[]; skipped: readonly SkippedTensors[] } {
   const isReadable = (info: TensorInfo) => isMatrixOrBatch(info) && isReadableType(info.dtype);
   if (tensors === undefined) {
     const known = listed.filter((info) => isReadable(info) && (model === undefined || info.types.length > 0));

@@ -4,7 +4,7 @@ import type { ComputeOptions } from '../lowrank/approximate.js';
 import { laser } from '../lowrank/laser.js';
 import { elements } from '../tensor/tensor.js';
 import { type Edit, nameOf } from './edit.js';
-import type { Applied, Decomposer } from './kinds/kind.js';
+import type { AppliedIntervention, Decomposer } from './kinds/kind.js';
 import { kindOf } from './kinds/kinds.js';
 
 /** Hint for a matrix with non-finite numbers. */
@@ -16,7 +16,7 @@ export const DAMAGED = 'The checkpoint is damaged or was trained to divergence: 
  * @param data the numbers of `edit.shape`; may be overwritten, and returned
  * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity; as the decomposer does.
  */
-export async function applyEdit(edit: Edit, data: Float32Array, decomposer: Decomposer): Promise<Applied> {
+export async function applyEdit(edit: Edit, data: Float32Array, decomposer: Decomposer): Promise<AppliedIntervention> {
   const kind = kindOf(edit.intervention.kind);
   if (!kind.findsNotFinite) rejectNotFinite(edit, data);
   return kind.apply({ ...edit, name: nameOf(edit), amount: edit.intervention.amount }, data, decomposer);

@@ -3,7 +3,7 @@ import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import { blockOf, type StoredType, type WritableType } from '../tensor/dtype.js';
 
 /** How the written numbers differ from the original ones. */
-export interface Change {
+export interface Difference {
   /** ||W - What||_F / ||W||_F; 0 when both are zero. */
   readonly relativeError: number;
   /** ||What||_F^2 / ||W||_F^2; 1 when both are zero. */
@@ -51,7 +51,7 @@ export async function rewrite(
   data: Float32Array,
   type: StoredType,
   { bytes: target = bytes, type: as = type as WritableType, onlyZeros = false }: Destination = {},
-): Promise<Change> {
+): Promise<Difference> {
   const sums = new Sums();
   for (let at = 0; at < data.length; at += CHUNK) {
     const own = data.subarray(at, at + CHUNK);
@@ -66,7 +66,7 @@ export async function rewrite(
 }
 
 /** Measures the change between two matrices. */
-export async function compare(before: Float32Array, after: Float32Array): Promise<Change> {
+export async function compare(before: Float32Array, after: Float32Array): Promise<Difference> {
   const sums = new Sums();
   for (let at = 0; at < before.length; at += CHUNK) {
     sums.add(before.subarray(at, at + CHUNK), after.subarray(at, at + CHUNK));
@@ -95,7 +95,7 @@ class Sums {
     this.#lost += lost;
   }
 
-  get change(): Change {
+  get change(): Difference {
     return {
       relativeError: this.#lost === 0 ? 0 : Math.sqrt(this.#lost / this.#energy),
       keptEnergy: this.#kept === this.#energy ? 1 : this.#kept / this.#energy,

@@ -52,17 +52,21 @@ export const MATRIX_PLACE = { tensor: aString, slice: optional(SLICE), shape: SH
 
 function editedMatrix(excessBound: Check): Check {
   const certificate = object({
-    ...{ rank: aWhole(), method: oneOf(...ROUTES), methodsTried: list(oneOf(...ROUTES)) },
+    rank: aWhole(),
+    method: oneOf(...ROUTES),
+    methodsTried: list(oneOf(...ROUTES)),
     ...fields(aMagnitude, 'norm', 'spectralError'),
     ...fields(aQuantity, 'relativeError', 'discardedEnergy', 'seconds'),
-    ...{ keptEnergy: aKeptEnergy, excessBound, bytes: aWhole() },
+    keptEnergy: aKeptEnergy,
+    excessBound,
+    bytes: aWhole(),
   });
   return object({
-    ...{ ...MATRIX_PLACE, layer: optional(aWhole(0, MAX_LAYERS)), type: optional(oneOf(...LAYER_TYPES)) },
-    ...{ dtype: READABLE, writtenAs: READABLE },
-    ...{ intervention: KIND, spec: aString, rank: optional(aWhole()), rankFraction: optional(aFinite(0, 1)) },
-    ...{ certificate: optional(certificate), certificates: optional(list(certificate)), uses: optional(aWhole(1)) },
-    ...{ keptEnergy: aKeptEnergy, relativeError: aQuantity, seconds: aQuantity },
+    ...MATRIX_PLACE, layer: optional(aWhole(0, MAX_LAYERS)), type: optional(oneOf(...LAYER_TYPES)),
+    dtype: READABLE, writtenAs: READABLE,
+    intervention: KIND, spec: aString, rank: optional(aWhole()), rankFraction: optional(aFinite(0, 1)),
+    certificate: optional(certificate), certificates: optional(list(certificate)), uses: optional(aWhole(1)),
+    keptEnergy: aKeptEnergy, relativeError: aQuantity, seconds: aQuantity,
   });
 }
 
@@ -77,7 +81,9 @@ export function editedMatrices(group: readonly Edit[]): Check {
     for (const [i, { tensor, shape, rank, intervention }] of group.entries()) {
       const edited = (value as unknown[])[i];
       const fault = object({
-        ...{ tensor: exactly(tensor), intervention: exactly(intervention.kind), spec: exactly(intervention.spec) },
+        tensor: exactly(tensor),
+        intervention: exactly(intervention.kind),
+        spec: exactly(intervention.spec),
         shape: (value, at) =>
           String(value) === String(shape) ? undefined : expected(`[${shape.join(', ')}]`, value, at),
         rank: rank === undefined ? absent : exactly(rank),
@@ -90,7 +96,9 @@ export function editedMatrices(group: readonly Edit[]): Check {
 
 /** `Settings`. */
 export const SETTINGS = object({
-  ...{ threads: aWhole(1, MAX_THREADS), overlap: aBoolean, method: METHOD },
+  threads: aWhole(1, MAX_THREADS),
+  overlap: aBoolean,
+  method: METHOD,
   choices: optional(list(object({ method: METHOD, maxMemory: aWhole(1) }))),
 });
 
@@ -119,8 +127,12 @@ const INTERVENTION: Check = object({
 
 /** The options beside the interventions. */
 export const CHOICES = {
-  ...{ family: optional(FAMILY), method: optional(METHOD), seed: optional(aSeed) },
-  ...{ threads: optional(aWhole(1, MAX_THREADS)), maxMemory: optional(aWhole(1)), quant: optional(WRITABLE) },
+  family: optional(FAMILY),
+  method: optional(METHOD),
+  seed: optional(aSeed),
+  threads: optional(aWhole(1, MAX_THREADS)),
+  maxMemory: optional(aWhole(1)),
+  quant: optional(WRITABLE),
   shared: optional(aBoolean),
 };
 

@@ -6,7 +6,7 @@ import { seedOf } from '../random.js';
 import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
 import { requireFinite } from './finite.js';
 import { Lora } from './lora.js';
-import { Module, type Rows, type Target } from './module.js';
+import { Module, type ProductTarget, type Rows } from './module.js';
 import type { Parameter } from './parameter.js';
 
 export interface LoraLinearOptions {
@@ -60,7 +60,7 @@ interface AdapterPass {
   readonly dropped: { readonly probability: number; readonly seed: number; readonly offset: number } | undefined;
 }
 
-interface Merged {
+interface MergedState {
   /** Copies of what was added, because training may change the adapters afterwards. */
   readonly added: readonly Lora[];
   /** The original weight, if it was kept. */
@@ -78,7 +78,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
   readonly #adapters = new Map<string, Adapter>();
   #active: readonly string[] = [];
   #weight: Float32Array;
-  #merged: Merged | undefined;
+  #merged: MergedState | undefined;
 
   /** @throws LowRankError `ERR_SHAPE` if weight and bias do not fit together, `ERR_ARGUMENT`. */
   constructor(options: LoraLinearOptions) {
@@ -203,7 +203,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
     this.#merged = undefined;
   }
 
-  protected override compute({ data: x, rows }: Rows, y: Target, grad: boolean): AdapterPass[] {
+  protected override compute({ data: x, rows }: Rows, y: ProductTarget, grad: boolean): AdapterPass[] {
     const { dim, dimOut } = this;
     const count = rows * dim;
     const base = y.add ? new Float32Array(y.data.length) : y.data;
@@ -229,7 +229,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
     });
   }
 
-  protected override differentiate(passes: readonly AdapterPass[], gradY: Rows, gradX: Target): void {
+  protected override differentiate(passes: readonly AdapterPass[], gradY: Rows, gradX: ProductTarget): void {
     const { dim, dimOut } = this;
     const { rows } = gradY;
     const threads = gradX.threads;

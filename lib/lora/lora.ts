@@ -18,7 +18,7 @@ import {
   WEIGHT_INITS,
   type WeightInit,
 } from './init.js';
-import { Module, type Rows, type Target } from './module.js';
+import { Module, type ProductTarget, type Rows } from './module.js';
 import { Parameter } from './parameter.js';
 import { Scratch } from './scratch.js';
 
@@ -61,12 +61,17 @@ export interface FromWeightOptions extends ScaleOptions, ComputeOptions {
 const SCALE_OPTIONS: OptionTypes<ScaleOptions> = { alpha: number, scaling: oneOf(SCALINGS) };
 const LORA_OPTIONS: OptionTypes<LoraOptions> = {
   ...SCALE_OPTIONS,
-  ...{ dim: number, dimOut: number, r: number, seed: number },
+  dim: number,
+  dimOut: number,
+  r: number,
+  seed: number,
   init: oneOf(INITS, `one of ${INITS.join(', ')} (${WEIGHT_INITS.join(' and ')} start from a weight: Lora.fromWeight)`),
 };
 const FROM_WEIGHT_OPTIONS: OptionTypes<FromWeightOptions> = {
-  ...{ ...SCALE_OPTIONS, ...COMPUTE_OPTIONS },
-  ...{ r: number, init: oneOf(WEIGHT_INITS) },
+  ...SCALE_OPTIONS,
+  ...COMPUTE_OPTIONS,
+  r: number,
+  init: oneOf(WEIGHT_INITS),
 };
 
 /** A split weight: `residual + A B * scale` is the weight, within the rounding of float32. */
@@ -77,7 +82,7 @@ export interface SplitWeight {
 }
 
 /** What the backward pass needs from the forward pass. */
-interface Saved {
+interface ForwardState {
   readonly x: Float32Array;
   /** x A. */
   readonly h: Float32Array;
@@ -89,7 +94,7 @@ interface Saved {
  *
  * With G the gradient of the output: dA = scale x' G B', dB = scale (x A)' G, dx = scale G B' A'.
  */
-export class Lora extends Module<Saved> {
+export class Lora extends Module<ForwardState> {
   readonly dim: number;
   readonly dimOut: number;
   readonly r: number;
@@ -188,14 +193,14 @@ export class Lora extends Module<Saved> {
     callSync(addon().addLowRank, { ...this.#map(0), scale: factor * this.scale, w });
   }
 
-  protected override compute({ data: x, rows }: Rows, y: Target, grad: boolean): Saved {
+  protected override compute({ data: x, rows }: Rows, y: ProductTarget, grad: boolean): ForwardState {
     const h = this.#scratch.take(rows * this.r);
     callSync(addon().loraForward, { ...this.#map(y.threads), rows, x, h, y: y.data, add: y.add });
     if (!grad) this.#scratch.give(h);
     return { x, h };
   }
 
-  protected override differentiate({ x, h }: Saved, { data: gradY, rows }: Rows, gradX: Target): void {
+  protected override differentiate({ x, h }: ForwardState, { data: gradY, rows }: Rows, gradX: ProductTarget): void {
     const [targetA, targetB] = [this.A.target(), this.B.target()];
     const gradH = this.#scratch.take(rows * this.r);
     callSync(addon().loraBackward, {

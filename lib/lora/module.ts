@@ -46,14 +46,14 @@ export interface Rows {
 }
 
 /** The destination of a product. */
-export interface Target extends Rows {
+export interface ProductTarget extends Rows {
   readonly add: boolean;
   /** The number of threads as the addon reads it: 0 for the default. */
   readonly threads: number;
 }
 
 /** A forward pass, with what its backward pass needs. */
-export interface Pass<Saved> {
+export interface RecordedPass<Saved> {
   readonly output: Tensor;
   readonly input: Tensor;
   readonly saved: Saved;
@@ -76,7 +76,7 @@ export abstract class Module<Saved> {
   training = true;
   abstract readonly dim: number;
   abstract readonly dimOut: number;
-  readonly #passes: Pass<Saved>[] = [];
+  readonly #passes: RecordedPass<Saved>[] = [];
   readonly #preHooks = new Hooks<ForwardPreHook<this>>();
   readonly #hooks = new Hooks<ForwardHook<this>>();
   readonly #backwardHooks = new Hooks<BackwardHook<this>>();
@@ -85,10 +85,10 @@ export abstract class Module<Saved> {
   abstract parameters(): Parameter[];
 
   /** Computes `y` from `x`; with `grad`, returns what {@link differentiate} needs. */
-  protected abstract compute(x: Rows, y: Target, grad: boolean): Saved;
+  protected abstract compute(x: Rows, y: ProductTarget, grad: boolean): Saved;
 
   /** Computes `gradX` from `gradY`, and adds to the gradients of the parameters. */
-  protected abstract differentiate(saved: Saved, gradY: Rows, gradX: Target): void;
+  protected abstract differentiate(saved: Saved, gradY: Rows, gradX: ProductTarget): void;
 
   /** Sets whether the next forward passes are recorded. Returns the module. */
   train(training = true): this {
@@ -173,7 +173,7 @@ export abstract class Module<Saved> {
    * Does a forward pass whose record the caller keeps, for modules that consist of others; see
    * {@link backwardOf}.
    */
-  pass(x: TensorLike, options: ForwardOptions): Pass<Saved> {
+  pass(x: TensorLike, options: ForwardOptions): RecordedPass<Saved> {
     const { grad = false } = options;
     const given = asTensor(x, 'x');
     if (given.shape.length === 0 || given.shape.at(-1) !== this.dim) {
@@ -195,7 +195,7 @@ export abstract class Module<Saved> {
   }
 
   /** Does the backward pass of `pass`. `begun` is called once the arguments have been checked. */
-  backwardOf(pass: Pass<Saved>, gradY: TensorLike, options: PassOptions, begun = () => {}): Tensor {
+  backwardOf(pass: RecordedPass<Saved>, gradY: TensorLike, options: PassOptions, begun = () => {}): Tensor {
     const gradOutput = asTensor(gradY, 'gradY');
     const { shape } = pass.output;
     if (gradOutput.shape.length !== shape.length || gradOutput.shape.some((size, i) => size !== shape[i])) {
@@ -218,7 +218,7 @@ export abstract class Module<Saved> {
   }
 }
 
-function targetOf({ out, add = false, threads }: PassOptions, rows: number, width: number): Target {
+function targetOf({ out, add = false, threads }: PassOptions, rows: number, width: number): ProductTarget {
   const length = rows * width;
   if (add && !out) throw new ArgumentError('add', 'an array to add to, as `out`', 'none');
   // The checks for tensors also fit arrays.
@@ -233,10 +233,10 @@ function targetOf({ out, add = false, threads }: PassOptions, rows: number, widt
  * result is copied to `target`.
  */
 function throughHooks(
-  target: Target,
+  target: ProductTarget,
   shape: readonly number[],
   hooked: boolean,
-  step: { compute: (target: Target) => void; hooks: (value: Tensor) => Tensor },
+  step: { compute: (target: ProductTarget) => void; hooks: (value: Tensor) => Tensor },
 ): Tensor {
   const { data } = target;
   if (!hooked) {

@@ -33,12 +33,17 @@ export interface AdamWOptions {
 }
 
 const SGD_OPTIONS: OptionTypes<SgdOptions> = {
-  ...{ lr: number, momentum: number, dampening: number, weightDecay: number },
+  lr: number,
+  momentum: number,
+  dampening: number,
+  weightDecay: number,
   nesterov: boolean,
 };
 
 const ADAMW_OPTIONS: OptionTypes<AdamWOptions> = {
-  ...{ lr: number, eps: number, weightDecay: number },
+  lr: number,
+  eps: number,
+  weightDecay: number,
   betas: {
     expected: 'two numbers of at least 0 and below 1',
     is: (value): value is [number, number] => Array.isArray(value) && value.length === 2 && value.every(isBeta),

@@ -13,7 +13,7 @@ import type { MatrixType } from './types.js';
 export type Fusion = 'thirds' | 'heads' | 'interleaved' | 'halves';
 
 /** The part of a fused tensor that is one matrix. */
-export interface Part {
+export interface FusedPart {
   readonly fusion: Fusion;
   /** The axis of the stored tensor along which the matrices lie side by side. */
   readonly axis: 'rows' | 'columns';
@@ -22,15 +22,15 @@ export interface Part {
 }
 
 /** The location of a matrix in a checkpoint. */
-export interface Stored {
+export interface MatrixLocation {
   /** The tensor's name after the layer's number; `#` stands for the number of an expert. */
   readonly name: string;
   /** Absent if the tensor is the matrix. */
-  readonly part?: Part;
+  readonly part?: FusedPart;
 }
 
 /** One way in which a family's checkpoints name their tensors. */
-export interface Layout {
+export interface TensorNaming {
   /**
    * The text before the layer's number. The first prefix that a checkpoint uses counts; others
    * belong to other models in it.
@@ -42,7 +42,7 @@ export interface Layout {
    * All locations of a matrix: a layer of experts has several, and a checkpoint has only some of
    * them.
    */
-  readonly matrices: Readonly<Partial<Record<MatrixType, readonly Stored[]>>>;
+  readonly matrices: Readonly<Partial<Record<MatrixType, readonly MatrixLocation[]>>>;
 }
 
 export interface Family {
@@ -59,24 +59,27 @@ export interface Family {
    * tensors.
    */
   readonly orientation: Orientation;
-  readonly layouts: readonly Layout[];
-  /** `general.architecture` in the metadata of GGUF files that use one of the layouts. */
+  readonly namings: readonly TensorNaming[];
+  /** `general.architecture` in the metadata of GGUF files that use one of the namings. */
   readonly ggufArchitectures: readonly string[];
 }
 
-const whole = (...names: string[]): readonly Stored[] => names.map((name) => ({ name }));
+const whole = (...names: string[]): readonly MatrixLocation[] => names.map((name) => ({ name }));
 
-const fused = (name: string, fusion: Fusion, axis: Part['axis'], index: Part['index']): readonly Stored[] => [
-  { name, part: { fusion, axis, index } },
-];
+const fused = (
+  name: string,
+  fusion: Fusion,
+  axis: FusedPart['axis'],
+  index: FusedPart['index'],
+): readonly MatrixLocation[] => [{ name, part: { fusion, axis, index } }];
 
-const qkv = (name: string, fusion: Fusion, axis: Part['axis'] = 'rows') => ({
+const qkv = (name: string, fusion: Fusion, axis: FusedPart['axis'] = 'rows') => ({
   q_proj: fused(name, fusion, axis, 0),
   k_proj: fused(name, fusion, axis, 1),
   v_proj: fused(name, fusion, axis, 2),
 });
 
-const gpt2Block: Layout['matrices'] = {
+const gpt2Block: TensorNaming['matrices'] = {
   ...qkv('attn.c_attn.weight', 'thirds', 'columns'),
   out_proj: whole('attn.c_proj.weight'),
   fc_in: whole('mlp.c_fc.weight'),
@@ -88,14 +91,14 @@ const gpt2Block: Layout['matrices'] = {
  * Converters store every fused attention in the order q, k, v, even if the source interleaves
  * heads.
  */
-const ggufAttention: Layout['matrices'] = {
+const ggufAttention: TensorNaming['matrices'] = {
   q_proj: [...whole('attn_q.weight'), ...fused('attn_qkv.weight', 'heads', 'rows', 0)],
   k_proj: [...whole('attn_k.weight'), ...fused('attn_qkv.weight', 'heads', 'rows', 1)],
   v_proj: [...whole('attn_v.weight'), ...fused('attn_qkv.weight', 'heads', 'rows', 2)],
   out_proj: whole('attn_output.weight'),
 };
 
-const gguf = (feedForward: Layout['matrices']): Layout => ({
+const gguf = (feedForward: TensorNaming['matrices']): TensorNaming => ({
   prefixes: ['blk.'],
   orientation: 'out x in',
   matrices: { ...ggufAttention, ...feedForward },
@@ -146,7 +149,7 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['GPTJ'],
     ggufArchitectures: ['gptj'],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: ['transformer.h.', 'h.'],
         matrices: {
@@ -164,45 +167,106 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'llama',
     modelTypes: [
-      ...[
-        'llama',
-        'mistral',
-        'ministral',
-        'ministral3',
-        'mistral3',
-        'mixtral',
-        'qwen2',
-        'qwen2_moe',
-        'qwen3',
-        'qwen3_moe',
-      ],
-      ...['gemma', 'gemma2', 'gemma3', 'gemma3_text', 'vaultgemma', 'olmo', 'olmo2', 'olmo3', 'olmoe', 'stablelm'],
-      ...['granite', 'cohere', 'cohere2', 'smollm3', 'seed_oss', 'exaone4', 'ernie4_5', 'helium', 'bitnet'],
+      'llama',
+      'mistral',
+      'ministral',
+      'ministral3',
+      'mistral3',
+      'mixtral',
+      'qwen2',
+      'qwen2_moe',
+      'qwen3',
+      'qwen3_moe',
+      'gemma',
+      'gemma2',
+      'gemma3',
+      'gemma3_text',
+      'vaultgemma',
+      'olmo',
+      'olmo2',
+      'olmo3',
+      'olmoe',
+      'stablelm',
+      'granite',
+      'cohere',
+      'cohere2',
+      'smollm3',
+      'seed_oss',
+      'exaone4',
+      'ernie4_5',
+      'helium',
+      'bitnet',
     ],
     architectures: [
-      ...[
-        'Llama',
-        'Mistral',
-        'Ministral',
-        'Ministral3',
-        'Mistral3',
-        'Mixtral',
-        'Qwen2',
-        'Qwen2Moe',
-        'Qwen3',
-        'Qwen3Moe',
-      ],
-      ...['Gemma', 'Gemma2', 'Gemma3', 'VaultGemma', 'Olmo', 'Olmo2', 'Olmo3', 'Olmoe', 'StableLm'],
-      ...['Granite', 'Cohere', 'Cohere2', 'SmolLM3', 'SeedOss', 'Exaone4', 'Ernie4_5', 'Helium', 'BitNet'],
+      'Llama',
+      'Mistral',
+      'Ministral',
+      'Ministral3',
+      'Mistral3',
+      'Mixtral',
+      'Qwen2',
+      'Qwen2Moe',
+      'Qwen3',
+      'Qwen3Moe',
+      'Gemma',
+      'Gemma2',
+      'Gemma3',
+      'VaultGemma',
+      'Olmo',
+      'Olmo2',
+      'Olmo3',
+      'Olmoe',
+      'StableLm',
+      'Granite',
+      'Cohere',
+      'Cohere2',
+      'SmolLM3',
+      'SeedOss',
+      'Exaone4',
+      'Ernie4_5',
+      'Helium',
+      'BitNet',
     ],
     ggufArchitectures: [
-      ...['llama', 'mistral3', 'qwen', 'qwen2', 'qwen2vl', 'qwen2moe', 'qwen3', 'qwen3vl', 'qwen3moe', 'qwen3vlmoe'],
-      ...['gemma', 'gemma2', 'gemma3', 'olmo', 'olmo2', 'olmoe', 'stablelm', 'granite', 'granitemoe', 'command-r'],
-      ...['cohere2', 'smollm3', 'seed_oss', 'exaone4', 'ernie4_5', 'ernie4_5-moe', 'bitnet', 'minicpm', 'internlm2'],
-      ...['baichuan', 'xverse', 'orion', 'deepseek', 'dots1', 'refact', 'phimoe'],
+      'llama',
+      'mistral3',
+      'qwen',
+      'qwen2',
+      'qwen2vl',
+      'qwen2moe',
+      'qwen3',
+      'qwen3vl',
+      'qwen3moe',
+      'qwen3vlmoe',
+      'gemma',
+      'gemma2',
+      'gemma3',
+      'olmo',
+      'olmo2',
+      'olmoe',
+      'stablelm',
+      'granite',
+      'granitemoe',
+      'command-r',
+      'cohere2',
+      'smollm3',
+      'seed_oss',
+      'exaone4',
+      'ernie4_5',
+      'ernie4_5-moe',
+      'bitnet',
+      'minicpm',
+      'internlm2',
+      'baichuan',
+      'xverse',
+      'orion',
+      'deepseek',
+      'dots1',
+      'refact',
+      'phimoe',
     ],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: DECODER_PREFIXES,
         matrices: {
@@ -237,7 +301,7 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['Phi'],
     ggufArchitectures: ['phi2'],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: ['model.layers.', 'layers.'],
         matrices: {
@@ -268,7 +332,7 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['Phi3'],
     ggufArchitectures: ['phi3'],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: ['model.layers.', 'layers.'],
         matrices: {
@@ -291,11 +355,14 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['Bert', 'Roberta', 'XLMRoberta', 'Camembert', 'Electra', 'Data2VecText'],
     ggufArchitectures: ['bert'],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: [
-          ...['bert.encoder.layer.', 'roberta.encoder.layer.', 'electra.encoder.layer.'],
-          ...['data2vec_text.encoder.layer.', 'encoder.layer.'],
+          'bert.encoder.layer.',
+          'roberta.encoder.layer.',
+          'electra.encoder.layer.',
+          'data2vec_text.encoder.layer.',
+          'encoder.layer.',
         ],
         matrices: {
           q_proj: whole('attention.self.query.weight'),
@@ -315,7 +382,7 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['DistilBert'],
     ggufArchitectures: [],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: ['distilbert.transformer.layer.', 'transformer.layer.'],
         matrices: {
@@ -335,7 +402,7 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['GPT2'],
     ggufArchitectures: ['gpt2', 'falcon', 'bloom', 'mpt', 'starcoder', 'starcoder2', 'codeshell'],
     orientation: 'in x out',
-    layouts: [{ prefixes: ['transformer.h.', 'h.'], matrices: gpt2Block }, ggufPlain],
+    namings: [{ prefixes: ['transformer.h.', 'h.'], matrices: gpt2Block }, ggufPlain],
   },
   {
     name: 'gpt_neox',
@@ -343,7 +410,7 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['GPTNeoX'],
     ggufArchitectures: ['gptneox'],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: ['gpt_neox.layers.', 'layers.'],
         matrices: {
@@ -362,7 +429,7 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['OPT'],
     ggufArchitectures: [],
     orientation: 'out x in',
-    layouts: [
+    namings: [
       {
         prefixes: ['model.decoder.layers.', 'decoder.layers.'],
         matrices: {
@@ -382,6 +449,6 @@ export const FAMILIES: readonly Family[] = [
     architectures: ['DecisionTransformer', 'DecisionTransformerGPT2'],
     ggufArchitectures: [],
     orientation: 'in x out',
-    layouts: [{ prefixes: ['encoder.h.', 'h.'], matrices: gpt2Block }],
+    namings: [{ prefixes: ['encoder.h.', 'h.'], matrices: gpt2Block }],
   },
 ];

@@ -1,6 +1,6 @@
 import { describe, LowRankError } from '../errors.js';
 import type { Range, Slice } from '../tensor/slice.js';
-import type { Part } from './families.js';
+import type { FusedPart } from './families.js';
 import { type Config, hiddenSize, stated } from './sizes.js';
 
 /** The number of attention heads of a layer, and their width. */
@@ -17,7 +17,7 @@ interface Heads {
  * @throws {@link LowRankError} `ERR_SHAPE` if the tensor's shape contradicts config.json;
  *   `ERR_UNSUPPORTED` if config.json does not state the heads.
  */
-export function sliceOfPart(part: Part, tensor: string, shape: readonly number[], config: Config): Slice {
+export function sliceOfPart(part: FusedPart, tensor: string, shape: readonly number[], config: Config): Slice {
   const length = shape.at(part.axis === 'rows' ? -2 : -1);
   const width = shape.at(part.axis === 'rows' ? -1 : -2);
   if (length === undefined || width === undefined) throw misfit(tensor, `shape ${describe(shape)} is not a matrix`);
@@ -38,7 +38,7 @@ export function sliceOfPart(part: Part, tensor: string, shape: readonly number[]
   return slice;
 }
 
-function ranges({ fusion, axis, index }: Part, tensor: string, length: number, config: Config): Range[] {
+function ranges({ fusion, axis, index }: FusedPart, tensor: string, length: number, config: Config): Range[] {
   if (fusion === 'thirds' || fusion === 'halves') {
     const parts = fusion === 'thirds' ? 3 : 2;
     if (length % parts !== 0) throw misfit(tensor, `${length} ${axis} cannot be split into ${parts} equal parts`);

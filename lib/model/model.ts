@@ -1,7 +1,7 @@
 import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Slice } from '../tensor/slice.js';
-import type { Family, Layout, Part } from './families.js';
+import type { Family, FusedPart, TensorNaming } from './families.js';
 import { sliceOfPart } from './fusion.js';
 import { contradiction, inferOrientations, type LayerMatrix } from './orientation.js';
 import { recognise, requireFamily } from './recognise.js';
@@ -27,10 +27,10 @@ export interface Role {
   readonly orientation: Orientation | undefined;
 }
 
-interface Place extends LayerMatrix {
+interface LocatedMatrix extends LayerMatrix {
   readonly info: TensorInfo;
   /** The part, with the axis of the tensor as it is stored. */
-  readonly part: Part | undefined;
+  readonly part: FusedPart | undefined;
 }
 
 /** A checkpoint whose matrices can be selected by layer and type. */
@@ -40,7 +40,7 @@ export class Model {
   readonly layers: number;
   readonly #config: Config;
   readonly #tensors: Checkpoint['tensors'];
-  readonly #places: ReadonlyMap<number, readonly Place[]>;
+  readonly #places: ReadonlyMap<number, readonly LocatedMatrix[]>;
   readonly #roles = new Map<string, Role>();
 
   /**
@@ -177,17 +177,17 @@ const MAX_WRAPPERS = 2;
 /**
  * Finds the tensors that are a layer's matrices, by layer and in the order of {@link MATRIX_TYPES}.
  */
-function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family: Family): Map<number, Place[]> {
+function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family: Family): Map<number, LocatedMatrix[]> {
   for (let wrappers = 0; wrappers <= MAX_WRAPPERS; wrappers++) {
     const named = [...tensors.values()].flatMap((info) => familyName(info, wrappers));
-    for (const layout of family.layouts) {
-      for (const prefix of layout.prefixes) {
-        const places = placesUnder(prefix, layout, family.orientation, named);
+    for (const naming of family.namings) {
+      for (const prefix of naming.prefixes) {
+        const places = placesUnder(prefix, naming, family.orientation, named);
         if (places.size > 0) return places;
       }
     }
   }
-  const { prefixes, matrices } = family.layouts[0]!;
+  const { prefixes, matrices } = family.namings[0]!;
   throw new LowRankError(
     'ERR_NOT_FOUND',
     `${path}: no tensor has a name of family ${family.name}, such as ${prefixes[0]}0.${Object.values(matrices)[0]![0]!.name}`,
@@ -215,19 +215,19 @@ function familyName(info: TensorInfo, wrappers: number): NamedTensor[] {
 
 function placesUnder(
   prefix: string,
-  layout: Layout,
+  naming: TensorNaming,
   orientation: Family['orientation'],
   named: readonly NamedTensor[],
-): Map<number, Place[]> {
+): Map<number, LocatedMatrix[]> {
   const patterns = MATRIX_TYPES.flatMap((type) =>
-    (layout.matrices[type] ?? []).map(({ name, part }) => ({
+    (naming.matrices[type] ?? []).map(({ name, part }) => ({
       type,
       part,
       pattern: new RegExp(`^${escaped(name).replace('#', '\\d+')}$`),
     })),
   );
-  const usual = layout.orientation ?? orientation;
-  const places = new Map<number, Place[]>();
+  const usual = naming.orientation ?? orientation;
+  const places = new Map<number, LocatedMatrix[]>();
   for (const { name, info } of named) {
     if (!name.startsWith(prefix)) continue;
     const [, layer, rest] = /^(\d{1,6})\.(.+)$/s.exec(name.slice(prefix.length)) ?? [];
@@ -235,7 +235,7 @@ function placesUnder(
     for (const { type, part, pattern } of patterns) {
       if (!pattern.test(rest)) continue;
       const found = places.get(Number(layer)) ?? [];
-      found.push({ info, type, part, fusion: part?.fusion, usual, certain: info.orientation ?? layout.orientation });
+      found.push({ info, type, part, fusion: part?.fusion, usual, certain: info.orientation ?? naming.orientation });
       places.set(Number(layer), found);
     }
   }
@@ -245,13 +245,13 @@ function placesUnder(
 }
 
 /** Swaps the axis of a part if the tensor is stored in the other orientation than usual. */
-function asStored(place: Place, orientations: ReturnType<typeof inferOrientations>): Place {
+function asStored(place: LocatedMatrix, orientations: ReturnType<typeof inferOrientations>): LocatedMatrix {
   const { info, part, usual } = place;
   const turned = (orientations.get(info.name) ?? usual) !== usual;
   return part && turned ? { ...place, part: { ...part, axis: part.axis === 'rows' ? 'columns' : 'rows' } } : place;
 }
 
-function typesOf(places: readonly Place[]): LayerType[] {
+function typesOf(places: readonly LocatedMatrix[]): LayerType[] {
   const matrices = MATRIX_TYPES.filter((type) => places.some((place) => place.type === type));
   const groups = (Object.keys(GROUPS) as GroupType[]).filter((group) =>
     GROUPS[group].some((type) => matrices.includes(type)),

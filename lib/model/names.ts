@@ -6,7 +6,7 @@ import { firstMatches } from './bounded-match.js';
 type Tensors = Pick<Checkpoint, 'tensors'>;
 
 /** Tensors that a glob matched but that are not matrices, and so were skipped. */
-export interface Skipped {
+export interface SkippedTensors {
   readonly glob: string;
   /** The number of tensors that the glob matched, including skipped ones. */
   readonly matched: number;
@@ -48,7 +48,7 @@ export function matricesNamed(
   checkpoint: Tensors,
   glob: string,
   isMatrix: (info: TensorInfo) => boolean = isMatrixOrBatch,
-): { matrices: TensorInfo[]; skipped: Skipped | undefined } {
+): { matrices: TensorInfo[]; skipped: SkippedTensors | undefined } {
   const { tensors, exact } = find(checkpoint, glob);
   const matrices = exact ? tensors : tensors.filter(isMatrix);
   if (matrices.length === tensors.length) return { matrices, skipped: undefined };

@@ -41,7 +41,7 @@ export function inferOrientations(
   const telling = matrices.filter(isTelling);
   const stated = statedHiddenSize(config);
   const hidden = stated ?? commonSide(telling, config);
-  const byShape = (matrix: LayerMatrix) => (hidden === undefined ? undefined : toldByShape(matrix, hidden));
+  const byShape = (matrix: LayerMatrix) => (hidden === undefined ? undefined : orientationByShape(matrix, hidden));
   const found = new Set(telling.map(byShape).filter((orientation) => orientation !== undefined));
   const infer = (matrix: LayerMatrix): Orientation | undefined => {
     const { info, usual, certain } = matrix;
@@ -65,7 +65,7 @@ export function contradiction({ name, shape }: Pick<TensorInfo, 'name' | 'shape'
   });
 }
 
-function toldByShape({ info, type, fusion }: LayerMatrix, hidden: number): Orientation | undefined {
+function orientationByShape({ info, type, fusion }: LayerMatrix, hidden: number): Orientation | undefined {
   const [m, n] = info.shape as [number, number];
   if (fusion === 'thirds' && m + n !== 4 * hidden) return undefined;
   const [rows, columns] = [m === hidden, n === hidden];

@@ -8,8 +8,14 @@ export const EDIT_REPORT: DocumentKind = {
   what: 'report of an edit',
   limit: MAX_LOG_BYTES,
   check: object({
-    ...{ source: aName, out: aName, main: aName, others: list(aString), family: optional(FAMILY) },
-    ...{ options: object(CHOICES), edits: list(PRINTED_EDITED_MATRIX), seconds: aQuantity },
+    source: aName,
+    out: aName,
+    main: aName,
+    others: list(aString),
+    family: optional(FAMILY),
+    options: object(CHOICES),
+    edits: list(PRINTED_EDITED_MATRIX),
+    seconds: aQuantity,
     resumed: optional(object(fields(aWhole(), 'tensors', 'bytes'))),
     memory: object({
       predicted: object(fields(aWhole(), 'total', 'buffers', 'native')),

@@ -134,17 +134,21 @@ function editCommand({ source, out, edits, options }: EditReport): string[] | un
   const kinds = new Set(edits.map(({ intervention }) => intervention));
   const [kind] = kinds;
   if (kind === undefined || kinds.size > 1) return undefined;
-  const told = new Map(edits.map(({ spec, layer }) => [spec, typeof layer === 'number' ? '--at' : '--tensor']));
+  const flagOf = new Map(edits.map(({ spec, layer }) => [spec, typeof layer === 'number' ? '--at' : '--tensor']));
   // The paper's flags are repeated unchanged, and only once.
-  const isPaper = (spec: string) => told.get(spec) === '--at' && spec.startsWith('--lnum ');
-  if ([...told.keys()].filter(isPaper).length > 1) return undefined;
+  const isPaper = (spec: string) => flagOf.get(spec) === '--at' && spec.startsWith('--lnum ');
+  if ([...flagOf.keys()].filter(isPaper).length > 1) return undefined;
   const { family, method, seed, threads, maxMemory, quant, shared } = options;
   const flags = { family, method: method === 'auto' ? undefined : method, seed, threads, memory: maxMemory, quant };
   return shellWords([
-    ...['lowrank', 'laser', source, '-o', out],
+    'lowrank',
+    'laser',
+    source,
+    '-o',
+    out,
     ...(kind === DEFAULT_KIND ? [] : ['--intervention', kind]),
     ...(shared ? ['--shared'] : []),
-    ...[...told].flatMap(([spec, flag]) => (isPaper(spec) ? spec.split(' ') : [flag, spec])),
+    ...[...flagOf].flatMap(([spec, flag]) => (isPaper(spec) ? spec.split(' ') : [flag, spec])),
     ...Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)])),
   ]);
 }

@@ -25,14 +25,14 @@ export interface Findings {
   /**
    * The interventions of the best trial, each with the trial that introduced it; none for the base.
    */
-  readonly interventions: readonly Intervention[];
+  readonly interventions: readonly ChosenIntervention[];
   readonly counts: SearchCounts;
   readonly seconds: SearchSeconds;
   /** The decompositions of matrices, by {@link keyOf}. */
   readonly matrices: ReadonlyMap<string, MatrixLine>;
 }
 
-interface Intervention {
+interface ChosenIntervention {
   readonly candidate: Candidate;
   readonly trial: Trial | undefined;
 }

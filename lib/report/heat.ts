@@ -149,7 +149,11 @@ class Scale {
     return element(
       'ul',
       { class: 'legend', 'aria-label': `Colours, by the largest change of each step${unitOf(this.#objective)}` },
-      ...[element('li', {}, 'worse'), worse, element('li', {}, '0'), better, element('li', {}, 'better')],
+      element('li', {}, 'worse'),
+      worse,
+      element('li', {}, '0'),
+      better,
+      element('li', {}, 'better'),
     );
   }
 }

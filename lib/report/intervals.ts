@@ -88,9 +88,9 @@ function interval({ set, comparison: { metric, difference, low, high } }: Row, t
   const style = !sure ? 'unsure' : sign * difference > 0 ? 'better' : 'worse';
   const y = top + 34;
   const word = { better: 'better', worse: 'worse', unsure: 'may be none' }[style];
-  const told = `${set} ${nameOfMetric(metric)} ${text(difference, (d) => changeText(metric, d))}${unitOf(metric)}, ${word}`;
+  const title = `${set} ${nameOfMetric(metric)} ${text(difference, (d) => changeText(metric, d))}${unitOf(metric)}, ${word}`;
   return [
-    element('text', { x: LEFT, y: top + 16 }, told),
+    element('text', { x: LEFT, y: top + 16 }, title),
     element('path', { class: 'grid', d: `M${LEFT} ${y}H${RIGHT}` }),
     element('path', { class: 'zero', d: `M${round(x(0))} ${y - 9}v18` }),
     element('rect', {

@@ -20,7 +20,7 @@ export function reproduce(findings: Findings): Content {
       : [paragraph('The command:'), command(shellWords(typed))],
     edit === undefined ? undefined : [paragraph('The chosen interventions alone, without the search:'), command(edit)],
     facts('Settings', [
-      ['begun', header.started],
+      ['started', header.started],
       ['lowrank', header.lowrank],
       ['model', [nameOf(source.path), ` (${source.format}, family ${settings.family})`]],
       ['identity of the model', digest(source.digest)],
@@ -77,7 +77,11 @@ function editCommand({ header: { settings, command: typed }, interventions }: Fi
   // decomposition.
   if (kind === undefined || kinds.size > 1) return undefined;
   return shellWords([
-    ...['lowrank', 'laser', settings.source.path, '-o', 'edited'],
+    'lowrank',
+    'laser',
+    settings.source.path,
+    '-o',
+    'edited',
     ...(typed === undefined || typed.some(isFamily) ? ['--family', settings.family] : []),
     ...(settings.quant === undefined ? [] : ['--quant', settings.quant]),
     ...(settings.shared ? ['--shared'] : []),

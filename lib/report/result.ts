@@ -6,7 +6,7 @@ import { type Content, element, type Html } from './html.js';
 import { change, changeText, many, nameOfMetric, unitOf, value } from './numbers.js';
 import { paragraph } from './page.js';
 import { type Column, table } from './table.js';
-import { specs, toldBy } from './words.js';
+import { metricsIn, specs } from './words.js';
 
 /** Renders the result in a few sentences and figures. */
 export function lead({ header, test, best, base, interventions, trials }: Findings): Content {
@@ -72,7 +72,7 @@ function tile(title: string, main: Content, rest: Content): Html {
 }
 
 /** A model and its scores. */
-interface Scored {
+interface ScoredModel {
   readonly name: Content;
   readonly test: Score | undefined;
   readonly validation: Score | undefined;
@@ -83,7 +83,7 @@ interface Scored {
  */
 export function result({ base, best, test, interventions }: Findings): Content {
   if (base === undefined) return undefined;
-  const models: Scored[] = [{ name: 'unedited', validation: base.score, test: test?.base }];
+  const models: ScoredModel[] = [{ name: 'unedited', validation: base.score, test: test?.base }];
   const [first] = interventions;
   const name = test === undefined ? 'best so far' : 'chosen';
   if (first !== undefined) models.push({ name, validation: best?.score, test: test?.edited });
@@ -91,7 +91,7 @@ export function result({ base, best, test, interventions }: Findings): Content {
     models.push({ name: [specs([first.candidate]), ' alone'], validation: first.trial?.score, test: undefined });
   }
   const rows = (['test', 'validation'] as const).flatMap((set) =>
-    toldBy(models.map((model) => model[set])).map((metric) => ({ set, metric })),
+    metricsIn(models.map((model) => model[set])).map((metric) => ({ set, metric })),
   );
   return table<(typeof rows)[number]>(
     'Scores of the models on all questions of each set',

@@ -11,7 +11,7 @@ import { note, paragraph } from './page.js';
 import { table } from './table.js';
 
 /** An edited matrix, its singular values, and which of them are kept. */
-interface Drawn {
+interface MatrixFigure {
   readonly name: string;
   readonly candidate: Candidate;
   readonly matrix: TrialMatrix;
@@ -56,7 +56,7 @@ export function spectra({ interventions, matrices, header }: Findings): Content 
   ];
 }
 
-function drawnOf(candidate: Candidate, matrix: TrialMatrix, line: MatrixLine, seed: number): Drawn {
+function drawnOf(candidate: Candidate, matrix: TrialMatrix, line: MatrixLine, seed: number): MatrixFigure {
   const full = Math.min(...line.shape.slice(-2));
   const batch = Math.max(1, Math.round(line.singularValues.length / Math.max(1, full)));
   const values = Float32Array.from({ length: Math.min(full, line.singularValues.length) }, (_, i) => {
@@ -82,7 +82,7 @@ const NARROWEST = 0.5;
 /** Singular values smaller than this share of the largest are rounding errors of float32. */
 const FLOOR = 2 ** -23;
 
-function figure(drawn: Drawn, i: number): Html {
+function figure(drawn: MatrixFigure, i: number): Html {
   const { name, candidate, values, batch, kept } = drawn;
   const id = `spectrum-${i + 1}`;
   const title = `Singular values of ${shortened(name)}`;
@@ -129,7 +129,7 @@ function figure(drawn: Drawn, i: number): Html {
 }
 
 /** Draws the line where a rank reduction cuts. */
-function cut({ candidate, kept, values }: Drawn, x: (place: number) => number): Content {
+function cut({ candidate, kept, values }: MatrixFigure, x: (place: number) => number): Content {
   if (!kindOf(candidate.kind).isBest || kept === undefined || kept.length >= values.length) return undefined;
   const at = x(kept.length);
   const isLeft = at < (LEFT + RIGHT) / 2;
@@ -139,7 +139,7 @@ function cut({ candidate, kept, values }: Drawn, x: (place: number) => number): 
   ];
 }
 
-function describeKept({ kept, values, candidate }: Drawn): string {
+function describeKept({ kept, values, candidate }: MatrixFigure): string {
   if (kept === undefined) return kindOf(candidate.kind).keptInWords;
   return `${formatCount(kept.length)} of ${formatCount(values.length)} kept`;
 }
@@ -211,14 +211,14 @@ function round(x: number): number {
   return Math.round(x * 10) / 10;
 }
 
-function spectrumTable(drawn: readonly Drawn[]): Html {
-  const alone = (show: (s: Float32Array, m: number, n: number) => number) => (row: Drawn) => {
+function spectrumTable(drawn: readonly MatrixFigure[]): Html {
+  const alone = (show: (s: Float32Array, m: number, n: number) => number) => (row: MatrixFigure) => {
     const [m, n] = row.matrix.shape.slice(-2) as [number, number];
     return row.batch > 1 || row.values.length === 0 ? undefined : show(row.values, m, n);
   };
   const analysed = (show: (spectrum: ReturnType<typeof analyseSpectrum>) => number) =>
     alone((s, m, n) => show(analyseSpectrum(s, m, n)));
-  return table<Drawn>(
+  return table<MatrixFigure>(
     'Spectra of the matrices of the chosen model',
     [
       { title: 'matrix', holds: 'names', cell: ({ name }) => nameOf(name) },
@@ -244,13 +244,13 @@ function spectrumTable(drawn: readonly Drawn[]): Html {
   );
 }
 
-function describeShort({ kept, values }: Drawn): string | undefined {
+function describeShort({ kept, values }: MatrixFigure): string | undefined {
   return kept === undefined ? undefined : `${formatCount(kept.length)} of ${formatCount(values.length)}`;
 }
 
 const MOST_VALUES = 40;
 
-function valueTable({ name, values, kept }: Drawn): Html {
+function valueTable({ name, values, kept }: MatrixFigure): Html {
   const isKept = new Set(kept);
   const total = values.reduce((sum, value) => sum + value ** 2, 0);
   let energy = 0;

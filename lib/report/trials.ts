@@ -6,7 +6,7 @@ import { type Content, element, nameOf, shortened } from './html.js';
 import { change, many, nameOfMetric, number, value } from './numbers.js';
 import { paragraph } from './page.js';
 import { type Column, table } from './table.js';
-import { specs, toldBy } from './words.js';
+import { metricsIn, specs } from './words.js';
 
 /** A table with more trials than this is folded. */
 const MANY_TRIALS = 60;
@@ -60,7 +60,7 @@ export function composition({ trials, header }: Findings): Content {
 
 /** Returns the deciding metrics that are known. */
 function decisive(trials: readonly Trial[], { settings }: SearchHeader) {
-  return toldBy(trials.map(({ score }) => score)).filter(
+  return metricsIn(trials.map(({ score }) => score)).filter(
     (metric) => metric === settings.objective || metric === 'logLoss',
   );
 }

@@ -7,7 +7,7 @@ export function specs(candidates: readonly Candidate[]): Content {
 }
 
 /** Returns the metrics that at least one of the scores has. */
-export function toldBy(scores: readonly (Score | undefined)[]): ('accuracy' | 'logLoss' | 'perplexity')[] {
+export function metricsIn(scores: readonly (Score | undefined)[]): ('accuracy' | 'logLoss' | 'perplexity')[] {
   return (['accuracy', 'logLoss', 'perplexity'] as const).filter((metric) =>
     scores.some((score) => score?.[metric] !== undefined),
   );

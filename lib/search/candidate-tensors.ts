@@ -63,13 +63,23 @@ export class RememberedDecompositions {
       if (from !== 'memory') {
         const singularValues = [...found.svd.s.data];
         await this.options.onMatrix({
-          ...{ line: 'matrix', tensor, slice, layer: layer!, type: type!, shape, singularValues, from, seconds },
+          line: 'matrix',
+          tensor,
+          slice,
+          layer: layer!,
+          type: type!,
+          shape,
+          singularValues,
+          from,
+          seconds,
         });
       }
       return found.svd;
     };
     return {
-      ...{ seed, threads, svd },
+      seed,
+      threads,
+      svd,
       truncate: async (w, rank) => {
         const parts = await svd(w);
         this.#smallestErrors.set(nameOf(edit), tailError(parts, rank, Math.min(...w.shape.slice(-2))));

@@ -26,7 +26,7 @@ export interface DecompositionOptions {
   readonly onProblem?: ((message: string) => void) | undefined;
 }
 
-export interface Found {
+export interface FoundDecomposition {
   readonly svd: Svd;
   readonly from: 'computed' | 'disk' | 'memory';
   readonly seconds: number;
@@ -59,7 +59,7 @@ export class Decompositions {
    * @param w its numbers; not read if the decomposition is in memory
    * @throws as {@link svd}
    */
-  async of(name: string, w: Tensor): Promise<Found> {
+  async of(name: string, w: Tensor): Promise<FoundDecomposition> {
     const begin = performance.now();
     const seconds = () => (performance.now() - begin) / 1000;
     const held = this.#memory.get(name);
@@ -80,7 +80,7 @@ export class Decompositions {
     const { threads, signal } = this.#options;
     const made = await svd(w, { threads, signal });
     this.#remember(name, made);
-    const found: Found = { svd: made, from: 'computed', seconds: seconds() };
+    const found: FoundDecomposition = { svd: made, from: 'computed', seconds: seconds() };
     if (this.#diskWorks) await this.#store(file, made);
     return found;
   }

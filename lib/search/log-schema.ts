@@ -47,49 +47,61 @@ const VALUES = fields(optional(aValue), 'accuracy', 'logLoss', 'perplexity');
 const SCORE = object({ questions: aWhole(), ...VALUES });
 const TYPE = oneOf(...TARGET_TYPES);
 const CANDIDATE = object({
-  ...{ kind: KIND, layer: aWhole(0, MAX_LAYERS), type: TYPE, spec: aName },
+  kind: KIND,
+  layer: aWhole(0, MAX_LAYERS),
+  type: TYPE,
+  spec: aName,
   rho: either(aBand, aShare),
 });
 const MATRIX = object({
-  ...{ ...MATRIX_PLACE, rank: optional(aWhole()) },
-  ...{ ...fields(aQuantity, 'relativeError', 'keptEnergy'), smallestError: optional(aQuantity) },
+  ...MATRIX_PLACE, rank: optional(aWhole()),
+  ...fields(aQuantity, 'relativeError', 'keptEnergy'), smallestError: optional(aQuantity),
   uses: optional(aWhole(1)),
 });
 const QUESTIONS = object({ path: aString, digest: aDigest, count: aWhole(1), shared: optional(aWhole(1)) });
 const COMPARISON = object({
-  ...{ metric: oneOf(...METRICS), ...fields(aValue, 'difference', 'low', 'high'), pairs: aWhole(), better: aValue },
+  metric: oneOf(...METRICS),
+  ...fields(aValue, 'difference', 'low', 'high'),
+  pairs: aWhole(),
+  better: aValue,
 });
 
 const SETTINGS = object({
   source: object({ path: aName, format: oneOf(...FORMATS.map(({ name }) => name)), digest: aDigest }),
-  ...{ family: FAMILY, engine: oneOf(...ENGINES), engineOptions: anything },
+  family: FAMILY,
+  engine: oneOf(...ENGINES),
+  engineOptions: anything,
   questions: object({ validation: QUESTIONS, test: optional(QUESTIONS) }),
   objective: oneOf(...OBJECTIVES),
   candidates: list(CANDIDATE, 1),
-  ...{ compose: oneOf(...COMPOSITIONS), quant: optional(WRITABLE), shared: optional(aBoolean), seed: aSeed },
+  compose: oneOf(...COMPOSITIONS), quant: optional(WRITABLE), shared: optional(aBoolean), seed: aSeed,
   earlyStopping: optional(object({ error: aFinite(0, 1), first: aWhole(1) })),
-  ...{ generate: optional(aWhole()), compat: optional(oneOf(...COMPATS)) },
+  generate: optional(aWhole()), compat: optional(oneOf(...COMPATS)),
 });
 
 const LINES: Readonly<Record<SearchLine['line'], Check>> = {
   search: object({
-    ...{ version: exactly(1), lowrank: aString, digest: aDigest, started: aString, command: optional(list(aString)) },
+    version: exactly(1),
+    lowrank: aString,
+    digest: aDigest,
+    started: aString,
+    command: optional(list(aString)),
     settings: SETTINGS,
   }),
   matrix: object({
-    ...{ ...MATRIX_PLACE, layer: aWhole(0, MAX_LAYERS), type: TYPE },
-    ...{ singularValues: list(aMagnitude), from: oneOf(...DECOMPOSITION_SOURCES), seconds: aQuantity },
+    ...MATRIX_PLACE, layer: aWhole(0, MAX_LAYERS), type: TYPE,
+    singularValues: list(aMagnitude), from: oneOf(...DECOMPOSITION_SOURCES), seconds: aQuantity,
   }),
   trial: object({
-    ...{ number: aWhole(), stage: oneOf(...STAGES), candidate: optional(CANDIDATE) },
-    ...{ upon: list(CANDIDATE), matrices: list(MATRIX), verdict: oneOf(...VERDICTS) },
-    ...{ problem: optional(aString), score: SCORE, change: object(VALUES), rival: optional(aWhole()) },
-    ...{ accepted: optional(aBoolean), outcomes: aString, losses: optional(list(orNull(list(aValue, 2, 2)))) },
+    number: aWhole(), stage: oneOf(...STAGES), candidate: optional(CANDIDATE),
+    upon: list(CANDIDATE), matrices: list(MATRIX), verdict: oneOf(...VERDICTS),
+    problem: optional(aString), score: SCORE, change: object(VALUES), rival: optional(aWhole()),
+    accepted: optional(aBoolean), outcomes: aString, losses: optional(list(orNull(list(aValue, 2, 2)))),
     seconds: object(fields(aQuantity, 'edit', 'evaluate')),
   }),
   test: object({
-    ...{ winner: aWhole(), interventions: list(CANDIDATE), base: optional(SCORE), edited: optional(SCORE) },
-    ...{ comparisons: list(COMPARISON), validation: list(COMPARISON), ended: oneOf(...ENDINGS) },
+    winner: aWhole(), interventions: list(CANDIDATE), base: optional(SCORE), edited: optional(SCORE),
+    comparisons: list(COMPARISON), validation: list(COMPARISON), ended: oneOf(...ENDINGS),
     counts: object({
       ...fields(aWhole(), 'trials', 'stopped', 'asked'),
       svds: object(fields(aWhole(), 'computed', 'disk', 'memory')),

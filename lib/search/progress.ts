@@ -29,17 +29,26 @@ export interface SearchProgress {
 }
 
 /** Keeps the current state, and reports it to the caller. */
-export class ProgressTeller {
-  readonly #tell: ((progress: SearchProgress) => void) | undefined;
+export class ProgressReporter {
+  readonly #onProgress: ((progress: SearchProgress) => void) | undefined;
   readonly #started = performance.now();
   #state: Omit<SearchProgress, 'seconds' | 'remainingSeconds'> = {
-    ...{ phase: 'base', done: 0, total: 1, candidate: undefined, asked: 0, questions: 0 },
-    ...{ trial: undefined, resumed: false, base: undefined, best: undefined, warning: undefined },
+    phase: 'base',
+    done: 0,
+    total: 1,
+    candidate: undefined,
+    asked: 0,
+    questions: 0,
+    trial: undefined,
+    resumed: false,
+    base: undefined,
+    best: undefined,
+    warning: undefined,
   };
   #tried = 0;
 
-  constructor(tell: ((progress: SearchProgress) => void) | undefined) {
-    this.#tell = tell;
+  constructor(onProgress: ((progress: SearchProgress) => void) | undefined) {
+    this.#onProgress = onProgress;
   }
 
   get seconds(): number {
@@ -47,13 +56,13 @@ export class ProgressTeller {
   }
 
   /** Changes the state and reports it; a trial and a warning are reported once. */
-  tell(change: Partial<SearchProgress>): void {
+  report(change: Partial<SearchProgress>): void {
     this.#state = { ...this.#state, ...change };
     if (change.trial !== undefined && !change.resumed) this.#tried++;
     const { seconds } = this;
     const { phase, done, total } = this.#state;
     const remains = (phase === 'grid' || phase === 'greedy') && this.#tried > 0;
-    this.#tell?.({
+    this.#onProgress?.({
       ...this.#state,
       seconds,
       remainingSeconds: remains ? (seconds / this.#tried) * (total - done) : undefined,

@@ -60,7 +60,7 @@ export class Answers {
 export function baseOnSame(base: Pick<Trial, 'outcomes' | 'losses' | 'score'>, own: Answers): Omit<Score, 'questions'> {
   // A program that reports only figures for the whole set was asked the whole set.
   if (own.results.length === 0) return base.score;
-  let [right, judged, loss, told, sum, tokens] = [0, 0, 0, 0, 0, 0];
+  let [right, judged, loss, known, sum, tokens] = [0, 0, 0, 0, 0, 0];
   for (let i = 0; i < own.questions; i++) {
     if (own.outcomes[i] !== '-' && base.outcomes[i] !== '-') {
       judged++;
@@ -68,7 +68,7 @@ export function baseOnSame(base: Pick<Trial, 'outcomes' | 'losses' | 'score'>, o
     }
     const ofBase = base.losses?.[i];
     if (own.losses[i] && ofBase) {
-      told++;
+      known++;
       loss += ofBase[0];
       sum += ofBase[0] * ofBase[1];
       tokens += ofBase[1];
@@ -76,7 +76,7 @@ export function baseOnSame(base: Pick<Trial, 'outcomes' | 'losses' | 'score'>, o
   }
   return {
     accuracy: judged === 0 ? undefined : right / judged,
-    logLoss: told === 0 ? undefined : loss / told,
+    logLoss: known === 0 ? undefined : loss / known,
     perplexity: tokens === 0 ? undefined : Math.exp(sum / tokens),
   };
 }

@@ -15,7 +15,7 @@ import { convertQuantised } from './convert.js';
 import { searchDemand } from './demand.js';
 import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './log-lines.js';
 import { SearchOutput } from './output.js';
-import { ProgressTeller } from './progress.js';
+import { ProgressReporter } from './progress.js';
 import { type Answers, compareScores } from './score.js';
 import { headerOf, SEARCH_OPTIONS, type SearchOptions } from './settings.js';
 import { countsOf, summarise } from './summary.js';
@@ -107,7 +107,7 @@ async function searchInto(
     const source = converted ?? checkpoint;
     const grid = converted === undefined ? planned : planGrid(source, options).planned;
     const tensors = new Set(grid.flatMap(({ edits }) => edits.map(({ tensor }) => tensor)));
-    const progress = new ProgressTeller(options.onProgress);
+    const progress = new ProgressReporter(options.onProgress);
     trials = await Trials.open(source, tensors, output, options, header.settings, progress);
     const test = await new Search(trials, grid, header, options, progress, checkpoint, model).run();
     return await finish(test, trials.lines);
@@ -119,15 +119,15 @@ async function searchInto(
 }
 
 /** The state so far: the interventions in the model, and the trial that evaluated them. */
-interface State {
+interface SearchState {
   readonly trial: Trial;
   readonly candidates: readonly Candidate[];
   readonly edits: readonly Edit[];
 }
 
 /** The result of a stage, and whether it could try all candidates. */
-interface Stage {
-  readonly state: State;
+interface StageResult {
+  readonly state: SearchState;
   readonly complete: boolean;
 }
 
@@ -139,7 +139,7 @@ class Search {
     private readonly planned: readonly PlannedCandidate[],
     private readonly header: SearchHeader,
     private readonly options: SearchOptions,
-    private readonly progress: ProgressTeller,
+    private readonly progress: ProgressReporter,
     /** The given checkpoint, before conversion. */
     private readonly checkpoint: Checkpoint,
     /** The path of the winner. */
@@ -150,25 +150,25 @@ class Search {
 
   async run(): Promise<TestLine> {
     const { count } = this.header.settings.questions.validation;
-    this.progress.tell({ phase: 'base', done: 0, total: 1, questions: count });
+    this.progress.report({ phase: 'base', done: 0, total: 1, questions: count });
     const base = await this.trials.try(0, { stage: 'base' });
-    this.progress.tell({ base: base.score });
+    this.progress.report({ base: base.score });
     const grid = await this.#searchGrid(base);
     const composed = await this.#compose(base, grid.state);
     return this.#test(base, composed.state, grid.complete && composed.complete ? 'all tried' : 'budget');
   }
 
   /** Tries one candidate after another; each is compared with the best so far. */
-  async #searchGrid(base: Trial): Promise<Stage> {
-    let state: State = { trial: base, candidates: [], edits: [] };
+  async #searchGrid(base: Trial): Promise<StageResult> {
+    let state: SearchState = { trial: base, candidates: [], edits: [] };
     const total = this.planned.length;
     for (const [done, { candidate, edits }] of this.planned.entries()) {
       const number = done + 1;
       if (this.#isSpent(number)) return { state, complete: false };
-      this.progress.tell({ phase: 'grid', done, total, candidate, asked: 0, best: state.trial });
+      this.progress.report({ phase: 'grid', done, total, candidate, asked: 0, best: state.trial });
       const trial = await this.trials.try(number, { stage: 'grid', candidate, edits, base, rival: state.trial });
       if (this.#isBetter(trial, state.trial)) state = { trial, candidates: [candidate], edits };
-      this.progress.tell({ done: number, best: state.trial });
+      this.progress.report({ done: number, best: state.trial });
     }
     return { state, complete: true };
   }
@@ -183,7 +183,7 @@ class Search {
    *
    * If no intervention is better than the unedited model, there is nothing to compose with.
    */
-  async #compose(base: Trial, best: State): Promise<Stage> {
+  async #compose(base: Trial, best: SearchState): Promise<StageResult> {
     if (this.options.compose !== 'greedy' || best.candidates.length === 0) return { state: best, complete: true };
     await this.trials.keep(best.edits);
     let state = best;
@@ -193,18 +193,22 @@ class Search {
       if (edits.some((edit) => state.edits.some((other) => meet(edit, other)))) continue;
       const number = total + done + 1;
       if (this.#isSpent(number)) return { state, complete: false };
-      this.progress.tell({ phase: 'greedy', done, total, candidate, asked: 0, best: state.trial });
+      this.progress.report({ phase: 'greedy', done, total, candidate, asked: 0, best: state.trial });
       const upon = state.candidates;
       const plan = { stage: 'greedy', candidate, edits, base, rival: state.trial, upon } as const;
       const trial = await this.trials.try(number, plan);
       if (trial.accepted) state = { trial, candidates: [...upon, candidate], edits: [...state.edits, ...edits] };
-      this.progress.tell({ done: done + 1, best: state.trial });
+      this.progress.report({ done: done + 1, best: state.trial });
     }
     return { state, complete: true };
   }
 
   /** Asks the unedited model and the winner the test questions; writes the winner first. */
-  async #test(base: Trial, { trial: winner, candidates, edits }: State, ended: TestLine['ended']): Promise<TestLine> {
+  async #test(
+    base: Trial,
+    { trial: winner, candidates, edits }: SearchState,
+    ended: TestLine['ended'],
+  ): Promise<TestLine> {
     const { trials, progress } = this;
     const questions = this.options.test?.questions ?? [];
     const about = { candidate: undefined, asked: 0, questions: questions.length };
@@ -212,7 +216,7 @@ class Search {
     const ask = async () => {
       if (questions.length === 0) return undefined;
       const begin = performance.now();
-      progress.tell({ phase: 'test', done: 0, total: 1, ...about });
+      progress.report({ phase: 'test', done: 0, total: 1, ...about });
       const answers = await trials.askAll(questions);
       testSeconds += (performance.now() - begin) / 1000;
       return answers;
@@ -223,13 +227,20 @@ class Search {
     await rm(this.model, { recursive: true, force: true });
     let after: Answers | undefined;
     if (candidates.length > 0) {
-      progress.tell({ phase: 'write' });
+      progress.report({ phase: 'write' });
       await this.#writeWinner(candidates, edits);
       after = await ask();
     }
     const { seed } = this.header.settings;
     const line = await testLine({
-      ...{ base, winner, interventions: candidates, before, after, ended, seed, testSeconds },
+      base,
+      winner,
+      interventions: candidates,
+      before,
+      after,
+      ended,
+      seed,
+      testSeconds,
       objective: this.#objective,
       counts: countsOf(trials.lines),
       lines: trials.lines,
@@ -248,7 +259,14 @@ class Search {
     const { threads, signal } = this.options;
     const { family, quant, shared, seed } = settings;
     await editCheckpoint(settings.source.path, this.model, {
-      ...{ interventions: candidates.map(interventionOf), family, quant, shared, seed, threads, signal, restart: true },
+      interventions: candidates.map(interventionOf),
+      family,
+      quant,
+      shared,
+      seed,
+      threads,
+      signal,
+      restart: true,
     });
     const written = await open(mainOfCopy(this.checkpoint, this.model));
     try {

@@ -44,7 +44,10 @@ export async function testLine(what: {
     interventions,
     base: before?.score,
     edited: after?.score,
-    ...{ comparisons, validation, counts, ended },
+    comparisons,
+    validation,
+    counts,
+    ended,
     memory: { peakRss: process.peakRss, nativePeak: native.peak },
     seconds: secondsOf(lines, testSeconds),
   };

@@ -10,7 +10,7 @@ import { editWorkingCopy, RememberedDecompositions } from './candidate-tensors.j
 import { Decompositions } from './decompositions.js';
 import type { Candidate, SearchLine, SearchSettings, Trial, TrialMatrix, Verdict } from './log-lines.js';
 import type { SearchOutput } from './output.js';
-import type { ProgressTeller } from './progress.js';
+import type { ProgressReporter } from './progress.js';
 import { Race } from './race.js';
 import { Answers, baseOnSame, compareScores, difference } from './score.js';
 import { earlyStoppingOf, type SearchOptions } from './settings.js';
@@ -47,7 +47,7 @@ export class Trials {
   readonly #output: SearchOutput;
   readonly #options: SearchOptions;
   readonly #settings: SearchSettings;
-  readonly #progress: ProgressTeller;
+  readonly #progress: ProgressReporter;
   readonly #race: Race;
   readonly #decompositions: Decompositions;
   readonly #copy: WorkingCopy;
@@ -60,7 +60,7 @@ export class Trials {
     output: SearchOutput,
     options: SearchOptions,
     settings: SearchSettings,
-    progress: ProgressTeller,
+    progress: ProgressReporter,
     race: Race,
     copy: WorkingCopy,
     session: Session,
@@ -80,7 +80,7 @@ export class Trials {
       folder: options.cache?.folder ?? cacheFolder(),
       threads: options.threads,
       signal: options.signal,
-      onProblem: (warning) => progress.tell({ warning }),
+      onProblem: (warning) => progress.report({ warning }),
     });
   }
 
@@ -91,7 +91,7 @@ export class Trials {
     output: SearchOutput,
     options: SearchOptions,
     settings: SearchSettings,
-    progress: ProgressTeller,
+    progress: ProgressReporter,
   ): Promise<Trials> {
     const race = raceOf(options, settings);
     const copy = await WorkingCopy.create(checkpoint, output.candidate, editable);
@@ -117,7 +117,7 @@ export class Trials {
     if (logged === undefined) await this.append(trial);
     else if (trial.accepted) await this.keep(plan.edits ?? []);
     this.done.set(number, trial);
-    this.#progress.tell({ trial, resumed: logged !== undefined });
+    this.#progress.report({ trial, resumed: logged !== undefined });
     return trial;
   }
 
@@ -188,7 +188,14 @@ export class Trials {
     if (stage === 'base') requireScore(score);
     return {
       line: 'trial',
-      ...{ number, stage, candidate, upon, matrices, verdict, problem, score },
+      number,
+      stage,
+      candidate,
+      upon,
+      matrices,
+      verdict,
+      problem,
+      score,
       change: difference(score, base === undefined ? score : baseOnSame(base, answers)),
       rival: rival?.number,
       accepted,
@@ -223,7 +230,7 @@ export class Trials {
     const placeOf = new Map(places.map((place) => [all[place]!.id, place]));
     for await (const result of this.#session.ask(questions, { generate, compat, signal, top: 1 })) {
       answers.put(placeOf.get(result.id)!, result);
-      this.#progress.tell({ asked: answers.answered });
+      this.#progress.report({ asked: answers.answered });
     }
     signal?.throwIfAborted();
     answers.reported = this.#session.reported;

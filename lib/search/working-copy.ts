@@ -15,7 +15,7 @@ import { ioError, type OpenFile, openFile, readAt, writeAt } from '../files/file
 export const COPIED_BYTES = 4e6;
 
 /** A tentative change, and the bytes that undo it. */
-interface Change {
+interface UndoRecord {
   readonly tensor: string;
   readonly before: Uint8Array;
 }
@@ -44,7 +44,7 @@ export class WorkingCopy {
   /** Weight files that are real copies, open for writing. */
   readonly #own = new Map<string, OpenFile>();
   readonly #written = new Set<string>();
-  #changes: Change[] = [];
+  #changes: UndoRecord[] = [];
 
   private constructor(
     folder: string,

@@ -27,7 +27,9 @@ export interface MergeShardsOptions extends Pick<ComputeOptions, 'signal'> {
 }
 
 const MERGE_OPTIONS: OptionTypes<MergeShardsOptions> = {
-  ...{ out: text, source: text, restart: boolean },
+  out: text,
+  source: text,
+  restart: boolean,
   ...JOB_OPTIONS,
 };
 

@@ -15,7 +15,7 @@ import { aDigest, aFinite, aName, aString, aWhole, exactly, list, object, option
 import { byTensor, changes, type Edit, tensorChanges } from '../interventions/edit.js';
 import { SETTINGS, STORED_OPTIONS } from '../interventions/schema.js';
 import { asInterventions } from '../interventions/spec.js';
-import type { Skipped } from '../model/names.js';
+import type { SkippedTensors } from '../model/names.js';
 import { checkOptions, number, type OptionTypes } from '../options.js';
 import { balance, costOf } from './balance.js';
 
@@ -49,7 +49,7 @@ export interface JobPlan {
   readonly shards: number;
   readonly tasks: readonly Task[];
   /** Tensors that a glob matched but that are left unchanged, because they are not matrices. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly SkippedTensors[];
   /** The bytes of all files of the result, as far as known when the plan was made. */
   readonly output?: { readonly bytes: number };
 }
@@ -142,8 +142,14 @@ const PLAN: DocumentKind = {
   what: 'plan',
   limit: MAX_PLAN_BYTES,
   check: object({
-    ...{ lowrank: exactly(1), source: aName, out: aName, options: STORED_OPTIONS, settings: SETTINGS, kernel: aName },
-    ...{ job: aDigest, shards: aWhole(1, MAX_PLAN_SHARDS) },
+    lowrank: exactly(1),
+    source: aName,
+    out: aName,
+    options: STORED_OPTIONS,
+    settings: SETTINGS,
+    kernel: aName,
+    job: aDigest,
+    shards: aWhole(1, MAX_PLAN_SHARDS),
     tasks: list(object({ tensor: aString, matrices: aWhole(1), bytes: aWhole(), cost: aFinite(0) }), 0, MAX_TENSORS),
     skipped: list(object({ glob: aString, matched: aWhole(), tensors: list(aString) })),
     output: optional(object({ bytes: aWhole() })),

@@ -17,9 +17,9 @@ export interface ResultRecord {
   readonly job: string;
   readonly task: number;
   readonly tensor: string;
-  /** Of the edited tensor in the source. */
+  /** The digest of the edited tensor in the source. */
   readonly sourceSha256: string;
-  /** Of the new bytes; also the name of their file. */
+  /** The digest of the new bytes; also the name of their file. */
   readonly sha256: string;
   readonly bytes: number;
   /** The kernels of the machine that computed it. */
@@ -30,8 +30,14 @@ export interface ResultRecord {
 /** Checks the `ResultRecord` of a task with these edits. */
 const recordOf = (group: readonly Edit[]) =>
   object({
-    ...{ job: aDigest, task: aWhole(), tensor: exactly(group[0]!.tensor), sourceSha256: aDigest, sha256: aDigest },
-    ...{ bytes: aWhole(), kernel: aName, edited: editedMatrices(group) },
+    job: aDigest,
+    task: aWhole(),
+    tensor: exactly(group[0]!.tensor),
+    sourceSha256: aDigest,
+    sha256: aDigest,
+    bytes: aWhole(),
+    kernel: aName,
+    edited: editedMatrices(group),
   });
 
 const RECORD: Omit<DocumentKind, 'check'> = {

@@ -26,7 +26,9 @@ export interface ShardOptions extends Pick<ComputeOptions, 'signal'> {
 }
 
 const SHARD_OPTIONS: OptionTypes<ShardOptions> = {
-  ...{ shard: number, shards: number, source: text },
+  shard: number,
+  shards: number,
+  source: text,
   ...JOB_OPTIONS,
 };
 
@@ -92,7 +94,8 @@ export async function runShard(plan: string, options: ShardOptions): Promise<Sha
         decomposer: (edit) =>
           decomposeAnew({
             ...computeOptions(job.settings, edits.edits.indexOf(edit)),
-            ...{ seed: job.options.seed, signal },
+            seed: job.options.seed,
+            signal,
             onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
           }),
         started: (edit) => {

@@ -91,6 +91,11 @@ export function elements(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
 }
 
+/** Whether two shapes are equal. */
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dimension, i) => dimension === b[i]);
+}
+
 function requireShape(shape: readonly number[], name: string): void {
   if (!Array.isArray(shape)) throw new ArgumentError(name, 'an array of dimensions', shape);
   for (const dimension of shape) {

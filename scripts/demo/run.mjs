@@ -14,8 +14,18 @@ const main = join(root, 'dist', 'cli', 'main.js');
 const example = 'examples/noisy-recall';
 const out = 'out/noisy-recall';
 const SEARCH = [
-  ...['search', `${example}/model/model.onnx`, '-o', out, '--compose', 'greedy'],
-  ...['--dataset', `${example}/validation.jsonl`, '--test', `${example}/test.jsonl`, '--cache', '0'],
+  'search',
+  `${example}/model/model.onnx`,
+  '-o',
+  out,
+  '--compose',
+  'greedy',
+  '--dataset',
+  `${example}/validation.jsonl`,
+  '--test',
+  `${example}/test.jsonl`,
+  '--cache',
+  '0',
 ];
 const LASER = ['laser', `${example}/model`, '-o', out, '--at', '1:fc_in:0.01'];
 

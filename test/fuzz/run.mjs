@@ -1,5 +1,5 @@
-// Tries made-up inputs on everything that takes input from strangers: the readers of safetensors, GGUF, ONNX and of a
-// folder's JSON, PEFT adapters, the command line, and the arguments of the native addon.
+// Tries generated inputs on everything that reads untrusted input: the readers of safetensors, GGUF,
+// ONNX and of a folder's JSON, PEFT adapters, the command line, and the arguments of the native addon.
 //
 //   npm run test:fuzz                                     a minute in all, seed 1
 //   npm run test:fuzz -- --seconds 3600 --seed 7          longer, with other inputs; 0 draws a seed
@@ -7,9 +7,10 @@
 //   npm run test:fuzz -- --replay test/fuzz/corpus/gguf-0123456789ab    one input again
 //   npm run test:fuzz -- --target addon --sanitized       with the addon that scripts/test/sanitize.mjs has built
 //
-// Every target runs in a process of its own, which may die or hang: the input that did it is kept. An input must end within
-// a second of processor time, with the package's own error or a result that its target can find no fault with. Inputs with
-// faults go to test/fuzz/corpus/, which test/unit/fuzz/corpus.test.ts tries again for ever. Exits with 1 when there is one.
+// Every target runs in its own process, which may die or hang: the input that caused it is kept. An
+// input must end within a second of processor time, with the package's own error or a result that its
+// target accepts. Faulty inputs are written to test/fuzz/corpus/, and test/unit/fuzz/corpus.test.ts
+// tests them from then on. Exits with 1 if there is one.
 
 import { execFileSync, fork } from 'node:child_process';
 import { createHash, randomInt } from 'node:crypto';
@@ -34,9 +35,9 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed) || randomInt(1, 2 ** 31);
 const names = values.replay ? [basename(values.replay).split('-')[0]] : values.target.split(',');
-/** Without an answer for so long, a process counts as hanging: long, because the machine may be busy. */
+/** A process without an answer for this long counts as hanging. Long, because the machine may be busy. */
 const SILENCE = 20_000;
-/** Of each target so many faults are kept, of different kinds. */
+/** The most faults to keep of each target, of different kinds. */
 const MOST_FAULTS = 20;
 const limit = values.sanitized ? 20_000 : 1000;
 
@@ -51,7 +52,7 @@ const seconds = ((performance.now() - begun) / 1000).toFixed(1);
 console.log(`${inputs} inputs in ${seconds} s, seed ${seed}: ${faults === 0 ? 'no fault' : `${faults} faults`}`);
 process.exitCode = faults === 0 ? 0 : 1;
 
-/** Runs a target for some time, in a new process after each one that ends by itself. */
+/** Runs a target for some time, and starts a new process after each one that ends by itself. */
 async function fuzz(name, milliseconds) {
   const seen = new Set();
   const tally = { inputs: 0, answers: 0 };
@@ -59,7 +60,7 @@ async function fuzz(name, milliseconds) {
   let round = 0;
   do {
     await session(name, seed + 1_000_003 * round, end, tally, (fault, input) => {
-      // The first line and where it comes from tell faults apart.
+      // Faults differ by their first line and its origin.
       const key = fault.replace(/\d+/g, '').split('\n').slice(0, 2).join('\n');
       if (seen.has(key) || seen.size >= MOST_FAULTS) return;
       seen.add(key);
@@ -89,7 +90,7 @@ function session(name, own, end, tally, found) {
   const counted = { inputs: 0, answers: 0 };
   const hear = (text) => {
     stderr = (stderr + text).slice(-20_000);
-    // LAPACK's own check of arguments, which ours must come before; printed by C, so the input may be an earlier one.
+    // LAPACK's own check of arguments, which ours must precede; printed by C, so the input may be an earlier one.
     if (text.includes('On entry to')) found(`LAPACK refuses an argument: ${text}`, lastInput(folder));
   };
   child.stdout.setEncoding('utf8').on('data', hear);
@@ -133,7 +134,7 @@ function keep(name, fault, input) {
   console.error(`\n${name}: ${fault}\nkept as ${relative(root, path)} (${input.length} bytes), seed ${seed}\n`);
 }
 
-/** The worker and the package's own source in one file, below a folder from where the addon is found. */
+/** Bundles the worker and the package's own source into one file, below a folder from which the addon is found. */
 async function bundled() {
   const outDir = join(root, '.build', 'fuzz');
   await build({

@@ -37,8 +37,12 @@ describe.skipIf(!python || !hasPeers || !hasData)(
       ['Lily liked to play in the', ['park with her friends', 'sun', 'under'], 0],
       ['The dog was very', ['happy', 'happy and wanted to play'], 1],
     ].map(([prompt, list, label], id) => ({
-      ...{ id, kind: 'choice', prompt: prompt as string, choices: list as string[] },
-      ...{ label: label as number, answer: (list as string[])[label as number]! },
+      id,
+      kind: 'choice',
+      prompt: prompt as string,
+      choices: list as string[],
+      label: label as number,
+      answer: (list as string[])[label as number]!,
     }));
     /** What llama said, what it was asked, and what NumPy says to the same. */
     let texts: Question[];

@@ -43,7 +43,10 @@ async function askPeft(jobs: readonly Job[]): Promise<Answer[]> {
 }
 
 const deltasOf = (base: string, adapter: string, name: string): Job => ({
-  ...{ kind: 'deltas', base, adapter, out: at(`${name}.safetensors`) },
+  kind: 'deltas',
+  base,
+  adapter,
+  out: at(`${name}.safetensors`),
 });
 
 /** PEFT's updates by module, as it stores the weights. */

@@ -91,8 +91,16 @@ describe('lowrank laser', () => {
 
   it('prunes and zeroes tensors by name', async () => {
     const run = await lowrank([
-      ...['laser', llama, '-o', at('zero'), '--intervention', 'zero'],
-      ...['--tensor', 'model.layers.*.mlp.up_proj.weight', '--at', '0:q_proj'],
+      'laser',
+      llama,
+      '-o',
+      at('zero'),
+      '--intervention',
+      'zero',
+      '--tensor',
+      'model.layers.*.mlp.up_proj.weight',
+      '--at',
+      '0:q_proj',
     ]);
     expect(run.code).toBe(0);
     const changed = await changedTensors(llama, at('zero'));
@@ -116,7 +124,15 @@ describe('lowrank laser', () => {
     expect(JSON.parse(run.stdout)).toMatchObject({ skipped });
     expect(await changedTensors(llama, at('globbed'))).toHaveLength(7);
     const plan = await lowrank([
-      ...['plan', llama, '--tensor', `${glob}:0.5`, '-o', at('globbed-2'), '-f', at('globbed.json'), '--json'],
+      'plan',
+      llama,
+      '--tensor',
+      `${glob}:0.5`,
+      '-o',
+      at('globbed-2'),
+      '-f',
+      at('globbed.json'),
+      '--json',
     ]);
     expect(plan).toMatchObject({ code: 0, stderr: note });
     expect(JSON.parse(plan.stdout)).toMatchObject({ skipped });
@@ -136,8 +152,14 @@ describe('lowrank laser', () => {
 
   it('takes a single file, and the family by name', async () => {
     const run = await lowrank([
-      ...['laser', join(llama, 'model.safetensors'), '-o', at('single.safetensors')],
-      ...['--family', 'llama', '--at', '0:fc_in:0.5'],
+      'laser',
+      join(llama, 'model.safetensors'),
+      '-o',
+      at('single.safetensors'),
+      '--family',
+      'llama',
+      '--at',
+      '0:fc_in:0.5',
     ]);
     expect(run.code).toBe(0);
     expect(await changedTensors(llama, at('single.safetensors'))).toEqual(['model.layers.0.mlp.gate_proj.weight']);

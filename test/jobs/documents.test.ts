@@ -45,8 +45,26 @@ function replaced(value: unknown, [key, ...rest]: Path, by: unknown): unknown {
 }
 
 const REPLACEMENTS: readonly unknown[] = [
-  ...[undefined, null, 'x', '', '\0', true, -1, 0.5, 1e9, 2 ** 53, 1e300, [], {}, [null], [[]], { x: 1 }],
-  ...[Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, { $number: 'five' }],
+  undefined,
+  null,
+  'x',
+  '',
+  '\0',
+  true,
+  -1,
+  0.5,
+  1e9,
+  2 ** 53,
+  1e300,
+  [],
+  {},
+  [null],
+  [[]],
+  { x: 1 },
+  Number.NaN,
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+  { $number: 'five' },
 ];
 
 /** [what was done to it, the text of the document] */
@@ -158,7 +176,8 @@ describe('files that a job reads back', () => {
       expect(taken.filter((what) => !free.test(what) && !also.test(what))).toEqual([]);
       await writeFile(plan(), toJson({ ...document, shards: 1e9 }));
       await expect(readPlan(plan())).rejects.toMatchObject({
-        ...{ code: 'ERR_CHECKPOINT_FORMAT', kind: 'InvalidPlan' },
+        code: 'ERR_CHECKPOINT_FORMAT',
+        kind: 'InvalidPlan',
         message: `${plan()}: is not a plan of lowrank: shards: expected a whole number from 1 to 100000, got 1000000000`,
       });
       await writeFile(plan(), toJson({ ...document, tasks: [null] }));
@@ -244,7 +263,9 @@ describe('files that a job reads back', () => {
     await mkdir(workFolder(out), { mode: 0o700 });
     await writeFile(join(workFolder(out), 'journal'), `${digest('[').slice(0, 16)} [\n`);
     await expect(editCheckpoint(model, out, EDIT)).rejects.toMatchObject({
-      ...{ code: 'ERR_CHECKPOINT_FORMAT', kind: 'InvalidJournal', hint: expect.stringContaining('--restart') },
+      code: 'ERR_CHECKPOINT_FORMAT',
+      kind: 'InvalidJournal',
+      hint: expect.stringContaining('--restart'),
       message: expect.stringContaining('line 1: invalid JSON'),
     });
     expect(await readdir(workFolder(out))).toEqual(['journal']);

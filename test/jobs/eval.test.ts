@@ -63,7 +63,11 @@ describe('lowrank eval with a program', () => {
     expect(report).toMatchObject({
       engine: 'command',
       dataset: { path: dataset, format: 'jsonl', questions: 10 },
-      ...{ split: 'all', seed: 5, answered: 10, compat: 'laser', reported: { speed: 12 } },
+      split: 'all',
+      seed: 5,
+      answered: 10,
+      compat: 'laser',
+      reported: { speed: 12 },
       summary: { accuracy: { value: 0.5, examples: 10 } },
       laser: { '0-1 correctness': 50, dataset_size: 10 },
     });

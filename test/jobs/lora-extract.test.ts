@@ -99,7 +99,9 @@ describe('extractLora', () => {
     expect(rounded.shortfall).toBeUndefined();
     const flat = { [first]: shifted(first, [1, 1, 1, 1]), [second]: shifted(second, [1, 1, 1, 1, 1]) };
     expect((await extract('two', flat, { rank: 1 })).shortfall).toMatchObject({
-      ...{ module: 'model.layers.0.mlp.gate_proj', sufficientRank: 5, modules: 2 },
+      module: 'model.layers.0.mlp.gate_proj',
+      sufficientRank: 5,
+      modules: 2,
     });
   });
 

@@ -70,7 +70,10 @@ beforeAll(async () => {
     'adapter',
     { [Q]: [16, 16, 4], [DOWN]: [16, 24, 2] },
     {
-      ...{ r: 4, lora_alpha: 8, rank_pattern: { down_proj: 2 }, target_modules: [Q, DOWN] },
+      r: 4,
+      lora_alpha: 8,
+      rank_pattern: { down_proj: 2 },
+      target_modules: [Q, DOWN],
       base_model_name_or_path: 'tiny',
     },
   );
@@ -136,7 +139,9 @@ describe('lowrank lora merge', () => {
       return { exit: run.code, ...JSON.parse(run.stdout).error };
     };
     expect(await failing(missing)).toMatchObject({
-      ...{ exit: 1, code: 'ERR_NOT_FOUND', message: expect.stringContaining('"model.layers.7.self_attn.q_proj"') },
+      exit: 1,
+      code: 'ERR_NOT_FOUND',
+      message: expect.stringContaining('"model.layers.7.self_attn.q_proj"'),
     });
     expect(await failing(shape)).toMatchObject({ code: 'ERR_SHAPE', message: expect.stringContaining(`${Q}.weight`) });
     expect(await failing(dora)).toMatchObject({
@@ -159,7 +164,10 @@ describe('lowrank lora extract', () => {
       const cases = [
         { name: 'llama', tensors: tinyLlama(dtype), config: undefined, adapter, rank: 4 },
         {
-          ...{ name: 'gpt2', tensors: tinyGpt2(dtype), config: GPT2, rank: 2 },
+          name: 'gpt2',
+          tensors: tinyGpt2(dtype),
+          config: GPT2,
+          rank: 2,
           adapter: await writeAdapterFiles(`gpt2-${dtype}`, GPT2_MODULES, {
             r: 2,
             lora_alpha: 4,
@@ -167,7 +175,10 @@ describe('lowrank lora extract', () => {
           }),
         },
         {
-          ...{ name: 'nanogpt', tensors: tinyGpt2(dtype, { linear: true }), config: { ...GPT2, n_embd: 16 }, rank: 2 },
+          name: 'nanogpt',
+          tensors: tinyGpt2(dtype, { linear: true }),
+          config: { ...GPT2, n_embd: 16 },
+          rank: 2,
           adapter: await writeAdapterFiles(`nanogpt-${dtype}`, GPT2_MODULES, { r: 2, lora_alpha: 4 }),
         },
       ];
@@ -177,17 +188,15 @@ describe('lowrank lora extract', () => {
         const merge = await lowrank(['lora', 'merge', folder('base'), path, '-o', folder('tuned')]);
         expect(merge.code, merge.stderr).toBe(0);
         const run = await lowrank([
-          ...[
-            'lora',
-            'extract',
-            folder('base'),
-            folder('tuned'),
-            '-o',
-            folder('found'),
-            '--rank',
-            String(rank),
-            '--json',
-          ],
+          'lora',
+          'extract',
+          folder('base'),
+          folder('tuned'),
+          '-o',
+          folder('found'),
+          '--rank',
+          String(rank),
+          '--json',
         ]);
         expect(run.code, run.stderr).toBe(0);
         const report = JSON.parse(run.stdout);
@@ -256,8 +265,17 @@ describe('lowrank lora extract', () => {
     }
     const extract = (out: string, ...flags: string[]) =>
       lowrank([
-        ...['lora', 'extract', at('contradicted', 'base'), at('contradicted', 'tuned'), '-o', at('contradicted', out)],
-        ...['--rank', '16', '--tensor', 'h.0.mlp.c_fc.weight', ...flags],
+        'lora',
+        'extract',
+        at('contradicted', 'base'),
+        at('contradicted', 'tuned'),
+        '-o',
+        at('contradicted', out),
+        '--rank',
+        '16',
+        '--tensor',
+        'h.0.mlp.c_fc.weight',
+        ...flags,
       ]);
     const refused = await extract('refused');
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('--no-fan-in-fan-out') });

@@ -37,7 +37,10 @@ beforeAll(async () => {
   const branch = (value: string, seed: number) =>
     graphProto([nodeProto({ op: 'Constant', inputs: [], outputs: [value], value: weight('', seed) })], []);
   const choice = nodeProto({
-    ...{ op: 'If', inputs: ['c'], outputs: ['w'], graphs: [branch('first', 3), branch('second', 4)] },
+    op: 'If',
+    inputs: ['c'],
+    outputs: ['w'],
+    graphs: [branch('first', 3), branch('second', 4)],
   });
   await writeFile(at('branches.onnx'), modelProto(graphProto([choice], [])));
   const own = field(25, field(7, nodeProto({ op: 'Constant', inputs: [], outputs: ['w'], value: weight('', 5) })));
@@ -125,7 +128,12 @@ describe('ONNX weights that are no initialisers', () => {
     const positions = tensorProto({ name: 'positions', dims: [1, 2], type: 7, raw: Buffer.alloc(16) });
     await writeFile(at('integers.onnx'), modelProto(graphProto([], [positions])));
     const { code, stderr } = await lowrank([
-      ...['laser', at('integers.onnx'), '-o', at('no.onnx'), '--tensor', 'positions:0.5'],
+      'laser',
+      at('integers.onnx'),
+      '-o',
+      at('no.onnx'),
+      '--tensor',
+      'positions:0.5',
     ]);
     expect(code).toBe(1);
     expect(stderr).toContain('whole numbers');

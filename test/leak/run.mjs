@@ -1,11 +1,12 @@
-// Looks for growth: loops of thousands of calls, each measured after a warm-up, with figures.
+// Looks for memory growth in loops of thousands of calls, each measured after a warm-up.
 // Usage: npm run test:leak [-- --quick] [-- --only laser]
 //
-// Of each loop the second half is held against the first: native bytes must be back where they were, no file may stay open,
-// and the process's memory, the median of several looks after garbage collection, may not have grown by more than an
-// allowance: 400 bytes a call in 10,000 calls. What the process takes once and keeps (compiled code, the allocator's arenas,
-// OpenBLAS' buffers) may come in the second half too, so a half that has grown is repeated; a leak grows every time. Exits
-// with 1 when one does. About two minutes; --quick a quarter of it, and four times the bytes a call.
+// Compares the second half of each loop with the first: native bytes must return to their old value, no
+// file may stay open, and the process's memory, the median of several samples after garbage collection,
+// may not have grown by more than an allowance: 400 bytes a call in 10,000 calls. Memory that the
+// process takes once and keeps (compiled code, the allocator's arenas, OpenBLAS' buffers) may also be
+// taken in the second half, so a half that has grown is repeated; a leak grows every time. Exits with 1
+// if one does. Takes about two minutes; --quick a quarter of it, with four times the bytes a call.
 
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,10 +20,10 @@ if (typeof globalThis.gc !== 'function') throw new Error('run it with node --exp
 const quick = process.argv.includes('--quick');
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : '';
 
-/** Bytes of growth over the second half of a loop that are noise. */
+/** Bytes of growth over the second half of a loop that count as noise. */
 const ALLOWANCE = 2e6;
 const LOOKS = 5;
-/** Times that a half which has grown is repeated. */
+/** How often a half that has grown is repeated. */
 const REPEATS = 3;
 
 const numbers = (count) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * i + 1));
@@ -30,7 +31,7 @@ const matrix = (m, n) => tensor(numbers(m * n), [m, n]);
 const w = matrix(48, 40);
 const folder = mkdtempSync(join(tmpdir(), 'lowrank-leak-'));
 
-/** A safetensors file of some tensors, made by hand. */
+/** Writes a safetensors file of some tensors by hand. */
 function checkpoint() {
   const file = join(folder, 'model.safetensors');
   const names = Array.from({ length: 20 }, (_, i) => `blocks.${i}.weight`);
@@ -126,7 +127,7 @@ function isStopped(error) {
 
 const openFiles = () => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0);
 
-/** The process's memory when all that can be collected has been. */
+/** Returns the process's memory after garbage collection. */
 async function rss() {
   const looks = [];
   for (let i = 0; i < LOOKS; i++) {
@@ -148,7 +149,7 @@ for (const [name, full, call] of LOOPS) {
   const first = await rss();
   for (let i = 0; i < half; i++) await call(i);
   const [files, native] = [openFiles(), memoryUsage().native.now];
-  // A thread's stack and heap are taken and given back in larger pieces.
+  // A thread's stack and heap are allocated and freed in larger pieces.
   const allowed = name.startsWith('workers') ? 6 * ALLOWANCE : ALLOWANCE;
   let [middle, last, growth, calls] = [0, await rss(), Number.POSITIVE_INFINITY, half];
   for (let turn = 0; turn <= REPEATS && growth > allowed; turn++) {

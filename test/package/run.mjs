@@ -1,5 +1,6 @@
-// What a stranger gets: packs the package, installs it with install scripts blocked into empty projects, and uses it there
-// as programs do, on every supported Node and npm. Needs a build (npm run build) and the npm registry or its cache.
+// Tests what users get: packs the package, installs it with install scripts blocked into empty
+// projects, and uses it there like a program, on every supported Node and npm. Needs a build
+// (npm run build) and the npm registry or its cache.
 // Usage: npm run test:package
 
 import { spawnSync } from 'node:child_process';
@@ -27,7 +28,7 @@ const require = createRequire(import.meta.url);
 const scratch = mkdtempSync(join(tmpdir(), 'lowrank-package-'));
 const binary = prebuiltPath(target(hostTarget()));
 
-/** The oldest Node of package.json, and each line since; the npm that such a Node is used with. */
+/** The oldest Node of package.json, and each release line since, with its usual npm. */
 const NODES = [
   { name: '20.17', npm: '10' },
   { name: '20', npm: '10' },
@@ -39,7 +40,7 @@ const NODES = [
 class Fault extends Error {}
 const rows = [];
 
-/** Runs a program and returns its output; where it ends otherwise than with `status`, the test has failed. */
+/** Runs a program and returns its output; the test fails if it ends with another status. */
 function run(program, args, { cwd, env, status = 0 }) {
   const options = { cwd, env: { ...clean(), ...env }, encoding: 'utf8', timeout: 240_000, maxBuffer: 1 << 26 };
   const done = spawnSync(program, args, options);
@@ -48,7 +49,7 @@ function run(program, args, { cwd, env, status = 0 }) {
   throw new Fault(`${args.join(' ')}: ${end}\n${done.stdout}${done.stderr}`);
 }
 
-/** This process' environment without what npm has put there, and without what would point at another binary. */
+/** This process' environment without npm's variables, and without those that select another binary. */
 function clean() {
   const entries = Object.entries(process.env).filter(
     ([name]) => !/^(npm_|PREBUILDS_ONLY|NODE_PATH|NODE_OPTIONS)/i.test(name),
@@ -77,7 +78,7 @@ function test(where, name, body) {
   if (fault) console.log(`${fault instanceof Fault ? fault.message : fault.stack}`.replace(/^/gm, '        '));
 }
 
-/** The Nodes and npms to test with, from test/package/nodes/, kept in .build/nodes/. */
+/** Installs the Nodes and npms to test with, from test/package/nodes/, in .build/nodes/. */
 function fetchNodes() {
   const system = `${process.platform}-${process.arch}`;
   if (system !== 'linux-x64') {
@@ -94,7 +95,7 @@ function fetchNodes() {
   });
 }
 
-/** The packed package. A binary for this platform that was not prebuilt is put in from build/Release, which is said. */
+/** Packs the package. A missing binary for this platform is added from build/Release, with a message. */
 function pack() {
   const packed = run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', scratch], { cwd: root });
   const answer = JSON.parse(packed.stdout);
@@ -128,7 +129,7 @@ function checked({ stdout }) {
   expect(stdout.trim() === 'checked', `printed ${JSON.stringify(stdout)}`);
 }
 
-/** Whether this Node can require() an ES module, as 20.19 and 22.12 began to. */
+/** Whether this Node can require() an ES module, as 20.19 and 22.12 can. */
 function requires(node) {
   return run(node, ['-p', 'process.features.require_module === true'], {}).stdout.trim() === 'true';
 }
@@ -178,7 +179,7 @@ function bundled({ node }, folder) {
       platform: 'node',
       format: 'esm',
       logLevel: 'silent',
-      // For the CommonJS among what is bundled.
+      // For the bundled CommonJS.
       banner: { js: "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);" },
       ...options,
     });
@@ -208,12 +209,12 @@ function typed({ node }, folder) {
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc');
   const common = ['--strict', '--noEmit', '--target', 'es2022', '--types', 'node'];
   common.push('--typeRoots', join(root, 'node_modules', '@types'));
-  // node10 is what TypeScript before 6 falls back to for CommonJS: it knows no "exports", but "typesVersions".
+  // TypeScript before 6 falls back to node10 for CommonJS, which supports "typesVersions" instead of "exports".
   common.push('--ignoreDeprecations', '6.0');
   const kinds = { node10: 'commonjs', node16: 'node16', nodenext: 'nodenext', bundler: 'esnext' };
   for (const [resolution, module] of Object.entries(kinds)) {
     test('TypeScript', `a consumer's file, ${resolution} resolution`, () => {
-      // A .mts file, so that node16 sees an ES module as it must.
+      // A .mts file, so that node16 sees an ES module.
       copyFileSync(join(folder, 'types.ts'), join(folder, 'types.mts'));
       run(node, [tsc, ...common, '--module', module, '--moduleResolution', resolution, 'types.mts'], { cwd: folder });
     });
@@ -248,7 +249,7 @@ function withoutBinary({ node, bin }, folder) {
   test('no binary', 'that command builds one, which works', () => {
     expect(command, 'there was no command');
     const env = { PATH: bin + delimiter + process.env.PATH };
-    // OpenBLAS of this checkout, not because it could not be fetched anew but because that takes its time.
+    // Use the OpenBLAS of this checkout to save the time of fetching it.
     if (existsSync(join(root, '.openblas/libopenblas.a'))) env.OPENBLAS_ROOT ??= join(root, '.openblas');
     const before = new Set(readdirSync(installed));
     run('sh', ['-c', command], { cwd: folder, env });

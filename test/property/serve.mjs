@@ -1,5 +1,6 @@
-// Answers each line of JSON on standard input, { op, shape, options, input, output, truncate }, with one on standard
-// output: the certificates, after writing the numbers of the result to `output` as float32. For approximations.py.
+// Answers each line of JSON on standard input, { op, shape, options, input, output, truncate }, for
+// approximations.py: writes the numbers of the result to `output` as float32, then prints the
+// certificates as a line on standard output.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { factorizeSync, LowRankError, laserSync } from '../../dist/index.js';

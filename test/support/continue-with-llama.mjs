@@ -1,5 +1,6 @@
-// Prints how llama.cpp goes on after a prompt, always with the likeliest word: node continue-with-llama.mjs MODEL.gguf
-// A process of its own, because its threads wait for each other in busy loops, and native code can take a process down.
+// Prints llama.cpp's greedy continuation of a prompt: node continue-with-llama.mjs MODEL.gguf
+// Runs as a separate process, because its threads wait for each other in busy loops, and native code can
+// crash a process.
 
 const peer = new URL('../peers/node_modules/node-llama-cpp/dist/index.js', import.meta.url);
 const { getLlama, LlamaCompletion } = await import(peer.href);

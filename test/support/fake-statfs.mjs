@@ -1,5 +1,5 @@
-// Preloaded into a job (node --import): every file system says that FREE_BYTES are free, or with FREE_BYTES=unknown that it
-// does not know.
+// Preloaded into a job (node --import): every file system reports FREE_BYTES as free or, with
+// FREE_BYTES=unknown, cannot report its free space.
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 

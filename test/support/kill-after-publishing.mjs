@@ -1,5 +1,5 @@
-// Preloaded into a job (node --import): kills the process before the n-th step that it takes once its output has appeared
-// at KILL_OUT. The steps are the calls that change a folder.
+// Preloaded into a job (node --import): kills the process before its n-th step after its output has
+// appeared at KILL_OUT. The steps are the calls that change a folder.
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 

@@ -68,16 +68,24 @@ export function madeLog(options: MadeOptions = {}): Log {
         : { accuracy: undefined, logLoss: 3 - gain, perplexity: Math.exp(3 - 4 * gain) };
     const isStopped = stopped && number !== 2;
     return {
-      ...{ line: 'trial', number, stage: candidate === undefined ? 'base' : 'grid', candidate, upon: [], matrices },
-      ...{ verdict: isStopped ? 'behind' : 'complete', problem: undefined },
+      line: 'trial',
+      number,
+      stage: candidate === undefined ? 'base' : 'grid',
+      candidate,
+      upon: [],
+      matrices,
+      verdict: isStopped ? 'behind' : 'complete',
+      problem: undefined,
       score: { questions: isStopped ? 32 : QUESTIONS, ...score },
       change: {
         accuracy: objective === 'accuracy' ? gain : undefined,
         logLoss: -gain,
         perplexity: score.perplexity - (objective === 'accuracy' ? 2 : Math.exp(3)),
       },
-      ...{ rival: candidate === undefined ? undefined : 0, accepted: undefined },
-      ...{ outcomes: '10'.repeat(QUESTIONS / 2), losses: undefined },
+      rival: candidate === undefined ? undefined : 0,
+      accepted: undefined,
+      outcomes: '10'.repeat(QUESTIONS / 2),
+      losses: undefined,
       seconds: { edit: 0.012, evaluate: 0.734 },
       ...more,
     };
@@ -106,20 +114,32 @@ function headerOf(candidates: readonly Candidate[], options: MadeOptions): Searc
   const { source = '/models/example/model.gguf', objective = 'accuracy' } = options;
   const digest = '0b911352139516702d0e577f3cce71f17f2ef1af741ffe8f79055d6be2b928c2';
   return {
-    ...{ line: 'search', version: 1, lowrank: '0.1.0', digest, started: '2026-01-02T03:04:05.678Z' },
+    line: 'search',
+    version: 1,
+    lowrank: '0.1.0',
+    digest,
+    started: '2026-01-02T03:04:05.678Z',
     command:
       'command' in options
         ? options.command
         : ['lowrank', 'search', source, '--dataset', 'my questions.jsonl', '-o', 'found', '--compose', 'greedy'],
     settings: {
       source: { path: source, format: 'gguf', digest },
-      ...{ family: 'gpt2', engine: 'llama', engineOptions: {}, objective, candidates, compose: 'greedy', seed: 0 },
+      family: 'gpt2',
+      engine: 'llama',
+      engineOptions: {},
+      objective,
+      candidates,
+      compose: 'greedy',
+      seed: 0,
       questions: {
         validation: { path: 'my questions.jsonl', digest, count: QUESTIONS },
         test: { path: 'test.jsonl', digest, count: 1000 },
       },
       earlyStopping: { error: 0.05, first: 32 },
-      ...{ generate: undefined, compat: undefined, quant: options.quant },
+      generate: undefined,
+      compat: undefined,
+      quant: options.quant,
     },
   };
 }
@@ -128,15 +148,27 @@ function decomposed(candidate: Candidate, tensor: string, size: number, seed: nu
   const singularValues = Array.from({ length: size }, (_, i) => 6 * (i + 1) ** -(0.3 + 0.1 * (seed % 4)) + 0.3);
   const { layer, type } = candidate;
   return {
-    ...{ line: 'matrix', tensor, slice: undefined, layer, type, shape: [4 * size, size], singularValues },
-    ...{ from: 'computed', seconds: 0.085 },
+    line: 'matrix',
+    tensor,
+    slice: undefined,
+    layer,
+    type,
+    shape: [4 * size, size],
+    singularValues,
+    from: 'computed',
+    seconds: 0.085,
   };
 }
 
 function matrixOf(tensor: string, rank: number, size: number): TrialMatrix {
   const smallestError = Math.sqrt(1 - rank / size);
   return {
-    ...{ tensor, slice: undefined, shape: [4 * size, size], rank, keptEnergy: rank / size, smallestError },
+    tensor,
+    slice: undefined,
+    shape: [4 * size, size],
+    rank,
+    keptEnergy: rank / size,
+    smallestError,
     relativeError: smallestError * (1 + 1e-8),
   };
 }
@@ -146,7 +178,9 @@ function tested(winner: number, interventions: readonly Candidate[], objective: 
   const first = { low: 0.607, difference: 0.637, high: 0.667 };
   const less = { low: -0.617, difference: -0.613, high: -0.608 };
   return {
-    ...{ line: 'test', winner, interventions },
+    line: 'test',
+    winner,
+    interventions,
     base: {
       questions: 1000,
       accuracy: objective === 'accuracy' ? 0.363 : undefined,

@@ -12,7 +12,11 @@ group('errors', () => {
     expect(
       new CheckpointError('ERR_CHECKPOINT_IO', 'Short', 'a.safetensors', 'is short', { cause, hint: 'copy it again' }),
     ).toMatchObject({
-      ...{ message: 'a.safetensors: is short', kind: 'Short', file: 'a.safetensors', hint: 'copy it again', cause },
+      message: 'a.safetensors: is short',
+      kind: 'Short',
+      file: 'a.safetensors',
+      hint: 'copy it again',
+      cause,
     });
   });
 
@@ -68,8 +72,15 @@ group('errors', () => {
     expect(describe(new Hostile())).toBe('\\u{1b}]0;x\\u{7}\\u{202e}\\u{2028}\\u{e0001}');
     expect(new ArgumentError('a\u001b[2J', 'less', 1).message).toBe('a\\u{1b}[2J: expected less, got 1');
     const anything = fc.anything({
-      ...{ withBigInt: true, withDate: true, withMap: true, withNullPrototype: true, withSet: true },
-      ...{ withSparseArray: true, withTypedArray: true, withObjectString: true, maxDepth: 6 },
+      withBigInt: true,
+      withDate: true,
+      withMap: true,
+      withNullPrototype: true,
+      withSet: true,
+      withSparseArray: true,
+      withTypedArray: true,
+      withObjectString: true,
+      maxDepth: 6,
     });
     const named = fc.string({ unit: 'binary' }).map((name) => ({ constructor: { name } }));
     fc.assert(

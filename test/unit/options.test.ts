@@ -90,7 +90,9 @@ describe('checkOptions', () => {
   ])('%s: asks whether %s was meant', (name, meant) => {
     expect(() => check({ [name]: 1 })).toThrow(
       expect.objectContaining({
-        ...{ name: 'ArgumentError', code: 'ERR_ARGUMENT', argument: name },
+        name: 'ArgumentError',
+        code: 'ERR_ARGUMENT',
+        argument: name,
         message: `${name}: expected an option of example (did you mean \`${meant}\`?), got 1`,
         hint: expect.stringContaining('rank, method, inPlace'),
       }),
@@ -155,8 +157,11 @@ const engine: evaluation.Engine = {
 };
 const evaluator = new evaluation.Evaluator(engine);
 const adapter = {
-  ...{ config: { peft_type: 'LORA', r: 1 }, modules: new Map(), others: new Map() },
-  ...{ metadata: undefined, source: undefined },
+  config: { peft_type: 'LORA', r: 1 },
+  modules: new Map(),
+  others: new Map(),
+  metadata: undefined,
+  source: undefined,
 };
 const CALL = ['signal', 'onProgress', 'threads'];
 const COMPUTE = [...CALL, 'method', 'seed', 'target', 'maxMemory'];
@@ -327,9 +332,28 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
     (o) => searching.search(absent, o as searching.SearchOptions),
     { engine, validation: { questions: [] }, out: '/absent/out' },
     [
-      ...['engine', 'validation', 'test', 'out', 'family', 'compose', 'quant', 'seed', 'earlyStopping', 'budget'],
-      ...['cache', 'generate', 'compat', 'threads', 'signal', 'onProgress', 'command'],
-      ...['layers', 'types', 'rhos', 'kinds', 'bands'],
+      'engine',
+      'validation',
+      'test',
+      'out',
+      'family',
+      'compose',
+      'quant',
+      'seed',
+      'earlyStopping',
+      'budget',
+      'cache',
+      'generate',
+      'compat',
+      'threads',
+      'signal',
+      'onProgress',
+      'command',
+      'layers',
+      'types',
+      'rhos',
+      'kinds',
+      'bands',
     ],
   ],
 ];
@@ -386,23 +410,57 @@ describe.each(TAKERS)('the options of %s', (name, taker, base, names) => {
 
 /** The types of wrong values that are right for an option: a text for a name that may be any. */
 const ACCEPTED: Readonly<Record<string, readonly string[]>> = {
-  ...{ family: ['string'], source: ['string'], peers: ['string'], baseName: ['string'], command: ['string'] },
-  ...{ restart: ['boolean'], spectrum: ['boolean'], inPlace: ['boolean'], grad: ['boolean'], keepBase: ['boolean'] },
-  ...{ transposeA: ['boolean'], transposeB: ['boolean'], nesterov: ['boolean'], fanInFanOut: ['boolean'] },
-  ...{ add: ['boolean'], earlyStopping: ['boolean', 'object'], out: ['string'], bootstrap: ['object'] },
-  ...{ cache: ['object'], budget: ['object'], 'inspectCheckpoint.tensors': ['string'], engineOptions: [] },
-  ...{ 'paperIntervention.lname': ['string'], format: ['string'], interventions: ['object'] },
+  family: ['string'],
+  source: ['string'],
+  peers: ['string'],
+  baseName: ['string'],
+  command: ['string'],
+  restart: ['boolean'],
+  spectrum: ['boolean'],
+  inPlace: ['boolean'],
+  grad: ['boolean'],
+  keepBase: ['boolean'],
+  transposeA: ['boolean'],
+  transposeB: ['boolean'],
+  nesterov: ['boolean'],
+  fanInFanOut: ['boolean'],
+  add: ['boolean'],
+  earlyStopping: ['boolean', 'object'],
+  out: ['string'],
+  bootstrap: ['object'],
+  cache: ['object'],
+  budget: ['object'],
+  'inspectCheckpoint.tensors': ['string'],
+  engineOptions: [],
+  'paperIntervention.lname': ['string'],
+  format: ['string'],
+  interventions: ['object'],
 };
 
 describe('every public function', () => {
   const JUNK = [
-    ...[undefined, null, 5, -1, Number.NaN, '/absent/x', '', true, 3n, Symbol('x'), () => 1],
-    ...[{}, [], [1], [null], [[1, 2]], Object.create(null), new Map(), new Float32Array(2)],
-    ...[
-      { data: 1, shape: 2 },
-      { data: new Float32Array(1), shape: [1, 1] },
-      { data: [1], shape: [1] },
-    ],
+    undefined,
+    null,
+    5,
+    -1,
+    Number.NaN,
+    '/absent/x',
+    '',
+    true,
+    3n,
+    Symbol('x'),
+    () => 1,
+    {},
+    [],
+    [1],
+    [null],
+    [[1, 2]],
+    Object.create(null),
+    new Map(),
+    new Float32Array(2),
+    { data: 1, shape: 2 },
+    { data: new Float32Array(1), shape: [1, 1] },
+    { data: [1], shape: [1] },
   ];
 
   it('throws its own errors, whatever it is called with', async () => {

@@ -32,14 +32,14 @@ export async function openGguf(path: string, file: string, check: FileCheck): Pr
 }
 
 /** A tensor's file, and its description there. */
-interface Located {
+interface LocatedTensor {
   readonly info: TensorInfo;
   readonly file: GgufFile;
   readonly tensor: GgufTensor;
 }
 
-function locateTensors(folder: string, files: GgufFiles): Map<string, Located> {
-  const located = new Map<string, Located>();
+function locateTensors(folder: string, files: GgufFiles): Map<string, LocatedTensor> {
+  const located = new Map<string, LocatedTensor>();
   for (const [fileName, file] of files) {
     for (const tensor of file.header.tensors) {
       const { name, type: dtype, shape, bytes, offset } = tensor;
@@ -70,7 +70,7 @@ class GgufCheckpoint implements Checkpoint {
     readonly path: string,
     readonly main: string,
     private readonly files: GgufFiles,
-    private readonly located: ReadonlyMap<string, Located>,
+    private readonly located: ReadonlyMap<string, LocatedTensor>,
   ) {
     this.tensors = new Map([...located].map(([name, { info }]) => [name, info]));
     const [first] = files.values();

@@ -8,7 +8,7 @@ import { type GgufHeader, type GgufTensor, parseGgufHeader } from './header.js';
 /** An open GGUF file with a valid header. It holds the header in memory, but no data. */
 export class GgufFile {
   private constructor(
-    /** As passed to {@link GgufFile.open}. */
+    /** The path passed to {@link GgufFile.open}. */
     readonly file: string,
     /** In bytes, when it was opened. */
     readonly size: number,

@@ -46,7 +46,12 @@ export async function closeAll(files: GgufFiles): Promise<void> {
 
 function namesOf(file: string, count: number): string[] {
   if (count > MAX_SHARDS) {
-    throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'TooManyShards', file, `states that it is one of ${count} files`);
+    throw new CheckpointError(
+      'ERR_CHECKPOINT_FORMAT',
+      'TooManyShards',
+      file,
+      `states that it is one of ${count} files`,
+    );
   }
   const own = parseSplitName(basename(file));
   if (own === undefined || own.count !== count || own.number < 1 || own.number > count) {
@@ -85,7 +90,11 @@ function checkSplit(files: readonly GgufFile[]): void {
     }
     const total = metadata.wholeNumber('split.tensors.count');
     if (total !== said) {
-      throw fault(file, `states that the model has ${describe(total)} tensors, but the first file states ${describe(said)}`, OTHER_MODEL);
+      throw fault(
+        file,
+        `states that the model has ${describe(total)} tensors, but the first file states ${describe(said)}`,
+        OTHER_MODEL,
+      );
     }
   }
   const total = files.reduce((sum, { header }) => sum + header.tensors.length, 0);

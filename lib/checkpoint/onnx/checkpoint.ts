@@ -15,7 +15,7 @@ import { Unlisted } from './unlisted.js';
 import type { Usage, Usages } from './usage.js';
 
 /** A tensor with its file, and its use in the graph. */
-interface Entry {
+interface TensorEntry {
   readonly info: TensorInfo;
   readonly constant: Constant;
   /** Undefined for data in the model's file. */
@@ -66,7 +66,7 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
     const prefix = root === file ? '' : relative(root, dirname(file)).split(sep).filter(Boolean);
     const named = (name: string) => [...prefix, name].join('/');
     const aliases = aliasesOf(tensors, usages);
-    const entries = new Map<string, Entry>();
+    const entries = new Map<string, TensorEntry>();
     for (const [name, constant] of tensors) {
       const { data, dims, bytes, type } = constant;
       const place = await placeOf(name, constant);
@@ -104,7 +104,7 @@ class OnnxCheckpoint implements Checkpoint {
     private readonly fileName: string,
     private readonly model: OpenFile,
     readonly config: Readonly<Record<string, unknown>> | undefined,
-    private readonly entries: ReadonlyMap<string, Entry>,
+    private readonly entries: ReadonlyMap<string, TensorEntry>,
     readonly unlisted: readonly UnlistedTensors[],
   ) {
     this.tensors = new Map([...entries].map(([name, { info }]) => [name, info]));
@@ -137,7 +137,7 @@ class OnnxCheckpoint implements Checkpoint {
     return this.model.handle.close();
   }
 
-  #entry(name: string): Entry {
+  #entry(name: string): TensorEntry {
     const entry = this.entries.get(name);
     if (entry === undefined) throw unknownTensor(this, name);
     return entry;
@@ -216,9 +216,9 @@ async function configOf(file: string): Promise<Readonly<Record<string, unknown>>
  * Adds the users of each tensor if there are several: different ones, or users of another tensor of
  * the same bytes.
  */
-function withUsers(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Entry> {
+function withUsers(entries: ReadonlyMap<string, TensorEntry>): ReadonlyMap<string, TensorEntry> {
   const byBytes = new Map<string, Set<string>>();
-  const usersOf = ({ info, external, usage }: Entry): ReadonlySet<string> => {
+  const usersOf = ({ info, external, usage }: TensorEntry): ReadonlySet<string> => {
     if (external === undefined || info.bytes === 0) return usage?.users ?? new Set();
     const place = `${info.offset} ${info.bytes} ${external.path}`;
     const users = byBytes.get(place) ?? new Set();

@@ -34,7 +34,7 @@ export interface Graph {
 }
 
 /** A tensor with its name in its own graph. */
-interface Found {
+interface NamedConstant {
   readonly name: string;
   /**
    * For each graph around it but the model's own: the node that contains it, by its first output,
@@ -56,7 +56,7 @@ export async function readGraph(
   graph: Span,
   constants: ReadonlyMap<number, Constant>,
 ): Promise<Graph> {
-  const found: Found[] = [];
+  const found: NamedConstant[] = [];
   const usages = new Usages();
   let nodes = 0;
   const onNode = async (field: Field, path: readonly string[]) => {
@@ -91,7 +91,7 @@ export async function readGraph(
  * Makes names unique: if two branches use the same name for their tensors, the path to each goes
  * before it.
  */
-function byUniqueName(proto: ProtobufFile, found: readonly Found[]): Map<string, Constant> {
+function byUniqueName(proto: ProtobufFile, found: readonly NamedConstant[]): Map<string, Constant> {
   const count = new Map<string, number>();
   for (const { name } of found) count.set(name, (count.get(name) ?? 0) + 1);
   const tensors = new Map<string, Constant>();

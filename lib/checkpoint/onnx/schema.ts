@@ -3,14 +3,14 @@
  * their length (`bytes` and `string`), or a message. A plural is a repeated field of numbers, which
  * may be separate or packed.
  */
-type Kind = 'varint' | 'varints' | 'fixed32' | 'fixed32s' | 'fixed64' | 'fixed64s' | 'bytes' | MessageName;
+type FieldKind = 'varint' | 'varints' | 'fixed32' | 'fixed32s' | 'fixed64' | 'fixed64s' | 'bytes' | MessageName;
 
 type MessageName = keyof typeof MESSAGES;
 
 /** A field of a message. */
 export interface FieldType {
   readonly name: string;
-  readonly kind: Kind;
+  readonly kind: FieldKind;
 }
 
 /**
@@ -217,7 +217,8 @@ export interface MessageType {
   readonly fields: readonly (FieldType | undefined)[];
 }
 
-const TABLE: Readonly<Record<MessageName, Readonly<Record<number, readonly [name: string, kind: Kind]>>>> = MESSAGES;
+const TABLE: Readonly<Record<MessageName, Readonly<Record<number, readonly [name: string, kind: FieldKind]>>>> =
+  MESSAGES;
 
 /** Every message of ONNX by its name. */
 export const MESSAGE_TYPES: ReadonlyMap<string, MessageType> = new Map(

@@ -25,7 +25,7 @@ export interface Constant {
   readonly name: string;
   readonly type: ElementType;
   readonly dims: readonly number[];
-  /** Of the numbers in memory; for strings, of all of them together. */
+  /** Bytes of the numbers in memory; for strings, of all of them together. */
   readonly bytes: number;
   readonly data: Data;
 }
@@ -58,7 +58,7 @@ interface Pieces {
 }
 
 /** The relevant fields of a TensorProto as they were found. */
-interface Found {
+interface TensorFields {
   readonly dims: number[];
   readonly lists: Map<DataField, Pieces>;
   readonly entries: Map<string, string>;
@@ -76,7 +76,7 @@ interface Found {
  *   `InvalidDataLength`, `InvalidExternalData`, and those of {@link ProtobufFile}.
  */
 export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<Constant> {
-  const found: Found = { dims: [], lists: new Map(), entries: new Map() };
+  const found: TensorFields = { dims: [], lists: new Map(), entries: new Map() };
   const at = () => nameOf(found, span);
   const once = (value: unknown, what: string) => {
     if (value !== undefined) throw proto.fault('InvalidTensor', `${at()} has ${what} twice`);
@@ -117,7 +117,7 @@ export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<
   return asConstant(proto, found, span);
 }
 
-function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }: Found, span: Span): Constant {
+function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }: TensorFields, span: Span): Constant {
   const at = nameOf({ name }, span);
   if (name.includes('\0')) throw proto.fault('InvalidName', `the name ${at} contains a NUL`);
   const type = ELEMENT_TYPES.get(dataType ?? 0);
@@ -186,7 +186,7 @@ function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }
   return { ...common, data: { kind: 'varints', span: pieces.first, count, itemBytes } };
 }
 
-function nameOf({ name }: Pick<Found, 'name'>, { begin }: Span): string {
+function nameOf({ name }: Pick<TensorFields, 'name'>, { begin }: Span): string {
   return name ? describe(name) : `the tensor at byte ${begin}`;
 }
 
@@ -220,7 +220,7 @@ async function addEntry(proto: ProtobufFile, field: Field, entries: Map<string, 
   }
 }
 
-function addPiece(proto: ProtobufFile, lists: Found['lists'], list: DataField, field: Field, at: string): void {
+function addPiece(proto: ProtobufFile, lists: TensorFields['lists'], list: DataField, field: Field, at: string): void {
   if (field.type !== BYTES && field.type !== ITEM[list]) {
     throw proto.fault('InvalidTensor', `${at} has ${list} of the wrong wire type`);
   }

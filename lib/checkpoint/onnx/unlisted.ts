@@ -2,9 +2,9 @@ import type { UnlistedTensors } from '../checkpoint.js';
 import type { Constant } from './tensor-proto.js';
 
 /** The location of a tensor, by the fields that lead to it. */
-type Where = 'graph' | 'functions' | 'training_info' | 'sparse';
+type TensorLocation = 'graph' | 'functions' | 'training_info' | 'sparse';
 
-const WORDS: Readonly<Record<Where, Pick<UnlistedTensors, 'where' | 'hint'>>> = {
+const WORDS: Readonly<Record<TensorLocation, Pick<UnlistedTensors, 'where' | 'hint'>>> = {
   graph: {
     where: 'in attributes of operators other than Constant',
     hint: 'They are copied unchanged. Export the model with its weights as initialisers to edit them.',
@@ -28,7 +28,7 @@ const WORDS: Readonly<Record<Where, Pick<UnlistedTensors, 'where' | 'hint'>>> = 
  * minus the listed ones.
  */
 export class Unlisted {
-  readonly #counts = new Map<Where, { tensors: number; bytes: number }>();
+  readonly #counts = new Map<TensorLocation, { tensors: number; bytes: number }>();
 
   /** @param path the names of the fields that lead to the tensor */
   add(tensor: Constant, path: readonly string[]): void {
@@ -47,13 +47,13 @@ export class Unlisted {
       .map(([where, count]) => ({ ...WORDS[where], ...count }));
   }
 
-  #count(where: Where, tensors: number, bytes: number): void {
+  #count(where: TensorLocation, tensors: number, bytes: number): void {
     const count = this.#counts.get(where) ?? { tensors: 0, bytes: 0 };
     this.#counts.set(where, { tensors: count.tensors + tensors, bytes: count.bytes + bytes });
   }
 }
 
-function whereIs(path: readonly string[]): Where {
+function whereIs(path: readonly string[]): TensorLocation {
   if (path[0] === 'functions' || path[0] === 'training_info') return path[0];
   return path.at(-2)?.startsWith('sparse_') ? 'sparse' : 'graph';
 }

@@ -51,19 +51,22 @@ async function openShard({ folder, index }: Weights, name: string, check?: FileC
 }
 
 /** A tensor's file, and the span in it. */
-interface Place {
+interface LocatedSpan {
   readonly info: TensorInfo;
   readonly file: SafetensorsFile;
   readonly span: TensorSpan;
 }
 
 /** Lists the tensors of all files, and compares a sharded checkpoint's index with the files. */
-function locateTensors({ folder, index }: Weights, files: ReadonlyMap<string, SafetensorsFile>): Map<string, Place> {
+function locateTensors(
+  { folder, index }: Weights,
+  files: ReadonlyMap<string, SafetensorsFile>,
+): Map<string, LocatedSpan> {
   const fault = (kind: string, name: string, message: string) =>
     new CheckpointError('ERR_CHECKPOINT_FORMAT', kind, join(folder, name), message, {
       hint: 'The index and the files belong to different models, or one was changed: download or write all of them again.',
     });
-  const places = new Map<string, Place>();
+  const places = new Map<string, LocatedSpan>();
   for (const [name, file] of files) {
     for (const span of file.header.tensors) {
       const other = places.get(span.name);
@@ -102,7 +105,7 @@ class SafetensorsCheckpoint implements Checkpoint {
     readonly config: Readonly<Record<string, unknown>> | undefined,
     private readonly files: ReadonlyMap<string, SafetensorsFile>,
     private readonly index: Index | undefined,
-    private readonly places: ReadonlyMap<string, Place>,
+    private readonly places: ReadonlyMap<string, LocatedSpan>,
   ) {
     this.tensors = new Map([...places].map(([name, { info }]) => [name, info]));
   }

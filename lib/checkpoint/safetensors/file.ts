@@ -19,7 +19,7 @@ import {
 /** An open safetensors file with a valid header. It holds the header in memory, but no data. */
 export class SafetensorsFile {
   private constructor(
-    /** As passed to {@link SafetensorsFile.open}. */
+    /** The path passed to {@link SafetensorsFile.open}. */
     readonly file: string,
     readonly header: SafetensorsHeader,
     private readonly handle: FileHandle,

@@ -109,8 +109,19 @@ function describeEvaluation(evaluation: Evaluation, set: QuestionSet, flags: Eva
   const { split, seed, limit } = flags;
   const dataset = { path: set.path, format: set.format, questions: set.questions.length };
   return {
-    ...{ checkpoint, engine, dataset, split, seed, limit, compat },
-    ...{ answered: results.length, summary, laser, reported, seconds, out: flags.out },
+    checkpoint,
+    engine,
+    dataset,
+    split,
+    seed,
+    limit,
+    compat,
+    answered: results.length,
+    summary,
+    laser,
+    reported,
+    seconds,
+    out: flags.out,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Skipped } from '../../model/names.js';
+import type { SkippedTensors } from '../../model/names.js';
 import { printable } from '../../text/printable.js';
 import type { Output } from './terminal.js';
 
@@ -7,7 +7,7 @@ export const GLOBS =
   'Globs: * matches anything except /, including dots; {a,b} and {8..12} list alternatives; !(a|b) excludes them.';
 
 /** Reports on stderr the tensors that a glob matched but the command skipped. */
-export function printSkipped(skipped: readonly Skipped[], what: string, err: Output): void {
+export function printSkipped(skipped: readonly SkippedTensors[], what: string, err: Output): void {
   err.lines(
     skipped.map(({ glob, matched, tensors }) =>
       printable(`${glob}: matched ${matched} tensors, skipped ${tensors.length} that are not ${what}`),

@@ -8,7 +8,7 @@ import type { Compat } from '../metrics/compat.js';
 import type { Question } from '../questions/question.js';
 import type { ExampleResult, LikelyToken } from '../result.js';
 import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engine.js';
-import { type Findings, judge } from './grade.js';
+import { judge, type RawAnswer } from './grade.js';
 import { type Ending, Program } from './program.js';
 
 export interface CommandOptions {
@@ -181,7 +181,7 @@ class CommandSession implements Session {
     const choiceLogProbs = optional('choiceLogProbs', isNumbers, 'numbers');
     if (choiceLogProbs !== undefined && choiceLogProbs.length !== choices)
       wrong('choiceLogProbs', `${choices ?? 0} numbers`);
-    const found: Findings = {
+    const found: RawAnswer = {
       choiceLogProbs,
       answerLogProb: optional('answerLogProb', isNumber, 'a number'),
       answerTokens: optional('answerTokens', isNumber, 'a number'),

@@ -71,7 +71,7 @@ export interface Session {
 }
 
 /** A position whose next token is requested. */
-export interface Read {
+export interface ReadRequest {
   /**
    * The index of a token of the request. Causal models predict the token after it, masked models
    * the one in its place.
@@ -84,7 +84,7 @@ export interface Read {
 /** Tokens to run, and the positions to read from the result. */
 export interface ScoreRequest {
   readonly tokens: readonly number[];
-  readonly reads: readonly Read[];
+  readonly reads: readonly ReadRequest[];
   /** How many of the likeliest tokens to return for each read. */
   readonly top: number;
 }

@@ -4,7 +4,7 @@ import type { Question } from '../questions/question.js';
 import type { ExampleResult, LikelyToken } from '../result.js';
 
 /** What an engine found out about a question. */
-export interface Findings {
+export interface RawAnswer {
   readonly choiceLogProbs?: readonly number[];
   readonly answerLogProb?: number;
   readonly answerTokens?: number;
@@ -20,7 +20,7 @@ export interface Findings {
 }
 
 /** Grades an answer. All engines use it, so that their results can be compared. */
-export function judge(question: Question, found: Findings, compat?: Compat): ExampleResult {
+export function judge(question: Question, found: RawAnswer, compat?: Compat): ExampleResult {
   const { id, kind, prompt, answer, label, choices } = question;
   const { choiceLogProbs, top, generation } = found;
   // The first of equals, like NumPy's argmax.
@@ -58,6 +58,6 @@ export function judge(question: Question, found: Findings, compat?: Compat): Exa
   }
 }
 
-function lengthened({ answerTokens, masked }: Findings, compat: Compat | undefined): number | undefined {
+function lengthened({ answerTokens, masked }: RawAnswer, compat: Compat | undefined): number | undefined {
   return answerTokens !== undefined && masked && compat === 'laser' ? answerTokens + 1 : answerTokens;
 }

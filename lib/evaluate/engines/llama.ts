@@ -7,7 +7,7 @@ import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type Toke
 import { findModel } from './find-model.js';
 import { importPeer } from './peers.js';
 import { TokenSession } from './token-session.js';
-import { PreparedQuestions } from './tokenize.js';
+import { TokenizedQuestions } from './tokenize.js';
 
 export interface LlamaOptions {
   /**
@@ -75,7 +75,7 @@ const UNCUT = { temperature: 1, topK: 0, topP: 1, minP: 0 };
  */
 export function llamaEngine(options?: LlamaOptions): Engine {
   const given: LlamaOptions = checkOptions(options, RUNTIME_OPTIONS, 'llamaEngine');
-  const prepared = new PreparedQuestions();
+  const prepared = new TokenizedQuestions();
   const open = new Set<LlamaTokens>();
   let llama: Promise<Llama> | undefined;
   const start = async () => {

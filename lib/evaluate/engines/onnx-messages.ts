@@ -20,14 +20,14 @@ export interface WorkerFacts {
   readonly end: number | undefined;
 }
 
-export type Task =
+export type WorkerTask =
   | { readonly kind: 'encode'; readonly texts: readonly string[] }
   | { readonly kind: 'decode'; readonly sequences: readonly (readonly number[])[] }
   | { readonly kind: 'score'; readonly requests: readonly ScoreRequest[] }
   | { readonly kind: 'reload' }
   | { readonly kind: 'close' };
 
-export interface Answers {
+export interface WorkerAnswers {
   encode: number[][];
   decode: string[];
   score: Scores[][];
@@ -37,11 +37,11 @@ export interface Answers {
 
 export interface Message {
   readonly number: number;
-  readonly task: Task;
+  readonly task: WorkerTask;
 }
 
 export type Reply =
   | { readonly ready: WorkerFacts }
-  | { readonly number: number; readonly answer: Answers[keyof Answers] }
+  | { readonly number: number; readonly answer: WorkerAnswers[keyof WorkerAnswers] }
   | { readonly number: number; readonly failure: string }
   | { readonly failure: string };

@@ -9,7 +9,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { toFloat32 } from '../../tensor/convert.js';
 import type { ScoreRequest, Scores } from './engine.js';
 import { readLogits } from './logits.js';
-import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
+import type { Message, Reply, WorkerAnswers, WorkerFacts, WorkerStart, WorkerTask } from './onnx-messages.js';
 
 /** The parts of onnxruntime-node and @huggingface/tokenizers that are used here. */
 interface Runtime {
@@ -205,7 +205,7 @@ function asFloats({ data, type }: RuntimeTensor): Float32Array {
   return toFloat32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 'F16');
 }
 
-async function answer(task: Task): Promise<Answers[Task['kind']]> {
+async function answer(task: WorkerTask): Promise<WorkerAnswers[WorkerTask['kind']]> {
   if (task.kind === 'encode') {
     return task.texts.map((text) => tokenizer.encode(text, { add_special_tokens: false }).ids);
   }

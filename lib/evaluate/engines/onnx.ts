@@ -9,10 +9,10 @@ import { LowRankError } from '../../errors.js';
 import { checkOptions } from '../../options.js';
 import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type TokenModel } from './engine.js';
 import { findModel } from './find-model.js';
-import type { Answers, Message, Reply, Task, WorkerFacts, WorkerStart } from './onnx-messages.js';
+import type { Message, Reply, WorkerAnswers, WorkerFacts, WorkerStart, WorkerTask } from './onnx-messages.js';
 import { findPeer } from './peers.js';
 import { TokenSession } from './token-session.js';
-import { PreparedQuestions } from './tokenize.js';
+import { TokenizedQuestions } from './tokenize.js';
 
 export interface OnnxOptions {
   /**
@@ -42,7 +42,7 @@ const DEFAULT_CONTEXT = 4096;
  */
 export function onnxEngine(options?: OnnxOptions): Engine {
   const given: OnnxOptions = checkOptions(options, RUNTIME_OPTIONS, 'onnxEngine');
-  const prepared = new PreparedQuestions();
+  const prepared = new TokenizedQuestions();
   const open = new Set<OnnxTokens>();
   return {
     name: 'onnx',
@@ -221,7 +221,7 @@ class OnnxWorker {
     this.ready.catch(() => undefined);
   }
 
-  ask<K extends Task['kind']>(task: Task & { kind: K }): Promise<Answers[K]> {
+  ask<K extends WorkerTask['kind']>(task: WorkerTask & { kind: K }): Promise<WorkerAnswers[K]> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const number = this.#number++;
     return new Promise((resolve, reject) => {

@@ -9,8 +9,8 @@ import {
   type Session,
   type TokenModel,
 } from './engine.js';
-import { type Findings, judge } from './grade.js';
-import type { Prepared, PreparedQuestions, Spot } from './tokenize.js';
+import { judge, type RawAnswer } from './grade.js';
+import type { TokenizedQuestion, TokenizedQuestions, TokenPosition } from './tokenize.js';
 
 /**
  * Questions that go to the model together: enough to fill its batches, few enough to report
@@ -22,7 +22,7 @@ const AT_ONCE = 32;
 export class TokenSession implements Session {
   readonly checkpoint: string;
   readonly model: TokenModel;
-  readonly #prepared: PreparedQuestions;
+  readonly #prepared: TokenizedQuestions;
   /** The texts of tokens that are already known. */
   readonly #texts = new Map<number, string>();
 
@@ -30,7 +30,7 @@ export class TokenSession implements Session {
    * @param prepared shared between the sessions of an engine, so that candidates of a search
    *   tokenise only once
    */
-  constructor(checkpoint: string, model: TokenModel, prepared: PreparedQuestions) {
+  constructor(checkpoint: string, model: TokenModel, prepared: TokenizedQuestions) {
     this.checkpoint = checkpoint;
     this.model = model;
     this.#prepared = prepared;
@@ -71,8 +71,13 @@ export class TokenSession implements Session {
     return this.model.close();
   }
 
-  #read(question: Question, { continuations, first }: Prepared, scores: readonly Scores[][], top: number): Findings {
-    const at = ({ request, read }: Pick<Spot, 'request' | 'read'>) => scores[request]![read]!;
+  #read(
+    question: Question,
+    { continuations, first }: TokenizedQuestion,
+    scores: readonly Scores[][],
+    top: number,
+  ): RawAnswer {
+    const at = ({ request, read }: Pick<TokenPosition, 'request' | 'read'>) => scores[request]![read]!;
     const sums = continuations.map((spots) => spots.reduce((sum, spot) => sum + at(spot).logProbs[spot.target]!, 0));
     const right = question.kind === 'choice' ? question.label! : 0;
     const spots = continuations[right]!;
@@ -89,18 +94,18 @@ export class TokenSession implements Session {
       answerLogProb: sums[right]!,
       answerTokens: spots.length,
       ...(question.kind === 'choice' ? { choiceLogProbs: sums } : {}),
-      ...(likely === undefined || top === 0 ? {} : { top: this.#tell(likely) }),
+      ...(likely === undefined || top === 0 ? {} : { top: this.#likelyTokens(likely) }),
       ...(rank < 0 ? {} : { rank }),
       ...(question.kind === 'answer' ? { greedy: spots.every((spot) => at(spot).top[0]!.token === spot.token) } : {}),
     };
   }
 
-  #tell(likely: Scores['top']): LikelyToken[] {
+  #likelyTokens(likely: Scores['top']): LikelyToken[] {
     return likely.map(({ token, logProb }) => ({ text: this.#texts.get(token)!, logProb }));
   }
 
   /** Requests each token's text only once. */
-  async #learnTexts(prepared: readonly Prepared[], scores: readonly Scores[][][]): Promise<void> {
+  async #learnTexts(prepared: readonly TokenizedQuestion[], scores: readonly Scores[][][]): Promise<void> {
     const unknown = new Set<number>();
     prepared.forEach(({ first }, i) => {
       if (first === undefined) return;
@@ -115,7 +120,7 @@ export class TokenSession implements Session {
 
   /** Generates greedily. A masked model predicts the tokens for the masks of the answer. */
   async #generate(
-    { prompt, continuations }: Prepared,
+    { prompt, continuations }: TokenizedQuestion,
     scores: readonly Scores[][],
     most: number,
     signal: AbortSignal | undefined,

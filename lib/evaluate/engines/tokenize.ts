@@ -1,17 +1,17 @@
 import { LowRankError } from '../../errors.js';
 import { MASK } from '../questions/prompts.js';
 import type { Question } from '../questions/question.js';
-import type { Read, ScoreRequest, TokenModel } from './engine.js';
+import type { ReadRequest, ScoreRequest, TokenModel } from './engine.js';
 
 /**
  * A question as requests, and the positions of its continuations' log-probabilities in the results.
  */
-export interface Prepared {
+export interface TokenizedQuestion {
   readonly requests: readonly ScoreRequest[];
   /**
    * The positions of all tokens, in order, for each choice, for the one answer, or for the text.
    */
-  readonly continuations: readonly (readonly Spot[])[];
+  readonly continuations: readonly (readonly TokenPosition[])[];
   /** The read that gives the likeliest tokens after the prompt; none for a text. */
   readonly first: { readonly request: number; readonly read: number } | undefined;
   /** Tokens to generate from. */
@@ -19,7 +19,7 @@ export interface Prepared {
 }
 
 /** The position of a token's log-probability. */
-export interface Spot {
+export interface TokenPosition {
   readonly request: number;
   readonly read: number;
   readonly target: number;
@@ -30,15 +30,15 @@ export interface Spot {
  * Caches the tokens of a question as long as the question exists, for each tokenizer and number of
  * likeliest tokens.
  */
-export class PreparedQuestions {
-  readonly #kept = new WeakMap<Question, Map<string, Prepared>>();
+export class TokenizedQuestions {
+  readonly #kept = new WeakMap<Question, Map<string, TokenizedQuestion>>();
 
-  async prepare(model: TokenModel, questions: readonly Question[], top: number): Promise<Prepared[]> {
+  async prepare(model: TokenModel, questions: readonly Question[], top: number): Promise<TokenizedQuestion[]> {
     const key = `${model.kind} ${model.contextLength} ${top} ${model.tokenizer}`;
     const missing = questions.filter((question) => !this.#kept.get(question)?.has(key));
     const made = await prepareQuestions(model, missing, top);
     missing.forEach((question, i) => {
-      const kept = this.#kept.get(question) ?? new Map<string, Prepared>();
+      const kept = this.#kept.get(question) ?? new Map<string, TokenizedQuestion>();
       this.#kept.set(question, kept.set(key, made[i]!));
     });
     return questions.map((question) => this.#kept.get(question)!.get(key)!);
@@ -49,9 +49,9 @@ async function prepareQuestions(
   model: TokenModel,
   questions: readonly Question[],
   top: number,
-): Promise<readonly Prepared[]> {
+): Promise<readonly TokenizedQuestion[]> {
   if (model.kind === 'masked') {
-    const prepared: Prepared[] = [];
+    const prepared: TokenizedQuestion[] = [];
     for (const question of questions) prepared.push(await prepareMasked(model, question, top));
     return prepared;
   }
@@ -103,9 +103,9 @@ function prepareContinuations(
   joined: readonly (readonly number[])[],
   question: Question,
   top: number,
-): Prepared {
+): TokenizedQuestion {
   const requests: { tokens: number[]; reads: { position: number; targets: number[] }[]; top: number }[] = [];
-  const continuations: Spot[][] = [];
+  const continuations: TokenPosition[][] = [];
   // Choices of one token share a request.
   let single: number | undefined;
   let shared = prompt.length;
@@ -147,12 +147,12 @@ function prepareContinuations(
  * scored once, with at least half a window before it (except in the first window). The first token
  * of a text without prefix has no probability.
  */
-function prepareText(model: TokenModel, text: readonly number[], question: Question): Prepared {
+function prepareText(model: TokenModel, text: readonly number[], question: Question): TokenizedQuestion {
   const tokens = [...model.prefix, ...text];
   const window = model.contextLength;
   const stride = Math.max(1, Math.floor(window / 2));
   const requests: ScoreRequest[] = [];
-  const spots: Spot[] = [];
+  const spots: TokenPosition[] = [];
   // The next token to predict; the first one of the sequence is given.
   let next = Math.max(1, model.prefix.length);
   if (tokens.length <= next) {
@@ -161,7 +161,7 @@ function prepareText(model: TokenModel, text: readonly number[], question: Quest
   while (next < tokens.length) {
     const begin = requests.length === 0 ? 0 : next - stride;
     const end = Math.min(begin + window, tokens.length - 1);
-    const reads: Read[] = [];
+    const reads: ReadRequest[] = [];
     for (let position = next - 1; position < end; position++) {
       const token = tokens[position + 1]!;
       spots.push({ request: requests.length, read: reads.length, target: 0, token });
@@ -174,7 +174,7 @@ function prepareText(model: TokenModel, text: readonly number[], question: Quest
 }
 
 /** Like LASER: the answer's tokens are masked all at once, and each is read in its own place. */
-async function prepareMasked(model: TokenModel, question: Question, top: number): Promise<Prepared> {
+async function prepareMasked(model: TokenModel, question: Question, top: number): Promise<TokenizedQuestion> {
   const { mask } = model;
   if (mask === undefined) {
     throw new LowRankError('ERR_UNSUPPORTED', 'the tokenizer of this masked model names no mask token');
@@ -191,7 +191,7 @@ async function prepareMasked(model: TokenModel, question: Question, top: number)
   const texts = continuationsOf(question);
   const requests: ScoreRequest[] = [];
   const byLength = new Map<number, number>();
-  const continuations: Spot[][] = [];
+  const continuations: TokenPosition[][] = [];
   const answers = await model.encode(texts.map((text) => join(before, text).slice(before.trimEnd().length)));
   for (const tokens of answers) {
     if (tokens.length === 0) throw noToken(question);

@@ -22,9 +22,9 @@ export function laserSummary(results: readonly ExampleResult[]): Record<string, 
     'num log probs': measured.length,
   };
   for (const k of [1, 5, 10]) {
-    const told = results.filter(({ top, answer }) => answer !== undefined && (top?.length ?? 0) >= k);
-    if (told.length === 0) continue;
-    const hits = told.filter(({ rank }) => rank !== undefined && rank < k).length;
+    const ranked = results.filter(({ top, answer }) => answer !== undefined && (top?.length ?? 0) >= k);
+    if (ranked.length === 0) continue;
+    const hits = ranked.filter(({ rank }) => rank !== undefined && rank < k).length;
     dictionary[`top-${k} accuracy`] = (hits * 100) / Math.max(1, results.length);
   }
   return dictionary;

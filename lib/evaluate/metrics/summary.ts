@@ -104,7 +104,7 @@ export function logSumExp(values: readonly number[]): number {
 }
 
 /** A metric's terms over all examples, in columns, so that draws are cheap. */
-class Column {
+class MetricColumn {
   readonly metric: Metric;
   readonly examples: number;
   readonly #top: Float64Array;
@@ -145,7 +145,7 @@ class Column {
  * example. Returns undefined if no result carries this metric.
  */
 export function measure(results: readonly ExampleResult[], metric: Metric): number | undefined {
-  const value = new Column(checked(metric), results).value();
+  const value = new MetricColumn(checked(metric), results).value();
   return Number.isNaN(value) ? undefined : value;
 }
 
@@ -164,7 +164,7 @@ export async function summariseResults(
 ): Promise<Summary> {
   const { metrics = METRICS, ...draw } = checkOptions(options, SUMMARY_OPTIONS, 'summariseResults');
   requireResults(results, 'results');
-  const columns = metrics.map((metric) => new Column(metric, results)).filter((column) => column.examples > 0);
+  const columns = metrics.map((metric) => new MetricColumn(metric, results)).filter((column) => column.examples > 0);
   const draws = await bootstrap(results.length, (drawn) => columns.map((column) => column.value(drawn)), draw);
   return Object.fromEntries(
     columns.map((column, i) => {
@@ -222,17 +222,17 @@ export async function compareResults(
   }
   const pairs = before.flatMap((result): [ExampleResult, ExampleResult][] => {
     const other = byId.get(result.id);
-    const tells = other && DEFINITIONS[metric].of(result) && DEFINITIONS[metric].of(other);
-    return tells ? [[result, other]] : [];
+    const both = other && DEFINITIONS[metric].of(result) && DEFINITIONS[metric].of(other);
+    return both ? [[result, other]] : [];
   });
   if (pairs.length === 0) throw new ArgumentError('after', `results of ${metric} for questions of \`before\``, after);
   const [a, b] = [0, 1].map(
     (side) =>
-      new Column(
+      new MetricColumn(
         metric,
         pairs.map((pair) => pair[side]!),
       ),
-  ) as [Column, Column];
+  ) as [MetricColumn, MetricColumn];
   const draws = await bootstrap(pairs.length, (drawn) => b.value(drawn) - a.value(drawn), given);
   const sign = LESS_IS_BETTER.has(metric) ? -1 : 1;
   return {

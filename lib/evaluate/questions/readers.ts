@@ -42,10 +42,34 @@ const HOTPOT_MAX_ANSWER_TOKENS = 15;
 
 /** The professions of Bias in Bios by the number in its rows. */
 const BIOS_LABELS = [
-  ...['accountant', 'architect', 'attorney', 'chiropractor', 'comedian', 'composer', 'dentist', 'dietitian', 'dj'],
-  ...['filmmaker', 'interior designer', 'journalist', 'model', 'nurse', 'painter', 'paralegal', 'pastor'],
-  ...['personal trainer', 'photographer', 'physician', 'poet', 'professor', 'psychologist', 'rapper'],
-  ...['software engineer', 'surgeon', 'teacher', 'yoga teacher'],
+  'accountant',
+  'architect',
+  'attorney',
+  'chiropractor',
+  'comedian',
+  'composer',
+  'dentist',
+  'dietitian',
+  'dj',
+  'filmmaker',
+  'interior designer',
+  'journalist',
+  'model',
+  'nurse',
+  'painter',
+  'paralegal',
+  'pastor',
+  'personal trainer',
+  'photographer',
+  'physician',
+  'poet',
+  'professor',
+  'psychologist',
+  'rapper',
+  'software engineer',
+  'surgeon',
+  'teacher',
+  'yoga teacher',
 ];
 
 export const READERS: Readonly<Record<DatasetFormat, Reader>> = {

@@ -18,7 +18,7 @@ export interface Resolved {
 }
 
 /** A matrix or a batch of them, and the change to make. */
-export interface Task extends Omit<Resolved, 'identity'> {
+export interface MatrixTask extends Omit<Resolved, 'identity'> {
   /** The name of the matrix: random choices differ from matrix to matrix. */
   readonly name: string;
   /** `[m, n]` or `[batch, m, n]`. */
@@ -27,15 +27,15 @@ export interface Task extends Omit<Resolved, 'identity'> {
 }
 
 /** The certificates of a rank reduction: one for each matrix of a batch, and one for all. */
-export interface Certified {
+export interface Certificates {
   readonly certificate: Certificate;
   readonly certificates: readonly Certificate[];
 }
 
 /** New numbers, and the certificates if a decomposition has them. */
-export interface Applied {
+export interface AppliedIntervention {
   readonly data: Float32Array;
-  readonly certified: Certified | undefined;
+  readonly certified: Certificates | undefined;
 }
 
 /**
@@ -50,7 +50,7 @@ export interface Decomposer {
   /** All singular components. */
   svd(w: Tensor): Promise<Svd>;
   /** Returns the best approximation of rank k. May overwrite `w`. */
-  truncate(w: Tensor, rank: number): Promise<Applied>;
+  truncate(w: Tensor, rank: number): Promise<AppliedIntervention>;
 }
 
 /** How to count a matrix's memory. */
@@ -95,10 +95,10 @@ export interface Kind {
    */
   cost(shape: readonly number[]): number;
   /** Returns the bytes of native memory. */
-  memory(task: Pick<Task, 'shape' | 'rank'>, options: MemoryOptions): number;
+  memory(task: Pick<MatrixTask, 'shape' | 'rank'>, options: MemoryOptions): number;
   /**
    * Applies the kind. @param data the numbers of `task.shape`, finite; may be overwritten, and
    * returned
    */
-  apply(task: Task, data: Float32Array, decomposer: Decomposer): Promise<Applied>;
+  apply(task: MatrixTask, data: Float32Array, decomposer: Decomposer): Promise<AppliedIntervention>;
 }

@@ -1,7 +1,7 @@
 import { estimateMemory } from '../../lowrank/estimate.js';
 import { countOfShare, SHARE } from '../amount.js';
 import { costOfDecomposition, places, resolvedComponents } from './components.js';
-import type { Kind, MemoryOptions, Task } from './kind.js';
+import type { Kind, MatrixTask, MemoryOptions } from './kind.js';
 
 /**
  * Keeps the first k components, the best approximation of rank k: LASER itself (Sharma, Ash and
@@ -18,7 +18,7 @@ export const rankReduction = {
   findsNotFinite: true,
   keptInWords: '',
   cost: costOfDecomposition,
-  memory: ({ shape, rank }: Pick<Task, 'shape' | 'rank'>, { method, threads, field }: MemoryOptions) =>
+  memory: ({ shape, rank }: Pick<MatrixTask, 'shape' | 'rank'>, { method, threads, field }: MemoryOptions) =>
     estimateMemory(shape, { rank: rank!, method, threads, result: 'in place' })[field],
   apply: ({ shape, rank }, data, decomposer) => decomposer.truncate({ data, shape }, rank!),
 } as const satisfies Kind;

@@ -12,9 +12,20 @@ const tensors = NAMES.flatMap((name, i) => [
 const weights = made(Object.fromEntries(tensors), Buffer.alloc(112, 1));
 
 const CONFIG = {
-  ...{ peft_type: 'LORA', r: 2, lora_alpha: 4, target_modules: ['q', 'k'], rank_pattern: { 'h.0.q': 2 } },
-  ...{ alpha_pattern: { '.*k': 8 }, use_rslora: false, fan_in_fan_out: false, bias: 'none', init_lora_weights: true },
-  ...{ modules_to_save: null, layers_to_transform: null, use_dora: false, lora_bias: false },
+  peft_type: 'LORA',
+  r: 2,
+  lora_alpha: 4,
+  target_modules: ['q', 'k'],
+  rank_pattern: { 'h.0.q': 2 },
+  alpha_pattern: { '.*k': 8 },
+  use_rslora: false,
+  fan_in_fan_out: false,
+  bias: 'none',
+  init_lora_weights: true,
+  modules_to_save: null,
+  layers_to_transform: null,
+  use_dora: false,
+  lora_bias: false,
 };
 const WORDS = [
   ...Object.keys(CONFIG),

@@ -40,16 +40,14 @@ function sound(random: Random): Call {
   const room = 'rank' in chosen ? rank : r;
   const factors = { capacity: room, b: f32(batch * m * room), a: f32(batch * room * n), s: f32(batch * room) };
   const approximate = {
-    ...{
-      batch,
-      m,
-      n,
-      ...chosen,
-      method: random.below(4),
-      seed: random.below(9),
-      threads,
-      w: f32(batch * m * n, { fill }),
-    },
+    batch,
+    m,
+    n,
+    ...chosen,
+    method: random.below(4),
+    seed: random.below(9),
+    threads,
+    w: f32(batch * m * n, { fill }),
     ...(random.chance(0.6) ? factors : {}),
     ...(random.chance(0.6) ? { dense: f32(batch * m * n) } : {}),
     ...(random.chance(0.1)
@@ -60,7 +58,13 @@ function sound(random: Random): Call {
     out: f64(batch * 9),
   };
   const svd = {
-    ...{ batch, m, n, threads, w: f32(batch * m * n, { fill }), s: f32(batch * r), out: f64(batch) },
+    batch,
+    m,
+    n,
+    threads,
+    w: f32(batch * m * n, { fill }),
+    s: f32(batch * r),
+    out: f64(batch),
     ...(random.chance(0.6) ? { u: f32(batch * m * r), vt: f32(batch * r * n) } : {}),
     ...(random.chance(0.3) ? { gesvd: true } : {}),
     ...(random.chance(0.3) ? { testHooks: { pretendGesddFails: true } } : {}),
@@ -73,8 +77,18 @@ function sound(random: Random): Call {
   const rows = random.pick([0, 1, 2, 9]);
   const forward = { ...map, rows, x: f32(rows * m), h: f32(rows * k), y: f32(rows * n), add: random.chance(0.5) };
   const backward = {
-    ...{ ...map, rows, x: f32(rows * m), h: f32(rows * k), gradY: f32(rows * n), gradH: f32(rows * k) },
-    ...{ gradA: f32(m * k), addA: true, gradB: f32(k * n), addB: false, gradX: f32(rows * m), addX: true },
+    ...map,
+    rows,
+    x: f32(rows * m),
+    h: f32(rows * k),
+    gradY: f32(rows * n),
+    gradH: f32(rows * k),
+    gradA: f32(m * k),
+    addA: true,
+    gradB: f32(k * n),
+    addB: false,
+    gradX: f32(rows * m),
+    addX: true,
   };
   const step = { count, p: f32(count), gradient: f32(count), rate: 0.1, weightDecay: 0.01, threads };
   const calls: Call[] = [
@@ -112,8 +126,24 @@ function sound(random: Random): Call {
 
 const SPECIALS: readonly unknown[] = [
   ...['NaN', 'Infinity', '-Infinity', '-0', '9007199254740993', '1e300'].map((number) => ({ number })),
-  ...[{ getter: 'throws' }, { getter: 'detaches' }, { big: '7' }],
-  ...[null, true, 'text', [], {}, 0, -1, 0.5, 1, 2 ** 31, 2 ** 32, 2 ** 40, 2 ** 52, 2 ** 53, 2 ** 53 - 1],
+  { getter: 'throws' },
+  { getter: 'detaches' },
+  { big: '7' },
+  null,
+  true,
+  'text',
+  [],
+  {},
+  0,
+  -1,
+  0.5,
+  1,
+  2 ** 31,
+  2 ** 32,
+  2 ** 40,
+  2 ** 52,
+  2 ** 53,
+  2 ** 53 - 1,
 ];
 
 /** Spoils a few fields of a sound job. */

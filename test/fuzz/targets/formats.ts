@@ -124,8 +124,14 @@ const INDEX = {
   },
 };
 const CONFIGS = ['llama', 'gptj', 'gpt2', 'phi3', 'mixtral', 'bert'].map((model_type) => ({
-  ...{ model_type, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 1, hidden_size: 2 },
-  ...{ head_dim: 1, architectures: ['LlamaForCausalLM'], text_config: { model_type } },
+  model_type,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  hidden_size: 2,
+  head_dim: 1,
+  architectures: ['LlamaForCausalLM'],
+  text_config: { model_type },
 }));
 const FOLDER_WORDS = [
   ...Object.keys(INDEX.weight_map),

@@ -6,7 +6,13 @@ import { gaussian } from '../../support/matrices.js';
 
 /** A job that is right, to be spoilt one field at a time. */
 const job = (): ApproximateJob => ({
-  ...{ batch: 1, m: 4, n: 3, rank: 2, method: 1, w: new Float32Array(12).fill(1), dense: new Float32Array(12) },
+  batch: 1,
+  m: 4,
+  n: 3,
+  rank: 2,
+  method: 1,
+  w: new Float32Array(12).fill(1),
+  dense: new Float32Array(12),
   out: new Float64Array(CERTIFICATE_FIELDS.length),
 });
 

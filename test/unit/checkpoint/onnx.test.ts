@@ -391,9 +391,7 @@ describe('constants', () => {
       { op: 'Loop', inputs: ['n', 'c'], outputs: ['second'], graphs: [branch('k')] },
     ];
     const { tensors } = await opened(nodes, []);
-    expect([...tensors.keys()]).toEqual([
-      ...['a', 'first.branch_0.w', 'b', 'first.branch_1.w', 'k', 'second.branch_0.w'],
-    ]);
+    expect([...tensors.keys()]).toEqual(['a', 'first.branch_0.w', 'b', 'first.branch_1.w', 'k', 'second.branch_0.w']);
     expect(tensors.get('first.branch_1.w')).toMatchObject({ orientation: 'in x out' });
     expect(tensors.get('first.branch_1.w')?.users).toBeUndefined();
   });
@@ -529,7 +527,10 @@ describe('the place of a weight in the model', () => {
     await fill(folder, {
       'model.onnx': modelProto(graphProto(ways.map(nodeProto), [counted(w, 48, 16)])),
       'config.json': JSON.stringify({
-        ...{ model_type: 'phi3', hidden_size: 16, num_attention_heads: 2, num_key_value_heads: 2 },
+        model_type: 'phi3',
+        hidden_size: 16,
+        num_attention_heads: 2,
+        num_key_value_heads: 2,
       }),
     });
     const checkpoint = await open(folder);

@@ -27,7 +27,10 @@ describe('requireSpace', () => {
     withFree(4_000_000);
     await requireSpace(out, { bytes: 4_000_000 });
     expect(await failure(requireSpace(out, { bytes: 10_500_000 }))).toMatchObject({
-      ...{ code: 'ERR_CHECKPOINT_IO', kind: 'NoSpace', file: out, hint: 'Free 6.5 MB, or write to another disk.' },
+      code: 'ERR_CHECKPOINT_IO',
+      kind: 'NoSpace',
+      file: out,
+      hint: 'Free 6.5 MB, or write to another disk.',
       message: `${out}: no space left on the disk: 10500000 bytes needed, 4000000 free`,
     });
   });

@@ -36,7 +36,12 @@ async function source(): Promise<{
   const start = bytes.length - LARGE - 4;
   const head = Buffer.from('another beginning');
   const info = (name: string, offset: number, size: number): TensorInfo => ({
-    ...{ name, dtype: 'U8' as const, shape: [size], bytes: size, file: 'in.bin', offset },
+    name,
+    dtype: 'U8' as const,
+    shape: [size],
+    bytes: size,
+    file: 'in.bin',
+    offset,
   });
   const parts: FilePart[] = [
     { kind: 'bytes', data: head },

@@ -14,33 +14,40 @@ function trial(
 ): Trial {
   const score = { questions: 20, accuracy, logLoss, perplexity: undefined };
   return {
-    ...{
-      line: 'trial',
-      number: 1,
-      stage: 'grid',
-      candidate: candidate(spec),
-      upon: [],
-      matrices: [],
-      problem: undefined,
-    },
-    ...{ verdict: 'complete', score, change: { accuracy: undefined, logLoss: undefined, perplexity: undefined } },
-    ...{ rival: 0, accepted: undefined, outcomes: '', losses: undefined, seconds: { edit: 1, evaluate: 1 } },
+    line: 'trial',
+    number: 1,
+    stage: 'grid',
+    candidate: candidate(spec),
+    upon: [],
+    matrices: [],
+    problem: undefined,
+    verdict: 'complete',
+    score,
+    change: { accuracy: undefined, logLoss: undefined, perplexity: undefined },
+    rival: 0,
+    accepted: undefined,
+    outcomes: '',
+    losses: undefined,
+    seconds: { edit: 1, evaluate: 1 },
     ...rest,
   };
 }
 
 function progress(rest: Partial<SearchProgress> = {}): SearchProgress {
   return {
-    ...{
-      phase: 'grid',
-      done: 3,
-      total: 8,
-      candidate: candidate('26:fc_in:0.01'),
-      asked: 5,
-      questions: 20,
-      trial: undefined,
-    },
-    ...{ resumed: false, base: undefined, best: undefined, seconds: 12, remainingSeconds: 90, warning: undefined },
+    phase: 'grid',
+    done: 3,
+    total: 8,
+    candidate: candidate('26:fc_in:0.01'),
+    asked: 5,
+    questions: 20,
+    trial: undefined,
+    resumed: false,
+    base: undefined,
+    best: undefined,
+    seconds: 12,
+    remainingSeconds: 90,
+    warning: undefined,
     ...rest,
   };
 }

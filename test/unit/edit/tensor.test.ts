@@ -28,8 +28,17 @@ function edit(dtype: 'Q8_0' | 'F32', writtenAs: WritableType, spec: string, slic
   const full = Math.min(...shape.slice(-2));
   const rank = Math.floor(rho * full);
   return {
-    ...{ tensor: 'w', slice, layer: undefined, type: undefined, shape, dtype, writtenAs, intervention, rank },
-    ...{ threshold: undefined, identity: rank === full },
+    tensor: 'w',
+    slice,
+    layer: undefined,
+    type: undefined,
+    shape,
+    dtype,
+    writtenAs,
+    intervention,
+    rank,
+    threshold: undefined,
+    identity: rank === full,
   };
 }
 

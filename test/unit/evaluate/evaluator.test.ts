@@ -7,7 +7,12 @@ import { BEGIN, encodeLetters, fakeEngine, LIKELY, MASK_TOKEN, OTHER } from './f
 
 const answer = (prompt: string, said: string, id = 0): Question => ({ id, kind: 'answer', prompt, answer: said });
 const choice = (prompt: string, choices: string[], label: number, id = 0): Question => ({
-  ...{ id, kind: 'choice', prompt, choices, label, answer: choices[label]! },
+  id,
+  kind: 'choice',
+  prompt,
+  choices,
+  label,
+  answer: choices[label]!,
 });
 const text = (prompt: string, id = 0): Question => ({ id, kind: 'text', prompt });
 

@@ -1,7 +1,7 @@
 import type { Engine, ScoreRequest, TokenModel } from '../../../lib/evaluate/engines/engine.js';
 import { readLogits } from '../../../lib/evaluate/engines/logits.js';
 import { TokenSession } from '../../../lib/evaluate/engines/token-session.js';
-import { PreparedQuestions } from '../../../lib/evaluate/engines/tokenize.js';
+import { TokenizedQuestions } from '../../../lib/evaluate/engines/tokenize.js';
 
 /** What was asked of the models of an engine. */
 export interface Log {
@@ -82,7 +82,7 @@ function fakeModel(log: Log, options: Partial<TokenModel> = {}): TokenModel {
 /** An engine of such models, and what was asked of it. */
 export function fakeEngine(options: Partial<TokenModel> = {}): { engine: Engine; log: Log } {
   const log: Log = { encoded: 0, requests: [], opened: 0, closed: 0, reloaded: 0 };
-  const prepared = new PreparedQuestions();
+  const prepared = new TokenizedQuestions();
   return {
     log,
     engine: {

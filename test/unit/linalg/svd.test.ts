@@ -183,16 +183,15 @@ describe('when gesdd does not converge', () => {
     const { addon } = await import('../../../lib/addon/load.js');
     const w = gaussian([30, 20]);
     const job = (extra: object) => ({
-      ...{
-        batch: 1,
-        m: 30,
-        n: 20,
-        w: w.data,
-        s: new Float32Array(20),
-        u: new Float32Array(600),
-        vt: new Float32Array(400),
-      },
-      ...{ out: new Float64Array(1), ...extra },
+      batch: 1,
+      m: 30,
+      n: 20,
+      w: w.data,
+      s: new Float32Array(20),
+      u: new Float32Array(600),
+      vt: new Float32Array(400),
+      out: new Float64Array(1),
+      ...extra,
     });
     const failing = job({ testHooks: { pretendGesddFails: true } });
     addon().svd(failing);

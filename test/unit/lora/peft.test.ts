@@ -143,8 +143,16 @@ describe('readAdapter', () => {
 
   it('names what makes an update more than B A, known to this version or not', async () => {
     const config = {
-      ...{ use_dora: true, bias: 'all', modules_to_save: ['lm_head'], init_lora_weights: 'pissa', lora_bias: true },
-      ...{ some_later_field: 1, use_qalora: false, layer_replication: null, eva_config: { rho: 2 }, lora_dropout: 0.1 },
+      use_dora: true,
+      bias: 'all',
+      modules_to_save: ['lm_head'],
+      init_lora_weights: 'pissa',
+      lora_bias: true,
+      some_later_field: 1,
+      use_qalora: false,
+      layer_replication: null,
+      eva_config: { rho: 2 },
+      lora_dropout: 0.1,
     };
     const adapter = await randomAdapter({ a: { out: 3, in: 4, rank: 2 } }, { r: 2, ...config });
     expect(adapterObstacles(adapter)).toEqual([

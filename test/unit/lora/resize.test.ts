@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { LoraAdapter } from '../../../lib/adapters/adapter.js';
 import { productSvd } from '../../../lib/adapters/product-svd.js';
 import { resizeLora } from '../../../lib/adapters/resize.js';
-import { checkChoice, chooseRank, compress } from '../../../lib/adapters/truncate.js';
+import { checkChoice, chooseRank, truncateProduct } from '../../../lib/adapters/truncate.js';
 import { dataOf, type ModuleSpec, randomAdapter, reference } from '../../support/adapters.js';
 import { failure } from '../../support/failure.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
@@ -107,7 +107,7 @@ describe('compressing a product', () => {
       fc.property(sizes, fc.integer({ min: 1, max: 12 }), factor, seeds, ([out, r, width], rank, factor, seed) => {
         const { b, a } = factorsOf([out, r, width], seed);
         const whole = product(b.data, a.data, out, r, width).map((value) => value * factor);
-        const kept = compress({ b, a }, factor, { rank });
+        const kept = truncateProduct({ b, a }, factor, { rank });
         const k = Math.min(rank, r);
         expect(kept.rank).toBe(k);
         const svd = jacobiSvd(whole, out, width);
@@ -130,8 +130,13 @@ const MODULES: Record<string, ModuleSpec> = {
   'model.embed': { out: 16, in: 40, rank: 6, embedding: true },
 };
 const CONFIG = {
-  ...{ r: 6, lora_alpha: 12, target_modules: ['q_proj', 'k_proj', 'embed'], base_model_name_or_path: 'someone/base' },
-  ...{ rank_pattern: { 'layers.10.q_proj': 4 }, alpha_pattern: { 'k_.*': 3 }, lora_dropout: 0.1 },
+  r: 6,
+  lora_alpha: 12,
+  target_modules: ['q_proj', 'k_proj', 'embed'],
+  base_model_name_or_path: 'someone/base',
+  rank_pattern: { 'layers.10.q_proj': 4 },
+  alpha_pattern: { 'k_.*': 3 },
+  lora_dropout: 0.1,
 };
 
 function expectBest(before: LoraAdapter, after: LoraAdapter, tolerance: number): void {

@@ -107,9 +107,7 @@ describe('orientation', () => {
     expect(model.orientations).toEqual([]);
     const error = failure(() => model.orientationOf('h.1.mlp.c_fc.weight'));
     expect(error.code).toBe('ERR_SHAPE');
-    expect(error.message).toBe(
-      'h.1.mlp.c_fc.weight: shape [64, 16] has no side of 24, the n_embd of config.json',
-    );
+    expect(error.message).toBe('h.1.mlp.c_fc.weight: shape [64, 16] has no side of 24, the n_embd of config.json');
     expect(failure(() => model.select([1], ['q_proj'])).message).toBe(
       'h.1.attn.c_attn.weight: 48 rows of [48, 16], where config.json states n_embd 24',
     );

@@ -56,15 +56,15 @@ describe('writing a report', () => {
     const out = join(await folder(), 'found');
     const all = await linearQuestions(model, 300);
     const summary = await search(model, {
-      ...{
-        engine: new LinearEngine(),
-        out,
-        layers: 'all',
-        types: ['fc_in', 'fc_out'],
-        rhos: [0.1, 0.5],
-        compose: 'greedy',
-      },
-      ...{ validation: { questions: all.slice(0, 120) }, test: { questions: all.slice(120) }, cache: { bytes: 0 } },
+      engine: new LinearEngine(),
+      out,
+      layers: 'all',
+      types: ['fc_in', 'fc_out'],
+      rhos: [0.1, 0.5],
+      compose: 'greedy',
+      validation: { questions: all.slice(0, 120) },
+      test: { questions: all.slice(120) },
+      cache: { bytes: 0 },
     });
     const page = parseHtml(await readFile(await writeReport(out), 'utf8'));
     const lead = textOf(named(page, 'header')[0]!);

@@ -1,6 +1,11 @@
 import { type Command, Option } from 'commander';
 import type { ExtractChoice } from '../../../adapters/extract.js';
-import { type Extracted, type ExtractPlan, extractLora, planExtract } from '../../../adapters/extract-checkpoints.js';
+import {
+  type ExtractedLora,
+  type ExtractPlan,
+  extractLora,
+  planExtract,
+} from '../../../adapters/extract-checkpoints.js';
 import { requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
 import type { Method } from '../../../lowrank/approximate.js';
 import type { FloatDType } from '../../../tensor/dtype.js';
@@ -134,7 +139,7 @@ const COLUMNS: readonly Column[] = [
 const SHOWN = 5;
 
 function printReport(
-  { modules, unchanged, uncovered, seconds }: Extracted,
+  { modules, unchanged, uncovered, seconds }: ExtractedLora,
   out: string,
   { out: output }: Terminal,
 ): void {
