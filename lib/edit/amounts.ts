@@ -7,14 +7,16 @@ import type { Intervention } from '../interventions/spec.js';
 import { isFloatDType, QUANT_TYPES, type ReadableType, type WritableType } from '../tensor/dtype.js';
 import type { SelectedMatrix } from './select.js';
 
-/** What an edited tensor may become that is stored in a quantised type, in words. */
+/** The types, in words, to which an edited tensor of a quantised type can change. */
 export const QUANT_CHOICES = `${QUANT_TYPES.slice(0, -1).join(', ')} or ${QUANT_TYPES.at(-1)}`;
 
 /**
- * Settles what becomes of a selected matrix: which components stay, and the type that it is written as.
+ * Settles the edit of a selected matrix: the components to keep, and the type in which it is
+ * written.
  *
  * @param info its tensor
- * @param amount that of its intervention, or one chosen for this matrix, such as a rank from its spectrum
+ * @param amount that of its intervention, or one chosen for this matrix, such as a rank from its
+ *   spectrum
  * @throws LowRankError `ERR_UNSUPPORTED` for a quantised tensor without `quant`.
  */
 export function settleAmount(
@@ -28,11 +30,14 @@ export function settleAmount(
   const { rank, threshold, identity } = kindOf(intervention.kind).resolve(amount, [m, n]);
   const writtenAs = identity ? dtype : typeWritten(info, dtype, intervention, quant);
   const uses = info.users === undefined ? {} : { uses: info.users.length };
-  // The amount decides on the components too, so the edit keeps the one that it was settled with.
+  // The amount also decides on the components, so the edit keeps it.
   return { ...selected, writtenAs, intervention: { ...intervention, amount }, rank, threshold, ...uses, identity };
 }
 
-/** Floats stay what they are. A quantised tensor cannot take new numbers as it is, and what it becomes is the user's choice. */
+/**
+ * Floats keep their type. A quantised tensor cannot store new numbers, so the user chooses its new
+ * type.
+ */
 function typeWritten(
   { name }: TensorInfo,
   dtype: ReadableType,
@@ -43,18 +48,19 @@ function typeWritten(
   if (quant !== undefined) return quant;
   throw new LowRankError(
     'ERR_UNSUPPORTED',
-    `${name}: is stored as ${dtype}, and what the edited tensor becomes is not said (chosen by ${describe(spec)})`,
-    { hint: `Choose with --quant (quant: ...): ${QUANT_CHOICES}; Q8_0 is the smallest, F32 the most precise.` },
+    `${name}: is stored as ${dtype}, which cannot store edited numbers (chosen by ${describe(spec)})`,
+    { hint: `Choose a type for edited tensors with --quant (quant: ...): ${QUANT_CHOICES}; Q8_0 is the smallest, F32 the most precise.` },
   );
 }
 
-/** So many users of a tensor are named in messages. */
+/** The most users of a tensor that a message names. */
 const MAX_USERS = 4;
 
 /**
- * A weight that several places use changes for all of them: that must be meant, and mean the same for each.
+ * Checks that a weight with several users may be edited. The edit changes it for all of them, so
+ * the user must allow it, and it must have the same meaning for each.
  *
- * @param shared whether it is meant
+ * @param shared whether the user allows it
  * @throws LowRankError `ERR_UNSUPPORTED`.
  */
 export function checkUses({ name, users, orientation }: TensorInfo, edit: Edit, shared = false): void {
@@ -72,7 +78,7 @@ export function checkUses({ name, users, orientation }: TensorInfo, edit: Edit, 
   if (edit.slice === undefined || orientation !== undefined) return;
   throw new LowRankError(
     'ERR_UNSUPPORTED',
-    `${nameOf(edit)}: ${users.length} places use the tensor, not all the same way round, so that a part of it is not the same for all`,
+    `${nameOf(edit)}: ${users.length} places use the tensor in different orientations, so a part of it differs between them`,
     { hint: 'Edit the whole tensor, by its name with --tensor.' },
   );
 }

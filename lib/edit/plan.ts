@@ -12,44 +12,50 @@ import { rejectMeetings, selectMatrices } from './select.js';
 
 export type { PredictedMemory, Settings } from './budget.js';
 
-/** What will be done to a checkpoint. */
+/** The planned edit of a checkpoint. */
 export interface EditPlan {
-  /** The family's name, where one was needed. */
+  /** The family's name, if one was needed. */
   readonly family: string | undefined;
   /** In the order of the tensors in the checkpoint. */
   readonly edits: readonly Edit[];
-  /** For each glob that also matched vectors and the like: what is left alone. */
+  /** Tensors that a glob matched but that are left unchanged, because they are not matrices. */
   readonly skipped: readonly SkippedTensors[];
   readonly memory: PredictedMemory;
-  /** How it will be computed; where memory is limited, chosen so that it is enough. */
+  /** How it will be computed; if memory is limited, chosen so that it is enough. */
   readonly settings: Settings;
 }
 
-/** What decides a plan. */
+/** The options that determine a plan. */
 export interface PlanOptions {
   /**
-   * Composed: each acts on the weight as it is in the source, and none may meet another on the same matrix. A string is
+   * Composed: each applies to the source's weight, and no two may overlap on a matrix. A string is
    * `layers:types:rho`, a rank reduction.
    */
   readonly interventions: readonly (Intervention | string)[];
-  /** The model's family by name, where config.json does not tell it or is to be overruled. */
+  /** The model's family, if config.json does not name it or is to be overridden. */
   readonly family?: string;
-  /** How the decomposition is computed. Default `auto`. */
+  /** How the decomposition is computed; `auto` by default. */
   readonly method?: Method;
-  /** Of the random start of `krylov`, and of the kind `random`: 0 by default. The same seed and threads give the same bytes. */
+  /**
+   * The seed of the random start of `krylov`, and of the kind `random`: 0 by default. The same seed
+   * and threads give the same bytes.
+   */
   readonly seed?: number;
   /** Threads of the linear algebra; by default as many as there are cores. */
   readonly threads?: number;
   /**
-   * Bytes that the process may hold at most. Methods, threads and whether reading, computing and writing overlap are
-   * chosen so that the job fits, or it is refused before it begins.
+   * The most bytes that the process may hold. Methods, threads and whether reading, computing and
+   * writing overlap are chosen so that the job fits, or it is refused before it starts.
    */
   readonly maxMemory?: number;
-  /** What edited tensors become that are stored in a quantised type. Without it, editing them is refused. */
+  /**
+   * The type in which edited tensors are written that are stored in a quantised type. Without it,
+   * editing them is refused.
+   */
   readonly quant?: WritableType;
   /**
-   * Also edits a weight that several places of an ONNX graph use, for all of them: one layer that is applied many times, or
-   * tied embeddings. Without it, such an edit is refused.
+   * Also edits a weight that several places of an ONNX graph use, for all of them: one layer that
+   * is applied many times, or tied embeddings. Without it, such an edit is refused.
    */
   readonly shared?: boolean;
 }
@@ -69,14 +75,16 @@ export const PLAN_OPTIONS: OptionTypes<PlanOptions> = {
 };
 
 /**
- * Plans a job in three steps: selects the matrices that the interventions mean, settles what becomes of each, and how they
- * are computed within the memory. Reads none of them.
+ * Plans a job in three steps: selects the matrices that the interventions name, settles the edit of
+ * each, and decides how to compute them within the memory. Reads none of them.
  *
- * @throws {@link ArgumentError} without interventions, or when two of them meet on a matrix; {@link LowRankError}
- * `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown family, a dtype
- * that is no float or, without `quant`, a quantised one, and, without `shared`, a weight that several places use;
- * `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them, called by its exact name, and for a glob that
- * matches only such; `ERR_MEMORY` when `maxMemory` is not enough, with the number that is.
+ * @throws {@link ArgumentError} without interventions, or if two of them overlap on a matrix;
+ *   {@link LowRankError} `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks,
+ *   `ERR_UNSUPPORTED` for an unknown family, a dtype that is not a float or, without `quant`, a
+ *   quantised one, and, without `shared`, a weight that several places use; `ERR_SHAPE` for a
+ *   tensor that is neither a matrix nor a batch of them, selected by its exact name, and for a glob
+ *   that matches only such tensors; `ERR_MEMORY` if `maxMemory` is not enough, with a sufficient
+ *   number.
  */
 export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPlan {
   const { quant, shared } = options;
@@ -94,7 +102,7 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
 
   const position = new Map([...checkpoint.tensors.keys()].map((name, index) => [name, index]));
   edits.sort((a, b) => position.get(a.tensor)! - position.get(b.tensor)! || start(a) - start(b));
-  // Whether the format can hold the new types, it knows itself.
+  // The format itself knows whether it can store the new types.
   checkpoint.layout(tensorChanges(edits));
   const settings = chooseSettings(checkpoint, edits, options);
   return { family, edits, skipped, memory: predictMemory(checkpoint, edits, settings), settings };

@@ -13,22 +13,22 @@ export type SelectedMatrix = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type' | 
 
 /** The matrices that interventions select. */
 export interface SelectedMatrices {
-  /** The family's name, where one was needed. */
+  /** The family's name, if one was needed. */
   readonly family: string | undefined;
   /** In the order of the interventions. */
   readonly matrices: readonly SelectedMatrix[];
-  /** For each glob that also matched vectors and the like: what is left alone. */
+  /** Tensors that a glob matched but that are left unchanged, because they are not matrices. */
   readonly skipped: readonly SkippedTensors[];
 }
 
 /**
- * Finds the matrices that the interventions mean. Amounts play no part, so ranks can be chosen once the spectra of the
- * matrices are known.
+ * Finds the matrices that the interventions name. Amounts do not affect the selection, so ranks can
+ * be chosen once the spectra of the matrices are known.
  *
- * @param family the model's family by name, where config.json does not tell it
- * @throws LowRankError `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks, `ERR_UNSUPPORTED` for an unknown
- * family and for a dtype whose numbers cannot be read, `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of
- * them.
+ * @param family the model's family, if config.json does not name it
+ * @throws LowRankError `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks,
+ *   `ERR_UNSUPPORTED` for an unknown family and for a dtype whose numbers cannot be read,
+ *   `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them.
  */
 export function selectMatrices(
   checkpoint: Checkpoint,
@@ -53,7 +53,7 @@ export function selectMatrices(
 
 type Target = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type'>;
 
-/** @param skipped - is added what a glob matched in vain */
+/** @param skipped - gets the tensors that a glob matched but that are not matrices */
 function targets(
   checkpoint: Checkpoint,
   { select }: Intervention,
@@ -73,7 +73,7 @@ function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention
     throw new LowRankError(
       'ERR_SHAPE',
       `${name}: shape ${describe(shape)} is neither a matrix nor a batch of matrices (chosen by ${describe(spec)})`,
-      { hint: 'Choose fewer tensors.' },
+      { hint: 'Select fewer tensors.' },
     );
   }
   if (shape.includes(0)) throw new LowRankError('ERR_SHAPE', `${name}: shape ${describe(shape)} holds no numbers`);
@@ -87,7 +87,10 @@ function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention
   return dtype;
 }
 
-/** @throws LowRankError `ERR_ARGUMENT` when a matrix, or a part of one, is selected twice. */
+/**
+ * Checks that nothing is selected twice. @throws LowRankError `ERR_ARGUMENT` if a matrix, or a part
+ * of one, is.
+ */
 export function rejectMeetings(matrices: readonly SelectedMatrix[]): void {
   const seen = new Map<string, SelectedMatrix[]>();
   for (const later of matrices) {
@@ -98,9 +101,9 @@ export function rejectMeetings(matrices: readonly SelectedMatrix[]): void {
       throw new LowRankError(
         'ERR_ARGUMENT',
         first === second
-          ? `${nameOf(later)}: chosen twice by ${first}`
-          : `${nameOf(later)}: chosen twice, by ${first} and by ${second}`,
-        { hint: 'Interventions compose on different matrices: let each matrix be named once.' },
+          ? `${nameOf(later)}: selected twice by ${first}`
+          : `${nameOf(later)}: selected twice, by ${first} and by ${second}`,
+        { hint: 'Interventions compose on different matrices: name each matrix only once.' },
       );
     }
     seen.set(later.tensor, [...earlier, later]);

@@ -47,7 +47,7 @@ const range: Check = all(list(aWhole(), 2, 2), (value, at) => {
 const aKeptEnergy = aFinite(-1e-3, 2 ** 50);
 const SLICE = object({ axis: oneOf('rows', 'columns'), ranges: list(range, 1) });
 
-/** The fields that say which matrix is meant. */
+/** The fields that identify a matrix. */
 export const MATRIX_PLACE = { tensor: aString, slice: optional(SLICE), shape: SHAPE };
 
 function editedMatrix(excessBound: Check): Check {

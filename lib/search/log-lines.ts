@@ -34,7 +34,10 @@ export function nameOfCandidate({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>
 export const COMPOSITIONS = ['greedy', 'none'] as const;
 export type Composition = (typeof COMPOSITIONS)[number];
 
-/** What decides a search's result; equal settings have equal digests, and only those can be gone on with. */
+/**
+ * The settings that determine a search's result. Equal settings have equal digests, and a search
+ * can be resumed only with equal ones.
+ */
 export interface SearchSettings {
   /** The weight files by name, size and time, and their digest. */
   readonly source: { readonly path: string; readonly format: string; readonly digest: string };
@@ -57,7 +60,10 @@ export interface SearchSettings {
   readonly objective: Objective;
   readonly candidates: readonly Candidate[];
   readonly compose: Composition;
-  /** What quantised tensors of the grid were turned into before the first trial; undefined where there are none. */
+  /**
+   * The type to which quantised tensors of the grid were converted before the first trial;
+   * undefined if there are none.
+   */
   readonly quant?: WritableType | undefined;
   /** Whether weights that several places use were edited for all of them. */
   readonly shared?: boolean | undefined;
@@ -74,7 +80,7 @@ export interface SearchSettings {
  */
 export const OBJECTIVES = ['accuracy', 'perplexity'] as const;
 /**
- * What is chosen by.
+ * The criterion of the choice.
  *
  * @useDeclaredType
  */
@@ -92,10 +98,10 @@ export interface SearchHeader {
   readonly command: readonly string[] | undefined;
 }
 
-/** Where a decomposition came from. */
+/** The sources of a decomposition. */
 export const DECOMPOSITION_SOURCES = ['computed', 'disk'] as const;
 
-/** A matrix was decomposed, or its decomposition taken from the cache. */
+/** A matrix was decomposed, or its decomposition was taken from the cache. */
 export interface MatrixLine {
   readonly line: 'matrix';
   readonly tensor: string;
@@ -154,26 +160,29 @@ export interface TrialMatrix {
   readonly uses?: number;
 }
 
-/** How a trial ended. */
+/** The ways in which a trial ends. */
 export const VERDICTS = [
   /** All validation questions were asked. */
   'complete',
   /** Stopped: significantly worse than the best so far on the same questions. */
   'hopeless',
-  /** Stopped: even with all other questions right it could not come up to the best so far. */
+  /** Stopped: even with all other answers right it could not reach the best so far. */
   'behind',
-  /** Not asked at all: some matrix could not be written, such as a number too large for its type. `problem` says why. */
+  /**
+   * Not asked: some matrix could not be written, for example because a number is too large for its
+   * type. `problem` has the reason.
+   */
   'failed',
 ] as const;
 /**
- * How a trial ended: `complete` when all validation questions were asked; `hopeless` and `behind` when it was stopped;
- * `failed` when some matrix could not be written.
+ * How a trial ended: `complete` if all validation questions were asked; `hopeless` and `behind` if
+ * it was stopped; `failed` if some matrix could not be written.
  *
  * @useDeclaredType
  */
 export type Verdict = (typeof VERDICTS)[number];
 
-/** What a trial is part of. */
+/** The stages of a search. */
 export const STAGES = ['base', 'grid', 'greedy'] as const;
 
 /** One candidate tried on the validation questions; number 0 is the base, the unedited model. */
@@ -210,10 +219,13 @@ export interface Trial {
   readonly seconds: { readonly edit: number; readonly evaluate: number };
 }
 
-/** Why a search ended. */
+/** The reasons why a search ends. */
 export const ENDINGS = ['all tried', 'budget'] as const;
 
-/** The test questions, asked once: of the base and of the winner. With it a search is closed. */
+/**
+ * The results of the test questions, asked once: of the base and of the winner. This line ends a
+ * search.
+ */
 export interface TestLine {
   readonly line: 'test';
   /** The number of the trial that won on validation; 0 if the base won. */

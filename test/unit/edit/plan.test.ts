@@ -61,10 +61,10 @@ describe('planEdits', () => {
       () =>
         planEdits(gpt2(), { interventions: specs });
     expect(meet('0-1:fc_in:0.5', 'all:mlp:0.1')).toThrow(
-      'h.0.mlp.c_fc.weight: chosen twice, by "0-1:fc_in:0.5" and by "all:mlp:0.1"',
+      'h.0.mlp.c_fc.weight: selected twice, by "0-1:fc_in:0.5" and by "all:mlp:0.1"',
     );
     expect(meet('0:q_proj:0.5', '0:attn:0.1')).toThrow('by "0:q_proj:0.5" and by "0:attn:0.1"');
-    expect(meet('0:fc_in,mlp:0.5')).toThrow('chosen twice by "0:fc_in,mlp:0.5"');
+    expect(meet('0:fc_in,mlp:0.5')).toThrow('selected twice by "0:fc_in,mlp:0.5"');
     expect(meet('0:q_proj:0.5', '0:k_proj:0.1', '1:q_proj:0.1')).not.toThrow();
   });
 
