@@ -1,7 +1,7 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint, TensorChange } from '../checkpoint/checkpoint.js';
 import type { EditCopy } from '../checkpoint/copy/edit-copy.js';
-import type { Copied } from '../checkpoint/copy/output-summary.js';
+import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import type { Job } from '../checkpoint/copy/resume.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
@@ -67,7 +67,7 @@ export interface ApplyPlan {
   readonly output: { readonly bytes: number };
 }
 
-export interface ApplyReport extends Copied {
+export interface ApplyReport extends OutputSummary {
   readonly source: string;
   readonly weights: readonly AppliedWeight[];
   readonly seconds: number;
@@ -135,7 +135,7 @@ export async function applyLoras(
       onCommit: () => progress.phase('commit'),
       discardOnFailure: true,
     };
-    const { result: weights, copied } = await withCopy(checkpoint, out, options, async (copy) => {
+    const { result: weights, output } = await withCopy(checkpoint, out, options, async (copy) => {
       const weights: AppliedWeight[] = [];
       for (const item of planned) {
         signal?.throwIfAborted();
@@ -152,7 +152,7 @@ export async function applyLoras(
       }
       return weights;
     });
-    return { source: absolutePath(source), ...copied, weights, seconds: progress.seconds };
+    return { source: absolutePath(source), ...output, weights, seconds: progress.seconds };
   } finally {
     await checkpoint.close();
   }

@@ -1,7 +1,7 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import type { EditCopy, Resumed } from '../checkpoint/copy/edit-copy.js';
-import type { Copied } from '../checkpoint/copy/output-summary.js';
+import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import type { Job } from '../checkpoint/copy/resume.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
@@ -36,7 +36,7 @@ const EDIT_OPTIONS: OptionTypes<EditOptions> = {
 };
 
 /** The report on an edited checkpoint. */
-export interface EditReport extends Copied {
+export interface EditReport extends OutputSummary {
   readonly source: string;
   readonly family: string | undefined;
   /** The options beside the interventions; undefined ones were not given. */
@@ -114,7 +114,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     const plan = planEdits(checkpoint, given);
     const progress = new Progress(plan.edits.map(bytesOf), given.onProgress);
     const edits: EditedMatrix[] = [];
-    const { result, copied } = await withCopy(
+    const { result, output } = await withCopy(
       checkpoint,
       out,
       {
@@ -135,7 +135,7 @@ export async function editCheckpoint(source: string, out: string, options: EditO
     const { process, native } = memoryUsage();
     return {
       source: absolutePath(source),
-      ...copied,
+      ...output,
       family: plan.family,
       options: choicesIn(given),
       edits,

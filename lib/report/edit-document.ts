@@ -10,8 +10,8 @@ export const EDIT_REPORT: DocumentKind = {
   check: object({
     source: aName,
     out: aName,
-    main: aName,
-    others: list(aString),
+    entryPoint: aName,
+    untouchedWeights: list(aString),
     family: optional(FAMILY),
     options: object(CHOICES),
     edits: list(PRINTED_EDITED_MATRIX),

@@ -1,6 +1,6 @@
 import type { Resumed } from '../checkpoint/copy/edit-copy.js';
 import { requireOutput } from '../checkpoint/copy/output.js';
-import type { Copied } from '../checkpoint/copy/output-summary.js';
+import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';
 import { checksOf } from '../edit/run.js';
@@ -34,7 +34,7 @@ const MERGE_OPTIONS: OptionTypes<MergeShardsOptions> = {
 };
 
 /** The merged output. */
-export interface MergeShardsReport extends Copied {
+export interface MergeShardsReport extends OutputSummary {
   readonly source: string;
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
@@ -90,7 +90,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
       onCopy: () => progress.phase('copy'),
       onCommit: () => progress.phase('commit'),
     };
-    const { result: resumed, copied } = await withCopy(checkpoint, out, copyOptions, async (copy) => {
+    const { result: resumed, output } = await withCopy(checkpoint, out, copyOptions, async (copy) => {
       for (const group of byTensor(edits.edits)) {
         signal?.throwIfAborted();
         const { tensor } = group[0]!;
@@ -115,7 +115,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
     });
     return {
       source: absolutePath(given.source ?? job.source),
-      ...copied,
+      ...output,
       family: edits.family,
       edits: done,
       resumed,

@@ -67,7 +67,7 @@ describe('editCheckpoint', () => {
     expect(report.source).toBe(join(example, 'model.onnx'));
     expect(report.edits.map(({ tensor }) => tensor)).toContain('model.transformer.h.1.mlp.c_fc.weight');
     expect(await changedTensors(example, at('graph'))).toHaveLength(3);
-    expect(report.others).toEqual([]);
+    expect(report.untouchedWeights).toEqual([]);
     const [graph, weightFiles] = [await filesIn(at('graph')), await filesIn(at('weights'))];
     expect([...graph.keys()]).toEqual([...weightFiles.keys()]);
     for (const [name, bytes] of graph) expect(bytes.equals(weightFiles.get(name)!), name).toBe(true);
@@ -79,8 +79,8 @@ describe('editCheckpoint', () => {
     await mkdir(join(source, 'onnx'));
     for (const name of [...inner, 'training_args.bin']) await writeFile(join(source, name), 'of another program');
     const report = await editCheckpoint(source, at('several-out'), { interventions: ['0:fc_in:0.5'] });
-    expect([...report.others].sort()).toEqual([...inner].sort());
-    expect(report.main).toBe(at('several-out'));
+    expect([...report.untouchedWeights].sort()).toEqual([...inner].sort());
+    expect(report.entryPoint).toBe(at('several-out'));
   });
 
   it('composes, each intervention on the original weight', async () => {

@@ -184,9 +184,9 @@ describe('plan, run, merge', () => {
     done(await lowrank(['plan', index, '-o', at('two-models-merged'), ...edit, '-f', file]));
     done(await lowrank(['run', file, '--shard', '1/1']));
     const merged = JSON.parse(done(await lowrank(['merge', file, '--json'])).stdout);
-    expect(await changedTensors(main, merged.main)).toEqual([]);
+    expect(await changedTensors(main, merged.entryPoint)).toEqual([]);
     const plain = JSON.parse(done(await lowrank(['laser', folder, '-o', at('plain'), ...edit, '--json'])).stdout);
-    expect(plain).toMatchObject({ out: at('plain'), main: at('plain') });
+    expect(plain).toMatchObject({ out: at('plain'), entryPoint: at('plain') });
   });
 });
 

@@ -6,18 +6,18 @@ import { listEntries, locate } from './entries.js';
 import { pathOfCopy } from './places.js';
 
 /** The summary of an output. */
-export interface Copied {
+export interface OutputSummary {
   readonly out: string;
   /**
    * The path that opens as the result: `out`, or a file in it if the folder holds other models and
    * would open as one of them.
    */
-  readonly main: string;
+  readonly entryPoint: string;
   /**
    * Other weight files of the folder, copied unchanged: a program that opens one of them gets the
    * unedited model.
    */
-  readonly others: readonly string[];
+  readonly untouchedWeights: readonly string[];
 }
 
 /** Names of weight files in unsupported formats. */
@@ -29,22 +29,22 @@ function isWeightFile(path: string): boolean {
 }
 
 /** Describes the output written to `out`. */
-export async function describeCopy(checkpoint: Checkpoint, out: string): Promise<Copied> {
-  return { out, main: await pathOfCopy(checkpoint, out), others: await otherWeights(checkpoint) };
+export async function summariseOutput(checkpoint: Checkpoint, out: string): Promise<OutputSummary> {
+  return { out, entryPoint: await pathOfCopy(checkpoint, out), untouchedWeights: await untouchedWeights(checkpoint) };
 }
 
-async function otherWeights(checkpoint: Checkpoint): Promise<string[]> {
+async function untouchedWeights(checkpoint: Checkpoint): Promise<string[]> {
   const { source, isFolder } = await locate(checkpoint);
   if (!isFolder) return [];
   const own = new Set([...checkpoint.tensors.values()].map(({ file }) => join(source, file)));
   const main = resolve(source, relative(checkpoint.path, checkpoint.main));
-  const others: string[] = [];
+  const untouched: string[] = [];
   for (const { path, folder } of await listEntries(checkpoint)) {
     const file = join(source, path);
     if (folder || !isWeightFile(path) || own.has(file) || file === main) continue;
-    if (!(await liesOn(file, own))) others.push(path);
+    if (!(await liesOn(file, own))) untouched.push(path);
   }
-  return others;
+  return untouched;
 }
 
 /** Whether this is an ONNX graph whose weights are in these files, and so were edited with them. */

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint.js';
 import { type CopyOptions, copyForEdit } from './copy-for-edit.js';
 import type { EditCopy } from './edit-copy.js';
-import { type Copied, describeCopy } from './output-summary.js';
+import { type OutputSummary, summariseOutput } from './output-summary.js';
 
 export interface TransactionOptions extends CopyOptions {
   /** Called when all tensors are written, before the copy is published. */
@@ -23,7 +23,7 @@ export async function withCopy<T>(
   out: string,
   options: TransactionOptions,
   edit: (copy: EditCopy) => Promise<T>,
-): Promise<{ readonly result: T; readonly copied: Copied }> {
+): Promise<{ readonly result: T; readonly output: OutputSummary }> {
   const { onCommit, discardOnFailure, ...copyOptions } = options;
   const { signal } = options;
   const copy = await copyForEdit(checkpoint, out, copyOptions);
@@ -32,9 +32,9 @@ export async function withCopy<T>(
     signal?.throwIfAborted();
     onCommit?.();
     // Compute the summary before commit(): nothing after the commit may throw.
-    const copied = await describeCopy(checkpoint, out);
+    const output = await summariseOutput(checkpoint, out);
     await copy.commit();
-    return { result, copied };
+    return { result, output };
   } catch (error) {
     // The first failure is the one to report; cleaning up can only fail for the same reason.
     await (discardOnFailure ? copy.discard() : copy.abandon(error, signal)).catch(() => undefined);

@@ -1,4 +1,4 @@
-import type { Copied } from '../../checkpoint/copy/output-summary.js';
+import type { OutputSummary } from '../../checkpoint/copy/output-summary.js';
 import { formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
 import type { Output } from './terminal.js';
@@ -7,12 +7,12 @@ import type { Output } from './terminal.js';
 const NAMED = 5;
 
 /** Describes the written output, and which weight files in it were not edited. */
-export function describeOutput({ out, main, others }: Copied, seconds: number, { colors }: Output): string[] {
+export function describeOutput({ out, entryPoint, untouchedWeights }: OutputSummary, seconds: number, { colors }: Output): string[] {
   const lines = [`${colors.green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`];
-  if (main !== out) lines.push(printable(`the folder holds several models; the edited one is ${main}`));
-  if (others.length > 0) {
-    const more = others.length > NAMED ? ` and ${others.length - NAMED} more` : '';
-    lines.push(printable(`copied without edits: ${others.slice(0, NAMED).join(', ')}${more}`));
+  if (entryPoint !== out) lines.push(printable(`the folder holds several models; the edited one is ${entryPoint}`));
+  if (untouchedWeights.length > 0) {
+    const more = untouchedWeights.length > NAMED ? ` and ${untouchedWeights.length - NAMED} more` : '';
+    lines.push(printable(`copied without edits: ${untouchedWeights.slice(0, NAMED).join(', ')}${more}`));
   }
   return lines;
 }

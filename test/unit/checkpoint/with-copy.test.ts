@@ -35,7 +35,7 @@ describe('withCopy', () => {
       await write(copy);
       return 7;
     });
-    expect(done).toEqual({ result: 7, copied: { out, main: out, others: [] } });
+    expect(done).toEqual({ result: 7, output: { out, entryPoint: out, untouchedWeights: [] } });
     expect(before.sort()).toEqual(['.out.safetensors.lowrank', 'in.safetensors']);
     expect((await readFile(out, 'latin1')).endsWith('AAA')).toBe(true);
     expect((await readdir(root)).sort()).toEqual(['in.safetensors', 'out.safetensors']);
