@@ -1,6 +1,8 @@
 import { printable } from './text/printable.js';
 
-/** Every error of this package has a `code` that never changes, so programs need not parse messages. */
+/**
+ * Every error of this package has a `code` that never changes, so programs need not parse messages.
+ */
 
 export type ErrorCode =
   /** An argument is missing, of the wrong type or out of range. */

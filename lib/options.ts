@@ -17,7 +17,10 @@ export interface OptionType<T> {
 type KeyOf<T> = T extends unknown ? keyof T : never;
 type ValueOf<T, K> = T extends unknown ? (K extends keyof T ? T[K] : never) : never;
 
-/** The type of every option in `T`, or in any member of a union. A list that lacks one does not compile. */
+/**
+ * The type of every option in `T`, or in any member of a union. A list that lacks one does not
+ * compile.
+ */
 export type OptionTypes<T> = { readonly [K in KeyOf<T>]: OptionType<NonNullable<ValueOf<T, K>>> };
 type AnyOptionTypes = Readonly<Record<string, OptionType<unknown>>>;
 
@@ -90,7 +93,10 @@ function mostSimilar(name: string, names: readonly string[]): string | undefined
   return ranked[0]?.known;
 }
 
-/** The fewest insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (Damerau 1964). */
+/**
+ * The fewest insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`
+ * (Damerau 1964).
+ */
 function editDistance(a: string, b: string): number {
   let [before, above]: [number[], number[]] = [[], Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i++) {
@@ -132,13 +138,19 @@ export function wholeNumber(least: number): OptionType<number> {
   };
 }
 
-/** Typed so that it fits any callback: the parameters and the result cannot be checked before a call. */
+/**
+ * Typed so that it fits any callback: the parameters and the result cannot be checked before a
+ * call.
+ */
 export const callback: OptionType<(...args: unknown[]) => never> = {
   expected: 'a function',
   is: (value): value is (...args: unknown[]) => never => typeof value === 'function',
 };
 
-/** Accepts signals of other realms and polyfills, which are not instances of this realm's AbortSignal. */
+/**
+ * Accepts signals of other realms and polyfills, which are not instances of this realm's
+ * AbortSignal.
+ */
 export const abortSignal: OptionType<AbortSignal> = {
   expected: 'an AbortSignal',
   is: (value): value is AbortSignal =>

@@ -14,7 +14,8 @@ export function seedOf(seed: number | undefined): number {
 
 /** Returns a generator of numbers evenly distributed in [0, 1), with 32 bits. */
 export function uniform(seed: number): () => number {
-  // Four words from the 53 bits of the seed, through the finaliser of MurmurHash3 (Appleby 2011), never all zero.
+  // Four words from the 53 bits of the seed, through the finaliser of MurmurHash3 (Appleby 2011),
+  // never all zero.
   const high = Math.floor(seed / 2 ** 32);
   const words = [1, 2, 3, 4].map((i) => mixed(mixed(seed + i * 0x9e3779b9) ^ (high + i)));
   const next = xoshiro([words[0]! | 1, words[1]!, words[2]!, words[3]!]);

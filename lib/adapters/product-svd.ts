@@ -5,7 +5,10 @@ import type { PeftFactors } from './adapter.js';
 /** Vectors of equal length, one array each. */
 type Vectors = readonly Float64Array[];
 
-/** The thin SVD of a product B A: `B A = sum_i s_i u_i v_i^T`, as many terms as B has columns, or the first of them. */
+/**
+ * The thin SVD of a product B A: `B A = sum_i s_i u_i v_i^T`, as many terms as B has columns, or
+ * the first of them.
+ */
 export interface ProductSvd {
   /** Of length out, orthonormal; zero where `s` is zero. */
   readonly u: Vectors;
@@ -15,7 +18,10 @@ export interface ProductSvd {
   readonly v: Vectors;
 }
 
-/** A column that loses all but this share of its length to the earlier ones depends on them as far as float64 can tell. */
+/**
+ * A column that loses all but this share of its length to the earlier ones depends on them as far
+ * as float64 can tell.
+ */
 const DEPENDENT = 2 ** -46;
 
 /** A column that keeps this share of its length has lost no digits to the earlier ones. */
@@ -24,18 +30,23 @@ const MUCH_LEFT = Math.SQRT1_2;
 /** Jacobi rotations smaller than this change nothing in float64. */
 const ORTHOGONAL = 2 ** -50;
 
-/** Columns below this share of the longest one are rounding; turning them would not end, and their length counts as zero. */
+/**
+ * Columns below this share of the longest one are rounding; turning them would not end, and their
+ * length counts as zero.
+ */
 const NOISE = 2 ** -52;
 
 /** From the start that is used, two or three suffice. */
 const MAX_SWEEPS = 60;
 
 /**
- * The SVD of B A without forming it: thin QR of both factors, B = Q R and A^T = P T, then the SVD of the small R T^T
- * (r x r), all in float64. Cost O((out + in) r^2 + r^3) instead of O(out * in * min(out, in)).
+ * The SVD of B A without forming it: thin QR of both factors, B = Q R and A^T = P T, then the SVD
+ * of the small R T^T (r x r), all in float64. Cost O((out + in) r^2 + r^3) instead of O(out * in *
+ * min(out, in)).
  *
- * QR is by modified Gram-Schmidt, done twice where a column loses much of its length, which leaves the columns orthonormal
- * to rounding (Daniel, Gragg, Kaufman and Stewart 1976). The small SVD is one-sided Jacobi (Golub and Van Loan, Matrix Computations, 4th edition, 8.6.3), begun from the
+ * QR is by modified Gram-Schmidt, done twice where a column loses much of its length, which leaves
+ * the columns orthonormal to rounding (Daniel, Gragg, Kaufman and Stewart 1976). The small SVD is
+ * one-sided Jacobi (Golub and Van Loan, Matrix Computations, 4th edition, 8.6.3), begun from the
  * right singular vectors that LAPACK finds in float32, so that few sweeps are left.
  *
  * @param factors - `b` [out, r] and `a` [r, in], any r
@@ -63,7 +74,10 @@ export function productSvd({ b, a }: PeftFactors, count = (s: Float64Array): num
   };
 }
 
-/** Orthonormal vectors `q` and the triangle `r` by columns: vector j is the sum of r[j][i] q[i] over i <= j. */
+/**
+ * Orthonormal vectors `q` and the triangle `r` by columns: vector j is the sum of r[j][i] q[i] over
+ * i <= j.
+ */
 function orthonormalise(vectors: Vectors): { q: Vectors; r: Vectors } {
   const q: Float64Array[] = [];
   const r: Float64Array[] = [];

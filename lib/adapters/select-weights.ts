@@ -44,7 +44,8 @@ const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:w
 /**
  * Selects the weights to compare, by name or by the model's family.
  *
- * @throws LowRankError `ERR_NOT_FOUND` for a weight that `base` lacks; `ERR_SHAPE`; `ERR_UNSUPPORTED`.
+ * @throws LowRankError `ERR_NOT_FOUND` for a weight that `base` lacks; `ERR_SHAPE`;
+ *   `ERR_UNSUPPORTED`.
  */
 export function selectWeights(
   base: Checkpoint,

@@ -26,7 +26,10 @@ interface ConvertJob {
   count: number;
 }
 
-/** `c = op(a) op(b)` for each matrix of the batch: `op(a)` is m x k, `op(b)` k x n, `c` m x n, all row-major. */
+/**
+ * `c = op(a) op(b)` for each matrix of the batch: `op(a)` is m x k, `op(b)` k x n, `c` m x n, all
+ * row-major.
+ */
 export interface GemmJob extends Job {
   batch: number;
   m: number;

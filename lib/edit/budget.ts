@@ -44,7 +44,10 @@ export interface Settings {
   readonly choices: readonly MethodChoice[] | undefined;
 }
 
-/** V8 collects arrays when those outside of its heap have grown by this much (its kExternalAllocationSoftLimit). */
+/**
+ * V8 collects arrays when those outside of its heap have grown by this much (its
+ * kExternalAllocationSoftLimit).
+ */
 const LATE_BYTES = 64 * 2 ** 20;
 /** The growth of compiled code and V8's heap in a job; measured. */
 const RUNTIME_BYTES = 12 * 2 ** 20;

@@ -1,6 +1,6 @@
 /**
- * Checkpoints on disk: `openCheckpoint`, `inspectCheckpoint`, and LASER on whole models by `editCheckpoint`, on one machine or
- * in shards on many.
+ * Checkpoints on disk: `openCheckpoint`, `inspectCheckpoint`, and LASER on whole models by
+ * `editCheckpoint`, on one machine or in shards on many.
  *
  * @module lowrank/checkpoint
  */

@@ -44,7 +44,8 @@ export function makeFolderAtomically(folder: string, fill: (temporary: string) =
 /** Publishes a finished file at `out`; never replaces an existing one. */
 export async function publishFile(temporary: string, out: string): Promise<void> {
   try {
-    // Unlike renaming, linking fails when the name is taken, with no gap between the check and the act.
+    // Unlike renaming, linking fails when the name is taken, with no gap between the check and the
+    // act.
     await link(temporary, out);
   } catch {
     // The name is taken, or the file system has no hard links (FAT, some network drives).

@@ -64,8 +64,8 @@ export interface DocumentKind {
 /**
  * Reads and checks a JSON document.
  *
- * @throws CheckpointError with the document's own code and kind, naming the file, the place in it and what is expected there;
- * `ERR_CHECKPOINT_IO`; kind `FileTooLarge`.
+ * @throws CheckpointError with the document's own code and kind, naming the file, the place in it
+ *   and what is expected there; `ERR_CHECKPOINT_IO`; kind `FileTooLarge`.
  */
 export async function readDocument(file: string, document: DocumentKind): Promise<unknown> {
   return parseDocument(await readSmallFile(file, document.limit), file, document);

@@ -27,13 +27,21 @@ export const MAX_DIMENSIONS = 64;
  */
 export const MAX_JSON_DEPTH = 100;
 
-/** Bytes of `model.safetensors.index.json`: it repeats the names of the headers, so it gets a header's limit. */
+/**
+ * Bytes of `model.safetensors.index.json`: it repeats the names of the headers, so it gets a
+ * header's limit.
+ */
 export const MAX_INDEX_BYTES = MAX_HEADER_BYTES;
 
-/** Files of one checkpoint. Each is held open, and an operating system allows a process only so many. */
+/**
+ * Files of one checkpoint. Each is held open, and an operating system allows a process only so
+ * many.
+ */
 export const MAX_SHARDS = 10_000;
 
-/** Bytes of `config.json`. Real ones are a few kilobytes, some hundred with long tables of labels. */
+/**
+ * Bytes of `config.json`. Real ones are a few kilobytes, some hundred with long tables of labels.
+ */
 export const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /** Files and folders in the copy of a checkpoint's folder, so that `/` is not copied by mistake. */

@@ -25,7 +25,9 @@ export async function selfTest(): Promise<SelfTest> {
   return { passed: fault === undefined, fault, gigaflops: await gemmRate() };
 }
 
-/** Sums of products of small whole numbers are exact in float32, in whatever order they are added. */
+/**
+ * Sums of products of small whole numbers are exact in float32, in whatever order they are added.
+ */
 async function productFault(): Promise<string | undefined> {
   const n = 96;
   const a = Float32Array.from({ length: n * n }, (_, i) => (i % 7) - 3);

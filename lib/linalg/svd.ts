@@ -5,7 +5,10 @@ import { ArgumentError } from '../errors.js';
 import { checkOptions, number, type OptionTypes, oneOf } from '../options.js';
 import { asMatrices, type Matrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
 
-/** The thin SVD `w = u diag(s) vt`, r = min(m, n). For a batch every tensor has a leading batch dimension. */
+/**
+ * The thin SVD `w = u diag(s) vt`, r = min(m, n). For a batch every tensor has a leading batch
+ * dimension.
+ */
 export interface Svd {
   /** [m, r], orthonormal columns. */
   readonly u: Tensor;
@@ -18,7 +21,9 @@ export interface Svd {
 }
 
 export interface SvdOptions extends CallOptions {
-  /** `gesdd`, divide and conquer (the default), or `gesvd`, QR iteration: slower, needs less memory. */
+  /**
+   * `gesdd`, divide and conquer (the default), or `gesvd`, QR iteration: slower, needs less memory.
+   */
   driver?: 'gesdd' | 'gesvd';
 }
 
@@ -65,7 +70,10 @@ export function singularValuesSync(w: TensorLike, options?: SvdOptions): Tensor 
 }
 
 export interface MatrixRankOptions extends SvdOptions {
-  /** Singular values up to this count as zero; by default max(m, n) * s_1 * 2^-23, as numpy.linalg.matrix_rank does. */
+  /**
+   * Singular values up to this count as zero; by default max(m, n) * s_1 * 2^-23, as
+   * numpy.linalg.matrix_rank does.
+   */
   tolerance?: number;
 }
 

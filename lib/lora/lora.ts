@@ -50,7 +50,10 @@ export interface LoraOptions extends ScaleOptions {
   seed?: number | undefined;
 }
 
-/** How {@link Lora.fromWeight} decomposes a weight; `method`, `seed` and `target` are those of `pissa`. */
+/**
+ * How {@link Lora.fromWeight} decomposes a weight; `method`, `seed` and `target` are those of
+ * `pissa`.
+ */
 export interface FromWeightOptions extends ScaleOptions, ComputeOptions {
   /** The rank, 8 by default, at most the smaller side of the weight. */
   r?: number | undefined;
@@ -89,8 +92,9 @@ interface ForwardState {
 }
 
 /**
- * A low-rank adapter (LoRA: Hu et al. 2022): `x -> x W` with W = A B * scale, A [dim, r], B [r, dimOut], and its
- * gradients. W is never formed: a row takes r (dim + dimOut) multiplications instead of dim * dimOut.
+ * A low-rank adapter (LoRA: Hu et al. 2022): `x -> x W` with W = A B * scale, A [dim, r], B [r,
+ * dimOut], and its gradients. W is never formed: a row takes r (dim + dimOut) multiplications
+ * instead of dim * dimOut.
  *
  * With G the gradient of the output: dA = scale x' G B', dB = scale (x A)' G, dx = scale G B' A'.
  */

@@ -162,8 +162,8 @@ export abstract class Module<Saved> {
   }
 
   /**
-   * Calls `hook(module, gradInput, gradOutput)` after each backward pass (PyTorch's `register_full_backward_hook`).
-   * The gradients of the parameters have been added by then.
+   * Calls `hook(module, gradInput, gradOutput)` after each backward pass (PyTorch's
+   * `register_full_backward_hook`). The gradients of the parameters have been added by then.
    */
   registerBackwardHook(hook: BackwardHook<this>): HookHandle {
     return this.#backwardHooks.register(hook);

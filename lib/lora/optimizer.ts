@@ -140,7 +140,10 @@ interface AdamWState {
   step: number;
 }
 
-/** Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019), as PyTorch's `AdamW`. */
+/**
+ * Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019), as PyTorch's
+ * `AdamW`.
+ */
 export class AdamW extends Optimizer<AdamWState> {
   readonly #options: {
     readonly beta1: number;

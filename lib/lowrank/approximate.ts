@@ -16,8 +16,9 @@ import { type Certificate, combined, readCertificates } from './certificate.js';
 import { type RankChoice, rankJob } from './rank.js';
 
 /**
- * `auto` tries the cheapest method first; `krylov` (block Lanczos) and `gram` (eigenvectors of the Gram matrix) put that
- * method first; each hands over to the next where it cannot prove its result. `exact` is LAPACK's SVD alone.
+ * `auto` tries the cheapest method first; `krylov` (block Lanczos) and `gram` (eigenvectors of the
+ * Gram matrix) put that method first; each hands over to the next where it cannot prove its result.
+ * `exact` is LAPACK's SVD alone.
  */
 export type Method = keyof typeof METHOD_CODE;
 export const METHODS = Object.keys(METHOD_CODE) as Method[];
@@ -30,7 +31,9 @@ export interface ComputeOptions extends CallOptions {
    * bits.
    */
   seed?: number | undefined;
-  /** The excess over the smallest possible error up to which a result is accepted, 1e-6 by default. */
+  /**
+   * The excess over the smallest possible error up to which a result is accepted, 1e-6 by default.
+   */
   target?: number | undefined;
   /**
    * Native work memory that may be used, in bytes; a job that needs more is refused with

@@ -22,11 +22,12 @@ export interface Certificate {
   /** 1 - `discardedEnergy`. */
   readonly keptEnergy: number;
   /**
-   * No approximation of the same rank has an error smaller by more than this share: |W - What|_F / |W - W_k|_F - 1 is at
-   * most this. The numerator is measured. The gain that could still be had is proved for `krylov`, given an estimate of
-   * the largest singular value outside its subspace (random vectors, so wrong with a small probability); the rounding of
-   * the eigenvalue computations enters at its statistical size. Infinity where float32 cannot tell the error from none,
-   * as for a matrix of rank k or less.
+   * No approximation of the same rank has an error smaller by more than this share: |W - What|_F /
+   * |W - W_k|_F - 1 is at most this. The numerator is measured. The gain that could still be had is
+   * proved for `krylov`, given an estimate of the largest singular value outside its subspace
+   * (random vectors, so wrong with a small probability); the rounding of the eigenvalue
+   * computations enters at its statistical size. Infinity where float32 cannot tell the error from
+   * none, as for a matrix of rank k or less.
    */
   readonly excessBound: number;
   /**

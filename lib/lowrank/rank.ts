@@ -5,9 +5,15 @@ import { number, type OptionTypes } from '../options.js';
 export type RankChoice =
   /** k itself, 0 to min(m, n). */
   | { readonly rank: number }
-  /** k = floor(rankFraction * min(m, n)), computed on the decimal that was written; 0 to 1. LASER's rho. */
+  /**
+   * k = floor(rankFraction * min(m, n)), computed on the decimal that was written; 0 to 1. LASER's
+   * rho.
+   */
   | { readonly rankFraction: number }
-  /** The smallest k whose singular values hold this share of the energy (the sum of their squares); 0 to 1. */
+  /**
+   * The smallest k whose singular values hold this share of the energy (the sum of their squares);
+   * 0 to 1.
+   */
   | { readonly energy: number }
   /** The smallest k with a relative error |W - W_k|_F / |W|_F of at most this; at least 0. */
   | { readonly tolerance: number };
@@ -21,8 +27,8 @@ export const RANK_CHOICE: OptionTypes<RankChoice> = {
 const CHOICES = Object.keys(RANK_CHOICE);
 
 /**
- * floor(rho * n), computed on the decimal that `rho` was written as: 0.29 of 100 is 29, though 0.29 * 100 is
- * 28.999999999999996 in binary floating point.
+ * floor(rho * n), computed on the decimal that `rho` was written as: 0.29 of 100 is 29, though 0.29
+ * * 100 is 28.999999999999996 in binary floating point.
  *
  * @throws ArgumentError when `rho` is outside [0, 1].
  */
@@ -35,7 +41,10 @@ export function rankOfFraction(rho: number, n: number): number {
   return Number((numerator * BigInt(n)) / denominator);
 }
 
-/** A number as the decimal that was written: the shortest that reads back as it, as a fraction of whole numbers. */
+/**
+ * A number as the decimal that was written: the shortest that reads back as it, as a fraction of
+ * whole numbers.
+ */
 function decimal(value: number): [numerator: bigint, denominator: bigint] {
   const [mantissa = '0', exponent = '0'] = String(value).split('e');
   const [whole = '0', fraction = ''] = mantissa.split('.');
@@ -62,8 +71,8 @@ function share(numerator: bigint, denominator: bigint): Tail {
 }
 
 /**
- * The rank that LASER's own code keeps for a `rate` of 0 (all) to 10 (nothing), to the last bit of its floating point:
- * int(n * ((10 - rate) * 0.1)), so 4096 at 9.9 is 40 and 1000 at 9.9 is 9.
+ * The rank that LASER's own code keeps for a `rate` of 0 (all) to 10 (nothing), to the last bit of
+ * its floating point: int(n * ((10 - rate) * 0.1)), so 4096 at 9.9 is 40 and 1000 at 9.9 is 9.
  *
  * @throws ArgumentError when `rate` is outside [0, 10].
  */
@@ -74,20 +83,29 @@ export function rankOfRate(rate: number, n: number): number {
   return Math.trunc(n * ((10 - rate) * 0.1));
 }
 
-/** The share of the energy that may go, 1 - energy, computed on the decimal that was written: 0.9 leaves exactly 1/10. */
+/**
+ * The share of the energy that may go, 1 - energy, computed on the decimal that was written: 0.9
+ * leaves exactly 1/10.
+ */
 export function tailOfEnergy(energy: number): Tail {
   const [numerator, denominator] = decimal(energy);
   return share(denominator - numerator, denominator);
 }
 
-/** The share of the energy that a relative error stands for: its square, computed on the decimal that was written. */
+/**
+ * The share of the energy that a relative error stands for: its square, computed on the decimal
+ * that was written.
+ */
 function tailOfTolerance(tolerance: number): Tail {
   if (tolerance >= 1) return { tail: 1, tailRest: 0 };
   const [numerator, denominator] = decimal(tolerance);
   return share(numerator * numerator, denominator * denominator);
 }
 
-/** The rank at which factors hold as many numbers as the matrix: above it, factors are larger. mn / (m + n). */
+/**
+ * The rank at which factors hold as many numbers as the matrix: above it, factors are larger. mn /
+ * (m + n).
+ */
 export function breakEvenRank(m: number, n: number): number {
   requireSize('m', m);
   requireSize('n', n);

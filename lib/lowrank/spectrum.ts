@@ -13,8 +13,9 @@ export interface Spectrum {
   readonly energyRank95: number;
   readonly energyRank99: number;
   /**
-   * Singular values above the edge sigma (sqrt(m) + sqrt(n)) of a random matrix's spectrum (Marchenko and Pastur 1967),
-   * sigma from the median singular value (Gavish and Donoho 2014, section III.E).
+   * Singular values above the edge sigma (sqrt(m) + sqrt(n)) of a random matrix's spectrum
+   * (Marchenko and Pastur 1967), sigma from the median singular value (Gavish and Donoho 2014,
+   * section III.E).
    */
   readonly marchenkoPasturRank: number;
   /** mn / (m + n): below it factors are smaller than the matrix. */
@@ -75,7 +76,8 @@ function marchenkoPasturRank(s: Float32Array, m: number, n: number): number {
 function marchenkoPasturMedian(beta: number): number {
   const a = (1 - Math.sqrt(beta)) ** 2;
   const b = (1 + Math.sqrt(beta)) ** 2;
-  // With x = a + (b - a) sin^2(t) the integrand is smooth, also at beta = 1, where the density has a pole at 0.
+  // With x = a + (b - a) sin^2(t) the integrand is smooth, also at beta = 1, where the density has
+  // a pole at 0.
   const steps = 2000;
   const cumulative = new Float64Array(steps + 1);
   for (let i = 0; i < steps; i++) {

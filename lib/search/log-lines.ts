@@ -30,7 +30,9 @@ export function nameOfCandidate({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>
   return kind === DEFAULT_KIND ? spec : `${kind} ${spec}`;
 }
 
-/** How interventions are combined: not at all, or from late to early layers as long as none hurts. */
+/**
+ * How interventions are combined: not at all, or from late to early layers as long as none hurts.
+ */
 export const COMPOSITIONS = ['greedy', 'none'] as const;
 export type Composition = (typeof COMPOSITIONS)[number];
 

@@ -18,28 +18,33 @@ export interface EarlyStoppingOptions {
 /**
  * Decides on a growing sample of questions whether a candidate can still win.
  *
- * Every trial asks the validation questions in a random order of its own and is compared with its rival, the best so far,
- * whose answers to all of them are known. Only the questions on which the two differ say anything: `plus` that the
- * candidate alone got right, `minus` that the rival alone got right. The trial ends as hopeless when
+ * Every trial asks the validation questions in a random order of its own and is compared with its
+ * rival, the best so far, whose answers to all of them are known. Only the questions on which the
+ * two differ say anything: `plus` that the candidate alone got right, `minus` that the rival alone
+ * got right. The trial ends as hopeless when
  *
  *     P(X <= plus) <= error / (trials looks),   X binomial with plus + minus tosses of a fair coin.
  *
- * That is the sign test (Arbuthnot 1710; for paired answers McNemar 1947), and it is exact here, for a fixed set of questions
- * and whatever was seen before:
+ * That is the sign test (Arbuthnot 1710; for paired answers McNemar 1947), and it is exact here,
+ * for a fixed set of questions and whatever was seen before:
  *
- * 1. When a trial begins, its candidate and its rival are fixed, and so are their answers to all N questions, known or not.
- *    The order is drawn then, independently of everything before. So which questions come first is a simple random
- *    sample without replacement, also given all that led to this pair: that a rival was chosen because it did well on
- *    these same questions does not matter.
- * 2. Let A of the N questions be right for the candidate alone and B for the rival alone, and A >= B: the candidate is no
- *    worse. Given plus + minus = D, `plus` is hypergeometric, D drawn from A + B of which A count. This grows
- *    stochastically with A, so A = B is the worst case. There, below its middle, the hypergeometric distribution
- *    function lies below the binomial one of the same mean (Uhlmann 1966). So the rule holds for each look.
- * 3. Looks are fixed beforehand: first, 2 first, 4 first, ... The error is divided by their number and by that of all trials
- *    that the search may make (Bonferroni), so looking often and trying much do not add up to more than `error`.
+ * 1. When a trial begins, its candidate and its rival are fixed, and so are their answers to all N
+ *    questions, known or not. The order is drawn then, independently of everything before. So which
+ *    questions come first is a simple random sample without replacement, also given all that led to
+ *    this pair: that a rival was chosen because it did well on these same questions does not
+ *    matter.
+ * 2. Let A of the N questions be right for the candidate alone and B for the rival alone, and A >=
+ *    B: the candidate is no worse. Given plus + minus = D, `plus` is hypergeometric, D drawn from A
+ *    + B of which A count. This grows stochastically with A, so A = B is the worst case. There,
+ *    below its middle, the hypergeometric distribution function lies below the binomial one of the
+ *    same mean (Uhlmann 1966). So the rule holds for each look.
+ * 3. Looks are fixed beforehand: first, 2 first, 4 first, ... The error is divided by their number
+ *    and by that of all trials that the search may make (Bonferroni), so looking often and trying
+ *    much do not add up to more than `error`.
  *
- * A candidate that ties with its rival is never stopped on purpose, since log loss decides between the two. Where the
- * questions that are left cannot make up for what was lost, the trial ends without any probability: `behind`.
+ * A candidate that ties with its rival is never stopped on purpose, since log loss decides between
+ * the two. Where the questions that are left cannot make up for what was lost, the trial ends
+ * without any probability: `behind`.
  */
 export class Race {
   /**

@@ -50,7 +50,10 @@ export interface SearchOptions extends GridOptions {
   readonly out: string;
   /** The model's family, if config.json does not name it or is to be overridden. */
   readonly family?: string;
-  /** `greedy` adds to the best candidate those of other matrices, from late to early layers, that do not hurt. */
+  /**
+   * `greedy` adds to the best candidate those of other matrices, from late to early layers, that do
+   * not hurt.
+   */
   readonly compose?: Composition;
   /**
    * The type to which quantised tensors of the grid are converted: all of them, before the first

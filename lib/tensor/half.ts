@@ -19,7 +19,8 @@ export function halfToNumber(bits: number): number {
  */
 export function positiveToHalf(value: number): number {
   if (value >= 65520) return 0x7c00;
-  // Below the smallest normal number the steps are 2^-24; rounding up to 1024 of them gives its bits.
+  // Below the smallest normal number the steps are 2^-24; rounding up to 1024 of them gives its
+  // bits.
   if (value < 2 ** -14) return roundToEven(value * 2 ** 24);
   const exponent = Math.floor(Math.log2(value));
   // Math.log2 may be wrong by one beside a power of two.

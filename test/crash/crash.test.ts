@@ -88,7 +88,7 @@ beforeAll(async () => {
 });
 
 describe('a job that is killed', () => {
-  it(`goes on after each of ${KILLS} SIGKILLs, and ends with the same bytes`, async () => {
+  it(`resumes after each of ${KILLS} SIGKILLs, and ends with the same bytes`, async () => {
     const next = random(SEED);
     const tally = { kills: 0, before: 0, resumed: 0, tensors: 0, ended: 0 };
     for (let round = 0; tally.kills < KILLS; round++) {
@@ -129,7 +129,7 @@ describe('a job that is killed', () => {
     if (KILLS >= 12) expect(tally.resumed).toBeGreaterThan(0);
   });
 
-  it('ends with the same bytes when two go on with it at once', async () => {
+  it('ends with the same bytes when two processes resume it at once', async () => {
     const out = at('two');
     await killedAfter(job(model, out), milliseconds / 2);
     const runs = await Promise.all([spawnLowrank(job(model, out)), spawnLowrank(job(model, out))]);
@@ -144,7 +144,7 @@ describe('a job that is killed', () => {
 
 const canMount = mountable();
 describe.skipIf(!canMount)('a full disk (skipped where a tmpfs cannot be mounted)', () => {
-  it('leaves what is done, and the job goes on when there is room', async () => {
+  it('keeps finished work, and resumes when there is room', async () => {
     const disk = at('disk');
     await mkdir(disk);
     const size = (megabytes: number) => execFileSync('mount', ['-o', `remount,size=${megabytes}m`, disk]);
@@ -154,7 +154,8 @@ describe.skipIf(!canMount)('a full disk (skipped where a tmpfs cannot be mounted
       // The copy fits at the last; each time before, it does not.
       for (const megabytes of [1, 8, 20]) {
         size(megabytes);
-        // First as it is, which is refused before the work; then as if nobody knew how much is free.
+        // First as it is, which is refused before the work; then as if nobody knew how much is
+        // free.
         const blind: Record<string, string> = { NODE_OPTIONS: `--import ${fakeStatfs}`, FREE_BYTES: 'unknown' };
         for (const env of [undefined, blind]) {
           const run = await spawnLowrank(job(model, out), { env });

@@ -17,7 +17,10 @@ const TEXTS = [
 
 type Node = { holder: Record<string, unknown> | unknown[]; key: string | number };
 
-/** A change of a JSON text: of its values mostly, of its letters sometimes. `texts` are words that the format knows. */
+/**
+ * A change of a JSON text: of its values mostly, of its letters sometimes. `texts` are words that
+ * the format knows.
+ */
 export function mutateJson(random: Random, text: string, texts: readonly string[] = []): string {
   if (random.chance(0.2)) return mutateText(random, text);
   let root: unknown;

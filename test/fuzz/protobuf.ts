@@ -12,7 +12,9 @@ interface Field {
 
 const DEPTH = 8;
 
-/** Changes one field somewhere in a message, and writes all lengths around it as they have to be. */
+/**
+ * Changes one field somewhere in a message, and writes all lengths around it as they have to be.
+ */
 export function mutateProtobuf(random: Random, input: Uint8Array): Uint8Array {
   const fields = fieldsOf(input, DEPTH);
   if (fields === undefined || random.chance(0.2)) return mutateBytes(random, input);

@@ -1,16 +1,17 @@
-// Tries generated inputs on everything that reads untrusted input: the readers of safetensors, GGUF,
-// ONNX and of a folder's JSON, PEFT adapters, the command line, and the arguments of the native addon.
+// Tries generated inputs on everything that reads untrusted input: the readers of safetensors,
+// GGUF, ONNX and of a folder's JSON, PEFT adapters, the command line, and the arguments of the
+// native addon.
 //
-//   npm run test:fuzz                                     a minute in all, seed 1
-//   npm run test:fuzz -- --seconds 3600 --seed 7          longer, with other inputs; 0 draws a seed
-//   npm run test:fuzz -- --target gguf,onnx               some of them
-//   npm run test:fuzz -- --replay test/fuzz/corpus/gguf-0123456789ab    one input again
-//   npm run test:fuzz -- --target addon --sanitized       with the addon that scripts/test/sanitize.mjs has built
+// npm run test:fuzz                                     a minute in all, seed 1 npm run test:fuzz
+// -- --seconds 3600 --seed 7          longer, with other inputs; 0 draws a seed npm run test:fuzz
+// -- --target gguf,onnx               some of them npm run test:fuzz -- --replay
+// test/fuzz/corpus/gguf-0123456789ab    one input again npm run test:fuzz -- --target addon
+// --sanitized       with the addon that scripts/test/sanitize.mjs has built
 //
 // Every target runs in its own process, which may die or hang: the input that caused it is kept. An
-// input must end within a second of processor time, with the package's own error or a result that its
-// target accepts. Faulty inputs are written to test/fuzz/corpus/, and test/unit/fuzz/corpus.test.ts
-// tests them from then on. Exits with 1 if there is one.
+// input must end within a second of processor time, with the package's own error or a result that
+// its target accepts. Faulty inputs are written to test/fuzz/corpus/, and
+// test/unit/fuzz/corpus.test.ts tests them from then on. Exits with 1 if there is one.
 
 import { execFileSync, fork } from 'node:child_process';
 import { createHash, randomInt } from 'node:crypto';
@@ -35,7 +36,10 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed) || randomInt(1, 2 ** 31);
 const names = values.replay ? [basename(values.replay).split('-')[0]] : values.target.split(',');
-/** A process without an answer for this long counts as hanging. Long, because the machine may be busy. */
+/**
+ * A process without an answer for this long counts as hanging. Long, because the machine may be
+ * busy.
+ */
 const SILENCE = 20_000;
 /** The most faults to keep of each target, of different kinds. */
 const MOST_FAULTS = 20;
@@ -90,7 +94,8 @@ function session(name, own, end, tally, found) {
   const counted = { inputs: 0, answers: 0 };
   const hear = (text) => {
     stderr = (stderr + text).slice(-20_000);
-    // LAPACK's own check of arguments, which ours must precede; printed by C, so the input may be an earlier one.
+    // LAPACK's own check of arguments, which ours must precede; printed by C, so the input may be
+    // an earlier one.
     if (text.includes('On entry to')) found(`LAPACK refuses an argument: ${text}`, lastInput(folder));
   };
   child.stdout.setEncoding('utf8').on('data', hear);
@@ -134,7 +139,10 @@ function keep(name, fault, input) {
   console.error(`\n${name}: ${fault}\nkept as ${relative(root, path)} (${input.length} bytes), seed ${seed}\n`);
 }
 
-/** Bundles the worker and the package's own source into one file, below a folder from which the addon is found. */
+/**
+ * Bundles the worker and the package's own source into one file, below a folder from which the
+ * addon is found.
+ */
 async function bundled() {
   const outDir = join(root, '.build', 'fuzz');
   await build({

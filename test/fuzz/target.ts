@@ -8,9 +8,9 @@ export interface Target {
   /** Another input that is like this one. */
   mutate(random: Random, input: Uint8Array): Uint8Array;
   /**
-   * Gives the input to the code, in a folder of its own. Answers with what came out, in a few words: answers that were not
-   * seen before make the input one to go on from. Throws {@link Wrong} when the code did not behave, and lets errors through that
-   * are not the package's own.
+   * Gives the input to the code, in a folder of its own. Answers with what came out, in a few
+   * words: answers that were not seen before make the input one to go on from. Throws {@link Wrong}
+   * when the code did not behave, and lets errors through that are not the package's own.
    */
   run(input: Uint8Array, folder: string): Promise<string>;
 }

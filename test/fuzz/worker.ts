@@ -1,5 +1,6 @@
-// One process of test/fuzz/run.mjs: makes inputs of one target from a seed and tries them until it is told to end.
-// Each input is written to a file before it is tried, so that it outlives the process.
+// One process of test/fuzz/run.mjs: makes inputs of one target from a seed and tries them until it
+// is told to end. Each input is written to a file before it is tried, so that it outlives the
+// process.
 
 import { mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';

@@ -13,7 +13,10 @@ import { run, TRIED } from './support.js';
 type Job = Record<string, unknown>;
 const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array } as const;
 
-/** A sound job for every function of the addon, from the seeds of fuzzing: those whose arrays are not empty. */
+/**
+ * A sound job for every function of the addon, from the seeds of fuzzing: those whose arrays are
+ * not empty.
+ */
 function soundJobs(): [string, Job][] {
   const jobs = new Map<string, Job>();
   for (const seed of nativeAddon.seeds()) {

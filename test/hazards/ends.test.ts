@@ -62,9 +62,10 @@ describe.each(TRIED)('%s, of a process or thread that ends while it runs', (name
   });
 });
 
-describe('a worker that is told to end while native code asks Node for something', () => {
-  // The addon is asked while a getter, itself a long native call, keeps the thread: no JavaScript runs between the
-  // termination and what the addon asks for next, so Node refuses that, here every time and elsewhere once in a blue moon.
+describe('a worker that is terminated while native code calls Node', () => {
+  // The addon is asked while a getter, itself a long native call, keeps the thread: no JavaScript
+  // runs between the termination and what the addon asks for next, so Node refuses that, here every
+  // time and elsewhere once in a blue moon.
   const job =
     '{ batch: 1, m: 4, n: 4, threads: 1, w: new Float32Array(16).fill(1), s, out, control: new Int32Array(2) }';
   const read = (field: string) => `addon.svdAsync(Object.defineProperty(${job}, '${field}', { get: long }))`;

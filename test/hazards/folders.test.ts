@@ -128,7 +128,7 @@ describe('a checkpoint that vanishes', () => {
 describe.skipIf(process.platform === 'win32')('a working folder that is gone', () => {
   const folder = temporaryFolder();
 
-  it('the command line says so, and works with absolute paths', async () => {
+  it('the command line reports it, and works with absolute paths', async () => {
     const gone = join(folder, 'gone');
     mkdirSync(gone);
     writeFileSync(join(folder, 'note'), '');

@@ -111,7 +111,8 @@ describe('a process or thread that ends while native code runs', () => {
 
 describe('a child process that is started during a computation', () => {
   it('does not take the threads away with which it computes', async () => {
-    // OpenBLAS would end its threads before every fork; the decomposition would then wait for them for ever.
+    // OpenBLAS would end its threads before every fork; the decomposition would then wait for them
+    // for ever.
     const { out, exit } = await run(`
       import { execFileSync } from 'node:child_process';
       const running = [1, 2, 3].map(() => laser(matrix(500), { rank: 9, method: 'exact', threads: 2 }));

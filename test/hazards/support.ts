@@ -21,7 +21,10 @@ export const LONG = Object.keys(LONG_CALLS) as LongCall[];
 
 /** One call of each class: LAPACK, which nothing interrupts, our own threads, and threaded BLAS. */
 const REPRESENTATIVES: readonly LongCall[] = ['gesdd', 'krylov', 'matmul'];
-/** The calls to try each hazard with: all in `npm run test:hazards`, one of each class in `npm test`. */
+/**
+ * The calls to try each hazard with: all in `npm run test:hazards`, one of each class in `npm
+ * test`.
+ */
 export const TRIED = process.env.LOWRANK_HAZARDS === 'all' ? LONG : REPRESENTATIVES;
 
 const NAMES = 'factorize, laser, laserSync, matmul, matrixRank, memoryUsage, singularValues, svd, tensor';
@@ -35,7 +38,10 @@ export const prelude = `
   };
   const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));`;
 
-/** Source of a worker, as its address. Says 'begun' after `code`, unless that has said something else. */
+/**
+ * Source of a worker, as its address. Says 'begun' after `code`, unless that has said something
+ * else.
+ */
 export function workerAddress(code: string): string {
   const source = `${prelude}
     import { parentPort, workerData } from 'node:worker_threads';

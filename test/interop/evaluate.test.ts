@@ -79,7 +79,8 @@ describe.skipIf(!python || !hasPeers || !hasData)(
         }
         for (const question of choices) {
           results.choices.push(await ask(question));
-          // Not those that were recorded: one for each choice, made here from the tokens of the whole.
+          // Not those that were recorded: one for each choice, made here from the tokens of the
+          // whole.
           const [prompt, ...whole] = await model.encode([
             question.prompt,
             ...question.choices!.map((said) => `${question.prompt} ${said}`),
@@ -190,7 +191,8 @@ describe.skipIf(!python || !hasPeers)(`the example model on three engines${unles
     expect(command).toHaveLength(200);
     const draws = new Set<number>();
     for (const [i, one] of command.entries()) {
-      // llama.cpp looks GELU up in a table of float16; the other two differ by the order of their sums.
+      // llama.cpp looks GELU up in a table of float16; the other two differ by the order of their
+      // sums.
       for (const [other, tolerance] of [
         [llama[i]!, 5e-3],
         [onnx[i]!, 1e-4],

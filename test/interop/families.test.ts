@@ -39,7 +39,10 @@ const TYPES: Record<string, readonly string[]> = {
   distilbert: PLAIN,
 };
 const FAMILIES = Object.keys(TYPES);
-/** No class of `transformers` loads the first layout of Phi, and none shards it: its tensors are compared, no more. */
+/**
+ * No class of `transformers` loads the first layout of Phi, and none shards it: its tensors are
+ * compared, no more.
+ */
 const withoutClass = (family: string) => family === 'oldphi';
 
 interface Case {
@@ -61,7 +64,10 @@ const everyType = FAMILIES.flatMap((family) =>
   TYPES[family]!.map((type) => makeCase(family, 'f32', edit('1', type, '0.35'))),
 );
 
-/** Each storage with another choice of types, so that slices, whole matrices and groups all meet 16 bits and shards. */
+/**
+ * Each storage with another choice of types, so that slices, whole matrices and groups all meet 16
+ * bits and shards.
+ */
 const everyStorage = FAMILIES.flatMap((family) => [
   makeCase(family, 'f16', edit('0', 'v_proj', '0.5'), edit('1', 'mlp', '0.25')),
   makeCase(family, 'bf16', edit('0', 'k_proj', '0.5'), edit('0', 'fc_in', '0.3')),

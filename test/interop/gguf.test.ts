@@ -56,7 +56,10 @@ function mutated(seed: number): Buffer {
   return bytes;
 }
 
-/** What Python's reader refuses in a file that is right: it keeps the head of the file under such names. */
+/**
+ * What Python's reader refuses in a file that is right: it keeps the head of the file under such
+ * names.
+ */
 const PYTHON_ODD = /Duplicate GGUF\./;
 
 describe.skipIf(!python)(`GGUF against ggml's Python package${unlessNoPython}`, () => {

@@ -65,8 +65,8 @@ function layerList(layers: string): number[] {
 }
 
 /**
- * Does every job, with the output in `folder`, and measures all that were done in one Python process.
- * Returns the outcomes by the jobs' names.
+ * Does every job, with the output in `folder`, and measures all that were done in one Python
+ * process. Returns the outcomes by the jobs' names.
  */
 export async function doAndJudge(folder: string, jobs: readonly Job[]): Promise<Map<string, Outcome>> {
   await mkdir(folder, { recursive: true });
@@ -95,8 +95,9 @@ function sorted(edits: readonly CoveredTensor[]): string[] {
 }
 
 /**
- * Holds an outcome against the limits. `bits` is the width of the stored numbers: float32 may differ from the
- * reference by 1e-5 of the largest entry; a 16-bit number only where the last digit of float32 decides the rounding.
+ * Holds an outcome against the limits. `bits` is the width of the stored numbers: float32 may
+ * differ from the reference by 1e-5 of the largest entry; a 16-bit number only where the last digit
+ * of float32 decides the rounding.
  */
 export function expectAsReference(outcome: Outcome, bits: 16 | 32): Verdict {
   const { run, verdict } = outcome;
@@ -108,7 +109,8 @@ export function expectAsReference(outcome: Outcome, bits: 16 | 32): Verdict {
   expect(verdict.structure).toEqual([]);
   expect(verdict.disturbed).toEqual([]);
   expect(verdict.untouched).toEqual([]);
-  // Two singular values that meet at the cut would make the reference a matter of taste: pick another cut then.
+  // Two singular values that meet at the cut would make the reference a matter of taste: pick
+  // another cut then.
   expect(verdict.gap).toBeGreaterThan(1e-3);
   if (bits === 32) {
     expect(verdict.error).toBeLessThan(1e-5);

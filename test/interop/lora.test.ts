@@ -61,7 +61,10 @@ async function readDeltas(name: string): Promise<Map<string, Float32Array>> {
   }
 }
 
-/** Holds our updates of an adapter against PEFT's: the same modules, the same numbers to the rounding of float32. */
+/**
+ * Holds our updates of an adapter against PEFT's: the same modules, the same numbers to the
+ * rounding of float32.
+ */
 async function expectSameDeltas(adapter: string, name: string): Promise<void> {
   const [ours, theirs] = [await readAdapter(adapter), await readDeltas(name)];
   expect(new Set(theirs.keys())).toEqual(new Set(ours.modules.keys()));
@@ -137,7 +140,8 @@ describe.skipIf(!python)(`adapters and PEFT${unlessNoPython}`, () => {
           const ours = at(`merged-${family}-${dtype}-${names.join('-')}`);
           await run('merge', base(family, dtype), ...adapters, '-o', ours);
           jobs.push({ kind: 'merged', base: base(family, dtype), adapters, ours });
-          // PEFT rounds to BF16 the update and the sum after each adapter, this package the sum once: the last digit differs.
+          // PEFT rounds to BF16 the update and the sum after each adapter, this package the sum
+          // once: the last digit differs.
           limits.push(dtype === 'f32' ? 1e-6 : names.length * 2 ** -7);
         }
       }

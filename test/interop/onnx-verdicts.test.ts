@@ -10,7 +10,9 @@ import { Random } from '../fuzz/random.js';
 import { temporaryFolder } from '../support/folder.js';
 import { python, runPython, unlessNoPython } from './python.js';
 
-/** A letter for each mutant; `onnx_mutants.py` says what they mean. Ours: "." opened, "x" refused. */
+/**
+ * A letter for each mutant; `onnx_mutants.py` says what they mean. Ours: "." opened, "x" refused.
+ */
 interface Verdicts {
   readonly load: string;
   readonly runtime: string;
@@ -19,7 +21,10 @@ interface Verdicts {
 
 const RANDOM_MUTANTS = 600;
 
-/** Every byte with each of its bits turned, as 0 and as 255; then cuts, insertions, splices and changed fields. */
+/**
+ * Every byte with each of its bits turned, as 0 and as 255; then cuts, insertions, splices and
+ * changed fields.
+ */
 function mutantsOf(model: Buffer, random: Random): Buffer[] {
   const mutants: Buffer[] = [];
   for (const [at, byte] of model.entries()) {
@@ -120,7 +125,8 @@ describe.skipIf(!python)(`damaged ONNX models against onnx and onnxruntime${unle
   it('most of what both accept opens', () => {
     const accepted = indexesWhere((load, runtime) => load === '.' && runtime === '.');
     const opened = indexesWhere((load, runtime, ours) => load === '.' && runtime === '.' && ours === '.');
-    // The rest are damaged all the same: names that are no UTF-8, data of another length, fields that stand twice.
+    // The rest are damaged all the same: names that are no UTF-8, data of another length, fields
+    // that stand twice.
     expect(opened.length / accepted.length).toBeGreaterThan(0.9);
   });
 });

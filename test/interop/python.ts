@@ -18,7 +18,10 @@ function find(): string | undefined {
   return existsSync(own) ? own : undefined;
 }
 
-/** A Python that has `requirements.txt` installed: `LOWRANK_PYTHON`, else the one of the project's `.venv`. */
+/**
+ * A Python that has `requirements.txt` installed: `LOWRANK_PYTHON`, else the one of the project's
+ * `.venv`.
+ */
 export const python = find();
 
 /** For the names of suites that need Python: says why they are skipped when they are. */
@@ -27,8 +30,8 @@ export const unlessNoPython = python
   : ' (skipped: no Python; set LOWRANK_PYTHON, or make .venv with test/interop/requirements.txt)';
 
 /**
- * Runs a script of this folder and returns what it wrote to stdout. Rejects with its stderr when it fails.
- * Nothing is fetched from a model hub, and no byte code is left in the source tree.
+ * Runs a script of this folder and returns what it wrote to stdout. Rejects with its stderr when it
+ * fails. Nothing is fetched from a model hub, and no byte code is left in the source tree.
  */
 export async function runPython(script: string, ...args: string[]): Promise<string> {
   if (!python) throw new Error('no Python to run');

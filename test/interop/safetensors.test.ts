@@ -26,7 +26,10 @@ const KINDS: [kind: string, message: RegExp][] = [
   ['MetadataIncompleteBuffer', /file not fully covered/],
 ];
 
-/** What this reader refuses and the reference accepts: kind, and what its message says. See safetensors-header.ts. */
+/**
+ * What this reader refuses and the reference accepts: kind, and what its message says. See
+ * safetensors-header.ts.
+ */
 const STRICTER: [kind: string, message: RegExp][] = [
   ['InvalidHeaderStart', /white space comes first/],
   ['InvalidHeaderDeserialization', /duplicate /],
@@ -64,7 +67,10 @@ const PIECES = [
   ',"w":{"dtype":"U8","shape":[],"data_offsets":[0,1]}',
 ];
 
-/** A valid file with one or two faults: bytes overwritten, text put in, cut out or doubled, numbers changed. */
+/**
+ * A valid file with one or two faults: bytes overwritten, text put in, cut out or doubled, numbers
+ * changed.
+ */
 function mutated(seed: number): Buffer {
   const next = random(seed);
   const below = (n: number) => Math.floor(next() * n);
@@ -81,7 +87,8 @@ function mutated(seed: number): Buffer {
     else if (action === 3) header = Buffer.concat([before, rest(1 + below(8))]);
     else if (action === 4) header = Buffer.concat([before, header.subarray(at, at + below(60)), rest(0)]);
     else {
-      // A number near the old one: only such files come past the JSON and reach the checks of sizes and offsets.
+      // A number near the old one: only such files come past the JSON and reach the checks of sizes
+      // and offsets.
       const numbers = [...header.toString('latin1').matchAll(/\d+/g)];
       const chosen = numbers[below(numbers.length)];
       if (chosen === undefined) continue;
@@ -136,7 +143,8 @@ describe.skipIf(!python)(`safetensors against the reference implementation${unle
         continue;
       }
       const rule = STRICTER.find(([kind, message]) => kind === fault.kind && message.test(fault.message));
-      // A stricter rule may also be the first to speak where the reference finds another fault later.
+      // A stricter rule may also be the first to speak where the reference finds another fault
+      // later.
       if (rule === undefined) expect(allowed, `${title}: ${fault.message}`).toContain(fault.kind);
     }
     // The generator must reach every check that a change of a header can reach.

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 
 describe('lowrank', () => {
-  it('tells its version and its commands', async () => {
+  it('prints its version and its commands', async () => {
     const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
     expect(await spawnLowrank(['--version'])).toEqual({ code: 0, signal: null, stdout: `${version}\n`, stderr: '' });
     const help = await lowrank(['--help']);
@@ -112,7 +112,7 @@ describe('lowrank laser', () => {
     for (const name of changed) expect((await readTensor(at('zero'), name)).data.every((x) => x === 0)).toBe(true);
   });
 
-  it('leaves alone, and counts, what a glob matches beside matrices', async () => {
+  it('skips and counts tensors that a glob matches but that are not matrices', async () => {
     const glob = '*layers.1.*.weight';
     const note = `${glob}: matched 8 tensors, skipped 1 that are not matrices\n`;
     const skipped = [{ glob, matched: 8, tensors: ['model.layers.1.input_layernorm.weight'] }];
@@ -166,7 +166,7 @@ describe('lowrank laser', () => {
   });
 });
 
-describe('wrong usage exits with 2 and says what was expected', () => {
+describe('wrong usage exits with 2 and names what was expected', () => {
   const cases: [string, readonly string[], string][] = [
     ['no checkpoint', ['laser'], "missing required argument 'checkpoint'"],
     ['no intervention', ['laser', 'x', '-o', 'y'], 'nothing to edit'],
@@ -275,7 +275,7 @@ describe('Ctrl-C', () => {
     expect(existsSync(at('long-out'))).toBe(false);
   });
 
-  it('stops cleanly, exits with 130, and goes on by the same command', async () => {
+  it('stops cleanly, exits with 130, and resumes by the same command', async () => {
     const source = await slow();
     const out = at('stopped');
     let sent = false;
@@ -315,7 +315,7 @@ describe('lowrank inspect', () => {
     expect(run.stdout).toMatch(/model\.layers\.1\.mlp\.up_proj\.weight +fc_up +24 x 16 +F32 +384 +1\.5 kB/);
   });
 
-  it('says how a model stores its matrices, whatever its family usually does', async () => {
+  it('shows how a model stores its matrices, whatever its family usually does', async () => {
     for (const [name, shape, stored] of [
       ['conv1d', [8, 24], 'in x out'],
       ['linear', [24, 8], 'out x in'],
@@ -348,7 +348,7 @@ describe('lowrank inspect', () => {
     expect(await lowrank(['inspect', llama, '--tensor', '*norm*'])).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it('tells the same to programs', async () => {
+  it('prints the same as JSON', async () => {
     const run = await lowrank(['inspect', llama, '--tensor', 'model.layers.0.*proj*', '--json']);
     const report = JSON.parse(run.stdout);
     expect(report).toMatchObject({ family: 'llama', layers: 2, format: 'safetensors' });
@@ -396,7 +396,7 @@ describe('lowrank inspect', () => {
     expect(table.stdout).toContain('█');
   });
 
-  it('refuses the spectrum of what is no matrix', async () => {
+  it('refuses the spectrum of tensors that are not matrices', async () => {
     const run = await lowrank(['inspect', llama, '--spectrum', '--tensor', '*layernorm*']);
     expect(run).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('input_layernorm.weight') });
   });

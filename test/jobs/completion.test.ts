@@ -16,7 +16,10 @@ function installed(shell: string): boolean {
   }
 }
 
-/** A line as typed, the last word not finished, and what has to be offered for it: all of it, in any order. */
+/**
+ * A line as typed, the last word not finished, and what has to be offered for it: all of it, in any
+ * order.
+ */
 const CASES: readonly (readonly [line: string, offered: readonly string[]])[] = [
   ['lowrank la', ['laser']],
   ['lowrank lora re', ['resize']],
@@ -117,7 +120,10 @@ describe.skipIf(!installed('fish'))('in fish (skipped where there is none)', () 
 });
 
 describe.skipIf(!installed('zsh'))('in zsh (skipped where there is none)', () => {
-  /** Types each line into an interactive shell of its own, lists what is offered, and clears the line again. */
+  /**
+   * Types each line into an interactive shell of its own, lists what is offered, and clears the
+   * line again.
+   */
   const DRIVER = `
 zmodload zsh/zpty
 drain() { offered=; while zpty -rt shell chunk; do offered+=$chunk; done }

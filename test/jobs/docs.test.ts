@@ -22,7 +22,10 @@ const at = temporaryPaths();
 // A package can import itself by name only from its own folder.
 const inside = join(root, '.build', `docs-${process.pid}`);
 
-/** Their examples are jobs with tests of their own: here it is only checked that the commands are understood. */
+/**
+ * Their examples are jobs with tests of their own: here it is only checked that the commands are
+ * understood.
+ */
 const LONG_JOBS = new Set(['checkpoints.md', 'evaluating.md', 'many-machines.md', 'searching.md']);
 
 interface Block {
@@ -40,7 +43,10 @@ function blocksOf(page: string): Block[] {
   }));
 }
 
-/** A Llama with an update of rank 4 in each matrix of its layers, and another norm, which no adapter can carry. */
+/**
+ * A Llama with an update of rank 4 in each matrix of its layers, and another norm, which no adapter
+ * can carry.
+ */
 function tuned(): Map<string, NewTensor> {
   const tensors = tinyLlama();
   let seed = 1000;
@@ -136,7 +142,7 @@ describe.each(pages.filter((page) => !LONG_JOBS.has(page)))('docs/%s', (page) =>
 
   beforeAll(() => cp(at('models'), at(page), { recursive: true, verbatimSymlinks: true }));
 
-  it('has only blocks that are run, or that show what was printed', () => {
+  it('has only blocks that are run, or that show output', () => {
     expect(blocks.filter(({ language }) => !['sh', 'js', 'text'].includes(language))).toEqual([]);
     // Four spaces make a block too; there they are formulas.
     expect(textOf(page)).not.toMatch(/^ {4}(?:\$ )?(?:npx |npm |lowrank |import |const )/m);
@@ -159,7 +165,7 @@ describe.each(pages.filter((page) => !LONG_JOBS.has(page)))('docs/%s', (page) =>
         );
       }
     } else if (language === 'js') {
-      it(`program ${i + 1} runs, and prints what it says`, async () => {
+      it(`program ${i + 1} runs, and prints the output that it shows`, async () => {
         const file = join(inside, `${page}-${i}.mjs`);
         await writeFile(file, text);
         const { stdout, stderr } = await run(page, process.execPath, [file]);
@@ -169,7 +175,7 @@ describe.each(pages.filter((page) => !LONG_JOBS.has(page)))('docs/%s', (page) =>
         expect(stdout.trim().split('\n')).toEqual(said);
       });
     } else {
-      it(`block ${i + 1} is what the command before it prints`, () => {
+      it(`block ${i + 1} is the output of the command before it`, () => {
         const lines = comparable(printed);
         for (const shown of comparable(text)) {
           const found = lines.indexOf(shown);

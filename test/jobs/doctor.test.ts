@@ -28,7 +28,7 @@ describe('lowrank doctor', () => {
     await engine('broken', 'node-llama-cpp', 'throw new Error("no binding for this platform");');
   });
 
-  it('tells system, native code, memory and engines', async () => {
+  it('shows system, native code, memory and engines', async () => {
     const { code, stdout, stderr } = await doctor([], at('empty'));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain(`Node.js    ${process.versions.node}\n`);
@@ -40,7 +40,7 @@ describe('lowrank doctor', () => {
     expect(stdout).toMatch(/^command {4}ready, /m);
   });
 
-  it('tells the same to programs, and finds engines beside the work', async () => {
+  it('prints the same as JSON, and finds engines in the working directory', async () => {
     const { code, stdout, stderr } = await doctor(['--json'], at('found'));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const diagnosis = JSON.parse(stdout);
@@ -69,7 +69,7 @@ describe('lowrank doctor', () => {
     ]);
   });
 
-  it('ends with 1 and says what to do when an engine is there and does not load', async () => {
+  it('exits with 1 and gives a hint when an installed engine does not load', async () => {
     const shown = await doctor([], at('broken'));
     expect(shown.code).toBe(1);
     expect(shown.stdout).toMatch(/^llama {6}broken, node-llama-cpp 9\.8\.7 in /m);
@@ -87,7 +87,7 @@ describe('lowrank doctor', () => {
     ]);
   });
 
-  it('ends with 1 and still tells the rest where there is no native code', async () => {
+  it('exits with 1 and still shows the rest without native code', async () => {
     // The package without its binaries.
     await mkdir(at('bare'));
     for (const part of ['dist', 'package.json']) await cp(join(root, part), at('bare', part), { recursive: true });

@@ -19,11 +19,15 @@ import { temporaryPaths } from '../support/folder.js';
 import { LinearEngine, linearQuestions, writeLinearModel } from '../support/linear-model.js';
 
 /**
- * Every kind of JSON file that a job reads back, as a job made it, with each of its values replaced by others. Whatever stands
- * there, the job ends with an error of this package that has a code, or does what it would have done without the damage.
+ * Every kind of JSON file that a job reads back, as a job made it, with each of its values replaced
+ * by others. Whatever stands there, the job ends with an error of this package that has a code, or
+ * does what it would have done without the damage.
  */
 const at = temporaryPaths();
-/** What no mutation may take longer than. A hang took minutes; a busy machine takes its time for a merge. */
+/**
+ * What no mutation may take longer than. A hang took minutes; a busy machine takes its time for a
+ * merge.
+ */
 const PATIENCE_MS = 5000;
 
 type Path = readonly (string | number)[];
@@ -85,10 +89,16 @@ function* damaged(document: unknown): Generator<readonly [string, string]> {
   yield ['nothing', ''];
 }
 
-/** What may be as large as it likes: an engine's values, and what follows from them, and the size of a matrix. */
+/**
+ * What may be as large as it likes: an engine's values, and what follows from them, and the size of
+ * a matrix.
+ */
 const BOUNDLESS = /\b(accuracy|logLoss|perplexity|difference|low|high|better|norm|spectralError|excessBound)$/;
 
-/** Everything in a report that is no value of the kind that stands there in a sound one. Fields may be missing. */
+/**
+ * Everything in a report that is no value of the kind that stands there in a sound one. Fields may
+ * be missing.
+ */
 function strange(sound: unknown, found: unknown): string[] {
   const kind = (value: unknown, path: Path) => {
     const item = path.reduce<unknown>((inner, key) => Object(inner)[key], value);
@@ -109,7 +119,10 @@ interface Trial {
   readonly job: () => Promise<{ readonly report: unknown; readonly bytes?: unknown }>;
 }
 
-/** @param every of so many mutations one is tried, where the job takes long; no divisor of the number of replacements */
+/**
+ * @param every of so many mutations one is tried, where the job takes long; no divisor of the
+ *   number of replacements
+ */
 async function attempt({ document, put, job }: Trial, every = 1): Promise<{ refused: string[]; taken: string[] }> {
   await put(toJson(document));
   const expected = await job();
@@ -252,7 +265,8 @@ describe('files that a job reads back', () => {
       };
       const { refused, taken } = await attempt({ document: lines[at_], put, job }, 3);
       expect(refused.length).toBeGreaterThan(least);
-      // A line about what is not in the copy, or does not hold, is done anew; reported numbers may be others.
+      // A line about what is not in the copy, or does not hold, is done anew; reported numbers may
+      // be others.
       const free = /^(settings\.(threads|overlap|method|choices)|file|tensor|bytes|sha256|note\..*) /;
       expect(taken.filter((what) => !free.test(what))).toEqual([]);
     }

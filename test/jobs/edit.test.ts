@@ -73,7 +73,7 @@ describe('editCheckpoint', () => {
     for (const [name, bytes] of graph) expect(bytes.equals(weightFiles.get(name)!), name).toBe(true);
   });
 
-  it('tells of other weights in the folder, which stay what they were', async () => {
+  it('reports other weights in the folder, which do not change', async () => {
     const source = await writeModel(at('several'), tinyLlama());
     const inner = ['onnx/model.onnx', 'pytorch_model-00001-of-00002.bin', 'consolidated.00.pth', 'original.gguf'];
     await mkdir(join(source, 'onnx'));
@@ -122,7 +122,7 @@ describe('editCheckpoint', () => {
     expect([...(await filesIn(at('sharded-out'))).keys()]).toEqual([...(await filesIn(sharded)).keys()]);
   });
 
-  it('leaves the bytes as they are where all is kept, also what no float32 holds', async () => {
+  it('keeps the bytes if everything is kept, even numbers beyond float32', async () => {
     const third = new Uint8Array(Float64Array.from({ length: 24 * 16 }, (_, i) => 1 / (3 + i)).buffer);
     const tensors = tinyLlama('F64').set('model.layers.0.mlp.up_proj.weight', {
       dtype: 'F64',
@@ -167,7 +167,7 @@ describe('editCheckpoint', () => {
     expect((await readTensor(out, edits[1]!.tensor)).data.every((x) => x === 0)).toBe(true);
   });
 
-  it('prunes without rounding what stays', async () => {
+  it('prunes without rounding the remaining numbers', async () => {
     const numbers = Float64Array.from({ length: 24 * 16 }, (_, i) => Math.sin(i + 1) / 3);
     const tensors = tinyLlama('F64').set('model.layers.0.mlp.gate_proj.weight', {
       dtype: 'F64',
@@ -185,7 +185,7 @@ describe('editCheckpoint', () => {
     });
   });
 
-  it('says what it does, in order', async () => {
+  it('reports its progress in order', async () => {
     const source = await writeModel(at('progress'), tinyLlama());
     const events: [string, number, number][] = [];
     await editCheckpoint(source, at('progress-out'), {
@@ -253,7 +253,7 @@ describe('slices of fused tensors', () => {
     expect(distance(columns(after, 16), best(columns(before, 16), 8, 8, 4))).toBeLessThan(1e-5);
   });
 
-  it('do not touch a bit of the rest, also what no float32 holds', async () => {
+  it('do not change a bit of the rest, even numbers beyond float32', async () => {
     const name = 'h.0.attn.c_attn.weight';
     const bytes = new Uint8Array(Float64Array.from({ length: 8 * 24 }, (_, i) => Math.sin(i) / 3).buffer);
     const source = await writeModel(
@@ -345,7 +345,7 @@ describe('failures', () => {
     }
   });
 
-  it('refuse a result that the dtype cannot hold', async () => {
+  it('refuse a result that overflows the dtype', async () => {
     // All but one number lie at float16's end; the best approximation of rank 1 goes beyond it.
     const largest = 65504;
     const data = new Float32Array(64).fill(largest);

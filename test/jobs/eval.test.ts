@@ -18,7 +18,9 @@ const at = temporaryPaths();
 let dataset: string;
 let command: string;
 
-/** Ten questions, and a program that knows those of an even number; it waits where it is told to. */
+/**
+ * Ten questions, and a program that knows those of an even number; it waits where it is told to.
+ */
 beforeAll(async () => {
   dataset = at('questions.jsonl');
   const rows = Array.from({ length: 10 }, (_, i) => ({ prompt: `${i}?`, choices: ['no', 'yes'], label: 1 }));
@@ -92,7 +94,7 @@ describe('lowrank eval with a program', () => {
     expect(validation).not.toEqual([0, 1]);
   });
 
-  it('ends with 2 for wrong usage and with 1 for what fails, and says what to do', async () => {
+  it('exits with 2 for wrong usage and with 1 for failures, with a hint', async () => {
     const fails = async (code: number, pattern: RegExp, ...args: string[]) => {
       const run = await lowrank(['eval', ...args]);
       expect(run.code).toBe(code);
@@ -244,7 +246,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     expect(await generated('ended.jsonl')).toEqual(['', ...others.map((word) => (word === first ? '' : word))]);
   });
 
-  it('says which files an engine cannot load', async () => {
+  it('names files that an engine cannot load', async () => {
     const run = await spawnLowrank(['eval', dataset, '--engine', 'llama', '--dataset', dataset], { cwd: peers });
     expect(run.code).toBe(1);
     expect(run.stderr).toContain('llama.cpp cannot load it');
@@ -253,7 +255,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     expect(onnx.stderr).toContain('tokenizer.json');
   });
 
-  it('puts before a prompt what the tokenizer puts before a text, and not what it puts behind one', async () => {
+  it('adds the tokenizer's prefix to a prompt, but not its suffix', async () => {
     const tokenizer = JSON.parse(await readFile(join(example, 'model', 'tokenizer.json'), 'utf8'));
     const [begin, text, end] = [
       { SpecialToken: { id: 'ant', type_id: 0 } },
@@ -299,7 +301,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     expect(run.stderr).toContain('these are no logits');
   });
 
-  it('says so where a folder holds other weights, which are what an edit changes', async () => {
+  it('reports if a folder has other weights, which an edit would change', async () => {
     const data = ['--dataset', join(example, 'validation.jsonl'), '--limit', '5'];
     const run = await spawnLowrank(['eval', join(example, 'model'), ...data], { cwd: peers });
     expect(run).toMatchObject({ code: 0 });
@@ -320,7 +322,7 @@ describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
     (await import(pathToFileURL(join(root, 'dist', 'entries', 'evaluate.js')).href)) as Evaluate;
 
   it.each(['llama', 'onnx'] as const)(
-    'takes the weights anew from a file that was written to, with %s',
+    'reloads the weights from a changed file, with %s',
     async (name) => {
       const { Evaluator, llamaEngine, loadQuestions, onnxEngine } = await built();
       const [folder, file, tensor] =
@@ -386,7 +388,7 @@ describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
 });
 
 describe('lowrank eval without engines', () => {
-  it('says what to install', async () => {
+  it('names the packages to install', async () => {
     const run = await lowrank(['eval', join(example, 'gguf/model.gguf'), '--dataset', dataset], { cwd: at() });
     expect(run.code).toBe(1);
     expect(run.stderr).toMatch(/node-llama-cpp is not installed[\s\S]*hint: Install it: npm install node-llama-cpp/);

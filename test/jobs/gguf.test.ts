@@ -132,7 +132,7 @@ async function continued(model: string): Promise<string> {
 }
 
 describe.skipIf(noStories !== '' || noLlama !== '')(`llama.cpp${noStories || noLlama}`, () => {
-  it('loads what was written, and goes on as with the original where the edit takes nothing away', async () => {
+  it('loads the output, and continues like the original if the edit removes nothing', async () => {
     const text = await continued(gguf);
     expect(text.length).toBeGreaterThan(40);
     const [whole, cut] = [at('llama-whole.gguf'), at('llama-cut.gguf')];

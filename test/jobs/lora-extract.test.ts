@@ -10,7 +10,10 @@ const at = temporaryPaths();
 const MATRIX = 'model.layers.1.mlp.up_proj.weight';
 const NORM = 'model.layers.0.input_layernorm.weight';
 
-/** Extracts from the small Llama and another one that differs in the given tensors; undefined leaves one out. */
+/**
+ * Extracts from the small Llama and another one that differs in the given tensors; undefined leaves
+ * one out.
+ */
 async function extract(
   name: string,
   changed: Readonly<Record<string, NewTensor | undefined>>,
@@ -36,7 +39,7 @@ function spoiled(tensor: string, index: number, value: number): NewTensor {
 }
 
 describe('extractLora', () => {
-  it('refuses models that are not the same, and says where they part', async () => {
+  it('refuses different models, and names the difference', async () => {
     await expect(extract('wider', { [MATRIX]: weights([24, 20]) })).rejects.toMatchObject({
       code: 'ERR_SHAPE',
       message: expect.stringMatching(/up_proj\.weight: .*24, ?16.*base.*24, ?20.*tuned/),
@@ -60,7 +63,7 @@ describe('extractLora', () => {
     });
   });
 
-  it('tells what it leaves out: what changed, has another shape, or is in one model only', async () => {
+  it('lists uncovered tensors: changed ones, other shapes, and those of one model only', async () => {
     const { uncovered, modules } = await extract('others', {
       [MATRIX]: weights([24, 16], 'F32', 99),
       [NORM]: spoiled(NORM, 0, 7),
@@ -77,7 +80,7 @@ describe('extractLora', () => {
     });
   });
 
-  it('tells which module keeps too little, and the rank that would do', async () => {
+  it('names the module that keeps too little, and a sufficient rank', async () => {
     const [first, second] = [MATRIX, 'model.layers.0.mlp.gate_proj.weight'];
     // The difference is a diagonal: its numbers are the singular values.
     const shifted = (tensor: string, values: readonly number[]): NewTensor => {
@@ -105,7 +108,7 @@ describe('extractLora', () => {
     });
   });
 
-  it('takes of a glob what are weights of modules, and names the rest', async () => {
+  it('takes the weights of modules that a glob matches, and names the skipped tensors', async () => {
     const bias = 'model.layers.1.mlp.up_proj.bias';
     const experts = 'model.layers.1.experts.weight';
     const both = { [bias]: weights([24]), [experts]: weights([2, 4, 4]) };

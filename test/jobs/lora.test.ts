@@ -35,8 +35,8 @@ async function writeAdapterFiles(
 }
 
 /**
- * GPT-2's blocks as the hub keeps them: without `transformer.`, stored [in, out]; c_proj of attention is square. With
- * `linear` as nanoGPT keeps them, stored [out, in].
+ * GPT-2's blocks as the hub keeps them: without `transformer.`, stored [in, out]; c_proj of
+ * attention is square. With `linear` as nanoGPT keeps them, stored [out, in].
  */
 function tinyGpt2(dtype: FloatDType, { linear = false } = {}): Map<string, NewTensor> {
   const tensors = new Map<string, NewTensor>();
@@ -82,7 +82,7 @@ beforeAll(async () => {
 });
 
 describe('lowrank lora inspect', () => {
-  it('lists the modules, with --json what programs need', async () => {
+  it('lists the modules, with --json for programs', async () => {
     const run = await lowrank(['lora', 'inspect', adapter]);
     expect(run).toMatchObject({ code: 0, stderr: '' });
     expect(run.stdout).toContain('LoRA for tiny, 2 modules, 208 parameters, 832 B');
@@ -92,7 +92,7 @@ describe('lowrank lora inspect', () => {
     expect(obstacles).toEqual([]);
   });
 
-  it('says what it does not understand, and what is no adapter', async () => {
+  it('names what it does not support, and what is not an adapter', async () => {
     const dora = await writeAdapterFiles('dora', { a: [4, 4, 2] }, { r: 2, use_dora: true });
     expect((await lowrank(['lora', 'inspect', dora])).stdout).toContain('unsupported: use_dora: true');
     const run = await lowrank(['lora', 'inspect', llama]);
@@ -119,7 +119,7 @@ describe('lowrank lora merge', () => {
     expect(await filesIn(llama)).toEqual(before);
   });
 
-  it('takes back what it added', async () => {
+  it('subtracts what it added', async () => {
     await lowrank(['lora', 'merge', llama, adapter, '-o', at('there')]);
     await lowrank(['lora', 'merge', at('there'), adapter, '-o', at('back'), '--scale=-1']);
     for (const name of [Q, DOWN]) {
@@ -155,7 +155,8 @@ describe('lowrank lora merge', () => {
 });
 
 describe('lowrank lora extract', () => {
-  // How far the rounding of the merged weights, relative to the update, may take the update from what it was.
+  // How far the rounding of the merged weights, relative to the update, may take the update from
+  // what it was.
   const limits: Partial<Record<FloatDType, number>> = { F32: 1e-5, BF16: 2e-1 };
 
   it.each(['F32', 'BF16'] as const)(
@@ -212,7 +213,8 @@ describe('lowrank lora extract', () => {
           const [wanted, found] = [loraDelta(before, module.name).data, loraDelta(after, module.name).data];
           const error = distance(found, wanted) / norm(wanted);
           expect(error, module.name).toBeLessThan(limits[dtype]!);
-          // What was written in the tuned checkpoint is all that can be found again, and the report says how well it was.
+          // What was written in the tuned checkpoint is all that can be found again, and the report
+          // says how well it was.
           const tensor = module.tensor as string;
           const [base, tuned] = [await readTensor(folder('base'), tensor), await readTensor(folder('tuned'), tensor)];
           const change = tuned.data.map((value, i) => value - base.data[i]!);
@@ -223,7 +225,7 @@ describe('lowrank lora extract', () => {
     },
   );
 
-  it('warns of an adapter that keeps too little, and says what would do', async () => {
+  it('warns about an adapter that keeps too little, and names a sufficient rank', async () => {
     const tuned = tinyLlama();
     for (const [i, module] of [Q, DOWN].entries()) {
       const { shape } = tuned.get(`${module}.weight`)!;
@@ -254,7 +256,7 @@ describe('lowrank lora extract', () => {
     expect(whole).toMatchObject({ code: 0, stderr: expect.not.stringContaining('warning') });
   });
 
-  it('wants to be told how weights are stored that config.json contradicts', async () => {
+  it('needs the orientation of weights that contradict config.json', async () => {
     for (const [name, shift] of [
       ['base', 0],
       ['tuned', 1],
@@ -295,7 +297,7 @@ describe('lowrank lora extract', () => {
     }
   });
 
-  it('names what differs but is not in the adapter, and takes tensors by name', async () => {
+  it('names differing tensors that are not in the adapter, and selects tensors by name', async () => {
     const tuned = tinyLlama();
     tuned.set(`${Q}.weight`, weights([16, 16], 'F32', 900));
     tuned.set('model.embed_tokens.weight', weights([32, 16], 'F32', 901));
@@ -330,7 +332,7 @@ describe('lowrank lora extract', () => {
     ]);
   });
 
-  it('refuses checkpoints that do not differ, and ranks not said or said twice', async () => {
+  it('refuses equal checkpoints, and missing or repeated ranks', async () => {
     const run = await lowrank(['lora', 'extract', llama, llama, '-o', at('nothing'), '--rank', '2']);
     expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('none of the 14 chosen matrices differs') });
     const twice = ['--rank', '2', '--energy', '0.5'];
@@ -377,7 +379,7 @@ describe.skipIf(!existsSync(real))(`lowrank lora resize of a trained adapter${un
     { flags: ['--rank', '4'], least: 0.5 },
     { flags: ['--energy', '0.9'], least: 0.9 },
     { flags: ['--ratio', '0.25'], least: 0.5 },
-  ])('by $flags keeps the energy that it says', async ({ flags, least }) => {
+  ])('by $flags keeps the energy that it reports', async ({ flags, least }) => {
     const out = at(`real${flags.join('')}`);
     const run = await lowrank(['lora', 'resize', real, '-o', out, ...flags, '--json']);
     expect(run.code, run.stderr).toBe(0);

@@ -32,7 +32,7 @@ describe('memory', () => {
     expect(memory.measured.nativePeak).toBeLessThanOrEqual(memory.predicted.native);
   });
 
-  it('is kept within what is allowed, or the job is refused before it begins', async () => {
+  it('stays within the limit, or the job is refused before it starts', async () => {
     const refused = await laser(at('refused'), '--memory', '1MB');
     expect(refused.code).toBe(1);
     const { error } = JSON.parse(refused.stdout);

@@ -2,8 +2,9 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { temporaryPaths } from '../support/folder.js';
 
-// What exported models ask for besides their tokens differs with the tool, its version and the model. The packages here
-// stand in for onnxruntime-node and @huggingface/tokenizers: a model is a list of inputs, and what it was fed is written down.
+// What exported models ask for besides their tokens differs with the tool, its version and the
+// model. The packages here stand in for onnxruntime-node and @huggingface/tokenizers: a model is a
+// list of inputs, and what it was fed is written down.
 
 const RUNTIME = `
 const { appendFileSync, readFileSync } = require('node:fs');
@@ -41,7 +42,9 @@ exports.Tokenizer = class {
 /** Two choices of two tokens, which go through the model together. */
 const question = { id: 0, kind: 'choice', prompt: 'abcd ', choices: ['ab', 'bb'], label: 0, answer: 'ab' } as const;
 const IDS = { name: 'input_ids', type: 'int64', shape: ['batch', 'length'] };
-/** The logarithms of the probabilities of two likely tokens, e^3 of e^3 + 4 each, and of two others. */
+/**
+ * The logarithms of the probabilities of two likely tokens, e^3 of e^3 + 4 each, and of two others.
+ */
 const LIKELY = 2 * (3 - Math.log(Math.exp(3) + 4));
 const OTHER = -2 * Math.log(Math.exp(3) + 4);
 
@@ -54,7 +57,10 @@ interface Fed {
   readonly data: readonly number[];
 }
 
-/** Asks a model with these inputs what follows `abcd `, and answers with the choices' scores and with what the model was fed. */
+/**
+ * Asks a model with these inputs what follows `abcd `, and answers with the choices' scores and
+ * with what the model was fed.
+ */
 async function ask(name: string, inputs: readonly object[], output: object = { type: 'float32' }) {
   for (const [peer, code] of Object.entries({ 'onnxruntime-node': RUNTIME, '@huggingface/tokenizers': TOKENIZERS })) {
     await mkdir(at('node_modules', peer), { recursive: true });
@@ -78,7 +84,7 @@ async function ask(name: string, inputs: readonly object[], output: object = { t
   }
 }
 
-describe('what ONNX models are fed', () => {
+describe('inputs of ONNX models', () => {
   it('tokens alone', async () => {
     const { correct, fed } = await ask('tokens', []);
     expect(correct).toBe(true);
@@ -130,7 +136,7 @@ describe('what ONNX models are fed', () => {
     expect(await ask('half', [], { type: 'float16' })).toMatchObject({ correct: true });
   });
 
-  it('what is not known is refused by name', async () => {
+  it('refuses unknown inputs by name', async () => {
     const refused = (inputs: readonly object[], output?: object) => ask(`refused-${n++}`, inputs, output);
     let n = 0;
     const image = { name: 'pixel_values', type: 'float32', shape: [1] };

@@ -65,7 +65,7 @@ describe('an ONNX weight that many places use', () => {
     expect(stderr).toContain('--shared');
   });
 
-  it('is edited for all of them with --shared, which the plan and the reports tell', async () => {
+  it('is edited for all of them with --shared, as plan and reports show', async () => {
     const edit = ['--tensor', `${LAYER}:0.25`, '--shared'];
     const plan = await lowrank(['laser', at('albert'), '--dry-run', ...edit]);
     expect(plan.stdout).toMatch(/ k +uses\n.* 3 of 12 +8\n/);
@@ -97,7 +97,7 @@ describe('an ONNX weight that many places use', () => {
   });
 });
 
-describe('ONNX weights that are no initialisers', () => {
+describe('ONNX weights that are not initialisers', () => {
   it('are listed and edited in the branches of an If', async () => {
     const listed = await lowrank(['inspect', at('branches.onnx')]);
     expect(listed.stdout).toMatch(/^onnx, 2 tensors, .*(?:\n.*)*\nfirst .*\nsecond /m);
@@ -108,14 +108,14 @@ describe('ONNX weights that are no initialisers', () => {
     expect((await readTensor(out, 'first')).data).toEqual(gaussian([N, N], 3).data);
   });
 
-  it('are no success where none can be listed', async () => {
+  it('fail if none can be listed', async () => {
     const { code, stderr } = await lowrank(['inspect', at('function.onnx')]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/only 1 matrix \(576 B\) in functions of the model/);
     expect(stderr).toContain('inline_local_functions');
   });
 
-  it('are told where some are listed', async () => {
+  it('are reported if some are listed', async () => {
     const some = [weight('w', 6)];
     const own = field(25, field(7, nodeProto({ op: 'Constant', inputs: [], outputs: ['w'], value: weight('', 5) })));
     await writeFile(at('some.onnx'), Buffer.concat([modelProto(graphProto([], some)), own]));
@@ -124,7 +124,7 @@ describe('ONNX weights that are no initialisers', () => {
     expect(stdout).toContain('not listed: 1 matrix (576 B) in functions of the model. Inline the functions');
   });
 
-  it('of whole numbers are no quantised weights', async () => {
+  it('of integers are not quantised weights', async () => {
     const positions = tensorProto({ name: 'positions', dims: [1, 2], type: 7, raw: Buffer.alloc(16) });
     await writeFile(at('integers.onnx'), modelProto(graphProto([], [positions])));
     const { code, stderr } = await lowrank([

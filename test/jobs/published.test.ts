@@ -42,7 +42,7 @@ const contents = async (out: string, isFolder: boolean) => (isFolder ? filesIn(o
 // Injected by a preloaded module, which needs a process that can be killed from inside.
 describe.skipIf(process.platform === 'win32')('a job that is killed after its output has appeared', () => {
   it.each(['laser, a file', 'laser, a folder', 'lora merge, a file', 'lora merge, a folder', 'merge, a folder'])(
-    '%s: the same command says that it is done, whatever of the cleaning up was left',
+    '%s: the same command reports success, whatever cleanup was left',
     async (name) => {
       const isFolder = name.includes('folder');
       const path = (round: string) => at('outputs', isFolder ? round : `${round}.safetensors`);

@@ -51,11 +51,12 @@ describe('the README', () => {
     expect(programs.length).toBeGreaterThan(1);
   });
 
-  it('begins with one command for the main job and one for the tests, and .ci/run runs both', () => {
+  it('starts with one command for the main job and one for the tests, and .ci/run runs both', () => {
     expect(shell.slice(0, 2)).toEqual(['npm ci && npm run demo', 'npm test']);
     const ci = readFileSync(join(root, '.ci', 'run'), 'utf8');
     for (const command of [/^npm ci$/m, /^step demo npm run demo$/m]) expect(ci).toMatch(command);
-    // Each project of `npm test` once: those that coverage.mjs runs, and those with a step of their own.
+    // Each project of `npm test` once: those that coverage.mjs runs, and those with a step of their
+    // own.
     const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     const projectsIn = (text: string) => [...text.matchAll(/--project'?,? '?(\w+)/g)].map(([, name]) => name!);
     const covered = projectsIn(readFileSync(join(root, 'scripts', 'test', 'coverage.mjs'), 'utf8'));

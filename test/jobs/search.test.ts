@@ -90,7 +90,7 @@ async function trialsOf(out: string) {
 }
 
 describe('lowrank search', () => {
-  it('finds the intervention with a program as the engine, and goes on after Ctrl-C and after a kill', async () => {
+  it('finds the intervention with a program as the engine, and resumes after Ctrl-C and after a kill', async () => {
     const before = await filesIn(model);
     const straight = await lowrank([...argumentsFor(inFolder('straight')), '--json']);
     expect(straight).toMatchObject({ code: 0 });
@@ -130,7 +130,7 @@ describe('lowrank search', () => {
     for (const [name, bytes] of after) expect(Buffer.compare(bytes, before.get(name)!)).toBe(0);
   });
 
-  it('writes what the command that edits writes, to the byte, also of what was composed', async () => {
+  it('writes the bytes of the editing command, also for composed interventions', async () => {
     for (const flags of [
       ['--compose', 'greedy', '--seed', '7'],
       ['--kinds', 'random', '--seed', '3', '--rhos', '0.1,0.9'],
@@ -168,7 +168,7 @@ describe('lowrank search', () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it('says what is wrong with its options', async () => {
+  it('names faults in its options', async () => {
     const wrong = async (...flags: string[]) => {
       const { code, stderr } = await lowrank([...argumentsFor(inFolder('wrong')), ...flags]);
       expect(existsSync(inFolder('wrong'))).toBe(false);

@@ -36,12 +36,13 @@ async function plan(name: string, ...more: string[]): Promise<string> {
 }
 
 describe('plan, run, merge', () => {
-  it('is to the last byte what one process makes, in any order, with one killed and run again', async () => {
+  it('equals the result of one process to the last byte, in any order, with one killed and run again', async () => {
     const file = await plan('merged');
     const { tasks } = JSON.parse(await readFile(file, 'utf8'));
     expect(tasks).toHaveLength(6 * 3 + 4 * 2);
 
-    // The large tensor's shard is killed while it computes, or at once if it were faster than its first line.
+    // The large tensor's shard is killed while it computes, or at once if it were faster than its
+    // first line.
     const order = [5, 2, 8, 1, 7, 3, 6, 4];
     const killed = 5;
     const runs = await Promise.all(
@@ -94,7 +95,7 @@ describe('plan, run, merge', () => {
     expect(await lowrank(['run', file])).toMatchObject({ code: 2, stderr: expect.stringContaining('--shard i/n') });
   });
 
-  it('says what a stopped merge leaves, and goes on from there', async () => {
+  it('reports what a stopped merge leaves, and resumes it', async () => {
     const file = await plan('stopped');
     done(await lowrank(['run', file, '--shard', '1/1']));
     let sent = false;
@@ -115,7 +116,7 @@ describe('plan, run, merge', () => {
     expect(await filesIn(at('stopped'))).toEqual(expected);
   });
 
-  it('computes damaged results anew, and merges none', async () => {
+  it('recomputes damaged results, and merges none', async () => {
     const file = await plan('damaged');
     done(await lowrank(['run', file, '--shard', '1/1']));
     const folder = at('damaged.results');
@@ -143,7 +144,7 @@ describe('plan, run, merge', () => {
     expect(await filesIn(at('damaged'))).toEqual(expected);
   });
 
-  it('refuses another checkpoint than the planned one, and files that are no plans', async () => {
+  it('refuses another checkpoint than the planned one, and files that are not plans', async () => {
     const file = await plan('other');
     const other = await writeModel(at('other-source'), tinyLlama('BF16', 5));
     const run = await lowrank(['run', file, '--shard', '1/1', '--source', other]);
@@ -167,7 +168,7 @@ describe('plan, run, merge', () => {
     expect(await readdir(source)).not.toContainEqual(expect.stringContaining('.tmp'));
   });
 
-  it('says what opens as the result where the folder holds another model too', async () => {
+  it('names the path that opens as the result if the folder has another model too', async () => {
     const folder = await writeModel(at('two-models'), tinyLlama('F32', 1), { shards: 2 });
     const other = await writeModel(at('two-models-other'), tinyLlama('F32', 1));
     await copyFile(join(other, 'model.safetensors'), join(folder, 'model.safetensors'));

@@ -68,7 +68,7 @@ async function sizeOf(path: string): Promise<number> {
 const hidden = async () => (await readdir(at())).filter((name) => name.startsWith('.'));
 
 describe('the size of an output, before it is made', () => {
-  it.each(['folder', 'single'])('is told by laser --dry-run, of a %s', async (kind) => {
+  it.each(['folder', 'single'])('is shown by laser --dry-run, for a %s', async (kind) => {
     const source = kind === 'folder' ? folder : single;
     const out = at(kind === 'folder' ? 'sized' : 'sized.safetensors');
     const dry = JSON.parse((await lowrank(['laser', source, '--dry-run', '--json', ...EDIT])).stdout);
@@ -99,7 +99,7 @@ describe('the size of an output, before it is made', () => {
     expect(await sizeOf(out)).not.toBe(await sizeOf(source));
   });
 
-  it('is told by plan, lora merge and lora extract', async () => {
+  it('is shown by plan, lora merge and lora extract', async () => {
     const planned = await lowrank(['plan', folder, '-o', at('p'), ...EDIT, '-f', at('other.json'), '--json']);
     const sameSize = { bytes: await sizeOf(folder) };
     expect(JSON.parse(planned.stdout).output).toEqual(sameSize);
@@ -160,7 +160,7 @@ describe('a disk with too little room', () => {
     expect(await spawnLowrank(['run', plan, '--shard', '1/1'], { env: withFree(0) })).toMatchObject({ code: 0 });
   });
 
-  it('is no reason where the file system does not say what is free', async () => {
+  it('does not matter if the file system cannot report free space', async () => {
     const env = { NODE_OPTIONS: `--import ${preload}`, FREE_BYTES: 'unknown' };
     expect(await spawnLowrank(['laser', folder, '-o', at('unknown'), ...EDIT], { env })).toMatchObject({ code: 0 });
   });

@@ -15,7 +15,8 @@ const room = disk.bavail * disk.bsize > 12 * GIB && freemem() > 6 * GIB;
 
 describe.skipIf(!room)('files and tensors beyond 4 GiB (skipped where the disk or memory is small)', () => {
   it('are copied, edited and read at the right places', async () => {
-    // A hole of 4.3 GiB as one tensor, with a small matrix on each side of it; holes take no room in the source.
+    // A hole of 4.3 GiB as one tensor, with a small matrix on each side of it; holes take no room
+    // in the source.
     const hole = Math.ceil(4.3 * GIB);
     const [first, last] = [weights([16, 8], 'F32', 7).bytes, weights([16, 8], 'F32', 8).bytes];
     const header = Buffer.from(
@@ -62,7 +63,7 @@ describe.skipIf(!room)('files and tensors beyond 4 GiB (skipped where the disk o
     await rm(path);
   });
 
-  it('a tensor of more than 2 GiB is read whole', async () => {
+  it('a tensor of more than 2 GiB is read completely', async () => {
     const path = at('wide.safetensors');
     const bytes = 2 ** 31 + 4096;
     const header = Buffer.from(JSON.stringify({ wide: { dtype: 'U8', shape: [bytes], data_offsets: [0, bytes] } }));

@@ -1,12 +1,13 @@
-// Looks for memory growth in loops of thousands of calls, each measured after a warm-up.
-// Usage: npm run test:leak [-- --quick] [-- --only laser]
+// Looks for memory growth in loops of thousands of calls, each measured after a warm-up. Usage: npm
+// run test:leak [-- --quick] [-- --only laser]
 //
-// Compares the second half of each loop with the first: native bytes must return to their old value, no
-// file may stay open, and the process's memory, the median of several samples after garbage collection,
-// may not have grown by more than an allowance: 400 bytes a call in 10,000 calls. Memory that the
-// process takes once and keeps (compiled code, the allocator's arenas, OpenBLAS' buffers) may also be
-// taken in the second half, so a half that has grown is repeated; a leak grows every time. Exits with 1
-// if one does. Takes about two minutes; --quick a quarter of it, with four times the bytes a call.
+// Compares the second half of each loop with the first: native bytes must return to their old
+// value, no file may stay open, and the process's memory, the median of several samples after
+// garbage collection, may not have grown by more than an allowance: 400 bytes a call in 10,000
+// calls. Memory that the process takes once and keeps (compiled code, the allocator's arenas,
+// OpenBLAS' buffers) may also be taken in the second half, so a half that has grown is repeated; a
+// leak grows every time. Exits with 1 if one does. Takes about two minutes; --quick a quarter of
+// it, with four times the bytes a call.
 
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

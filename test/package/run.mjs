@@ -49,7 +49,9 @@ function run(program, args, { cwd, env, status = 0 }) {
   throw new Fault(`${args.join(' ')}: ${end}\n${done.stdout}${done.stderr}`);
 }
 
-/** This process' environment without npm's variables, and without those that select another binary. */
+/**
+ * This process' environment without npm's variables, and without those that select another binary.
+ */
 function clean() {
   const entries = Object.entries(process.env).filter(
     ([name]) => !/^(npm_|PREBUILDS_ONLY|NODE_PATH|NODE_OPTIONS)/i.test(name),
@@ -95,7 +97,10 @@ function fetchNodes() {
   });
 }
 
-/** Packs the package. A missing binary for this platform is added from build/Release, with a message. */
+/**
+ * Packs the package. A missing binary for this platform is added from build/Release, with a
+ * message.
+ */
 function pack() {
   const packed = run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', scratch], { cwd: root });
   const answer = JSON.parse(packed.stdout);
@@ -209,7 +214,8 @@ function typed({ node }, folder) {
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc');
   const common = ['--strict', '--noEmit', '--target', 'es2022', '--types', 'node'];
   common.push('--typeRoots', join(root, 'node_modules', '@types'));
-  // TypeScript before 6 falls back to node10 for CommonJS, which supports "typesVersions" instead of "exports".
+  // TypeScript before 6 falls back to node10 for CommonJS, which supports "typesVersions" instead
+  // of "exports".
   common.push('--ignoreDeprecations', '6.0');
   const kinds = { node10: 'commonjs', node16: 'node16', nodenext: 'nodenext', bundler: 'esnext' };
   for (const [resolution, module] of Object.entries(kinds)) {

@@ -76,7 +76,10 @@ export class Browser {
     await this.#until('Page.loadEventFired');
   }
 
-  /** The value of an expression in the page. The page's own policy forbids scripts; the debugger may. */
+  /**
+   * The value of an expression in the page. The page's own policy forbids scripts; the debugger
+   * may.
+   */
   async evaluate<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = await this.#send('Runtime.evaluate', { expression, returnByValue: true });
     if (exceptionDetails !== undefined) throw new Error(JSON.stringify(exceptionDetails));

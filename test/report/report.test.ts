@@ -81,7 +81,7 @@ describe.skipIf(chromium === undefined)(`reports in a browser${skipped}`, () => 
     expect(browser.requests).toHaveLength(1);
   });
 
-  it('is dark where the reader wants it, and every text can be read', async () => {
+  it('is dark if the reader prefers it, and every text is readable', async () => {
     const backs: string[] = [];
     for (const scheme of ['light', 'dark'] as const) {
       await show('composed', LOGS.composed!, { ...DESKTOP, scheme });
@@ -93,7 +93,7 @@ describe.skipIf(chromium === undefined)(`reports in a browser${skipped}`, () => 
     expect(backs).toEqual(['rgb(255, 255, 255)', 'rgb(13, 17, 23)']);
   });
 
-  it('has its heat maps whole on a phone', async () => {
+  it('shows complete heat maps on a phone', async () => {
     await show('composed', LOGS.composed!, { ...PHONE, scheme: 'light' });
     const cut = 'document.querySelectorAll(".maps .scroll").values().filter((e) => e.scrollWidth > e.clientWidth)';
     expect(await browser.evaluate(`[...${cut}].length`)).toBe(0);

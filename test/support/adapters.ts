@@ -60,7 +60,10 @@ export function dataOf({ bytes, dtype }: NewTensor): Float32Array {
   return toFloat32(bytes, dtype as FloatDType);
 }
 
-/** scaling * B A in float64, [out, in]: the reference, which shares nothing with the code under test. */
+/**
+ * scaling * B A in float64, [out, in]: the reference, which shares nothing with the code under
+ * test.
+ */
 export function reference({ a, b, rank, scaling }: LoraModule): Float64Array {
   return product(dataOf(b), dataOf(a), b.shape[0]!, rank, a.shape[1]!).map((value) => value * scaling);
 }

@@ -40,7 +40,10 @@ export function tinyLlama(dtype: FloatDType = 'F32', layers = 2): Map<string, Ne
 
 const LLAMA = { model_type: 'llama', architectures: ['LlamaForCausalLM'] };
 
-/** Writes a model's folder: weights in one file or in `shards`, config.json and a file that is no weights. */
+/**
+ * Writes a model's folder: weights in one file or in `shards`, config.json and a file that is no
+ * weights.
+ */
 export async function writeModel(
   folder: string,
   tensors: ReadonlyMap<string, NewTensor>,

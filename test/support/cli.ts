@@ -28,8 +28,8 @@ let last: Promise<unknown> = Promise.resolve();
 /**
  * Runs the command line in this process, from the sources of lib/. Calls wait for each other,
  * because the working folder, the environment and the arguments belong to the process. To test the
- * process itself (signals, memory, start, two at once), or the ONNX engine, whose worker exists only
- * in dist/, use {@link spawnLowrank}.
+ * process itself (signals, memory, start, two at once), or the ONNX engine, whose worker exists
+ * only in dist/, use {@link spawnLowrank}.
  */
 export function lowrank(args: readonly string[], options: RunOptions = {}): Promise<Run> {
   const run = last.then(() => inProcess(args, options));
@@ -100,7 +100,10 @@ export function screen(columns?: number): { terminal: Terminal; out: () => strin
   return { terminal: { out: stream('out'), err: stream('err') }, out: () => written.out, err: () => written.err };
 }
 
-/** The commands of this package in a line of shell, which may join several and send what they print elsewhere. */
+/**
+ * The commands of this package in a line of shell, which may join several and send what they print
+ * elsewhere.
+ */
 export function commandsIn(line: string): string[] {
   const parts = line.replace(/ #.*$/, '').split(/ (?:&&|\|) /);
   return parts.filter((part) => part.startsWith('lowrank ')).map((part) => part.replace(/ > \S+$/, ''));

@@ -1,5 +1,5 @@
-// Prints llama.cpp's greedy continuation of a prompt: node continue-with-llama.mjs MODEL.gguf
-// Runs as a separate process, because its threads wait for each other in busy loops, and native code can
+// Prints llama.cpp's greedy continuation of a prompt: node continue-with-llama.mjs MODEL.gguf Runs
+// as a separate process, because its threads wait for each other in busy loops, and native code can
 // crash a process.
 
 const peer = new URL('../peers/node_modules/node-llama-cpp/dist/index.js', import.meta.url);

@@ -14,7 +14,10 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** Paths in a temporary folder: `at()` is the folder itself, `at('model', 'config.json')` a file below it. */
+/**
+ * Paths in a temporary folder: `at()` is the folder itself, `at('model', 'config.json')` a file
+ * below it.
+ */
 export function temporaryPaths(): (...names: string[]) => string {
   const folder = temporaryFolder();
   return (...names) => join(folder, ...names);

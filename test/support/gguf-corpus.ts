@@ -15,7 +15,10 @@ const withKey = (...keys: Uint8Array[]): MadeGguf => ({ keys, tensors: [A], data
 /** A length of 2^63 behind the fields that come first, and no more. */
 const hugeLength = (...before: Uint8Array[]) => Buffer.concat([...before, u64(2n ** 63n)]);
 
-/** The last column: `stricter` where Python's reader accepts the file, `python` where it refuses one that is right. */
+/**
+ * The last column: `stricter` where Python's reader accepts the file, `python` where it refuses one
+ * that is right.
+ */
 const files: [name: string, file: MadeGguf | Buffer, verdict: string, difference?: 'stricter' | 'python'][] = [
   ['one tensor', one(A), 'ok'],
   ['version 2', { ...one(A), version: 2 }, 'ok'],

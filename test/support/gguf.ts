@@ -112,7 +112,10 @@ export function validGguf(keys: readonly Uint8Array[], tensors: readonly MadeTen
   return madeGguf({ keys, tensors: descriptions, alignment, data: Buffer.concat(data) });
 }
 
-/** The files of an edited copy, put together in memory as the layout says: slow, and simple enough to be believed. */
+/**
+ * The files of an edited copy, put together in memory as the layout says: slow, and simple enough
+ * to be believed.
+ */
 export async function assembled(
   checkpoint: Checkpoint,
   folder: string,

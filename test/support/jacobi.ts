@@ -1,4 +1,6 @@
-/** Singular values and vectors of an m x n matrix, thin (r = min(m, n)), row-major, s descending. */
+/**
+ * Singular values and vectors of an m x n matrix, thin (r = min(m, n)), row-major, s descending.
+ */
 export interface ReferenceSvd {
   /** `[m, r]` */
   readonly u: Float64Array;
@@ -9,9 +11,10 @@ export interface ReferenceSvd {
 }
 
 /**
- * The reference that tests hold the native code against: Hestenes' one-sided Jacobi method in float64, which shares
- * nothing with LAPACK and computes even tiny singular values to high relative accuracy. Cost O(m n^2) per sweep, so
- * for small matrices only. U and V^T have orthonormal columns and rows also where the rank is deficient.
+ * The reference that tests hold the native code against: Hestenes' one-sided Jacobi method in
+ * float64, which shares nothing with LAPACK and computes even tiny singular values to high relative
+ * accuracy. Cost O(m n^2) per sweep, so for small matrices only. U and V^T have orthonormal columns
+ * and rows also where the rank is deficient.
  *
  * Source: Golub and Van Loan, Matrix Computations, 4th edition, section 8.6.3.
  */
@@ -47,7 +50,8 @@ function tall(at: (i: number, j: number) => number, m: number, n: number) {
   if (!Number.isFinite(largest)) throw new Error('jacobiSvd: the matrix is not finite');
   if (largest > 0) for (const column of left) for (let i = 0; i < m; i++) column[i]! /= largest;
 
-  // A column of rounding errors only is never orthogonal to the others in the relative sense: below this it counts as zero.
+  // A column of rounding errors only is never orthogonal to the others in the relative sense: below
+  // this it counts as zero.
   const negligible = (left.reduce((sum, column) => sum + dot(column, column), 0) * Number.EPSILON ** 2) / 16;
   let rotated = n > 1;
   for (let sweep = 0; rotated; sweep++) {
@@ -84,7 +88,8 @@ function tall(at: (i: number, j: number) => number, m: number, n: number) {
 function completion(basis: readonly Float64Array[], m: number): Float64Array {
   for (let axis = 0; axis < m; axis++) {
     const v = Float64Array.from({ length: m }, (_, i) => (i === axis ? 1 : 0));
-    // Twice is enough: Gram-Schmidt once leaves rounding errors along the basis, twice does not (Kahan and Parlett).
+    // Twice is enough: Gram-Schmidt once leaves rounding errors along the basis, twice does not
+    // (Kahan and Parlett).
     for (let pass = 0; pass < 2; pass++) {
       for (const b of basis) {
         const along = dot(b, v);

@@ -42,9 +42,10 @@ function times(w: Float32Array, x: Float32Array): Float32Array {
 }
 
 /**
- * A model whose answer is the sign of p . sum over layers of W_out W_in x. Layer 1's fc_in is a strong direction, by which
- * the right answers are made, under noise; layer 0 is nothing but noise. So a truncation of layer 1's fc_in helps, as do
- * reductions of layer 0, and most other interventions hurt: LASER in 16 dimensions.
+ * A model whose answer is the sign of p . sum over layers of W_out W_in x. Layer 1's fc_in is a
+ * strong direction, by which the right answers are made, under noise; layer 0 is nothing but noise.
+ * So a truncation of layer 1's fc_in helps, as do reductions of layer 0, and most other
+ * interventions hurt: LASER in 16 dimensions.
  */
 export async function writeLinearModel(folder: string, noise = 0.45): Promise<string> {
   const tensors = new Map<string, NewTensor>();

@@ -47,7 +47,10 @@ export function product(a: ArrayLike<number>, b: ArrayLike<number>, m: number, k
   return c;
 }
 
-/** max |x_i - y_i| of the Gram matrix of the rows (or columns) and the identity: how far they are from orthonormal. */
+/**
+ * max |x_i - y_i| of the Gram matrix of the rows (or columns) and the identity: how far they are
+ * from orthonormal.
+ */
 export function orthonormality(x: ArrayLike<number>, rows: number, cols: number, of: 'rows' | 'columns'): number {
   const count = of === 'rows' ? rows : cols;
   const length = of === 'rows' ? cols : rows;

@@ -1,4 +1,6 @@
-/** A small writer of protobuf and of ONNX, right or wrong: the tests say what stands in each field. */
+/**
+ * A small writer of protobuf and of ONNX, right or wrong: the tests say what stands in each field.
+ */
 
 const FIELDS_OF_RAW = 9;
 

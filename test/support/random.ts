@@ -1,4 +1,6 @@
-/** A small generator (mulberry32) in [0, 1): the same numbers for the same seed on every machine. */
+/**
+ * A small generator (mulberry32) in [0, 1): the same numbers for the same seed on every machine.
+ */
 export function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

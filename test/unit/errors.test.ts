@@ -3,7 +3,7 @@ import { expect, describe as group, it } from 'vitest';
 import { ArgumentError, CheckpointError, describe, LowRankError } from '../../lib/errors.js';
 
 group('errors', () => {
-  it('carry a code, the offending name, what was expected and what came', () => {
+  it('have a code, the offending name, what was expected and what was given', () => {
     const error = new ArgumentError('rank', 'a whole number', 1.5);
     expect(error).toBeInstanceOf(LowRankError);
     expect(error).toMatchObject({ name: 'ArgumentError', code: 'ERR_ARGUMENT', argument: 'rank' });

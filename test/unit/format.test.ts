@@ -65,7 +65,7 @@ describe('describeProgress', () => {
     remainingSeconds: 105,
   };
 
-  it('tells matrices, bytes, seconds and what remains', () => {
+  it('shows matrices, bytes, seconds and the remaining time', () => {
     expect(describeProgress(progress, undefined)).toBe(
       '3/24 model.layers.17.mlp.gate_proj.weight 1.2 GB of 4.8 GB, 35 s, 1 min 45 s left',
     );

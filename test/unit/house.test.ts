@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 /**
- * The floors of the house, from the ground up, as CONTRIBUTING.md has them: a room imports only from lower floors, so data
- * flows one way.
+ * The floors of the house, from the ground up, as CONTRIBUTING.md has them: a room imports only
+ * from lower floors, so data flows one way.
  */
 const FLOORS = floors('lib');
 
@@ -118,8 +118,9 @@ describe('the rooms of native/', () => {
 });
 
 describe('the house of the tests', () => {
-  it('no project takes files from another: what several use is in test/support', () => {
-    // test/fuzz is no project but a program; unit tests its corpus, and hazards begin with its inputs.
+  it('no project imports files of another: shared helpers are in test/support', () => {
+    // test/fuzz is no project but a program; unit tests its corpus, and hazards begin with its
+    // inputs.
     const shared = new Set(['support', 'fuzz']);
     const across = testFiles.flatMap((file) =>
       importedTests(file)
@@ -130,7 +131,7 @@ describe('the house of the tests', () => {
     expect(testFiles.flatMap(importedTests).length).toBeGreaterThan(100);
   });
 
-  it('what several use rests on nothing else of the tests', () => {
+  it('shared helpers import no other tests', () => {
     const outward = testFiles
       .filter((file) => room(file) === 'support')
       .flatMap(importedTests)

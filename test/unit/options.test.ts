@@ -47,7 +47,7 @@ const EXAMPLE: OptionTypes<Example> = {
 const check = (options: unknown) => checkOptions(options as Example, EXAMPLE, 'example');
 
 describe('checkOptions', () => {
-  it('returns what was given, without what is undefined', () => {
+  it('returns given options, without undefined ones', () => {
     const { signal } = new AbortController();
     const onProgress = () => undefined;
     const given = { rank: 3, method: 'exact', names: ['a'], cache: { bytes: 1 }, early: true, signal, onProgress };
@@ -67,7 +67,7 @@ describe('checkOptions', () => {
     expect(check({ signal: foreign }).signal).toBe(foreign);
   });
 
-  it('reads each option once, so that what was checked is what is used', () => {
+  it('reads each option once, so that the checked value is used', () => {
     let reads = 0;
     const turning = {
       get rank() {
@@ -171,7 +171,10 @@ const DRAW = ['seed', 'resamples', 'level'];
 const ASK = ['generate', 'top', 'compat', 'signal'];
 const absent = '/absent/model';
 
-/** Every public function and class that takes options: how it is called, a call that is right as far as options go, and their names. */
+/**
+ * Every public function and class that takes options: how it is called, a call that is right as far
+ * as options go, and their names.
+ */
 const TAKERS: [string, Taker, object, readonly string[]][] = [
   ['matmul', (o) => api.matmul(w, w, o as object), { transposeA: true }, [...CALL, 'transposeA', 'transposeB']],
   ['matmulSync', (o) => api.matmulSync(w, w, o as object), { transposeA: true }, [...CALL, 'transposeA', 'transposeB']],
@@ -369,7 +372,7 @@ async function faultOf(taker: Taker, options: unknown): Promise<unknown> {
 }
 
 describe.each(TAKERS)('the options of %s', (name, taker, base, names) => {
-  it('pass where they are right, or not given', async () => {
+  it('pass if they are right, or not given', async () => {
     const given = { ...base, ...Object.fromEntries(names.filter((n) => !(n in base)).map((n) => [n, undefined])) };
     const fault = await faultOf(taker, given);
     // Some calls are right in their options only, and find no file, or nothing to do.
@@ -378,7 +381,7 @@ describe.each(TAKERS)('the options of %s', (name, taker, base, names) => {
     expect(fault).not.toBeInstanceOf(TypeError);
   });
 
-  it('are refused by name where they are misspelt', async () => {
+  it('are refused by name if they are misspelt', async () => {
     for (const option of names) {
       const misspelt = `${option.slice(0, -1)}_`;
       const fault = await faultOf(taker, { ...base, [misspelt]: 1 });
@@ -391,7 +394,7 @@ describe.each(TAKERS)('the options of %s', (name, taker, base, names) => {
     expect(await faultOf(taker, { ...base, fullMatrices: false })).toMatchObject({ argument: 'fullMatrices' });
   });
 
-  it('are refused where they are of another type', async () => {
+  it('are refused if they have another type', async () => {
     for (const option of names) {
       for (const wrong of [null, '0.5', true, Number.NaN, {}, [null], Symbol('x'), 3n]) {
         const fault = await faultOf(taker, { ...base, [option]: wrong });
@@ -477,7 +480,7 @@ describe('every public function', () => {
     }
   });
 
-  it('says what is missing', async () => {
+  it('names what is missing', async () => {
     expect(() =>
       api.tensor(
         [

@@ -88,7 +88,9 @@ export class EditCopy {
     }
   }
 
-  /** Whether an earlier run of the job published the output, so that only `commit` is left to call. */
+  /**
+   * Whether an earlier run of the job published the output, so that only `commit` is left to call.
+   */
   get isFinished(): boolean {
     return this.state === 'published';
   }
@@ -171,8 +173,8 @@ export class EditCopy {
   }
 
   /**
-   * Ends the copy after a failure. Keeps what the same job can resume if the failure may pass (an abort, a full disk, a
-   * lack of permission), and removes everything otherwise.
+   * Ends the copy after a failure. Keeps what the same job can resume if the failure may pass (an
+   * abort, a full disk, a lack of permission), and removes everything otherwise.
    */
   async abandon(cause: unknown, signal?: AbortSignal): Promise<void> {
     // A journal that cannot be read may still be of use to its owner.
@@ -238,7 +240,8 @@ export class EditCopy {
     const { complete, copied, tensors } = recordedIn(lines, this.places);
     this.copied = copied;
     this.tensors = tensors;
-    // Even a complete copy is verified again, by fill(), if the process ended before it was published.
+    // Even a complete copy is verified again, by fill(), if the process ended before it was
+    // published.
     if (!outputExists) this.state = 'filling';
     else if (complete && (await this.isOurs(this.out))) this.state = 'published';
     else {
@@ -308,7 +311,8 @@ export class EditCopy {
       return;
     }
     for (const name of layout.places.keys()) this.tensors.delete(name);
-    // Files are copied while the first tensors are computed; write() waits for the file that it needs.
+    // Files are copied while the first tensors are computed; write() waits for the file that it
+    // needs.
     const made = this.copying.run(async () => {
       signal?.throwIfAborted();
       await rm(to, { recursive: true, force: true });

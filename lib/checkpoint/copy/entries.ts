@@ -35,12 +35,13 @@ export async function locate(checkpoint: Checkpoint): Promise<{ source: string; 
 }
 
 /**
- * Lists the files and folders of a copy of the checkpoint, each folder before its contents. A link to a file is followed
- * if its target is a weight file of the checkpoint, or lies in the folder or in the `blobs` of the same Hugging Face
- * cache. Other links are refused: a downloaded folder could otherwise pull private files into the copy.
+ * Lists the files and folders of a copy of the checkpoint, each folder before its contents. A link
+ * to a file is followed if its target is a weight file of the checkpoint, or lies in the folder or
+ * in the `blobs` of the same Hugging Face cache. Other links are refused: a downloaded folder could
+ * otherwise pull private files into the copy.
  *
- * @throws CheckpointError `ERR_CHECKPOINT_IO`, kinds `FolderTooDeep`, `FolderTooLarge`, `LinkOutside`, `LinkToFolder`,
- * `NotAFile` and those of the operating system.
+ * @throws CheckpointError `ERR_CHECKPOINT_IO`, kinds `FolderTooDeep`, `FolderTooLarge`,
+ *   `LinkOutside`, `LinkToFolder`, `NotAFile` and those of the operating system.
  */
 export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal): Promise<Entry[]> {
   const { source, isFolder } = await locate(checkpoint);

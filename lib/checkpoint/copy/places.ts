@@ -52,7 +52,10 @@ function isPathInside(path: string): boolean {
   return path.split('/').every((name) => !/^\.{0,2}$|[\\\0]/.test(name));
 }
 
-/** Describes a file whose tensors keep their places as parts: the edited tensors and the stretches between them. */
+/**
+ * Describes a file whose tensors keep their places as parts: the edited tensors and the stretches
+ * between them.
+ */
 export function partsAround({ file, places }: FileLayout, size: number): FilePart[] {
   const parts: FilePart[] = [];
   let offset = 0;

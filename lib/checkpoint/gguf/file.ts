@@ -19,8 +19,8 @@ export class GgufFile {
   /**
    * Opens a file and checks its header.
    *
-   * @throws CheckpointError `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with the kinds of `parseGgufHeader` and
-   * `HeaderTooLarge`.
+   * @throws CheckpointError `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with the kinds of
+   *   `parseGgufHeader` and `HeaderTooLarge`.
    */
   static async open(file: string): Promise<GgufFile> {
     const { handle, size } = await openFile(file);

@@ -178,7 +178,7 @@ class OnnxCheckpoint implements Checkpoint {
       const isSame = theirs.offset === info.offset && theirs.bytes === info.bytes && theirs.dtype === info.dtype;
       if (!isSame) throw this.#refusal(name, `it shares bytes of ${what}`, UNTIE);
       if (edited.has(theirs.name)) {
-        throw this.#refusal(name, `it has the same bytes as ${what}, which is edited too`, 'Choose one: both change.');
+        throw this.#refusal(name, `it shares all bytes of ${what}, which is edited too`, 'Choose one: both change.');
       }
     }
   }

@@ -28,7 +28,8 @@ interface NodeRead {
 /**
  * Reads a NodeProto.
  *
- * @throws {@link CheckpointError} kind `TooManyNodes` for one with too many inputs or outputs, and those of {@link ProtobufFile}.
+ * @throws {@link CheckpointError} kind `TooManyNodes` for one with too many inputs or outputs, and
+ *   those of {@link ProtobufFile}.
  */
 export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRead> {
   if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the node at byte ${span.begin} is not a message`);

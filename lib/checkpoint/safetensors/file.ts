@@ -28,7 +28,8 @@ export class SafetensorsFile {
   /**
    * Opens a file and checks its header.
    *
-   * @throws CheckpointError `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with the kinds of `parseHeader`.
+   * @throws CheckpointError `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with the kinds of
+   *   `parseHeader`.
    */
   static async open(file: string): Promise<SafetensorsFile> {
     const { handle, size } = await openFile(file);

@@ -241,7 +241,10 @@ const CANARY = 0xa5;
 const MOST = 1 << 20;
 const SIZES = { f32: 4, f64: 8, i32: 4, u8: 1, u16: 2, view: 4, list: 4 };
 
-/** The buffers of one job. What lies around its arrays must be there, unchanged, when the call has ended. */
+/**
+ * The buffers of one job. What lies around its arrays must be there, unchanged, when the call has
+ * ended.
+ */
 class Memory {
   readonly #buffers = new Map<number, { bytes: Uint8Array; used: [number, number][]; kind: string }>();
   #own = 1000;

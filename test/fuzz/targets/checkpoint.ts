@@ -20,7 +20,9 @@ export async function fill(folder: string, files: Readonly<Record<string, Uint8A
   }
 }
 
-/** Opens a checkpoint and holds what it says of itself against its files; answers with the verdict. */
+/**
+ * Opens a checkpoint and holds what it says of itself against its files; answers with the verdict.
+ */
 export async function openAndRead(path: string, folder: string): Promise<string> {
   return coded(async () => {
     const checkpoint = await open(path);
@@ -65,7 +67,10 @@ async function requireRoom(checkpoint: Checkpoint, name: string, folder: string,
   require(place.offset + place.bytes <= end, `${name}: ends at ${place.offset + place.bytes} of ${end} bytes`);
 }
 
-/** The answer, or the code and kind of the package's own error, with the words of its message that do not vary. */
+/**
+ * The answer, or the code and kind of the package's own error, with the words of its message that
+ * do not vary.
+ */
 export async function coded(action: () => Promise<string>): Promise<string> {
   try {
     return await action();

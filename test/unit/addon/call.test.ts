@@ -73,7 +73,7 @@ describe('progress', () => {
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
   });
 
-  it('a fault in the listener stops the work and is what the promise is rejected with', async () => {
+  it('a fault in the listener stops the work and rejects the promise', async () => {
     const fault = new Error('in the listener');
     const onProgress = () => {
       throw fault;

@@ -4,8 +4,8 @@ import { addon } from '../../../lib/addon/load.js';
 
 const library = new URL('../../../dist/index.js', import.meta.url).href;
 
-// LOWRANK_SIMD is read once, so each path runs in a process of its own, on the built addon. The target is block Krylov and
-// AdamW, the two kernels of our own.
+// LOWRANK_SIMD is read once, so each path runs in a process of its own, on the built addon. The
+// target is block Krylov and AdamW, the two kernels of our own.
 const PROGRAM = `
 import { AdamW, Lora, laserSync } from ${JSON.stringify(library)};
 const n = 260;
@@ -68,7 +68,7 @@ describe('the vector instructions of our own kernels', () => {
     });
   });
 
-  it('are refused where the environment names others', () => {
+  it('are refused if the environment names unknown ones', () => {
     const wrong = () => run('avx1024');
     expect(wrong).toThrow(/LOWRANK_SIMD: expected one of .* on this processor, got avx1024/);
     expect(wrong).toThrow(/ERR_ARGUMENT/);

@@ -38,7 +38,7 @@ describe('the list of formats', () => {
     expect(found).toEqual(expected === undefined ? [] : [expected]);
   });
 
-  it('takes the first format that a folder holds, and the only model of it', async () => {
+  it('takes the first format of a folder, and its only model', async () => {
     const folder = temporaryFolder();
     await mkdir(join(folder, 'onnx'));
     await fill(join(folder, 'onnx'), files('model.onnx', 'model_fp16.onnx'));

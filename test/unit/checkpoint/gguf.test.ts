@@ -241,7 +241,7 @@ describe('a GGUF file', () => {
     expect(counted(100_000, 100_000)).toMatchObject({ kind: 'DuplicateKey' });
   });
 
-  it('tells the fault, the file, the tensor and keeps names harmless', async () => {
+  it('names the fault, the file and the tensor, and escapes names', async () => {
     const file = await written(madeGguf({ tensors: [description('\u001b[2Ja', [33], 2, 0)], data: Buffer.alloc(64) }));
     const error = await failure(open(file));
     expect(error).toMatchObject({ code: 'ERR_CHECKPOINT_FORMAT', kind: 'InvalidBlock', file });
@@ -351,7 +351,8 @@ describe('a split model', () => {
         [SPLIT[1], false],
         [SPLIT[2], true],
       ]);
-      // The format wants the version of the quantisation among the model's metadata, which are in the first file.
+      // The format wants the version of the quantisation among the model's metadata, which are in
+      // the first file.
       const quantised = checkpoint.layout(new Map([['blk.0.attn_q.weight', { as: 'Q8_0' }]]));
       expect(quantised.map(({ parts }) => parts === undefined)).toEqual([false, false, true]);
     });
@@ -416,7 +417,7 @@ describe('the layout of a copy', () => {
     }
   });
 
-  it('adds no key where there is one, or nothing becomes quantised', async () => {
+  it('adds no key if there is one, or if nothing becomes quantised', async () => {
     const own = [...keys, number('general.quantization_version', 1)];
     const blocks = { ...weights[0]!, type: 8, bytes: new Uint8Array(68).fill(5) };
     const bytes = new Map([[blocks.name, blocks.bytes]]);
@@ -431,7 +432,7 @@ describe('the layout of a copy', () => {
     expect(rewritten.equals(validGguf(keys, [brain, ...weights.slice(1)]))).toBe(true);
   });
 
-  it('keeps what lies behind the last tensor, be it less than its padding or more', async () => {
+  it('keeps the bytes after the last tensor, whether less than its padding or more', async () => {
     const [first] = weights;
     const bytes = new Map([[first!.name, new Uint8Array(128).fill(3)]]);
     const edited = new Map<string, StoredType>([[first!.name, 'F16']]);
@@ -464,14 +465,14 @@ describe('the layout of a copy', () => {
     });
   });
 
-  it('refuses factors in the place of a matrix by its name, and says what to do', async () => {
+  it('refuses factors in place of a matrix, with its name and a hint', async () => {
     await opened(await written(validGguf(keys, weights)), async (checkpoint) => {
       const name = 'blk.0.attn_q.weight';
       const by = ['a', 'b'].map((factor) => ({ name: `${name}.${factor}`, dtype: 'F32' as const, shape: [2, 2] }));
       expect(await failure((async () => checkpoint.layout(new Map([[name, { by }]])))())).toMatchObject({
         code: 'ERR_UNSUPPORTED',
         message: expect.stringMatching(/^blk\.0\.attn_q\.weight: cannot be replaced by 2 tensors: llama\.cpp/),
-        hint: expect.stringContaining('Multiply the factors out'),
+        hint: expect.stringContaining('Write the product of the factors'),
       });
     });
   });

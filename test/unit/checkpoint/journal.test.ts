@@ -21,7 +21,7 @@ async function written(): Promise<string> {
 }
 
 describe('Journal', () => {
-  it('gives back what was appended, infinities included', async () => {
+  it('returns appended entries, including infinities', async () => {
     const file = await written();
     expect(await readJournal(file)).toEqual(ENTRIES);
     const { journal, entries } = await Journal.open(file);
@@ -31,7 +31,7 @@ describe('Journal', () => {
     expect(await readJournal(file)).toEqual([...ENTRIES, { more: true }]);
   });
 
-  it('ignores a line torn at any byte, and goes on after the sound ones', async () => {
+  it('ignores a line torn at any byte, and continues after the valid ones', async () => {
     const file = await written();
     const whole = await readFile(file);
     const ends = [...whole.keys()].filter((i) => whole[i] === 10).map((i) => i + 1);
@@ -64,7 +64,7 @@ describe('Journal', () => {
     expect(await readJournal(file)).toEqual(ENTRIES);
   });
 
-  it('is empty where there is none, and follows no link', async () => {
+  it('is empty if it is missing, and follows no link', async () => {
     const folder = temporaryFolder();
     expect(await readJournal(join(folder, 'journal'))).toEqual([]);
     await writeFile(join(folder, 'other'), 'mine');
@@ -77,7 +77,8 @@ describe('Journal', () => {
 describe('digestOf', () => {
   it('is SHA-256, over several steps too', async () => {
     expect(await digestOf(Buffer.from('abc'))).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
-    // A million letters a, from FIPS 180-2; and more than one step of zeros against one step at a time.
+    // A million letters a, from FIPS 180-2; and more than one step of zeros against one step at a
+    // time.
     expect(await digestOf(Buffer.alloc(1_000_000, 'a'))).toBe(
       'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0',
     );

@@ -97,7 +97,7 @@ describe('the JSON reader', () => {
     expect(reader('{"constructor":1,"toString":2}').value()).toEqual({ constructor: 1, toString: 2 });
   });
 
-  it('says where the fault is', () => {
+  it('reports the position of the fault', () => {
     expect(() => reader('{"a": tru}').skip()).toThrow('expected true (at byte 6)');
   });
 });

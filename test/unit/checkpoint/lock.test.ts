@@ -31,7 +31,7 @@ describe('lockFolder', () => {
     await (await lockFolder(folder)).release();
   });
 
-  it('never lets two in, however many begin at once', async () => {
+  it('never lets two in, however many start at once', async () => {
     const folder = temporaryFolder();
     let inside = 0;
     let entered = 0;
@@ -63,7 +63,7 @@ describe('lockFolder', () => {
     await lock.release();
   });
 
-  it('does not judge of other hosts, and says which file to delete', async () => {
+  it('does not judge other hosts, and names the file to delete', async () => {
     const folder = temporaryFolder();
     const file = join(folder, 'lock.0123456789abcdef');
     await writeFile(file, JSON.stringify({ ...ourselves(), pid: await deadPid(), host: 'elsewhere' }));
@@ -73,7 +73,7 @@ describe('lockFolder', () => {
     expect(await readdir(folder)).toEqual(['lock.0123456789abcdef']);
   });
 
-  it('tells a folder that is not there', async () => {
+  it('reports a missing folder', async () => {
     expect(await kind(lockFolder(join(temporaryFolder(), 'none')))).toBe('NotFound');
   });
 });
@@ -92,7 +92,8 @@ describe('lives', () => {
   });
 
   it.skipIf(!hasProc)('takes an unburied process for dead (skipped without /proc)', async () => {
-    // A shell that has become `sleep` never buries the child it began before, which waits until it has.
+    // A shell that has become `sleep` never buries the child it began before, which waits until it
+    // has.
     const child = '(until read name </proc/$$/comm && [ "$name" = sleep ]; do sleep 0.01; done) & echo $!';
     const parent = spawn('sh', ['-c', `${child}; exec sleep 60`], { stdio: ['ignore', 'pipe', 'ignore'] });
     try {

@@ -39,7 +39,8 @@ interface Step {
 function pathsFrom(message: string, before: readonly Step[] = [], seen: readonly string[] = []): Step[][] {
   const { fields } = MESSAGE_TYPES.get(message)!;
   return fields.flatMap((type, number) => {
-    // A second graph is refused whatever is in it: what graphs hold is reached through training_info.
+    // A second graph is refused whatever is in it: what graphs hold is reached through
+    // training_info.
     if (type === undefined || (message === 'ModelProto' && type.name === 'graph')) return [];
     const path = [...before, { number, type }];
     const goesOn = MESSAGE_TYPES.has(type.kind) && !seen.includes(type.kind);
@@ -68,7 +69,7 @@ describe('every message of an ONNX model', () => {
     expect(paths.length).toBeGreaterThan(1000);
   });
 
-  it('is refused where a field goes beyond its end', async () => {
+  it('is refused if a field extends beyond its end', async () => {
     const accepted: string[] = [];
     // Of the many ways to a message the shortest of each kind of field.
     for (const [name, path] of shortest()) {
@@ -83,7 +84,7 @@ describe('every message of an ONNX model', () => {
     expect(accepted).toEqual([]);
   });
 
-  it('is refused where a message in it is none', async () => {
+  it('is refused if a message in it is not one', async () => {
     const accepted: string[] = [];
     for (const [name, path] of shortest().filter(([, path]) => MESSAGE_TYPES.has(kindOf(path)))) {
       const found = await verdict(inside(path, field(numberOf(path), Buffer.from([0x02]))));
@@ -92,7 +93,7 @@ describe('every message of an ONNX model', () => {
     expect(accepted).toEqual([]);
   });
 
-  it('may hold its repeated numbers in one list, which whole numbers fill', async () => {
+  it('may pack its repeated numbers in one list, which they must fill', async () => {
     const items: Readonly<Record<string, readonly [whole: Uint8Array, cut: Uint8Array]>> = {
       varints: [Buffer.from([1, 0x80, 1]), Buffer.from([1, 0x80])],
       fixed32s: [Buffer.alloc(8), Buffer.alloc(7)],
@@ -112,7 +113,7 @@ describe('every message of an ONNX model', () => {
     }
   });
 
-  it('may hold fields that are unknown, or of another wire type, as parsers pass over them', async () => {
+  it('may have unknown fields, or other wire types, which parsers skip', async () => {
     const others: readonly Uint8Array[] = [field(1000, 'text'), field(1001, 7)];
     const lax = shortest().filter(([, path]) => !isOfTensorOrNode(path));
     expect(lax.length).toBeGreaterThan(30);
@@ -164,7 +165,7 @@ describe('numbers of the wire format', () => {
     expect(await verdict(value(11))).toBe('InvalidProtobuf');
   });
 
-  it('a list of numbers may be longer than what is read at once', async () => {
+  it('a list of numbers may be longer than one read', async () => {
     const numbers = Buffer.concat(Array.from({ length: 50_000 }, (_, i) => varint(i % 3 === 0 ? -1 : i)));
     const list = (content: Uint8Array) =>
       verdict(
@@ -182,7 +183,10 @@ describe('numbers of the wire format', () => {
   });
 
   it('messages lie at most 100 deep', async () => {
-    /** A type inside that many lists, of a value of a training graph: 5 messages around, and 2 for each list. */
+    /**
+     * A type inside that many lists, of a value of a training graph: 5 messages around, and 2 for
+     * each list.
+     */
     const types = (lists: number) => {
       let type: Uint8Array = field(1, field(1, 1));
       for (let i = 0; i < lists; i++) type = field(4, field(1, type));
@@ -211,7 +215,7 @@ describe('tensors that are not listed', () => {
     expect(await kind(openOnnx(file, file))).toBe('InvalidDataLength');
   });
 
-  it('must have their data where they say', async () => {
+  it('must have their data where they claim', async () => {
     const outside = tensorProto({ name: 'e', dims: [1], external: { location: 'gone.bin' } });
     const node = nodeProto({ op: 'Constant', inputs: [], tensors: [outside] });
     const file = join(temporaryFolder(), 'a.onnx');

@@ -146,7 +146,7 @@ describe('an ONNX file', () => {
     }
   });
 
-  it('passes over what it does not know', async () => {
+  it('skips what it does not know', async () => {
     const unknown = Buffer.concat([field(90, 'text'), field(91, 5), varint(92 * 8 + 1), Buffer.alloc(8)]);
     const graph = Buffer.concat([unknown, graphProto([], [Buffer.concat([counted('w', 1, 1), unknown])]), unknown]);
     const folder = temporaryFolder();
@@ -218,7 +218,7 @@ describe('external data', () => {
   }
   const openedWith = async (...tensors: Uint8Array[]) => open(join(await folderWith(...tensors), 'model.onnx'));
 
-  it('is found by location, offset and length; the folder is then what was opened', async () => {
+  it('is found by location, offset and length; the path is then the folder', async () => {
     const folder = await folderWith(external({ location: 'data.bin', offset: '8', length: '8', checksum: 'x' }));
     const checkpoint = await open(join(folder, 'model.onnx'));
     expect(checkpoint.path).toBe(folder);
@@ -230,7 +230,7 @@ describe('external data', () => {
     ]);
   });
 
-  it('keeps an eye on the graph too, though it holds no weight', async () => {
+  it('notices changes of the graph too, though it contains no weight', async () => {
     const folder = await folderWith(external({ location: 'data.bin', length: '8' }));
     const checkpoint = await open(join(folder, 'model.onnx'));
     const before = await identify(checkpoint);
@@ -239,7 +239,7 @@ describe('external data', () => {
     expect(await kind(checkIdentity(checkpoint, before))).toBe('Changed');
   });
 
-  it('makes the folder what was opened also where only nodes inside have any', async () => {
+  it('makes the path the folder even if only inner nodes have external data', async () => {
     const folder = temporaryFolder();
     const outside = tensorProto({ name: 'c', dims: [2], external: { location: 'data.bin', length: '8' } });
     const constant = nodeProto({ op: 'Constant', inputs: [], tensors: [outside] });
@@ -256,7 +256,7 @@ describe('external data', () => {
     }
   });
 
-  it('may lie in a folder inside, and go on to the end of its file', async () => {
+  it('may lie in a folder inside, and extend to the end of its file', async () => {
     const checkpoint = await openedWith(external({ location: 'sub/data.bin', offset: '16' }));
     expect(checkpoint.tensors.get('w')).toMatchObject({ file: 'sub/data.bin', offset: 16 });
     expect(Buffer.from(await checkpoint.read('w'))).toEqual(floats(4, 5));
@@ -344,7 +344,7 @@ describe('external data', () => {
     expect(() => edit('over')).toThrow(/shares bytes of data.bin with "half"/);
     // Nothing uses the other one, so that only one place changes.
     expect(edit('w')).toHaveLength(2);
-    expect(() => edit('w', 'same')).toThrow(/same bytes of data.bin with "same"/);
+    expect(() => edit('w', 'same')).toThrow(/shares all bytes of data.bin with "same"/);
   });
 
   it('refuses shared bytes that two places use', async () => {
@@ -370,7 +370,7 @@ const constantNode = (output: string, dims: readonly number[] = [2, 3]): NodePar
 });
 
 describe('constants', () => {
-  it('of nodes are listed where they are matrices, read and edited in their places', async () => {
+  it('of nodes are listed if they are matrices, and read and edited in place', async () => {
     const nodes = [constantNode('w'), constantNode('axes', [3]), matmul('/m/fc/MatMul', 'w')];
     const checkpoint = await opened(nodes, [counted('v', 2, 2)]);
     expect([...checkpoint.tensors.keys()].sort()).toEqual(['v', 'w']);
@@ -383,7 +383,7 @@ describe('constants', () => {
     expect(checkpoint.unlisted).toEqual([]);
   });
 
-  it('of branches and bodies are listed, by the path to them where two have one name', async () => {
+  it('of branches and bodies are listed, by their path if two share a name', async () => {
     const branch = (initializer: string) =>
       graphProto([nodeProto(constantNode('w')), nodeProto(matmul('/m/fc/MatMul', 'w'))], [counted(initializer, 2, 2)]);
     const nodes = [
@@ -396,7 +396,7 @@ describe('constants', () => {
     expect(tensors.get('first.branch_1.w')?.users).toBeUndefined();
   });
 
-  it('are counted where they are not listed, with what to do', async () => {
+  it('are counted if they are not listed, with a hint', async () => {
     const inner = field(25, field(7, nodeProto(constantNode('w', [4, 4]))));
     const training = field(20, field(1, graphProto([nodeProto(constantNode('w'))], [counted('v', 1, 1)])));
     const sparse = field(15, field(1, tensorProto({ name: 's', dims: [2], raw: floats(1, 2) })));
@@ -435,7 +435,7 @@ describe('the place of a weight in the model', () => {
     expect(await aliasAndOrientation([left])).toEqual([alias, 'out x in']);
   });
 
-  it('is unknown where the node has no path, or does something else', async () => {
+  it('is unknown if the node has no path, or does something else', async () => {
     expect(await aliasAndOrientation([matmul('MatMul_7', w)])).toEqual([undefined, 'in x out']);
     expect(await aliasAndOrientation([{ op: 'Gather', name: '/embed/Gather', inputs: [w, 'x'] }])).toEqual([
       undefined,
@@ -463,7 +463,7 @@ describe('the place of a weight in the model', () => {
     expect(await aliasAndOrientation([branches])).toEqual(['m.fc.weight', 'in x out']);
   });
 
-  it('is that of the node which multiplies by what an If returns', async () => {
+  it('is that of the node that multiplies by the result of an If', async () => {
     const branch = (name: string) =>
       Buffer.concat([graphProto([nodeProto(constantNode(name))], []), field(12, field(1, name))]);
     const branches: NodeParts = { op: 'If', inputs: ['c'], outputs: ['v'], graphs: [branch('a'), branch('b')] };
@@ -488,7 +488,7 @@ describe('the place of a weight in the model', () => {
     expect([...checkpoint.tensors.values()].map(({ alias }) => alias)).toEqual(Array(4).fill(undefined));
   });
 
-  it('is refused for an edit where several places use it', async () => {
+  it('is refused for an edit if several places use it', async () => {
     const edit = async (nodes: readonly NodeParts[], shared?: boolean) =>
       edited(await opened(nodes, [counted(w, 2, 3)]), w, shared);
     const tied = [matmul('/lm_head/MatMul', w), { op: 'Gather', name: '/embed/Gather', inputs: [w, 'ids'] }];
@@ -520,7 +520,7 @@ describe('the place of a weight in the model', () => {
     expect((await opened(twins, [counted(w, 2, 3)])).tensors.get(w)?.alias).toBeUndefined();
   });
 
-  it('is refused for an edit of a part where its uses lie different ways round', async () => {
+  it('is refused for an edit of a part if its uses have different orientations', async () => {
     const alias = '/model/layers.0/self_attn/qkv_proj';
     const ways = [matmul(`${alias}/MatMul`, w), matmul(`${alias}_1/Gemm`, w, { transB: 1 }, 'Gemm')];
     const folder = temporaryFolder();
@@ -539,7 +539,7 @@ describe('the place of a weight in the model', () => {
     expect((await plan('0:attn:0.5')).edits).toMatchObject([{ tensor: w, uses: 2 }]);
   });
 
-  it('is refused for an edit where it says how others are packed', async () => {
+  it('is refused for an edit if it defines how others are packed', async () => {
     const nodes = [{ op: 'DequantizeLinear', inputs: ['q', w], outputs: ['d'] }, matmul('/fc/MatMul', 'd')];
     const packed = tensorProto({ name: 'q', dims: [2, 3], type: 3, raw: Buffer.alloc(6) });
     const checkpoint = await opened(nodes, [counted(w, 2, 3), packed]);
@@ -547,7 +547,7 @@ describe('the place of a weight in the model', () => {
     expect(() => checkpoint.layout(new Map([[w, { as: 'F32' }]]))).toThrow(/DequantizeLinear unpacks/);
   });
 
-  it('is refused for an edit where the weight is packed, whichever operator unpacks it', async () => {
+  it('is refused for an edit if the weight is packed, whichever operator unpacks it', async () => {
     const packed: [NodeParts, number[], number][] = [
       [{ op: 'MatMulNBits', name: '/model/layers.0/mlp/up_proj/MatMul_Q4', inputs: ['x', 'q', w] }, [4, 1, 16], 2],
       [
@@ -573,7 +573,7 @@ describe('the place of a weight in the model', () => {
     }
   });
 
-  it('keeps the type of what is edited', async () => {
+  it('keeps the type of edited tensors', async () => {
     const checkpoint = await opened([], [counted('w', 1, 1)]);
     expect(() => checkpoint.layout(new Map([['w', { as: 'F16' }]]))).toThrow(/cannot become F16/);
     expect(() => checkpoint.layout(new Map([['v', { as: 'F32' }]]))).toThrow(/there is no tensor "v"/);

@@ -71,7 +71,7 @@ describe('open', () => {
     }
   });
 
-  it('says of an index what opens as it, where the folder would open as another model', async () => {
+  it('returns the index as entry point if the folder would open as another model', async () => {
     const main = async (path: string) => {
       const checkpoint = await open(path);
       await checkpoint.close();
@@ -115,7 +115,7 @@ describe('open', () => {
     expect(await kind(open(await folderWith({ [A]: one('a', 'a'), [B]: one('b', 'b') })))).toBe('AmbiguousWeights');
   });
 
-  it('says what cannot be found', async () => {
+  it('names what cannot be found', async () => {
     const folder = await sharded();
     for (const path of [join(folder, 'no'), join(folder, A, 'x')]) {
       expect(await failure(open(path))).toMatchObject({ code: 'ERR_CHECKPOINT_IO', kind: 'NotFound', file: path });
@@ -206,7 +206,7 @@ describe('open', () => {
     });
   });
 
-  it.skipIf(process.platform === 'win32')('reads the cache of Hugging Face, where files are links', async () => {
+  it.skipIf(process.platform === 'win32')('reads the cache of Hugging Face, whose files are links', async () => {
     const cache = temporaryFolder();
     const snapshot = join(cache, 'snapshots', 'abc');
     await mkdir(join(cache, 'blobs'));

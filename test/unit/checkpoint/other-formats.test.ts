@@ -7,7 +7,9 @@ import { temporaryFolder } from '../../support/folder.js';
 import { fill } from '../../support/safetensors.js';
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');
-/** A zip archive as far as it is looked at: the first entry, and the names in the table of contents. */
+/**
+ * A zip archive as far as it is looked at: the first entry, and the names in the table of contents.
+ */
 const zip = (...names: readonly string[]) =>
   latin1(
     `PK\x03\x04\x14${'\0'.repeat(25)}${names[0]}${'x'.repeat(600)}${names.map((name) => `PK\x01\x02${name}`).join('')}`,
@@ -64,12 +66,12 @@ describe('a file of another format', () => {
     expect(error.message).not.toMatch(/header/);
   });
 
-  it('a JSON file that is no index says what to give instead', async () => {
+  it('a JSON file that is not an index gets a hint', async () => {
     const error = await failureOf('tokenizer.json', '{"version": "1.0"}');
     expect(error).toMatchObject({ kind: 'InvalidIndex', hint: expect.stringContaining('folder of the model') });
   });
 
-  it('numbers that begin like no format are no header of an absurd length', async () => {
+  it('numbers that start like no format are not a header of an absurd length', async () => {
     const error = await failureOf('noise', latin1('\xfe\xdc\xba\x98\x76\x54\x32\x90 and more'));
     expect(error).toMatchObject({ kind: 'HeaderTooLarge' });
     expect(error.message).toContain('fe dc ba 98 76 54 32 90');
@@ -95,7 +97,7 @@ describe('a folder without weights that are read here', () => {
     [['flax_model.msgpack'], 'from_flax'],
     [['saved_model.pb'], 'ONNX'],
     [['weights.npz'], 'safetensors.numpy.save_file('],
-  ])('%j are named, with what to do', async (names, hint) => {
+  ])('%j are named, with a hint', async (names, hint) => {
     const folder = temporaryFolder();
     await fill(folder, {
       'config.json': '{}',
@@ -108,7 +110,7 @@ describe('a folder without weights that are read here', () => {
     expect(error.message).not.toContain('training_args');
   });
 
-  it('of nothing nothing is said', async () => {
+  it('an empty folder gets no further hint', async () => {
     const folder = temporaryFolder();
     await fill(folder, { 'training_args.bin': 'x', 'README.md': '' });
     expect((await failure(open(folder))).message).toMatch(/has no \.safetensors, \.gguf or \.onnx file$/);

@@ -165,7 +165,7 @@ describe('a tensor that is replaced by others', () => {
     expect(await sizeOfCopy(checkpoint, { changes: CHANGES, files: FILES })).toBe(bytes);
   });
 
-  it('keeps what else an index says, and counts parameters where it does', async () => {
+  it('keeps other members of an index, and updates its count of parameters', async () => {
     const { folder, out } = await source(2);
     const file = join(folder, 'model.safetensors.index.json');
     const index = JSON.parse(await readFile(file, 'utf8'));

@@ -53,7 +53,7 @@ const metadata = fc.option(
 );
 
 describe('a safetensors file', () => {
-  it('gives back what was written', async () => {
+  it('reads back what was written', async () => {
     await fc.assert(
       fc.asyncProperty(tensors, metadata, async (written, about) => {
         const file = path();
@@ -90,7 +90,8 @@ describe('a safetensors file', () => {
         length < 8 ? 'HeaderTooSmall' : length < header ? 'InvalidHeaderLength' : 'MetadataIncompleteBuffer';
       expect(await verdict(whole.subarray(0, length))).toBe(expected);
     }
-    // With a length that fits: only spaces behind the closing brace can be missing, and then data seem to be left over.
+    // With a length that fits: only spaces behind the closing brace can be missing, and then data
+    // seem to be left over.
     for (let length = 8; length < header; length++) {
       const cut = made(whole.subarray(8, length), bytes);
       const complete = whole.subarray(8, length).toString('latin1').trimEnd().endsWith('}}');
@@ -98,7 +99,7 @@ describe('a safetensors file', () => {
     }
   });
 
-  it('tells the fault, the file, the tensor and what to do', async () => {
+  it('names the fault, the file and the tensor, with a hint', async () => {
     const file = path();
     await writeFile(file, made('{"some.weight":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}', 'abc'));
     const error = await failure(SafetensorsFile.open(file));
@@ -154,7 +155,7 @@ describe('a safetensors file', () => {
     );
   });
 
-  it('holds no more of a header than its names', () => {
+  it('keeps only the names of a header in memory', () => {
     const name = 'a'.repeat(1000);
     const header = Buffer.from(`{"${name}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}${' '.repeat(90_000_000)}`);
     const { tensors } = parseHeader(header, 8 + header.length, 'f');
@@ -183,7 +184,7 @@ describe('writeSafetensors', () => {
     expect(read.header.tensors.map(({ name }) => name)).toEqual(expected);
   });
 
-  it('replaces nothing unless told so, and leaves nothing behind', async () => {
+  it('replaces nothing unless allowed, and leaves nothing behind', async () => {
     const own = temporaryFolder();
     const file = join(own, 'a.safetensors');
     await writeFile(file, 'mine');
@@ -195,7 +196,7 @@ describe('writeSafetensors', () => {
     expect(await kind(writeSafetensors(join(own, 'no', 'a.safetensors'), new Map([['a', one]])))).toBe('NotFound');
   });
 
-  it('refuses what the format cannot hold, before it writes', async () => {
+  it('refuses what the format cannot store, before it writes', async () => {
     const own = temporaryFolder();
     const file = join(own, 'a.safetensors');
     const write = (name: string, tensor: object) =>

@@ -22,7 +22,7 @@ const withFree = (free: number) =>
   patch({ statfs: async () => ({ blocks: 10n ** 9n, bsize: 1n, bfree: BigInt(free), bavail: BigInt(free) }) });
 
 describe('requireSpace', () => {
-  it('names what is needed, what is free and what to do', async () => {
+  it('names the needed and the free space, with a hint', async () => {
     const out = join(temporaryFolder(), 'out');
     withFree(4_000_000);
     await requireSpace(out, { bytes: 4_000_000 });
@@ -49,7 +49,7 @@ describe('requireSpace', () => {
     await requireSpace(join(temporaryFolder(), 'out'), { bytes: 2 ** 60 });
   });
 
-  it('counts only what changes where blocks can be shared, and leaves nothing of the attempt', async () => {
+  it('counts only changes if blocks can be shared, and leaves nothing of the attempt', async () => {
     const folder = temporaryFolder();
     const out = join(folder, 'out');
     const from = join(folder, 'from');
@@ -67,7 +67,7 @@ describe('requireSpace', () => {
 });
 
 describe('a copy', () => {
-  it('is refused before anything is made, and when it goes on needs only what is not there yet', async () => {
+  it('is refused before anything is created, and needs only the missing part when it resumes', async () => {
     const folder = temporaryFolder();
     const path = join(folder, 'in.safetensors');
     const data = 'x'.repeat(100_000);

@@ -13,8 +13,8 @@ const FULL = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write'
 const LARGE = 20 * 1024 * 1024 + 5;
 
 /**
- * A file of one tensor between others, whose edited copy has another beginning and a larger tensor: what happens to a
- * GGUF file when a tensor changes its type.
+ * A file of one tensor between others, whose edited copy has another beginning and a larger tensor:
+ * what happens to a GGUF file when a tensor changes its type.
  */
 async function source(): Promise<{
   root: string;
@@ -79,7 +79,7 @@ describe('a file that is written from parts', () => {
     expect((await readdir(dirname(out))).sort()).toEqual(['in.bin', 'out.bin']);
   });
 
-  it('is verified and gone on with', async () => {
+  it('is verified and resumed', async () => {
     for (const place of [undefined, 2, 20, 1000, 9 * 1024 * 1024, 17 + 6 + LARGE - 1, 17 + 6 + LARGE + 1]) {
       const { root, out, checkpoint, expected } = await source();
       const copy = await copyForEdit(checkpoint, out, JOB);

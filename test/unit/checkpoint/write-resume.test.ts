@@ -54,7 +54,7 @@ async function half(checkpoint: Checkpoint, out: string, options = job('x')): Pr
 const work = (root: string, ...path: string[]) => join(root, '.out.lowrank', ...path);
 
 describe('a copy that was interrupted', () => {
-  it('goes on with what is done', async () => {
+  it('resumes finished work', async () => {
     const { root, out, checkpoint } = await source();
     await half(checkpoint, out);
     expect((await readdir(root)).sort()).toEqual(['.out.lowrank', 'in']);
@@ -76,7 +76,7 @@ describe('a copy that was interrupted', () => {
     await checkpoint.close();
   });
 
-  it('does anew what is not as the journal says', async () => {
+  it('repeats what does not match the journal', async () => {
     const damage: [string, (root: string) => Promise<unknown>, boolean][] = [
       ['nothing', async () => undefined, true],
       ['a finished tensor', (root) => patch(work(root, 'copy', A), -7, 'x'), false],
@@ -116,7 +116,7 @@ describe('a copy that was interrupted', () => {
     }
   });
 
-  it('is not another job, unless told to begin anew', async () => {
+  it('is not another job, unless restarted', async () => {
     const { root, out, checkpoint } = await source();
     await half(checkpoint, out);
     for (const options of [job('y'), {}]) {
@@ -192,7 +192,7 @@ describe('a copy that was interrupted', () => {
     await checkpoint.close();
   });
 
-  it('keeps what is done when the output appears meanwhile', async () => {
+  it('keeps finished work when the output appears meanwhile', async () => {
     const { root, out, checkpoint } = await source();
     const copy = await copyForEdit(checkpoint, out, job('x'));
     await copy.write('a', Buffer.from('AAA'));

@@ -110,7 +110,7 @@ describe('copyForEdit', () => {
     await checkpoint.close();
   });
 
-  it('refuses tensors that are not there and bytes that do not fit, and goes on', async () => {
+  it('refuses missing tensors and bytes that do not fit, and continues', async () => {
     const { out, checkpoint } = await source();
     const writer = await copyForEdit(checkpoint, out);
     expect(await failure(writer.write('z', Buffer.from('AAA')))).toMatchObject({ code: 'ERR_NOT_FOUND' });
@@ -191,7 +191,7 @@ describe('copyForEdit', () => {
     expect((await readdir(root)).sort()).toEqual(['b', 'b.safetensors', 'in']);
   });
 
-  it('takes no source from the place where it would make its copy', async () => {
+  it('refuses a source in the place of its own copy', async () => {
     const { folder, root, checkpoint } = await source();
     await checkpoint.close();
     const work = join(root, '.edited.lowrank');
@@ -340,7 +340,8 @@ describe('copyForEdit', () => {
     expect(left).toEqual(['.out.lowrank']);
     expect((await contents(join(work, '.out.lowrank', 'copy')))[A]).toContain('AAAbbbb');
 
-    // The next one finds the lock of a dead process and a copy that no journal vouches for: it begins anew.
+    // The next one finds the lock of a dead process and a copy that no journal vouches for: it
+    // begins anew.
     const again = await open(folder);
     const writer = await copyForEdit(again, out);
     await writer.write('b', Buffer.from('BBBB'));

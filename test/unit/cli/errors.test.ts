@@ -26,7 +26,7 @@ describe('a failure on the command line', () => {
     expect(lines.slice(3)).toEqual(['']);
   });
 
-  it('shows what was typed on one line, whatever is in it', async () => {
+  it('shows the typed command on one line, whatever it contains', async () => {
     for (const typed of ['lasr\u001b[31m\nhint: nothing', 'x\n(Did you mean laser?)', 'laser\n']) {
       const { lines } = await errorsOf([typed]);
       expect(lines[0]).toContain(`unknown command '${typed.split(/\W/)[0]}\\u{`);
@@ -35,7 +35,7 @@ describe('a failure on the command line', () => {
     }
   });
 
-  it('keeps the lines of a program that failed, and tells them from its own', async () => {
+  it('keeps the lines of a failed program, distinct from its own', async () => {
     const questions = join(folder, 'questions.jsonl');
     await writeFile(questions, '{"prompt":"a","answer":"b"}\n');
     const program = `"${process.execPath}" -e "console.error('first\\nhint: \\u001b[31msecond');process.exit(3)"`;

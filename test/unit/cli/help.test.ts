@@ -46,7 +46,8 @@ describe('--help', () => {
       expect(examples.length).toBeGreaterThan(0);
       expect(examples.some((line) => line.startsWith(['lowrank', ...path].join(' ')))).toBe(true);
       for (const line of examples.flatMap(commandsIn)) {
-        // The whole command line is parsed, and instead of doing the work the command says that it was reached.
+        // The whole command line is parsed, and instead of doing the work the command says that it
+        // was reached.
         const program = await createProgram(screen().terminal);
         let reached = '';
         for (const { path: name, command } of commandsOf(program)) {

@@ -40,7 +40,7 @@ describe('colours', () => {
     expect(wantsColors(isTerminal, environment)).toBe(expected);
   });
 
-  it('are written by commands where they are wanted, and change nothing else', async () => {
+  it('are written by commands if requested, and change nothing else', async () => {
     const coloured = await run(INSPECT, 200);
     expect(coloured).toContain('\u001b[1m');
     vi.stubEnv('NO_COLOR', '1');
@@ -58,7 +58,7 @@ describe('tables', () => {
     ['laser --dry-run', LASER, /^family/, /^\d+ matrices/],
     ['inspect', INSPECT, /^$/, undefined],
     ['inspect --spectrum', ['inspect', model, '--spectrum', '--tensor', '*.h.1.mlp.*.weight'], /^$/, undefined],
-  ] as const)('of %s fit into narrow terminals, and are whole in wide ones', async (_, args, before, after) => {
+  ] as const)('of %s fit into narrow terminals, and are complete in wide ones', async (_, args, before, after) => {
     const table = async (columns?: number) => {
       const lines = plain(await run(args, columns))
         .trimEnd()

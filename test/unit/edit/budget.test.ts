@@ -22,7 +22,7 @@ function least(options: Partial<PlanOptions> = {}): number {
 }
 
 describe('a limit of memory', () => {
-  it('changes nothing where there is enough', () => {
+  it('changes nothing if there is enough', () => {
     const { settings, memory } = plan();
     expect(settings).toMatchObject({ overlap: true, method: 'auto', choices: undefined });
     const ample = plan({ maxMemory: 64e9 });
@@ -33,7 +33,7 @@ describe('a limit of memory', () => {
     expect(memory.tensor).toMatch(/^[abc]$/);
   });
 
-  it('refuses before anything begins, naming the tensor and a number that is enough', () => {
+  it('refuses before anything starts, naming the tensor and a sufficient number', () => {
     expect(() => plan({ maxMemory: 1e6 })).toThrow(expect.objectContaining({ code: 'ERR_MEMORY' }));
     expect(() => plan({ maxMemory: 1e6 })).toThrow(/^[abc]: needs \d+ bytes of memory, but only 1000000 are allowed$/);
     const enough = least() + 32e6;

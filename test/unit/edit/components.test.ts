@@ -33,7 +33,7 @@ describe('which components stay', () => {
     expect(of('random', '0.3', 10, 5)).toEqual(of('random', '0.3', 10, 5));
   });
 
-  it('draws others for another matrix, so that the control is no single draw for a whole model', () => {
+  it('draws anew for each matrix, so that the control is not a single draw for a whole model', () => {
     const times = new Array<number>(10).fill(0);
     for (let layer = 0; layer < 3000; layer++) {
       for (const index of of('random', '0.3', 10, 0, `layers.${layer}.fc_in`)) times[index]!++;
@@ -71,7 +71,8 @@ describe('recompose', () => {
           sum[i]! += value;
         });
       }
-      // floor(0.4 9) = 3, floor(0.8 9) = 7 and the last floor(0.2 9) = 1: one component, the eighth, is in none.
+      // floor(0.4 9) = 3, floor(0.8 9) = 7 and the last floor(0.2 9) = 1: one component, the
+      // eighth, is in none.
       const missing = await recompose(parts, Uint32Array.of(7));
       w.data.forEach((value, i) => {
         expect(sum[i]! + missing[i]!).toBeCloseTo(value, 5);

@@ -38,7 +38,7 @@ describe('planEdits', () => {
     expect(planEdits(gptj, { interventions: [flags('fc_out')] }).edits[0]!.rank).toBe(40);
   });
 
-  it('knows what leaves the bytes as they are', () => {
+  it('knows which edits keep the bytes', () => {
     const identity = (spec: string, kind?: 'dropout' | 'zero') =>
       planEdits(gpt2(), { interventions: [parseAt(spec, kind)] }).edits[0]!.identity;
     expect(identity('0:fc_in:1')).toBe(true);
@@ -83,7 +83,7 @@ describe('planEdits', () => {
     expect(() => names('layers.*')).toThrow(expect.objectContaining({ code: 'ERR_NOT_FOUND' }));
   });
 
-  it('takes the one tensor that is called exactly so, also where its name could be read as a glob', () => {
+  it('takes the tensor with exactly this name, even if the name is also a glob', () => {
     const checkpoint = fakeCheckpoint({ 'a[0]': [4, 4], a0: [4, 4], 'b*': [4, 4], bc: [4, 4] });
     const names = (glob: string) =>
       planEdits(checkpoint, { interventions: [parseTensorSpec(`${glob}:0.5`)] }).edits.map(({ tensor }) => tensor);
@@ -92,7 +92,7 @@ describe('planEdits', () => {
     expect(names('a[01]')).toEqual(['a0']);
   });
 
-  describe('with a glob that also matches what is no matrix', () => {
+  describe('with a glob that also matches tensors that are not matrices', () => {
     const checkpoint = fakeCheckpoint(
       {
         'layer.2.ln.weight': [8],
@@ -121,7 +121,7 @@ describe('planEdits', () => {
       expect(plan('*.fc.*:0.5').skipped).toEqual([]);
     });
 
-    it('fails when there is no matrix among them, or it was called by its name', () => {
+    it('fails without a matrix among them, or for an exact name', () => {
       expect(() => plan('*.{ln,conv}.weight:0.5')).toThrow(
         expect.objectContaining({
           code: 'ERR_SHAPE',
@@ -147,7 +147,7 @@ describe('planEdits', () => {
     }
   });
 
-  it('refuses dtypes that are no floats, naming tensor and dtype', () => {
+  it('refuses dtypes that are not floats, naming tensor and dtype', () => {
     const checkpoint = fakeCheckpoint({ w: [4, 4] }, undefined, { w: 'I8' });
     const plan = () => planEdits(checkpoint, { interventions: [parseTensorSpec('w:0.5')] });
     expect(plan).toThrow(expect.objectContaining({ code: 'ERR_UNSUPPORTED' }));
@@ -158,7 +158,7 @@ describe('planEdits', () => {
     expect(() => planEdits(gpt2(), { interventions: [] })).toThrow('interventions: expected at least one');
   });
 
-  it('predicts more memory for larger matrices, and none for what is left alone', () => {
+  it('predicts more memory for larger matrices, and none for unchanged ones', () => {
     const checkpoint = fakeCheckpoint({ small: [64, 64], large: [512, 512] });
     const memory = (spec: string) => planEdits(checkpoint, { interventions: [parseTensorSpec(spec)] }).memory;
     const [small, large] = [memory('small:0.5'), memory('large:0.5')];

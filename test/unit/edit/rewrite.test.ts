@@ -15,7 +15,7 @@ describe('rewrite', () => {
     expect(await rewrite(bytes(3, 4), float32(0, 0), 'F32')).toEqual({ relativeError: 1, keptEnergy: 0 });
   });
 
-  it('sees what rounding to 16 bits does', async () => {
+  it('measures the effect of rounding to 16 bits', async () => {
     // 1 + 2^-12 is no float16: it is written as 1.
     const matrix = fromFloat32(float32(1 + 2 ** -10), 'F16');
     const { relativeError } = await rewrite(matrix, float32(1 + 2 ** -12), 'F16');

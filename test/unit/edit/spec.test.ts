@@ -41,7 +41,7 @@ describe('parseAt', () => {
     ['1:fc_in:NaN', 'from 0 to 1'],
     ['1:fc_in:0x1', 'from 0 to 1'],
     ['1:fc_in:0.1 ', 'from 0 to 1'],
-  ])('refuses %j and says what was expected', (spec, expected) => {
+  ])('refuses %j and names what was expected', (spec, expected) => {
     expect(() => parseAt(spec)).toThrow(ArgumentError);
     expect(() => parseAt(spec)).toThrow(expected);
   });

@@ -94,7 +94,8 @@ describe('a quantised tensor', () => {
       const inside = after.filter((_, i) => insideOf(slice, i));
       expect(distance(inside, target) / norm(target)).toBeLessThan(as === 'F32' ? 1e-5 : 0.015);
       expect(result.edited[0]!.relativeError).toBeCloseTo(distance(inside, own) / norm(own), 6);
-      // Outside, F32 holds every number of Q8_0, and untouched blocks stay as they are; torn ones are rounded again.
+      // Outside, F32 holds every number of Q8_0, and untouched blocks stay as they are; torn ones
+      // are rounded again.
       const outside = after.filter((_, i) => !insideOf(slice, i));
       const others = before.filter((_, i) => !insideOf(slice, i));
       if (as === 'F32' || slice !== torn) expect(outside).toEqual(others);
@@ -102,14 +103,14 @@ describe('a quantised tensor', () => {
     }
   });
 
-  it('can be taken apart only at the edges of blocks', () => {
+  it('can be sliced only at the edges of blocks', () => {
     expect(gridOf([M, N], 'Q8_0', rows)).toEqual({ shape: [M, 2], slice: rows, itemBytes: 34 });
     expect(gridOf([M, N], 'Q8_0', whole)?.slice).toEqual({ axis: 'columns', ranges: [[1, 2]] });
     expect(gridOf([M, N], 'Q8_0', torn)).toBeUndefined();
     expect(gridOf([M, N], 'F32', torn)).toEqual({ shape: [M, N], slice: torn, itemBytes: 4 });
   });
 
-  it('is not edited unless it is said what it becomes', () => {
+  it('is not edited unless its new type is given', () => {
     const checkpoint = fakeCheckpoint({ w: [M, N] }, undefined, { w: 'U8' });
     const info = { ...checkpoint.tensors.get('w')!, dtype: 'Q4_K' as const };
     const quantised = { ...checkpoint, tensors: new Map([['w', info]]) };
@@ -132,7 +133,7 @@ describe('a quantised tensor', () => {
 });
 
 describe('faults', () => {
-  it('are told with the name of the tensor', async () => {
+  it('name the tensor', async () => {
     const large = fromFloat32(
       weights.map((x, i) => (i === 70 ? Number.POSITIVE_INFINITY : x)),
       'F32',

@@ -19,7 +19,10 @@ const questions: Question[] = [
 const folder = join(temporaryFolder(), 'of a program');
 beforeAll(() => mkdir(folder));
 
-/** Evaluates with a program of this source, which finds its arguments in `args` and prints with `say`. */
+/**
+ * Evaluates with a program of this source, which finds its arguments in `args` and prints with
+ * `say`.
+ */
 async function run(source: string, options: EvaluateOptions = {}) {
   const script = join(folder, 'program.mjs');
   await writeFile(
@@ -35,7 +38,7 @@ ${source}`,
 }
 
 describe('the engine command', () => {
-  it('hands over the checkpoint and the questions, and judges what comes back', async () => {
+  it('passes the checkpoint and the questions, and grades the answers', async () => {
     const { results, summary, reported } = await run(
       `console.log('loading');
        const wrong = !args[0].endsWith('some model') || process.env.LOWRANK_CHECKPOINT !== args[0]
@@ -60,7 +63,7 @@ describe('the engine command', () => {
     expect([results, reported, summary]).toEqual([[], { accuracy: 0.25 }, {}]);
   });
 
-  it('says what is wrong with a program', async () => {
+  it('reports faults of a program', async () => {
     const fault = (source: string) =>
       run(source).then(
         () => 'fine',
@@ -201,7 +204,7 @@ describe('optional packages', () => {
     });
   });
 
-  it('are asked for where they are absent, with what to run', async () => {
+  it('are requested if missing, with the command to run', async () => {
     expect(() => findPeer('no-such-peer', folder)).toThrow(
       expect.objectContaining({ code: 'ERR_PEER', hint: 'Install it: npm install no-such-peer.' }),
     );

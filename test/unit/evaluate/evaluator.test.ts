@@ -23,7 +23,7 @@ async function ask(questions: Question[], options = {}, model: Partial<TokenMode
 }
 
 describe('readLogits', () => {
-  it('is the logarithm of the softmax, also where numbers are large', () => {
+  it('is the logarithm of the softmax, even for large numbers', () => {
     const { logProbs, top } = readLogits([1000, 1001, 1000, -1000], [0, 1], 3);
     const norm = Math.log(2 + Math.E);
     expect(logProbs[0]).toBeCloseTo(-norm, 10);
@@ -35,7 +35,7 @@ describe('readLogits', () => {
 });
 
 describe('answers', () => {
-  it('are right where every token is the likeliest', async () => {
+  it('are right if every token is the likeliest', async () => {
     const { results } = await ask([answer('xa ', 'a', 0), answer('q ', 'abc', 1), answer('q ', 'abx', 2)]);
     expect(results.map(({ correct }) => correct)).toEqual([true, true, false]);
     expect(results[1]).toMatchObject({ answerTokens: 3, rank: 0, prediction: 'a' });
@@ -50,7 +50,7 @@ describe('answers', () => {
     expect(log.requests.map((request) => request.tokens)).toEqual([tokens, tokens]);
   });
 
-  it('begin where the encodings part, when the tokenizer joins what meets', async () => {
+  it('start where the encodings differ, if the tokenizer merges across the boundary', async () => {
     // "t" and "h" become one token, so the context ends before "t".
     const { first, log } = await ask(
       [answer('at', 'ha')],
@@ -67,7 +67,7 @@ describe('answers', () => {
     expect(results[1]).toMatchObject({ generation: 'y', correct: false });
   });
 
-  it('are not what fills a mask', async () => {
+  it('do not fill a mask', async () => {
     await expect(ask([answer('ab <mask>', 'c')])).rejects.toThrow('has <mask>, but this model continues texts');
   });
 
@@ -80,7 +80,7 @@ describe('answers', () => {
 });
 
 describe('choices', () => {
-  it('share a request where each is one token', async () => {
+  it('share a request if each is one token', async () => {
     const { first, log } = await ask([choice('q ', ['x', 'a', 'c'], 1)]);
     expect(log.requests).toHaveLength(1);
     expect(first).toMatchObject({ correct: true, prediction: 'a', answerTokens: 1 });
@@ -97,7 +97,7 @@ describe('choices', () => {
     expect(first).toMatchObject({ correct: false, prediction: 'a', answerTokens: 3 });
   });
 
-  it('are all scored from the same place on, also where the tokenizer joins one of them to the prompt', async () => {
+  it('are all scored from the same position on, even if the tokenizer merges one with the prompt', async () => {
     // "t" and "ha" become "tha", so the "t" of the prompt counts for the other choice as well.
     const encode = async (texts: readonly string[]) => texts.map((s) => encodeLetters(s.replace('t h', 'th')));
     const { first, log } = await ask([choice('at', ['h', ' c'], 0)], {}, { encode });
@@ -117,7 +117,7 @@ describe('choices', () => {
 });
 
 describe('texts', () => {
-  it('are scored from the first token on where something precedes it', async () => {
+  it('are scored from the first token on if something precedes it', async () => {
     const { first, summary } = await ask([text('abd')]);
     // In this alphabet `a` is likely after the begin and b after a, but d is not after b.
     expect(first).toMatchObject({ answerTokens: 3, correct: undefined, top: undefined });
@@ -133,7 +133,8 @@ describe('texts', () => {
     async (contextLength) => {
       const long = 'abcdefghijklmnopqrstuvwxyz ab';
       const { first, log } = await ask([text(long)], {}, { contextLength });
-      // A token depends on the one before it alone here, so windows must not change anything. After z comes a space.
+      // A token depends on the one before it alone here, so windows must not change anything. After
+      // z comes a space.
       expect(first.answerTokens).toBe(long.length);
       expect(first.answerLogProb).toBeCloseTo(long.length * LIKELY, 8);
       for (const [i, { tokens, reads }] of log.requests.entries()) {
@@ -165,7 +166,7 @@ describe('masked models', () => {
     expect(results[2]!.choiceLogProbs![2]).toBeCloseTo(OTHER, 10);
   });
 
-  it('say what they put into the masks, and count as LASER does on demand', async () => {
+  it('predict the masked tokens, and count like LASER on demand', async () => {
     const { first } = await ask([answer('ab', 'c')], { generate: 3 }, masked);
     expect(first).toMatchObject({ generation: 'c', correct: true, answerTokens: 1 });
     const laser = await ask([answer('ab', 'c')], { compat: 'laser' }, masked);
@@ -187,7 +188,7 @@ describe('masked models', () => {
 describe('Evaluator', () => {
   const many = Array.from({ length: 100 }, (_, id) => answer('q ', id % 4 === 0 ? 'a' : 'x', id));
 
-  it('answers in order, tells progress, and obeys a limit', async () => {
+  it('answers in order, reports progress, and obeys a limit', async () => {
     const told: { done: number; accuracy: number | undefined }[] = [];
     const { results, summary } = await ask(many, { limit: 40, onProgress: (p: (typeof told)[0]) => told.push(p) });
     expect(results.map(({ id }) => id)).toEqual(many.slice(0, 40).map(({ id }) => id));

@@ -129,7 +129,7 @@ describe('summariseResults', () => {
     expect(measure(results, 'f1')).toBeUndefined();
   });
 
-  it('keeps an impossible answer infinite, and no number where nothing is known', async () => {
+  it('keeps an impossible answer infinite, and is NaN if nothing is known', async () => {
     const lost = [...results, result(3, { answerLogProb: Number.NEGATIVE_INFINITY, answerTokens: 1 })];
     const { logLoss } = await summariseResults(lost);
     expect(logLoss?.value).toBe(Number.POSITIVE_INFINITY);
@@ -167,7 +167,7 @@ describe('compare', () => {
     });
   });
 
-  it('tells a gain, in whatever order the results came', async () => {
+  it('finds a gain, whatever the order of the results', async () => {
     const after = before.map((one, id) => ({ ...one, correct: one.correct || id < 60, answerLogProb: -1 })).reverse();
     const gain = await compareResults(before, after, 'accuracy');
     expect(gain.difference).toBeCloseTo(30 / 200, 12);
@@ -178,11 +178,12 @@ describe('compare', () => {
     expect(await compareResults(before, after, 'logLoss')).toMatchObject({ difference: -1, better: 1 });
   });
 
-  it('leaves out what only one of them knows, and refuses to compare nothing', async () => {
+  it('leaves out what only one of them has, and refuses to compare nothing', async () => {
     const { pairs } = await compareResults(before, before.slice(0, 50), 'accuracy');
     expect(pairs).toBe(50);
     await expect(compareResults(before, [], 'accuracy')).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
-    // Two sets put together, whose questions are counted from 0 each: nobody knows what belongs together.
+    // Two sets put together, whose questions are counted from 0 each: nobody knows what belongs
+    // together.
     for (const [a, b] of [
       [[...before, ...before], before],
       [before, [...before, ...before]],
@@ -212,7 +213,8 @@ describe('bootstrap', () => {
 
 describe("LASER's dictionary", () => {
   it('gives the published figures of Llama 2 on FEVER from counts', () => {
-    // github.com/pratyushasharma/laser/issues/27: 13,086 claims, 7,195 right, top-1 7,175, top-5 13,076, top-10 13,085.
+    // github.com/pratyushasharma/laser/issues/27: 13,086 claims, 7,195 right, top-1 7,175, top-5
+    // 13,076, top-10 13,085.
     const top = Array.from({ length: 10 }, (_, i) => ({ text: String(i), logProb: -i - 1 }));
     const rankOf = (id: number) => (id < 7175 ? 0 : id < 13_076 ? 4 : id < 13_085 ? 9 : undefined);
     const results = Array.from({ length: 13_086 }, (_, id) =>
@@ -232,7 +234,7 @@ describe("LASER's dictionary", () => {
     expect(laser.perplexity).toBeCloseTo(Math.E, 12);
   });
 
-  it('divides by one where there is nothing', () => {
+  it('divides by one if there is nothing', () => {
     expect(laserSummary([])).toEqual({
       '0-1 correctness': 0,
       'avg f1 score': 0,

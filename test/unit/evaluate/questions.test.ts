@@ -41,7 +41,7 @@ describe('CSV', () => {
     expect(parseCsv('""\n', refuse)).toEqual([]);
   });
 
-  it('refuses what RFC 4180 does, naming the line', () => {
+  it('refuses what RFC 4180 refuses, naming the line', () => {
     expect(() => parseCsv('a\n"b', refuse)).toThrow('line 2: unterminated quoted field');
     expect(() => parseCsv('a\n"b\n"c', refuse)).toThrow('line 3: expected a comma');
     expect(() => parseCsv('a"b"', refuse)).toThrow('line 1: a quote within an unquoted field');
@@ -144,7 +144,7 @@ describe('loadQuestions', () => {
     ]);
   });
 
-  it('leaves out long answers of HotpotQA where tokens can be counted', async () => {
+  it('leaves out long answers of HotpotQA if tokens can be counted', async () => {
     const rows = [
       { question: 'Who', answer: 'a b' },
       { question: 'What?', answer: Array(16).fill('x').join(' ') },
@@ -171,7 +171,7 @@ describe('loadQuestions', () => {
     }
   });
 
-  it('refuses files that break their form, saying where', async () => {
+  it('refuses invalid files, naming the position', async () => {
     const fault = (content: string, options?: LoadOptions) =>
       read(content, options).then(
         () => 'accepted',

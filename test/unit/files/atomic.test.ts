@@ -68,7 +68,7 @@ describe('writeAtomically', () => {
     expect(steps).toEqual(['write', 'sync', 'close', publish, 'sync', 'close']);
   });
 
-  it('replaces a file only when told to', async () => {
+  it('replaces a file only if allowed', async () => {
     const file = join(folder, 'file');
     await writeFile(file, 'old');
     await expect(writeAtomically(file, 'new')).rejects.toMatchObject({ code: 'ERR_OUTPUT', kind: 'OutputExists' });
@@ -84,7 +84,7 @@ describe('writeAtomically', () => {
     expect(await readdir(folder)).toEqual(['file']);
   });
 
-  it('publishes where the file system has no hard links, and still replaces nothing', async () => {
+  it('publishes on file systems without hard links, and still replaces nothing', async () => {
     faults = { link: 'EPERM' };
     const file = join(folder, 'file');
     await writeAtomically(file, 'x');
@@ -104,7 +104,7 @@ describe('writeAtomically', () => {
     expect(await readdir(folder)).toEqual(['file']);
   });
 
-  it('names the file, not its temporary name, where the folder is missing', async () => {
+  it('names the file, not its temporary name, if the folder is missing', async () => {
     const file = join(folder, 'missing', 'file');
     await expect(writeAtomically(file, 'x')).rejects.toMatchObject({
       code: 'ERR_CHECKPOINT_IO',

@@ -9,7 +9,10 @@ import { temporaryFolder } from '../../support/folder.js';
 const corpus = fileURLToPath(new URL('../../fuzz/corpus', import.meta.url));
 const folder = temporaryFolder();
 
-/** Milliseconds for one input, on a machine that may be busy. A fuzzing run itself holds them to a second. */
+/**
+ * Milliseconds for one input, on a machine that may be busy. A fuzzing run itself holds them to a
+ * second.
+ */
 const LIMIT = 5000;
 
 describe('the corpus of fuzzing', () => {

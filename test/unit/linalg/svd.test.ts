@@ -111,7 +111,7 @@ describe('svd', () => {
     expect(svdSync({ data: view, shape: [8, 6] }).s.data).toEqual(s.data);
   });
 
-  it('says where a NaN or an infinity stands', async () => {
+  it('names the position of a NaN or an infinity', async () => {
     const w = gaussian([8, 6]);
     w.data[3 * 6 + 4] = Number.NaN;
     await expect(svd(w)).rejects.toMatchObject({
@@ -130,7 +130,8 @@ describe('svd', () => {
   });
 });
 
-// Printed to two and four decimals, so compared to half a unit of the last; a pair of vectors may change its sign.
+// Printed to two and four decimals, so compared to half a unit of the last; a pair of vectors may
+// change its sign.
 describe('published examples of LAPACK', () => {
   const compare = (w: Tensor, s: number[], decimals: number) => {
     const values = svdSync(w).s.data;
@@ -179,7 +180,7 @@ describe('published examples of LAPACK', () => {
 });
 
 describe('when gesdd does not converge', () => {
-  it('gesvd takes over, and the result says so', async () => {
+  it('gesvd takes over, and the result shows it', async () => {
     const { addon } = await import('../../../lib/addon/load.js');
     const w = gaussian([30, 20]);
     const job = (extra: object) => ({

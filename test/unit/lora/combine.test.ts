@@ -68,7 +68,7 @@ describe('mergeLoras', () => {
     }
   });
 
-  it('tells where a rank keeps too little, and the rank that would do', async () => {
+  it('reports a rank that keeps too little, and a sufficient one', async () => {
     const parts = [
       { adapter: await first(), weight: 1 },
       { adapter: await second(), weight: 1 },
@@ -104,7 +104,7 @@ describe('mergeLoras', () => {
     }
   });
 
-  it('refuses none, weights that are no numbers, and adapters of different models', async () => {
+  it('refuses an empty list, invalid weights, and adapters of different models', async () => {
     const adapter = await first();
     expect(await failure(mergeLoras([]))).toMatchObject({ code: 'ERR_ARGUMENT' });
     expect(await failure(mergeLoras([{ adapter, weight: Number.NaN }]))).toMatchObject({ argument: 'weight' });

@@ -61,7 +61,7 @@ describe('extracting an update', () => {
     }
   });
 
-  it('takes the difference exactly where both are BF16, and of different dtypes', () => {
+  it('computes the difference exactly if both are BF16, and for different dtypes', () => {
     const [x, y] = [
       gaussian([40], 1).data,
       gaussian([40], 2).data.map((value, i) => value * 0.01 + gaussian([40], 1).data[i]!),
@@ -97,7 +97,7 @@ describe('adding updates to a weight', () => {
     }
   });
 
-  it('does so by blocks of rows where a weight is large', async () => {
+  it('works in blocks of rows if a weight is large', async () => {
     const [out, width] = [2100, 2048];
     const adapter = await randomAdapter({ a: { out, in: width, rank: 1 } }, { r: 1, lora_alpha: 1 });
     const module = adapter.modules.get('a')!;
@@ -120,7 +120,7 @@ describe('adding updates to a weight', () => {
     }
   });
 
-  it('refuses a weight that is not finite, and a result that the dtype cannot hold', async () => {
+  it('refuses a weight that is not finite, and a result that overflows the dtype', async () => {
     const module = (await randomAdapter(spec, { r: 2, lora_alpha: 4 })).modules.get('a.b')!;
     const weight = { name: 'w', dtype: 'F16' as const, shape: [6, 5] };
     const updates = (scale: number) => [{ module, scale, transposed: false }];
@@ -162,7 +162,7 @@ describe('which weight a module means', () => {
     roleOf: (name: string) => (name === 'head' ? undefined : { layer: 0, types: ['fc_in' as const], orientation }),
   });
 
-  it('is stored as its shape says, as the model does where it is square, else as the adapter says', async () => {
+  it('has the orientation of its shape, of the model if it is square, otherwise of the adapter', async () => {
     const { modules } = await randomAdapter(specs, { r: 1 });
     const of = (name: string, shape: number[], byModel: 'in x out' | 'out x in' | undefined, byConfig: boolean) =>
       areTransposed([{ info: info('w', shape), module: modules.get(name)! }], role(byModel), byConfig)[0];
@@ -175,7 +175,7 @@ describe('which weight a module means', () => {
     expect(() => of('wide', [6, 5], 'in x out', true)).toThrow(/does not fit the adapter's update \[6, 4\]/);
   });
 
-  it('is stored as the other modules are where it is square and no model tells', async () => {
+  it('has the orientation of the other modules if it is square and the model is unknown', async () => {
     const { modules } = await randomAdapter(specs, { r: 1 });
     const square = { info: info('w'), module: modules.get('square')! };
     const wide = (shape: number[], name = 'x') => ({ info: info(name, shape), module: modules.get('wide')! });

@@ -18,7 +18,10 @@ interface Sizes {
   dimOut: number;
 }
 
-/** (f(v + h) - f(v - h)) / 2h for each number of `v`: the loss is linear in each, so this is exact up to rounding. */
+/**
+ * (f(v + h) - f(v - h)) / 2h for each number of `v`: the loss is linear in each, so this is exact
+ * up to rounding.
+ */
 function central(v: Float64Array, f: (v: Float64Array) => number): Float64Array {
   const step = 2 ** -10;
   return v.map((value, i) => (f(v.with(i, value + step)) - f(v.with(i, value - step))) / (2 * step));

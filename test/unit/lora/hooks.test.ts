@@ -14,7 +14,7 @@ const times = (factor: number, { data, shape }: Tensor) =>
   );
 
 describe('the list of hooks', () => {
-  it('calls in the order of registration, each with what the one before left', () => {
+  it('calls in the order of registration, each with the result of the one before', () => {
     const hooks = new Hooks<(value: Tensor) => Tensor | undefined>();
     const seen: string[] = [];
     const named = (name: string, factor?: number) => (value: Tensor) => {
@@ -47,7 +47,7 @@ describe('the list of hooks', () => {
     expect(result()).toBe(1);
   });
 
-  it('refuses what is no function, and answers that are no tensor of the same shape', () => {
+  it('refuses anything but functions, and results of another shape', () => {
     const lora = small();
     expect(() => lora.registerForwardHook(5 as never)).toThrow(ArgumentError);
     const wrong = lora.registerForwardHook(() => gaussian([4, 3]));
@@ -137,7 +137,7 @@ describe('hooks of a module', () => {
 });
 
 describe('hooks of a parameter', () => {
-  it('see each new gradient alone, and what they return is added instead', () => {
+  it('see only each new gradient, and their result is added instead', () => {
     const [lora, plain] = [small(), small()];
     const seen: Tensor[] = [];
     const watch = lora.A.registerHook((gradient) => void seen.push(gradient));

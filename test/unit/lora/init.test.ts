@@ -139,7 +139,7 @@ describe.each([
 });
 
 describe('an adapter from a weight', () => {
-  it('stands beside its residual in a linear layer as the weight itself', () => {
+  it('equals the weight itself beside its residual in a linear layer', () => {
     const w = gaussian([20, 14], 6);
     const x = gaussian([5, 20], 7);
     const wanted = product(x.data, w.data, 5, 20, 14);

@@ -122,7 +122,7 @@ describe('LoraLinear', () => {
 });
 
 describe('merge', () => {
-  it('puts the active adapters into the weight, and takes them out to the bit where the base is kept', () => {
+  it('merges the active adapters into the weight, and removes them to the bit if the base is kept', () => {
     const [one, two, idle] = [adapter(1), adapter(2), adapter(3)];
     const linear = layer({ one, two, idle });
     linear.setActive(['one', 'two']);
@@ -153,7 +153,7 @@ describe('merge', () => {
     expect(relative(base, copy)).toBeLessThan(1e-6);
   });
 
-  it('takes out what was merged, though the adapter was trained meanwhile', () => {
+  it('removes what was merged, even if the adapter was trained meanwhile', () => {
     const one = adapter(1);
     const linear = layer({ one });
     const copy = linear.weight.data.slice();
@@ -256,7 +256,8 @@ describe('dropout', () => {
     const linear = dropping(0.3, 5);
     const outputs = [linear.forward(ones).data, linear.forward(ones).data];
     for (const y of outputs.reverse()) {
-      // The map is linear in its input with the dropped numbers as a diagonal matrix: its gradient is that of sum(y).
+      // The map is linear in its input with the dropped numbers as a diagonal matrix: its gradient
+      // is that of sum(y).
       expect(linear.backward(ones).data).toEqual(y);
     }
   });

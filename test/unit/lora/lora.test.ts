@@ -153,7 +153,7 @@ describe('Lora', () => {
     ).toBeLessThan(1e-5);
   });
 
-  it('refuses a result that lies on what is still needed', () => {
+  it('refuses a result that overlaps what is still needed', () => {
     const lora = new Lora({ dim: 4, dimOut: 4, r: 2 });
     const buffer = new Float32Array(12);
     const x = tensor(buffer.subarray(0, 8), [2, 4]);
@@ -225,7 +225,7 @@ describe('accumulation', () => {
     expect(() => lora.backward(y)).toThrow('no forward pass');
   });
 
-  it('keeps what a pass needs while others without gradients go through', () => {
+  it('keeps what a pass needs while passes without gradients run', () => {
     const [mixed, alone] = [small(), small()];
     const [x, other, g] = [gaussian([2, 6], 1), gaussian([2, 6], 2), gaussian([2, 4], 3)];
     mixed.forward(x);
@@ -238,7 +238,7 @@ describe('accumulation', () => {
 });
 
 describe('memory', () => {
-  it('steps of training take none on the native side, and no new arrays where they are given', () => {
+  it('training steps allocate no native memory, and no arrays if `out` is given', () => {
     const lora = new Lora({ dim: 256, dimOut: 192, r: 8, seed: 1 });
     const optimizer = new AdamW(lora.parameters());
     const [x, g] = [gaussian([64, 256], 1), gaussian([64, 192], 2)];

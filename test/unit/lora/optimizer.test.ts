@@ -44,7 +44,10 @@ const SIZE = 37;
 const gradients = Array.from({ length: 30 }, (_, i) => gaussian([SIZE], 10 + i).data);
 const start = gaussian([SIZE], 1);
 
-/** How far the parameter went astray, over what the float32 of the state and of the parameter at each step account for. */
+/**
+ * How far the parameter went astray, over what the float32 of the state and of the parameter at
+ * each step account for.
+ */
 function astray(optimizer: (p: Parameter) => Sgd | AdamW, wanted: (p: Float64Array) => Float64Array): number {
   const parameter = new Parameter(tensor(start.data.slice(), [SIZE]));
   const { data } = parameter;
@@ -126,7 +129,7 @@ describe('AdamW', () => {
 });
 
 describe('optimizers', () => {
-  it('leave a parameter without gradient alone, and count its steps apart', () => {
+  it('skip a parameter without gradient, and count its steps separately', () => {
     const [active, idle] = [1, 2].map(() => new Parameter(tensor(start.data.slice(), [SIZE]))) as [
       Parameter,
       Parameter,

@@ -49,7 +49,7 @@ describe('ranks and alphas', () => {
     expect(of(config, 'h.0.proj', 4).alpha).toBe(4);
   });
 
-  it("are PEFT's defaults where nothing is said, and divided by the root for rslora", () => {
+  it("are PEFT's defaults if not configured, and divided by the root for rslora", () => {
     expect(readScalings({}, 'file').rankOf('a')).toBe(8);
     expect(of({}, 'a', 8)).toEqual({ alpha: 8, scaling: 1 });
     expect(of({ lora_alpha: 8, use_rslora: true }, 'a', 16)).toEqual({ alpha: 8, scaling: 2 });
@@ -141,7 +141,7 @@ describe('readAdapter', () => {
     expect(await kindOf(readAdapter(join(folder, 'pickled')))).toBe('ERR_UNSUPPORTED');
   });
 
-  it('names what makes an update more than B A, known to this version or not', async () => {
+  it('names what makes an update more than B A, even fields unknown to this version', async () => {
     const config = {
       use_dora: true,
       bias: 'all',

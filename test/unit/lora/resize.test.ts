@@ -80,7 +80,8 @@ describe('choosing a rank', () => {
     // Energies 16, 4, 1 and 0.25 of 21.25.
     expect([1, 3, 9].map((rank) => chooseRank(s, { rank }))).toEqual([1, 3, 4]);
     expect([0.5, 0.76, 0.95, 0.98, 0.99, 1].map((energy) => chooseRank(s, { energy }))).toEqual([1, 2, 3, 3, 4, 4]);
-    // The decimal that is meant: of 9 and 1 the first holds nine tenths, though 1 - 0.9 is less than a tenth in binary.
+    // The decimal that is meant: of 9 and 1 the first holds nine tenths, though 1 - 0.9 is less
+    // than a tenth in binary.
     expect([0.9, 0.91].map((energy) => chooseRank(Float64Array.from([3, 1]), { energy }))).toEqual([1, 2]);
     expect([1, 0.5, 0.26, 0.25, 0.1].map((ratio) => chooseRank(s, { ratio }))).toEqual([1, 2, 2, 3, 4]);
   });
@@ -204,7 +205,7 @@ describe('resizeLora', () => {
     expect(modules.every(({ keptEnergy, relativeError }) => keptEnergy === 1 && relativeError === 0)).toBe(true);
   });
 
-  it('refuses what is more than B A by name, numbers that are none, and stops when told', async () => {
+  it('refuses more than B A by name, and NaN, and stops when aborted', async () => {
     const modules = { 'a.b': { out: 4, in: 4, rank: 2 } };
     const dora = await randomAdapter(modules, { r: 2, use_dora: true });
     expect(await failure(resizeLora(dora, { rank: 1 }))).toMatchObject({

@@ -99,7 +99,7 @@ describe('a matrix that was made to mislead the public seed', () => {
 });
 
 describe('the excess bound', () => {
-  it('is infinite where the smallest error is nothing but rounding', () => {
+  it('is infinite if the smallest error is only rounding', () => {
     for (const w of [hilbert(67, 67), hilbert(40, 90)]) {
       const { certificate } = laserSync.certified(w, { rank: 35 });
       expect(certificate.excessBound).toBe(Number.POSITIVE_INFINITY);
@@ -137,7 +137,7 @@ describe('numbers near the ends of float32', () => {
     expect(byEnergy.rank).toBe(laserSync.certified(near(1), { energy: 0.9 }).certificate.rank);
   });
 
-  it('keep what they are where a rank of one is all', () => {
+  it('stay the same if the full rank is one', () => {
     const w = tensorOf([
       [3e38, 3e38],
       [3e38, 3e38],
@@ -163,7 +163,7 @@ describe('numbers near the ends of float32', () => {
     expect(certificate.relativeError * certificate.norm).toBeCloseTo(distance(value.data, w.data), 50);
   });
 
-  it('are refused where the result does not fit into float32', () => {
+  it('are refused if the result does not fit into float32', () => {
     const w = tensorOf([
       [3.4e38, 3.4e38],
       [3.4e38, -3.4e38],

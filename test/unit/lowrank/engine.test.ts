@@ -80,7 +80,8 @@ describe('block Lanczos', () => {
   it('one huge outlier hides nothing', () => {
     const w = withSpectrum(300, 260, (i) => (i === 0 ? 1000 : decaying(i)));
     const { certificate } = laserSync.certified(w, { rank: 10 });
-    // Float32 rounds the outlier by more than the target; what may be asked is its rounding, relative to the whole.
+    // Float32 rounds the outlier by more than the target; what may be asked is its rounding,
+    // relative to the whole.
     expect(certificate.relativeError * certificate.norm - optimum(w, 10)).toBeLessThan(
       16 * 2 ** -23 * certificate.norm,
     );
@@ -107,7 +108,7 @@ describe('block Lanczos', () => {
     }
   });
 
-  it('a matrix of rank below k, or far below, is found whole', () => {
+  it('a matrix of rank below k, or far below, is reproduced completely', () => {
     for (const rank of [3, 40]) {
       const w = withSpectrum(300, 280, (i) => (i < rank ? 1 + i : 0));
       for (const method of ['krylov', 'auto', 'gram', 'exact'] as const) {
@@ -125,7 +126,7 @@ describe('the planner', () => {
     return { batch: 1, m, n, w: w.data, rank: 12, method: METHOD_CODE.auto, dense, out, ...change };
   }
 
-  it('hands over when a subspace of the allowed dimension does not hold the answer, and the certificate says so', () => {
+  it('hands over if a subspace of the allowed dimension does not contain the answer, as the certificate shows', () => {
     const w = withSpectrum(1100, 300, decaying);
     const short = job(w, { method: METHOD_CODE.krylov, testHooks: { maxDimension: 60 } });
     addon().approximate(short);
@@ -137,7 +138,8 @@ describe('the planner', () => {
   });
 
   it('goes to float64 when float32 cannot prove the target', () => {
-    // After 20 the spectrum falls to 1e-3 of its head: squares in float32 know nothing of what lies behind.
+    // After 20 the spectrum falls to 1e-3 of its head: squares in float32 know nothing of what lies
+    // behind.
     const w = withSpectrum(300, 280, (i) => (i < 20 ? 1 : 1e-3 * decaying(i)));
     for (const rank of [20, 30]) {
       const { certificate } = laserSync.certified(w, { rank, method: 'gram' });
@@ -157,7 +159,7 @@ describe('the planner', () => {
     expect(loose.relativeError / tight.relativeError - 1).toBeLessThan(1e-2);
   });
 
-  it('takes the discarded part away where that is smaller', () => {
+  it('subtracts the discarded part if that is smaller', () => {
     const w = gaussian([200, 180]);
     const { value, certificate } = laserSync.certified(w, { rankFraction: 0.9 });
     expect(certificate.method).toBe('complement');

@@ -12,7 +12,10 @@ function optimum(w: Tensor, k: number): number {
   return norm(s.subarray(k));
 }
 
-/** How far a backward-stable W_k may lie from the true one: the singular subspaces turn by eps / gap (Wedin 1972). */
+/**
+ * How far a backward-stable W_k may lie from the true one: the singular subspaces turn by eps / gap
+ * (Wedin 1972).
+ */
 function tolerance(s: Float64Array, k: number): number {
   const gap = k > 0 && k < s.length ? (s[k - 1]! - s[k]!) / s[0]! : 1;
   return 1e-6 * (1 + 0.2 / gap);
@@ -27,7 +30,7 @@ const SHAPES: [number, number][] = [
 ];
 
 describe.each(METHODS)('laser, method %s', (method) => {
-  it.each(SHAPES)('%i x %i: the best of every rank, as Eckart and Young say', async (m, n) => {
+  it.each(SHAPES)('%i x %i: the best of every rank, by Eckart and Young', async (m, n) => {
     const w = gaussian([m, n], m);
     const reference = jacobiSvd(w.data, m, n);
     const scale = norm(w.data);
@@ -115,7 +118,7 @@ describe.each(METHODS)('laser, method %s', (method) => {
     expect((await laser(tensor(new Float32Array(0), [0, 4, 4]), { rank: 2, method })).shape).toEqual([0, 4, 4]);
   });
 
-  it('leaves its input alone, unless told to work in place', async () => {
+  it('does not change its input, unless it works in place', async () => {
     const w = gaussian([16, 16]);
     const before = w.data.slice();
     const value = await laser(w, { rank: 4, method });

@@ -52,7 +52,7 @@ describe.each(METHODS)('estimateMemory, method %s', (method) => {
     expect(memoryUsage().native.peak).toBeLessThanOrEqual(two!.worst);
   });
 
-  it('is exact where nothing is computed, and covers the choices by energy', () => {
+  it('is exact if nothing is computed, and covers the choices by energy', () => {
     expect(estimateMemory([50, 40], { rank: 40, method })).toEqual({ native: 0, worst: 0, output: 8000, total: 8000 });
     const w = gaussian([200, 150]);
     const estimate = estimateMemory([200, 150], { energy: 0.9, method });

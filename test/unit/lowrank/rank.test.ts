@@ -76,7 +76,7 @@ describe('rankJob', () => {
     }
   });
 
-  it('knows where factors stop being smaller', () => {
+  it('knows the rank from which factors are not smaller', () => {
     expect(breakEvenRank(4096, 4096)).toBe(2048);
     expect(breakEvenRank(10, 10)).toBe(5);
     expect(breakEvenRank(4096, 11008)).toBe(2985);

@@ -12,7 +12,10 @@ interface Case {
   readonly family: string;
   /** One layer's tensors as the transformers library names them, `#` for the layer's number. */
   readonly tensors: Readonly<Record<string, readonly number[]>>;
-  /** For layer 1: a tensor's name without what stands before the layer, then the slice, if it is one. */
+  /**
+   * For layer 1: a tensor's name without what stands before the layer, then the slice, if it is
+   * one.
+   */
   readonly expected: Partial<Record<LayerType, readonly string[]>>;
 }
 
@@ -366,13 +369,13 @@ describe('recognise', () => {
     expect(recognise(undefined)).toBeUndefined();
   });
 
-  it('does not take a name for another that begins alike', () => {
+  it('does not confuse names with a common start', () => {
     expect(recognise({ architectures: ['Phi3ForCausalLM'] })?.family.name).toBe('phi3');
     expect(recognise({ architectures: ['PhiForCausalLM'] })?.family.name).toBe('phi');
     expect(recognise({ architectures: ['GPTJForCausalLM'] })?.family.name).toBe('gptj');
   });
 
-  it('says what config.json holds when no family fits', () => {
+  it('shows config.json's entries when no family fits', () => {
     const checkpoint = fakeCheckpoint({}, { model_type: 'mamba', architectures: ['MambaForCausalLM'] });
     expect(() => requireFamily(checkpoint)).toThrow(/model_type "mamba" or architectures \["MambaForCausalLM"\]/);
     expect(() => requireFamily(fakeCheckpoint({}))).toThrow(/no config.json/);

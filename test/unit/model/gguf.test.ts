@@ -162,7 +162,7 @@ describe('a GGUF model', () => {
     },
   );
 
-  it('of an unknown architecture is named, and may be told the family', () => {
+  it('of an unknown architecture is named, and accepts a family', () => {
     const shapes = repeated(2, { ...separate, ...gated });
     const checkpoint = fakeCheckpoint(shapes, { 'general.architecture': 'novel', model_type: 'llama' });
     expect(() => requireFamily(checkpoint)).toThrow(

@@ -27,7 +27,7 @@ describe('Model', () => {
     expect(gptj().select([3], ['dont'])).toEqual([]);
   });
 
-  it('says which layers there are', () => {
+  it('names the existing layers', () => {
     for (const layer of [28, -1, 1.5]) {
       const error = failure(() => gptj().select([layer], ['fc_in']));
       expect(error.code).toBe('ERR_NOT_FOUND');
@@ -35,7 +35,7 @@ describe('Model', () => {
     }
   });
 
-  it('says which types there are', () => {
+  it('names the existing types', () => {
     for (const layers of ['all', [3]] as const) {
       const error = failure(() => gptj().select(layers, ['fc_up']));
       expect(error.code).toBe('ERR_NOT_FOUND');
@@ -80,13 +80,13 @@ describe('Model', () => {
     ]);
   });
 
-  it('says what names it looked for', () => {
+  it('names the tensors that it looked for', () => {
     const error = failure(() => new Model(fakeCheckpoint({ 'blocks.0.w': [4, 4] }), 'gpt2'));
     expect(error.code).toBe('ERR_NOT_FOUND');
     expect(error.message).toContain('transformer.h.0.attn.c_attn.weight');
   });
 
-  it('tells the layer and types of a tensor', () => {
+  it('returns the layer and types of a tensor', () => {
     const model = new Model(
       fakeCheckpoint(repeated(2, { 'h.#.attn.c_attn.weight': [4, 12], 'h.#.ln_1.weight': [4] }), {
         model_type: 'gpt2',
@@ -135,8 +135,9 @@ describe('fused tensors', () => {
     expect(failure(() => flat.select([0], ['v_proj'])).code).toBe('ERR_SHAPE');
   });
 
-  it('are not divided where they are no equal parts, or experts that lie the other way round', () => {
-    // GPT-BigCode calls its tensor as GPT-2 does, but has fewer heads for k and v; GPT-OSS has [experts, in, out], interleaved.
+  it('are not divided if the parts are not equal, or for experts of the other orientation', () => {
+    // GPT-BigCode calls its tensor as GPT-2 does, but has fewer heads for k and v; GPT-OSS has
+    // [experts, in, out], interleaved.
     const bigCode = { 'transformer.h.0.attn.c_attn.weight': [36, 24] };
     const experts = { 'model.layers.0.mlp.experts.gate_up_proj': [3, 8, 12] };
     for (const select of [

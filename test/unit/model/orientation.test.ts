@@ -64,20 +64,20 @@ describe.each(['in x out', 'out x in'] as const)('a model with the names of GPT-
 });
 
 describe('orientation', () => {
-  it("is the family's where nothing tells", () => {
+  it("is the family's if there is no evidence", () => {
     expect(stored(gpt2(only(layer('out x in'), SQUARE)), SQUARE)).toEqual(['in x out']);
     // Which of the two is the width, no one says.
     expect(stored(gpt2(only(layer('out x in'), IN, OUT), {}), IN, OUT)).toEqual(['in x out', 'in x out']);
   });
 
-  it('of Linear families is found too where they are stored the other way round', () => {
+  it('is also found for Linear families in the other orientation', () => {
     const name = 'model.layers.0.mlp.gate_proj.weight';
     const llama = (shape: readonly number[]) =>
       new Model(fakeCheckpoint({ [name]: shape }, { model_type: 'llama', hidden_size: 8 })).roleOf(name)!.orientation;
     expect([llama([24, 8]), llama([8, 24])]).toEqual(['out x in', 'in x out']);
   });
 
-  it('is what the file format says, whatever the shapes are', () => {
+  it('is that of the file format, whatever the shapes are', () => {
     const gguf = fakeCheckpoint(
       { 'blk.0.ffn_up.weight': [8, 32], 'blk.0.attn_qkv.weight': [24, 8] },
       { 'general.architecture': 'gpt2', hidden_size: 8, num_attention_heads: 2 },
@@ -101,7 +101,7 @@ describe('orientation', () => {
     expect([q, experts, packed].map((name) => model.roleOf(name)!.orientation)).toEqual(Array(3).fill('out x in'));
   });
 
-  it('is refused, naming both sizes, where config.json fits no matrix', () => {
+  it('is refused, naming both sizes, if config.json fits no matrix', () => {
     const model = gpt2(layer('out x in'), { n_embd: 24 });
     expect(stored(model, IN, SQUARE)).toEqual([undefined, undefined]);
     expect(model.orientations).toEqual([]);
@@ -115,7 +115,7 @@ describe('orientation', () => {
     expect(model.select([1], ['fc_in', 'attn'])).toHaveLength(3);
   });
 
-  it('is trusted in a model that has both only where it is what the family does', () => {
+  it('is trusted in a model with both only if it is the family's', () => {
     const mixed = { ...layer('in x out'), [IN]: [4 * D, D] };
     const model = gpt2(mixed);
     expect(stored(model, ATTENTION, OUT)).toEqual(['in x out', 'in x out']);

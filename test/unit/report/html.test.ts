@@ -9,7 +9,7 @@ import { printable } from '../../../lib/text/printable.js';
 import { named, parseHtml, textOf } from './html-parser.js';
 
 describe('markup', () => {
-  it('any text comes back from the page as it was, in elements and in attributes, but for what cannot be seen', () => {
+  it('any text is read back from the page unchanged, in elements and attributes, except for unprintable characters', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const [p] = named(
@@ -30,7 +30,7 @@ describe('markup', () => {
     expect(element('td', { class: undefined, hidden: true, tabindex: 0 }).markup).toBe('<td hidden tabindex="0"></td>');
   });
 
-  it('leaves the middle of very long names out, and says how much', () => {
+  it('shortens very long names in the middle, with the omitted length', () => {
     expect(shortened('a'.repeat(160))).toBe('a'.repeat(160));
     expect(shortened(`${'a'.repeat(80)}bbb${'c'.repeat(80)}`)).toBe(
       `${'a'.repeat(80)} [3 characters] ${'c'.repeat(80)}`,

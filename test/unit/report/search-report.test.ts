@@ -105,7 +105,7 @@ describe('the report of a search', () => {
     }
   });
 
-  it('colours tell better from worse, for perplexity the other way round, and marks tell the rest', () => {
+  it('colours distinguish better from worse, reversed for perplexity, and marks show the rest', () => {
     for (const objective of ['accuracy', 'perplexity'] as const) {
       const log = madeLog({ objective, tried: 20, finished: false });
       const page = parsed(log);
@@ -124,7 +124,7 @@ describe('the report of a search', () => {
     }
   });
 
-  it('says the result first: what was chosen, by how much, and how sure that is', () => {
+  it('shows the result first: the choice, its gain, and its certainty', () => {
     const page = report();
     const lead = textOf(named(page, 'header')[0]!);
     expect(lead).toContain('Chosen on validation: 1:fc_in:0.01 + 1:fc_out:0.01.');
@@ -139,7 +139,8 @@ describe('the report of a search', () => {
   });
 
   it('certificates are those of the trials that made the model', () => {
-    // Of the second intervention there are two trials: of the grid, and the one in which it was accepted.
+    // Of the second intervention there are two trials: of the grid, and the one in which it was
+    // accepted.
     const log = madeLog().map((line) =>
       line.line === 'trial' && line.accepted
         ? {
@@ -171,7 +172,7 @@ describe('the report of a search', () => {
     });
   });
 
-  it('an unfinished search says so, counts what there is, and claims no test', () => {
+  it('an unfinished search is shown as such, with counts and without a test', () => {
     const page = parsed(LOGS.unfinished!);
     const text = textOf(named(page, 'body')[0]!);
     expect(text).toContain(
@@ -180,7 +181,7 @@ describe('the report of a search', () => {
     expect(text).not.toContain('interval');
     const rows = rowsOf(page, 'Memory and time');
     expect(rows.find(([name]) => textOf(name!) === 'candidates tried')!.flatMap(numbersIn)).toEqual([5]);
-    expect(textOf(named(parsed(LOGS['without trials']!), 'body')[0]!)).toContain('was not asked yet');
+    expect(textOf(named(parsed(LOGS['without trials']!), 'body')[0]!)).toContain('has not been evaluated yet');
     expect(textOf(named(parsed(LOGS['that the base won']!), 'body')[0]!)).toContain('No intervention is better');
   });
 
@@ -202,7 +203,10 @@ describe('the report of a search', () => {
   });
 
   it('draws the kept part of a spectrum at its place', () => {
-    /** Where the painted parts of the first figure begin and end, as places among the singular values. */
+    /**
+     * Where the painted parts of the first figure begin and end, as places among the singular
+     * values.
+     */
     const painted = (kind: MadeOptions['kind'], style: 'kept' | 'dropped') => {
       const page = report({ kind, composed: false, rhos: [0.1, 0.25], size: 128 });
       const path = named(named(page, 'svg').at(-1)!, 'path').find(
@@ -229,7 +233,7 @@ describe('the report of a search', () => {
     expect(searchReport(log).length).toBeLessThan(1_000_000);
   });
 
-  it('whatever stands in names, paths and problems is text and nothing else', () => {
+  it('names, paths and problems are only ever text', () => {
     const attacks = [
       `"><script>alert(1)</script>`,
       `'><img src=x onerror=alert(1)>`,
@@ -280,7 +284,7 @@ describe('the report of a search', () => {
     }
   });
 
-  it('numbers that are none are said in words', () => {
+  it('numbers that are not finite are written in words', () => {
     const [header, ...lines] = madeLog({ composed: false });
     const broken: Log = [
       header,

@@ -137,7 +137,7 @@ describe('writing a report', () => {
     }
   });
 
-  it('says where a log is wrong', async () => {
+  it('names the fault of a log', async () => {
     const [header, ...lines] = madeLog();
     const refused = async (content: string) => {
       const path = await folder();
@@ -214,7 +214,7 @@ describe('writing a report', () => {
     }
   });
 
-  it('a document that is no report of an edit is refused with what to give', async () => {
+  it('a document that is not a report of an edit is refused with a hint', async () => {
     const file = join(await folder(), 'summary.json');
     await writeFile(file, '{"winner":2}');
     await expect(writeReport(file)).rejects.toMatchObject({
@@ -229,7 +229,7 @@ describe('writing a report', () => {
 });
 
 describe('lowrank report', () => {
-  it('writes, and says where', async () => {
+  it('writes, and prints the path', async () => {
     const path = await folderWith(madeLog());
     const file = join(path, 'report.html');
     expect(await lowrank(['report', path])).toEqual({ code: 0, signal: null, stdout: `wrote ${file}\n`, stderr: '' });

@@ -32,7 +32,7 @@ describe('Decompositions', () => {
     expect(second.svd).toEqual(made.svd);
   });
 
-  it('keeps batches apart from matrices of the same bytes', async () => {
+  it('distinguishes batches from matrices of the same bytes', async () => {
     await ask(new Decompositions({ limit: 1e9, folder }), 1, 'w', [12, 8]);
     const batch = await ask(new Decompositions({ limit: 1e9, folder }), 1, 'w', [2, 6, 8]);
     expect(batch.from).toBe('computed');
@@ -44,7 +44,7 @@ describe('Decompositions', () => {
     expect(existsSync(folder)).toBe(false);
   });
 
-  it('notices every kind of damage and computes anew', async () => {
+  it('notices every kind of damage and recomputes', async () => {
     const made = await ask(new Decompositions({ limit: 1e9, folder }), 1);
     const [name] = (await entries()) as [string];
     const sound = await readFile(join(folder, name));
@@ -80,7 +80,7 @@ describe('Decompositions', () => {
     expect(left).toContain(names[0]);
   });
 
-  it('goes on without the disk, and says so', async () => {
+  it('continues without the disk, with a warning', async () => {
     await writeFile(join(folder, '..', 'file'), '');
     const problems: string[] = [];
     const blocked = join(folder, '..', 'file', 'svd');

@@ -84,9 +84,10 @@ describe('Race', () => {
     expect(race.verdict(own(20, 0), rival)).toBeUndefined();
   });
 
-  it('keeps its promise where the candidate is exactly as good as its rival', () => {
-    // 4,000 races between models that each are right alone on 40 of 200 questions. With error 0.05 and one trial in each
-    // race, at most 5 % may be stopped; by chance a few more would not be surprising, 7 % would.
+  it('keeps its bound if the candidate is exactly as good as its rival', () => {
+    // 4,000 races between models that each are right alone on 40 of 200 questions. With error 0.05
+    // and one trial in each race, at most 5 % may be stopped; by chance a few more would not be
+    // surprising, 7 % would.
     const next = random(11);
     let stopped = 0;
     const races = 4000;

@@ -89,7 +89,7 @@ describe('search', () => {
     expect(JSON.parse(await readFile(join(out, 'summary.json'), 'utf8')).winner).toBe(summary.winner);
   });
 
-  it('tries weights that several places of a graph use only where that is wanted, and says so', async () => {
+  it('tries weights that several places of a graph use only on request, and records it', async () => {
     const folder = inFolder('graph');
     const names = [0, 1].flatMap((layer) => [FC_IN(layer), FC_OUT(layer)]);
     const initializers = await Promise.all(
@@ -160,7 +160,8 @@ describe('search', () => {
     const cache = { folder: inFolder('shared-cache') };
     const options = { kinds, rhos: [0.1, 0.25, 0.5], earlyStopping: false, cache } as const;
     const { summary, out, trials } = await run(options);
-    // 4 matrices; of each: 3 shares of rank reduction, bottom, random and dropout, 5 bands, zeroing.
+    // 4 matrices; of each: 3 shares of rank reduction, bottom, random and dropout, 5 bands,
+    // zeroing.
     expect(summary.counts.trials).toBe(4 * (3 * 4 + 5 + 1));
     expect(summary.counts.svds).toEqual({ computed: 4, disk: 0, memory: 4 * (3 * 3 + 5) - 4 });
     expect((await readSearchLog(out)).filter(({ line }) => line === 'matrix')).toHaveLength(4);
@@ -184,7 +185,7 @@ describe('search', () => {
     expect(kept('zero', '1:fc_in')).toMatchObject({ keptEnergy: 0, relativeError: 1 });
   });
 
-  it('lets the base win where nothing is better, and writes no model', async () => {
+  it('lets the base win if nothing is better, and writes no model', async () => {
     const { summary, out } = await run({ layers: [1], types: ['fc_out'], rhos: [0, 0.1], compose: 'greedy' });
     expect(summary).toMatchObject({ winner: 0, interventions: [], model: undefined, comparisons: [], greedy: [] });
     expect(summary.base!.questions).toBe(400);
@@ -209,7 +210,7 @@ describe('search', () => {
     expect((await readdir(out)).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
-  it('refuses questions that cannot be told apart, and a test that is no test', async () => {
+  it('refuses questions with equal ids, and a test of validation questions', async () => {
     const fails = (options: Partial<SearchOptions>) => expect(run(options)).rejects;
     const twice = { questions: [...validation.questions, ...validation.questions] };
     await fails({ validation: twice }).toMatchObject({ code: 'ERR_ARGUMENT', argument: 'validation' });
@@ -218,7 +219,7 @@ describe('search', () => {
     await fails({ test: { questions: again } }).toThrow('all 150 questions are also validation questions');
   });
 
-  it('counts the test questions that chose too, for whoever reads what came out', async () => {
+  it('counts test questions that are also validation questions', async () => {
     const some = [...test!.questions.slice(0, 30), ...validation.questions.slice(0, 10)];
     const few = { layers: [1], types: ['fc_in'], rhos: [0.1] } as const;
     const { out, summary } = await run({ ...few, test: { questions: some } });
@@ -309,14 +310,14 @@ describe('search', () => {
     expect(trials[1]!.score.questions).toBe(0);
   });
 
-  it('ends with its budget, and says so', async () => {
+  it('ends with its budget, and records it', async () => {
     const { summary } = await run({ budget: { trials: 5 } });
     expect(summary).toMatchObject({ ended: 'budget', counts: { trials: 5 } });
     const timed = await run({ budget: { seconds: 1e-6 } });
     expect(timed.summary).toMatchObject({ ended: 'budget', winner: 0, counts: { trials: 0 } });
   });
 
-  it('tells how far it is', async () => {
+  it('reports its progress', async () => {
     const told: SearchProgress[] = [];
     const { trials } = await run({ onProgress: (progress) => told.push(progress), compose: 'greedy' });
     expect(told.flatMap(({ trial }) => (trial === undefined ? [] : [trial.number]))).toEqual(
@@ -327,7 +328,7 @@ describe('search', () => {
   });
 });
 
-describe('what is chosen by', () => {
+describe('the criterion', () => {
   /** The engine of the other tests, whose answers are seen through a filter. */
   function filtered(see: (session: Session) => Session): LinearEngine {
     const engine = new LinearEngine();
@@ -363,7 +364,7 @@ describe('what is chosen by', () => {
     expect(existsSync(summary.model!)).toBe(true);
   });
 
-  it('is what a program reports for the whole set, where it reports nothing else', async () => {
+  it('is a program's figure for the whole set, if it reports nothing else', async () => {
     const whole = (reported: Record<string, number>): LinearEngine =>
       filtered((session) => {
         let values: Record<string, number> = {};
@@ -383,7 +384,8 @@ describe('what is chosen by', () => {
     const byQuestion = await run(few);
     const sets: Record<string, number>[] = [{ accuracy: 1, logLoss: 1 }, { logLoss: 1 }];
     for (const reported of sets) {
-      // A part of the set cannot be compared then, so nothing is stopped early, though it is asked for.
+      // A part of the set cannot be compared then, so nothing is stopped early, though it is asked
+      // for.
       const { summary, trials } = await run({ ...few, earlyStopping: true, engine: whole(reported) });
       expect(summary.interventions).toEqual(byQuestion.summary.interventions);
       expect(summary.edited!.logLoss).toBeCloseTo(byQuestion.summary.edited!.logLoss!, 9);
@@ -404,7 +406,7 @@ describe('what is chosen by', () => {
 });
 
 describe('greedy composition', () => {
-  it('accepts what does not hurt, from late to early, and ends at least as good as the best of the grid', async () => {
+  it('accepts interventions that do not hurt, from late to early, and ends at least as good as the best of the grid', async () => {
     const { summary, trials } = await run({ compose: 'greedy' });
     expect(summary.interventions.length).toBeGreaterThanOrEqual(3);
     expect(summary.interventions[0]!.spec).toBe('1:fc_in:0.1');
@@ -426,7 +428,8 @@ describe('greedy composition', () => {
   });
 
   it('takes a harmful candidate back to the byte', async () => {
-    // Zeroing layer 1's fc_out takes away all that the model knows: it must be tried on top of the winner and go again.
+    // Zeroing layer 1's fc_out takes away all that the model knows: it must be tried on top of the
+    // winner and go again.
     const out = inFolder('rollback');
     const states: string[] = [];
     const candidate = join(out, '.candidate', 'model', 'model.safetensors');
@@ -448,7 +451,8 @@ describe('greedy composition', () => {
       ['zero', '1:fc_out', false],
     ]);
     expect(greedy.every(({ score, rival }) => rival === summary.winner && score.questions > 0)).toBe(true);
-    // After each harmful trial the candidate's file is, byte for byte, the model with the winner alone.
+    // After each harmful trial the candidate's file is, byte for byte, the model with the winner
+    // alone.
     const winner = createHash('sha256')
       .update(await readFile(join(summary.model!, 'model.safetensors')))
       .digest('hex');
@@ -464,7 +468,8 @@ describe('going on', () => {
     for (let stop = 0; stop < 8; stop++) {
       const engine = new LinearEngine();
       const controller = new AbortController();
-      // In the middle of a trial; a trial asks 200 questions at most, so every run comes further than the one before it.
+      // In the middle of a trial; a trial asks 200 questions at most, so every run comes further
+      // than the one before it.
       engine.onAnswer = () => {
         if (engine.asked >= 450) controller.abort(new Error('stopped'));
       };
@@ -498,7 +503,7 @@ describe('going on', () => {
     expect(await refused({ out: inFolder('no', 'such', 'folder') })).toMatchObject({ kind: 'NoFolder' });
   });
 
-  it('leaves nothing where it fails before the first trial', async () => {
+  it('leaves nothing if it fails before the first trial', async () => {
     const engine = new LinearEngine();
     engine.open = () => Promise.reject(new LowRankError('ERR_PEER', 'not installed'));
     const out = inFolder('nothing');

@@ -44,7 +44,7 @@ async function withCopy(
 const noise = (tensor: string, seed: number) => weights(tensor === A ? [24, 16] : [16, 24], 'F32', seed).bytes;
 
 describe('WorkingCopy', () => {
-  it('is a model of its own: what is written is read by whoever opens it', () =>
+  it('is a separate model: its changes are read when it is opened', () =>
     withCopy(async (copy, checkpoint) => {
       expect(await digestsIn(copy.main)).toEqual(await digestsIn(checkpoint.path));
       await copy.write(A, noise(A, 7));
@@ -54,7 +54,7 @@ describe('WorkingCopy', () => {
       await opened.close();
     }));
 
-  it('rolls back to the byte, also where a tensor was written twice, and keeps what was accepted', () =>
+  it('rolls back to the byte, even if a tensor was written twice, and keeps accepted changes', () =>
     withCopy(async (copy) => {
       await copy.write(A, noise(A, 1));
       copy.accept();

@@ -42,7 +42,8 @@ describe.each([
     const largest = dtype === 'F16' ? 0x7bff : 0x7f7f;
     const below = Float32Array.from({ length: largest }, (_, i) => value(i));
     const above = Float32Array.from({ length: largest }, (_, i) => value(i + 1));
-    // The middle has one bit more than either: float32 holds it exactly, except among bfloat16's own subnormals' ends.
+    // The middle has one bit more than either: float32 holds it exactly, except among bfloat16's
+    // own subnormals' ends.
     const middle = Float32Array.from(below, (low, i) => (low + above[i]!) / 2);
     const next = (x: number, step: number) => {
       bits.setFloat32(0, x);

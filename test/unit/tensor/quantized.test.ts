@@ -47,7 +47,8 @@ describe('quantised blocks', () => {
         const data = Float32Array.from(values);
         const largest = data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
         const back = dequantize(quantizeQ8(data), 'Q8_0');
-        // 11 bits of scale; below the smallest normal half its steps are 2^-24, which 127 multiplies.
+        // 11 bits of scale; below the smallest normal half its steps are 2^-24, which 127
+        // multiplies.
         const bound = largest / 127 / 2 + largest * 2 ** -11 + 127 * 2 ** -25 + 1e-12;
         for (const [i, x] of data.entries()) expect(Math.abs(back[i]! - x)).toBeLessThanOrEqual(bound);
       }),
@@ -72,7 +73,7 @@ describe('quantised blocks', () => {
     expect(() => quantizeQ8(new Float32Array(33))).toThrow(expect.objectContaining({ code: 'ERR_SHAPE' }));
   });
 
-  it('take no number that a scale cannot hold', () => {
+  it('refuse numbers whose scale overflows', () => {
     const block = (value: number) => new Float32Array(32).fill(1).fill(value, 7, 8);
     for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 127 * 65520, -3e38]) {
       expect(() => quantizeQ8(block(value)), String(value)).toThrow(

@@ -123,7 +123,7 @@ describe('overlap', () => {
       [8, 10],
     ],
   };
-  it('knows slices apart', () => {
+  it('distinguishes slices', () => {
     expect(overlap(q, k)).toBe(false);
     expect(overlap(q, { axis: 'rows', ranges: [[7, 9]] })).toBe(true);
     expect(overlap(q, q)).toBe(true);

@@ -42,7 +42,9 @@ function requireEqual(actual: Float32Array, expected: Float32Array): void {
   expect(bytes(actual).equals(bytes(expected))).toBe(true);
 }
 
-/** Views as users make them: of up to four dimensions, after any number of ndarray's own operations. */
+/**
+ * Views as users make them: of up to four dimensions, after any number of ndarray's own operations.
+ */
 const views: fc.Arbitrary<View> = fc
   .record({
     shape: fc.array(fc.integer({ min: 1, max: 70 }), { minLength: 1, maxLength: 2 }),
@@ -101,7 +103,7 @@ describe('a view with strides', () => {
     );
   });
 
-  it('keeps its memory where it is row-major, a part of larger data included', () => {
+  it('keeps its memory if it is row-major, even as part of larger data', () => {
     const data = Float32Array.from({ length: 30 }, (_, i) => i);
     const rows = ndarray(data, [5, 6]).lo(2, 0).hi(2, 6);
     const read = asTensor(rows);
@@ -124,7 +126,7 @@ describe('a view with strides', () => {
     expect(asTensor({ data, shape: [2, 2], strides: [1] }).data).toEqual(Float32Array.of(1, 2, 2, 3));
   });
 
-  it('is read by columns where a library says so without strides', () => {
+  it('is read by columns if a library marks it so without strides', () => {
     const data = Float32Array.of(1, 2, 3, 4, 5, 6);
     const rows = Float32Array.of(1, 3, 5, 2, 4, 6);
     for (const said of [{ fortranOrder: true }, { order: 'column-major' }, { order: 'F' }]) {
@@ -211,7 +213,8 @@ describe('every function that takes a tensor', () => {
       new AdamW([a!]).step();
       return [y, gradX, a!.data];
     };
-    // Both hooks and gradients are turned round in both dimensions: once by strides, once by copying.
+    // Both hooks and gradients are turned round in both dimensions: once by strides, once by
+    // copying.
     const views = train(strided(), column(bias), ndarray(x.data, [7, 2]).transpose(1, 0), ({ data, shape }) =>
       ndarray(data, [...shape]).step(-1, -1),
     );
