@@ -49,7 +49,9 @@ function typeWritten(
   throw new LowRankError(
     'ERR_UNSUPPORTED',
     `${name}: is stored as ${dtype}, which cannot store edited numbers (chosen by ${describe(spec)})`,
-    { hint: `Choose a type for edited tensors with --quant (quant: ...): ${QUANT_CHOICES}; Q8_0 is the smallest, F32 the most precise.` },
+    {
+      hint: `Choose a type for edited tensors with --quant (quant: ...): ${QUANT_CHOICES}; Q8_0 is the smallest, F32 the most precise.`,
+    },
   );
 }
 

@@ -62,11 +62,21 @@ function editedMatrix(excessBound: Check): Check {
     bytes: aWhole(),
   });
   return object({
-    ...MATRIX_PLACE, layer: optional(aWhole(0, MAX_LAYERS)), type: optional(oneOf(...LAYER_TYPES)),
-    dtype: READABLE, writtenAs: READABLE,
-    intervention: KIND, spec: aString, rank: optional(aWhole()), rankFraction: optional(aFinite(0, 1)),
-    certificate: optional(certificate), certificates: optional(list(certificate)), uses: optional(aWhole(1)),
-    keptEnergy: aKeptEnergy, relativeError: aQuantity, seconds: aQuantity,
+    ...MATRIX_PLACE,
+    layer: optional(aWhole(0, MAX_LAYERS)),
+    type: optional(oneOf(...LAYER_TYPES)),
+    dtype: READABLE,
+    writtenAs: READABLE,
+    intervention: KIND,
+    spec: aString,
+    rank: optional(aWhole()),
+    rankFraction: optional(aFinite(0, 1)),
+    certificate: optional(certificate),
+    certificates: optional(list(certificate)),
+    uses: optional(aWhole(1)),
+    keptEnergy: aKeptEnergy,
+    relativeError: aQuantity,
+    seconds: aQuantity,
   });
 }
 

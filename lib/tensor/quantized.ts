@@ -2,7 +2,7 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import { QUANTIZED_BLOCKS, type QuantizedType } from './dtype.js';
 import { halfToNumber, positiveToHalf } from './half.js';
 
-/**
+/*
  * Decodes and encodes the blocks of quantised numbers in GGUF. Layouts and arithmetic are those of
  * ggml's reference code (`ggml-quants.c`, the functions `dequantize_row_*` and
  * `quantize_row_q8_0_ref`); results are equal to the last bit.

@@ -14,7 +14,7 @@ import { CUT_SHORT, Cursor } from './cursor.js';
 import { GgufMetadata, type MetadataEntry } from './metadata.js';
 import { type GgmlType, ggmlBytes, ggmlType, VALUE_TYPES, type ValueType } from './types.js';
 
-/**
+/*
  * A GGUF file, all numbers little-endian: "GGUF", version (u32), the numbers of tensors and of keys
  * (u64 each); the keys, each a string, a type (u32) and a value; the tensors, each a name, its
  * dimensions with the innermost first, a type (u32) and an offset (u64); zeros up to a multiple of

@@ -5,7 +5,7 @@ import type { FileCheck } from '../format.js';
 import { GgufFile } from './file.js';
 import { parseSplitName, splitName } from './split-name.js';
 
-/**
+/*
  * A model that llama-gguf-split has cut: `<prefix>-00001-of-00003.gguf` and so on. Each file states
  * its number (`split.no`, from 0), the number of files (`split.count`), and the number of tensors
  * in all files (`split.tensors.count`). The first file has the metadata of the model.

@@ -5,18 +5,21 @@ import { MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_TENSORS } from '../../files/limit
 import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
 
 /*
- * A safetensors file: 8 bytes N (u64, little-endian), N bytes of JSON, then the data, which the tensors cover without
- * hole or overlap. Rules and names of faults are those of the reference implementation (huggingface/safetensors,
- * safetensors/src/tensor.rs), in its order. What it accepts and this reader refuses:
+ * A safetensors file: 8 bytes N (u64, little-endian), N bytes of JSON, then the data, which the
+ * tensors cover without gap or overlap. Rules and names of faults are those of the reference
+ * implementation (huggingface/safetensors, safetensors/src/tensor.rs), in its order. This reader
+ * refuses more than the reference:
  *
- *   InvalidHeaderStart             white space before the `{`: the text of the format forbids it
- *   InvalidHeaderDeserialization   equal names, or equal keys of `__metadata__`: forbidden too, the reference takes the last;
- *                                  a tensor written as an array, a dtype as an object (forms that its JSON library happens
- *                                  to know); numbers over 1e308 and nesting over 100 in fields that nobody reads
- *   TooManyTensors, TooManyDimensions   the limits of limits.ts
- *   ValidationOverflow             a dimension beyond 2^53 - 1, possible beside a dimension of 0: no exact number in JavaScript
+ * - `InvalidHeaderStart`: white space before the `{`, which the text of the format forbids.
+ * - `InvalidHeaderDeserialization`: equal names, or equal keys of `__metadata__`, which the format
+ *   also forbids, while the reference takes the last; a tensor written as an array, a dtype as an
+ *   object (forms that its JSON library happens to accept); numbers over 1e308 and nesting over 100
+ *   in fields that nobody reads.
+ * - `TooManyTensors`, `TooManyDimensions`: the limits of limits.ts.
+ * - `ValidationOverflow`: a dimension beyond 2^53 - 1, possible beside a dimension of 0, which is no
+ *   exact number in JavaScript.
  *
- * Unknown fields of a tensor are passed over, and the order of tensors is free, as in the reference.
+ * Unknown fields of a tensor are skipped, and the order of tensors is free, as in the reference.
  */
 
 /** The bytes before the header: its length. */

@@ -7,7 +7,11 @@ import type { Output } from './terminal.js';
 const NAMED = 5;
 
 /** Describes the written output, and which weight files in it were not edited. */
-export function describeOutput({ out, entryPoint, untouchedWeights }: OutputSummary, seconds: number, { colors }: Output): string[] {
+export function describeOutput(
+  { out, entryPoint, untouchedWeights }: OutputSummary,
+  seconds: number,
+  { colors }: Output,
+): string[] {
   const lines = [`${colors.green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`];
   if (entryPoint !== out) lines.push(printable(`the folder holds several models; the edited one is ${entryPoint}`));
   if (untouchedWeights.length > 0) {

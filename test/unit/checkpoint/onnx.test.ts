@@ -535,7 +535,9 @@ describe('the place of a weight in the model', () => {
     });
     const checkpoint = await open(folder);
     const plan = async (at: string) => planEdits(checkpoint, { interventions: [at], shared: true });
-    expect(await failure(plan('0:q_proj:0.5'))).toMatchObject({ message: expect.stringMatching(/different orientations/) });
+    expect(await failure(plan('0:q_proj:0.5'))).toMatchObject({
+      message: expect.stringMatching(/different orientations/),
+    });
     expect((await plan('0:attn:0.5')).edits).toMatchObject([{ tensor: w, uses: 2 }]);
   });
 
