@@ -28,7 +28,7 @@ const KINDS: [kind: string, message: RegExp][] = [
 
 /**
  * What this reader refuses and the reference accepts: kind, and what its message says. See
- * safetensors-header.ts.
+ * lib/checkpoint/safetensors/header.ts.
  */
 const STRICTER: [kind: string, message: RegExp][] = [
   ['InvalidHeaderStart', /white space comes first/],

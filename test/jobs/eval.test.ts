@@ -255,7 +255,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
     expect(onnx.stderr).toContain('tokenizer.json');
   });
 
-  it('adds the tokenizer's prefix to a prompt, but not its suffix', async () => {
+  it("adds the tokenizer's prefix to a prompt, but not its suffix", async () => {
     const tokenizer = JSON.parse(await readFile(join(example, 'model', 'tokenizer.json'), 'utf8'));
     const [begin, text, end] = [
       { SpecialToken: { id: 'ant', type_id: 0 } },
@@ -321,47 +321,44 @@ describe.skipIf(!hasPeers)(`an open session${unlessNoPeers}`, () => {
   const built = async () =>
     (await import(pathToFileURL(join(root, 'dist', 'entries', 'evaluate.js')).href)) as Evaluate;
 
-  it.each(['llama', 'onnx'] as const)(
-    'reloads the weights from a changed file, with %s',
-    async (name) => {
-      const { Evaluator, llamaEngine, loadQuestions, onnxEngine } = await built();
-      const [folder, file, tensor] =
-        name === 'llama'
-          ? ['gguf', 'model.gguf', 'blk.1.ffn_up.weight']
-          : ['model', 'model.onnx', 'model.transformer.h.1.mlp.c_fc.weight'];
-      await cp(join(example, folder), at(`swap-${name}`), { recursive: true });
-      const [base, edited] = [at(`swap-${name}`, file), at(`edited-${name}`, file)];
-      // A GGUF model is one file; an ONNX model with external data is its folder.
-      if (name === 'llama') await mkdir(dirname(edited));
-      const out = name === 'llama' ? edited : dirname(edited);
-      await editCheckpoint(join(example, folder, file), out, { interventions: ['1:fc_in:0.01'] });
-      const { questions } = await loadQuestions(join(example, 'validation.jsonl'));
-      const evaluator = new Evaluator(
-        name === 'llama' ? llamaEngine({ threads: 1, peers }) : onnxEngine({ threads: 1, peers }),
-      );
-      try {
-        const session = await evaluator.engine.open(base);
-        const limit = 60;
-        const before = await evaluator.evaluate(session, questions, { limit });
-        // One matrix of the edited file goes to its place in the other one.
-        const checkpoint = await openCheckpoint(edited);
-        const bytes = await checkpoint.read(tensor);
-        const { file: weights, offset } = checkpoint.tensors.get(tensor)!;
-        await checkpoint.close();
-        const handle = await open(join(dirname(base), weights), 'r+');
-        await handle.write(bytes, 0, bytes.length, offset);
-        await handle.close();
-        await session.reload();
-        const swapped = await evaluator.evaluate(session, questions, { limit });
-        const fresh = await evaluator.evaluate(edited, questions, { limit });
-        expect(swapped.results).toEqual(fresh.results);
-        expect(before.summary.accuracy!.value).toBeLessThan(0.6);
-        expect(swapped.summary.accuracy!.value).toBeGreaterThan(0.9);
-      } finally {
-        await evaluator.close();
-      }
-    },
-  );
+  it.each(['llama', 'onnx'] as const)('reloads the weights from a changed file, with %s', async (name) => {
+    const { Evaluator, llamaEngine, loadQuestions, onnxEngine } = await built();
+    const [folder, file, tensor] =
+      name === 'llama'
+        ? ['gguf', 'model.gguf', 'blk.1.ffn_up.weight']
+        : ['model', 'model.onnx', 'model.transformer.h.1.mlp.c_fc.weight'];
+    await cp(join(example, folder), at(`swap-${name}`), { recursive: true });
+    const [base, edited] = [at(`swap-${name}`, file), at(`edited-${name}`, file)];
+    // A GGUF model is one file; an ONNX model with external data is its folder.
+    if (name === 'llama') await mkdir(dirname(edited));
+    const out = name === 'llama' ? edited : dirname(edited);
+    await editCheckpoint(join(example, folder, file), out, { interventions: ['1:fc_in:0.01'] });
+    const { questions } = await loadQuestions(join(example, 'validation.jsonl'));
+    const evaluator = new Evaluator(
+      name === 'llama' ? llamaEngine({ threads: 1, peers }) : onnxEngine({ threads: 1, peers }),
+    );
+    try {
+      const session = await evaluator.engine.open(base);
+      const limit = 60;
+      const before = await evaluator.evaluate(session, questions, { limit });
+      // One matrix of the edited file goes to its place in the other one.
+      const checkpoint = await openCheckpoint(edited);
+      const bytes = await checkpoint.read(tensor);
+      const { file: weights, offset } = checkpoint.tensors.get(tensor)!;
+      await checkpoint.close();
+      const handle = await open(join(dirname(base), weights), 'r+');
+      await handle.write(bytes, 0, bytes.length, offset);
+      await handle.close();
+      await session.reload();
+      const swapped = await evaluator.evaluate(session, questions, { limit });
+      const fresh = await evaluator.evaluate(edited, questions, { limit });
+      expect(swapped.results).toEqual(fresh.results);
+      expect(before.summary.accuracy!.value).toBeLessThan(0.6);
+      expect(swapped.summary.accuracy!.value).toBeGreaterThan(0.9);
+    } finally {
+      await evaluator.close();
+    }
+  });
 
   it.each(['llama', 'onnx'] as const)('leaves the event loop free, and stops at an abort, with %s', async (name) => {
     const { Evaluator, llamaEngine, loadQuestions, onnxEngine } = await built();

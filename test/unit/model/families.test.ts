@@ -375,7 +375,7 @@ describe('recognise', () => {
     expect(recognise({ architectures: ['GPTJForCausalLM'] })?.family.name).toBe('gptj');
   });
 
-  it('shows config.json's entries when no family fits', () => {
+  it("shows config.json's entries when no family fits", () => {
     const checkpoint = fakeCheckpoint({}, { model_type: 'mamba', architectures: ['MambaForCausalLM'] });
     expect(() => requireFamily(checkpoint)).toThrow(/model_type "mamba" or architectures \["MambaForCausalLM"\]/);
     expect(() => requireFamily(fakeCheckpoint({}))).toThrow(/no config.json/);

@@ -115,7 +115,7 @@ describe('orientation', () => {
     expect(model.select([1], ['fc_in', 'attn'])).toHaveLength(3);
   });
 
-  it('is trusted in a model with both only if it is the family's', () => {
+  it("is trusted in a model with both only if it is the family's", () => {
     const mixed = { ...layer('in x out'), [IN]: [4 * D, D] };
     const model = gpt2(mixed);
     expect(stored(model, ATTENTION, OUT)).toEqual(['in x out', 'in x out']);

@@ -364,7 +364,7 @@ describe('the criterion', () => {
     expect(existsSync(summary.model!)).toBe(true);
   });
 
-  it('is a program's figure for the whole set, if it reports nothing else', async () => {
+  it("is a program's figure for the whole set, if it reports nothing else", async () => {
     const whole = (reported: Record<string, number>): LinearEngine =>
       filtered((session) => {
         let values: Record<string, number> = {};
