@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { singularValues as singularValuesOf } from '../linalg/svd.js';
@@ -8,17 +8,30 @@ import type { SkippedTensors } from '../model/names.js';
 import { boolean, checkOptions, listOf, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
-import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
+import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { sameShape, type Tensor } from '../tensor/tensor.js';
 import type { LoraAdapter, LoraKind } from './adapter.js';
 import { assemble } from './assemble.js';
-import { differenceOf, findUncovered, type UncoveredTensor } from './compare-checkpoints.js';
-import { type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
+import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
+import { extractedConfig } from './extracted-config.js';
 import { requireModuleNames } from './modules.js';
-import { newConfig } from './new-config.js';
-import { type SelectedWeight, selectWeights, type WeightSelection } from './select-weights.js';
+import { type SelectedModule, selectModules } from './select-modules.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
 
-export interface ExtractOptions extends WeightSelection {
+export interface ExtractOptions {
+  /**
+   * Names or globs of tensors; by default the matrices of the layers of the model's family. If a
+   * glob also matches other tensors, only weights of modules are taken.
+   */
+  readonly tensors?: readonly string[] | undefined;
+  /** The model's family, if config.json does not name it or is to be overridden. */
+  readonly family?: string | undefined;
+  /**
+   * Whether tensors are stored [in, out] if neither the family nor the shapes give evidence. False
+   * by default, for tensors that are not the family's. Without it, layer matrices that contradict
+   * config.json are refused.
+   */
+  readonly fanInFanOut?: boolean | undefined;
   /** The dtype of the factors, F32 by default. */
   readonly dtype?: FloatDType | undefined;
   /** `base_model_name_or_path` of the adapter; by default the given `base`. */
@@ -61,6 +74,12 @@ export interface ExtractedModule {
   /** The certificate of the decomposition. */
   readonly certificate: Certificate;
   readonly singularValues: readonly number[];
+}
+
+/** A tensor that differs between the checkpoints but is not in the adapter. */
+export interface UncoveredTensor {
+  readonly tensor: string;
+  readonly reason: 'changed' | 'other shape' | 'only in base' | 'only in tuned';
 }
 
 export interface ExtractedLora {
@@ -138,9 +157,9 @@ export async function planExtract(
 ): Promise<ExtractPlan> {
   const given = checkOptions(options, EXTRACT_OPTIONS, 'planExtract');
   return withBoth(base, tuned, given, async (from, to) => {
-    const { chosen, skipped } = selectWeights(from, to, given);
+    const { selected, skipped } = selectModules(from, to, given);
     const { rank: wanted = Number.POSITIVE_INFINITY } = given as { rank?: number };
-    const modules = chosen.map(({ module: name, kind, tensor, info: { shape } }) => {
+    const modules = selected.map(({ module: name, kind, tensor, info: { shape } }) => {
       return { name, kind, tensor, shape, rank: Math.min(wanted, ...shape) };
     });
     const numbers = modules.reduce((sum, { shape: [m, n], rank }) => sum + rank * (m! + n!), 0);
@@ -176,8 +195,8 @@ async function withBoth<T>(
  */
 const MOST_FOR_SPECTRUM = 2 ** 33;
 
-/** A selected weight that differs, and its update. */
-interface ChangedWeight extends SelectedWeight, ExtractedUpdate {}
+/** A selected matrix that differs, and its update. */
+interface ExtractedMatrix extends SelectedModule, ExtractedUpdate {}
 
 async function extract(
   base: Checkpoint,
@@ -186,14 +205,14 @@ async function extract(
 ): Promise<ExtractedLora> {
   const { dtype = 'F32', method, seed, threads, signal } = options;
   const compute: ComputeOptions = { method, seed, threads, signal };
-  const { chosen, skipped } = selectWeights(base, tuned, options);
+  const { selected, skipped } = selectModules(base, tuned, options);
   const progress = new Progress(
-    chosen.map(({ info }) => info.bytes),
+    selected.map(({ info }) => info.bytes),
     options.onProgress,
   );
-  const found: ChangedWeight[] = [];
+  const found: ExtractedMatrix[] = [];
   const unchanged: string[] = [];
-  for (const item of chosen) {
+  for (const item of selected) {
     const { tensor, info } = item;
     signal?.throwIfAborted();
     progress.working(tensor, info.bytes, 0);
@@ -214,14 +233,14 @@ async function extract(
   if (found.length === 0) {
     throw new LowRankError(
       'ERR_NOT_FOUND',
-      `${tuned.path}: none of the ${chosen.length} selected matrices differs from ${base.path}`,
+      `${tuned.path}: none of the ${selected.length} selected matrices differs from ${base.path}`,
       {
         hint: 'Choose other tensors with --tensor, or check that the paths are not the same model.',
       },
     );
   }
   const updates = found.map(({ update }) => update);
-  const assembled = assemble(newConfig(tuned, found, options.baseName), updates);
+  const assembled = assemble(extractedConfig(tuned, found, options.baseName), updates);
   const modules: ExtractedModule[] = [];
   for (const item of found) {
     // Read the matrices a second time, because the scalings depend on all ranks, and only one
@@ -248,7 +267,7 @@ async function extract(
     const change = await differenceOf(base, tuned, found.find(({ module }) => module === name)!);
     return (await singularValuesOf(change, { threads, signal })).data;
   });
-  const uncovered = await findUncovered(base, tuned, new Set(chosen.map(({ tensor }) => tensor)), signal);
+  const uncovered = await findUncovered(base, tuned, new Set(selected.map(({ tensor }) => tensor)), signal);
   const metadata = new Map([['format', 'pt']]);
   return {
     adapter: { ...assembled, others: new Map(), metadata, source: undefined },
@@ -272,4 +291,50 @@ function checkChoice(choice: ExtractChoice): void {
   if (energy !== undefined && !(typeof energy === 'number' && energy > 0 && energy <= 1)) {
     throw new ArgumentError('energy', 'a number above 0, up to 1', energy);
   }
+}
+
+async function differenceOf(
+  base: Checkpoint,
+  tuned: Checkpoint,
+  { tensor, info, baseInfo }: SelectedModule,
+): Promise<Tensor> {
+  const data = difference(
+    { bytes: await base.read(tensor), dtype: baseInfo.dtype },
+    { bytes: await tuned.read(tensor), dtype: info.dtype },
+  );
+  const index = data.findIndex((value) => !Number.isFinite(value));
+  if (index >= 0) {
+    const place = `[${Math.floor(index / info.shape[1]!)}, ${index % info.shape[1]!}]`;
+    throw new LowRankError('ERR_NOT_FINITE', `${tensor}: the difference at ${place} is ${data[index]}`, {
+      hint: 'One of the checkpoints is damaged or was trained to divergence.',
+    });
+  }
+  return { data, shape: info.shape };
+}
+
+async function findUncovered(
+  base: Checkpoint,
+  tuned: Checkpoint,
+  selected: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): Promise<UncoveredTensor[]> {
+  const uncovered: UncoveredTensor[] = [];
+  for (const name of new Set([...tuned.tensors.keys(), ...base.tensors.keys()])) {
+    if (selected.has(name)) continue;
+    signal?.throwIfAborted();
+    const [before, after] = [base.tensors.get(name), tuned.tensors.get(name)];
+    if (before === undefined) uncovered.push({ tensor: name, reason: 'only in tuned' });
+    else if (after === undefined) uncovered.push({ tensor: name, reason: 'only in base' });
+    else if (!sameShape(before.shape, after.shape)) uncovered.push({ tensor: name, reason: 'other shape' });
+    else if (await differs(base, before, tuned, after)) uncovered.push({ tensor: name, reason: 'changed' });
+  }
+  return uncovered;
+}
+
+/** Compares floats by their numbers, everything else by its bytes. */
+async function differs(base: Checkpoint, before: TensorInfo, tuned: Checkpoint, after: TensorInfo): Promise<boolean> {
+  const [x, y] = [await base.read(before.name), await tuned.read(after.name)];
+  if (before.dtype === after.dtype) return Buffer.compare(x, y) !== 0;
+  if (!isFloatDType(before.dtype) || !isFloatDType(after.dtype)) return true;
+  return difference({ bytes: x, dtype: before.dtype }, { bytes: y, dtype: after.dtype }).some((value) => value !== 0);
 }

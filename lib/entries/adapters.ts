@@ -19,7 +19,6 @@ export type { LoraRankChoice } from '../adapters/truncate.js';
 
 // From checkpoints to an adapter, and from adapters into a checkpoint.
 
-export type { UncoveredTensor } from '../adapters/compare-checkpoints.js';
 export type { ExtractChoice } from '../adapters/extract.js';
 export {
   type ExtractedLora,
@@ -29,6 +28,7 @@ export {
   extractLora,
   type PlannedModule,
   planExtract,
+  type UncoveredTensor,
 } from '../adapters/extract-checkpoints.js';
 export {
   type AppliedWeight,
@@ -40,5 +40,4 @@ export {
   planLoras,
   type ScaledLora,
 } from '../adapters/merge-checkpoint.js';
-export type { WeightSelection } from '../adapters/select-weights.js';
 export type { Shortfall } from '../adapters/shortfall.js';

@@ -1,11 +1,14 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { moduleOf } from './modules.js';
-import type { SelectedWeight } from './select-weights.js';
+import type { SelectedModule } from './select-modules.js';
 
-/** Makes the configuration of an adapter for these weights. */
-export function newConfig(
+/**
+ * Returns the config of an adapter extracted from `tuned`, with PEFT's defaults for everything
+ * else.
+ */
+export function extractedConfig(
   tuned: Checkpoint,
-  found: readonly SelectedWeight[],
+  found: readonly SelectedModule[],
   baseName: string,
 ): Record<string, unknown> {
   return {
@@ -36,7 +39,7 @@ export function newConfig(
  * Returns the modules' last names if those select exactly the modules of the adapter, and the full
  * names otherwise.
  */
-function targets({ tensors }: Checkpoint, found: readonly SelectedWeight[]): string[] {
+function targets({ tensors }: Checkpoint, found: readonly SelectedModule[]): string[] {
   const adapted = new Set(found.map(({ tensor }) => tensor));
   const lastName = (module: string) => module.slice(module.lastIndexOf('.') + 1);
   const last = new Set(found.map(({ module }) => lastName(module)));

@@ -7,25 +7,8 @@ import { sameShape } from '../tensor/tensor.js';
 import type { LoraKind } from './adapter.js';
 import { asWeight, moduleOf, type WeightInfo } from './modules.js';
 
-/** Options that select weights. */
-export interface WeightSelection {
-  /**
-   * Names or globs of tensors; by default the matrices of the layers of the model's family. If a
-   * glob also matches other tensors, only weights of modules are taken.
-   */
-  readonly tensors?: readonly string[] | undefined;
-  /** The model's family, if config.json does not name it or is to be overridden. */
-  readonly family?: string | undefined;
-  /**
-   * Whether tensors are stored [in, out] if neither the family nor the shapes give evidence. False
-   * by default, for tensors that are not the family's. Without it, layer matrices that contradict
-   * config.json are refused.
-   */
-  readonly fanInFanOut?: boolean | undefined;
-}
-
-/** A matrix to extract from, in both checkpoints. */
-export interface SelectedWeight {
+/** A matrix that both checkpoints have, and the module that its update belongs to. */
+export interface SelectedModule {
   readonly tensor: string;
   /** The path by which PEFT looks it up. */
   readonly module: string;
@@ -41,24 +24,31 @@ export interface SelectedWeight {
  */
 const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
 
+/** The options that select modules; see `ExtractOptions`. */
+interface ModuleChoice {
+  readonly tensors?: readonly string[] | undefined;
+  readonly family?: string | undefined;
+  readonly fanInFanOut?: boolean | undefined;
+}
+
 /**
- * Selects the weights to compare, by name or by the model's family.
+ * Finds the matrices whose difference is extracted.
  *
- * @throws LowRankError `ERR_NOT_FOUND` for a weight that `base` lacks; `ERR_SHAPE`;
- *   `ERR_UNSUPPORTED`.
+ * @throws LowRankError `ERR_NOT_FOUND` for a matrix that `base` lacks; `ERR_SHAPE`;
+ *   `ERR_UNSUPPORTED` for a tensor that is not the weight of a module.
  */
-export function selectWeights(
+export function selectModules(
   base: Checkpoint,
   tuned: Checkpoint,
-  options: WeightSelection,
-): { chosen: SelectedWeight[]; skipped: readonly SkippedTensors[] } {
+  options: ModuleChoice,
+): { selected: SelectedModule[]; skipped: readonly SkippedTensors[] } {
   const model = options.tensors === undefined ? new Model(tuned, options.family) : Model.find(tuned, options.family);
   const { infos, skipped } =
     options.tensors === undefined
       ? { infos: layerMatrices(tuned, model!), skipped: [] }
       : namedMatrices(tuned, options.tensors);
   const prefix = missingPrefix(tuned, model?.family);
-  const chosen = infos.map((info): SelectedWeight => {
+  const selected = infos.map((info): SelectedModule => {
     const name = moduleOf(info.name);
     if (name === undefined) {
       throw new LowRankError(
@@ -91,7 +81,7 @@ export function selectWeights(
       baseInfo: asWeight(own),
     };
   });
-  return { chosen, skipped };
+  return { selected, skipped };
 }
 
 /**
