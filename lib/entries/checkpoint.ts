@@ -85,6 +85,6 @@ export type { EditProgress } from '../progress.js';
 
 // One job on many machines.
 
-export { type MergeShardsOptions, type MergeShardsReport, mergeShards } from '../shards/merge.js';
-export { type JobPlan, type JobPlanOptions, planJob, readPlan, type Task, writePlan } from '../shards/plan.js';
-export { runShard, type ShardOptions, type ShardReport } from '../shards/run.js';
+export { type JobPlan, type JobPlanOptions, planJob, readPlan, type Task, writePlan } from '../shards/job-plan.js';
+export { type MergeShardsOptions, type MergeShardsReport, mergeShards } from '../shards/merge-shards.js';
+export { runShard, type ShardOptions, type ShardReport } from '../shards/run-shard.js';

@@ -22,7 +22,7 @@ export { type Split, type SplitOptions, splitQuestions } from '../evaluate/quest
 export { type EvaluateOptions, type EvaluateProgress, type Evaluation, Evaluator } from '../evaluate/evaluator.js';
 export type { BootstrapOptions } from '../evaluate/metrics/bootstrap.js';
 export type { Compat } from '../evaluate/metrics/compat.js';
-export { laserSummary } from '../evaluate/metrics/laser.js';
+export { laserSummary } from '../evaluate/metrics/laser-summary.js';
 export {
   type Comparison,
   compareResults,

@@ -3,7 +3,7 @@ import { callback, checkOptions, listOf, number, type OptionTypes, oneOf, option
 import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engines/engine.js';
 import { BOOTSTRAP_OPTIONS, type BootstrapOptions } from './metrics/bootstrap.js';
 import type { Compat } from './metrics/compat.js';
-import { laserSummary } from './metrics/laser.js';
+import { laserSummary } from './metrics/laser-summary.js';
 import { METRICS, type Metric, type Summary, summariseResults } from './metrics/summary.js';
 import type { Question } from './questions/question.js';
 import type { ExampleResult } from './result.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { judge } from '../../../lib/evaluate/engines/grade.js';
 import { bootstrap, interval } from '../../../lib/evaluate/metrics/bootstrap.js';
-import { laserSummary } from '../../../lib/evaluate/metrics/laser.js';
+import { laserSummary } from '../../../lib/evaluate/metrics/laser-summary.js';
 import { exactMatch, generationMatch, overlap, words } from '../../../lib/evaluate/metrics/match.js';
 import { compareResults, logSumExp, measure, summariseResults } from '../../../lib/evaluate/metrics/summary.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { type MergeShardsReport, mergeShards } from '../../../shards/merge.js';
-import { readPlan } from '../../../shards/plan.js';
+import { readPlan } from '../../../shards/job-plan.js';
+import { type MergeShardsReport, mergeShards } from '../../../shards/merge-shards.js';
 import { printResult, runJob } from '../../job.js';
 import { jsonOption, restartOption } from '../../options.js';
 import { describeOutput } from '../../terminal/output-summary.js';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type JobPlan, planJob, writePlan } from '../../../shards/plan.js';
+import { type JobPlan, planJob, writePlan } from '../../../shards/job-plan.js';
 import { formatBytes } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
 import { addEditOptions, type EditFlags, planOptions } from '../../edit-options.js';

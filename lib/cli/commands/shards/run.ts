@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { runShard, type ShardReport } from '../../../shards/run.js';
+import { runShard, type ShardReport } from '../../../shards/run-shard.js';
 import { formatBytes, formatSeconds } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
 import { Interrupted } from '../../interrupt.js';

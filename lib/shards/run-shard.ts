@@ -12,7 +12,7 @@ import { checkOptions, number, type OptionTypes, text } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
-import { checkShards, openPlan, readPlan, tasksOfShards } from './plan.js';
+import { checkShards, openPlan, readPlan, tasksOfShards } from './job-plan.js';
 import { Results } from './results.js';
 
 export interface ShardOptions extends Pick<ComputeOptions, 'signal'> {

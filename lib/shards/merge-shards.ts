@@ -13,7 +13,7 @@ import { boolean, checkOptions, type OptionTypes, text } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
-import { openPlan, readPlan, tasksOfShards } from './plan.js';
+import { openPlan, readPlan, tasksOfShards } from './job-plan.js';
 import { Results } from './results.js';
 
 export interface MergeShardsOptions extends Pick<ComputeOptions, 'signal'> {
