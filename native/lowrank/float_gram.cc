@@ -31,7 +31,7 @@ struct Cut {
   bool complement;
 
   int64_t count() const { return complement ? order - k : k; }
-  bool neighbour() const { return k > 0 && k < order; }
+  bool neighbour() const { return complement ? k > 0 : k < order; }
   int64_t known() const { return count() + (neighbour() ? 1 : 0); }
   // Where in the whole spectrum the known ones begin; among the known ones, the vectors, and the neighbour.
   int64_t first() const { return complement ? order - known() : 0; }
@@ -123,7 +123,7 @@ void deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>&
 // Whether the values that are reported are good to kValueError of the largest: rounding couples a vector with those of
 // its own side as with the others.
 bool valuesKnown(const Cut& cut, const Side& side, double largest, bool all) {
-  if (!cut.neighbour()) return cut.k == 0;
+  if (cut.count() == 0) return true;
   const double whole = std::sqrt(static_cast<double>(cut.order) / static_cast<double>(cut.order - cut.count()));
   const auto known = [&](int64_t vector, int64_t coupling) {
     const double value = std::sqrt(largest * side.squares[static_cast<size_t>(vector)]);

@@ -9,6 +9,7 @@
 #include "core/failure.h"
 #include "core/norms.h"
 #include "core/random.h"
+#include "lowrank/sturm.h"
 #include "lowrank/twisted.h"
 
 namespace lowrank {
@@ -17,6 +18,9 @@ namespace {
 // An off-diagonal element up to this share of the largest row counts as 0: a hundredth of what rounding to float32
 // changes.
 constexpr double kSplit = 0x1p-30;
+
+// Parts of at least this order are worth counting many shifts at once.
+constexpr int64_t kBisected = 48;
 
 // |Z Z'w - w| / |w| for a random w up to which vectors count as orthogonal: their rounding to float32 gives an eighth.
 constexpr double kOrthogonal = 32 * kEpsilon;
@@ -47,7 +51,9 @@ Tridiagonal::Tridiagonal(const Context& context, int64_t n, const float* d, cons
     for (end = begin + 1; end < n && e_[end - 1] != 0;) end++;
     std::fill(begin_.data() + begin, begin_.data() + end, begin);
     std::fill(end_.data() + begin, end_.data() + end, end);
-    if (!lapack::sterf(end - begin, values_.data() + begin, offDiagonal.data() + begin)) {
+    if (end - begin >= kBisected) {
+      eigenvalues(context, end - begin, d_.data() + begin, e_.data() + begin, values_.data() + begin);
+    } else if (!lapack::sterf(end - begin, values_.data() + begin, offDiagonal.data() + begin)) {
       throw Failure("ERR_NO_CONVERGENCE", "the eigenvalues of a tridiagonal matrix did not converge");
     }
   }
@@ -130,7 +136,8 @@ int64_t Tridiagonal::bytes(int64_t n, int64_t count, int threads) {
   const int64_t held = 48 * n;
   const int64_t finding = 16 * (count + 1) + 8 * twistedWork(n) * threads + 8 * count + 4 * n;
   const int64_t falling = 4 * (2 * n + n * n + lapack::stedcWork(n) + lapack::stedcIntegers(n));
-  return held + 8 * n + 16 * (count + 1) + std::max(finding, falling + 8 * twistedWork(n) * threads);
+  return held + 8 * n + 16 * (count + 1) +
+         std::max({finding, eigenvaluesBytes(n), falling + 8 * twistedWork(n) * threads});
 }
 
 } // namespace lowrank

@@ -21,7 +21,7 @@ constexpr double kNothing = 0x1p-60;
 constexpr double kStraight = 0x1p-27;
 
 // Corrections of a shift: each squares its error at least.
-constexpr int kCorrections = 2;
+constexpr int kCorrections = 5;
 
 using Solve = void (*)(int64_t, const double*, const double*, double*, double*, double*, double*, double*, double*);
 
