@@ -31,6 +31,7 @@ export async function openAndRead(path: string, folder: string): Promise<string>
       for (const { name, file, offset, bytes, shape } of checkpoint.tensors.values()) {
         require(Number.isSafeInteger(offset) && offset >= 0 && bytes >= 0, `${name}: at ${offset}, ${bytes} bytes`);
         if (bytes > 0) await requireRoom(checkpoint, name, folder, file);
+        requireReplaceable(checkpoint, name, file);
         require(shape.every((side) => Number.isSafeInteger(side) && side >= 0), `${name}: shape ${shape}`);
         if (count++ >= READ || bytes > MOST_BYTES) continue;
         const read = await checkpoint.read(name);
@@ -65,6 +66,30 @@ async function requireRoom(checkpoint: Checkpoint, name: string, folder: string,
   const size = parts?.reduce((sum, part) => sum + (part.kind === 'bytes' ? part.data.length : part.bytes), 0);
   const end = size ?? (await stat(join(folder, file))).size;
   require(place.offset + place.bytes <= end, `${name}: ends at ${place.offset + place.bytes} of ${end} bytes`);
+}
+
+/** The header of a copy in which two tensors replace one must be one that our reader accepts. */
+function requireReplaceable(checkpoint: Checkpoint, name: string, file: string): void {
+  if (checkpoint.format !== 'safetensors') return;
+  const by = ['a', 'b'].map((factor) => ({ name: `${name}.${factor}`, dtype: 'F16' as const, shape: [3, 2] }));
+  let layout: readonly FileLayout[];
+  try {
+    layout = checkpoint.layout(new Map([[name, { by }]]));
+  } catch (error) {
+    if (error instanceof LowRankError) return;
+    throw error;
+  }
+  const { parts, places } = layout.find((one) => one.file === file)!;
+  const size = parts!.reduce((sum, part) => sum + (part.kind === 'bytes' ? part.data.length : part.bytes), 0);
+  const start = Buffer.concat(parts!.slice(0, 1).map((part) => (part.kind === 'bytes' ? part.data : Buffer.alloc(0))));
+  require(start.length > 8, `${name}: a copy that does not begin with a header`);
+  const length = 8 + Number(start.readBigUInt64LE());
+  const { tensors } = parseHeader(start.subarray(8, length), size, file);
+  for (const { name } of by) {
+    const span = tensors.find((tensor) => tensor.name === name)!;
+    const place = places.get(name);
+    require(place?.offset === length + span.begin && place.bytes === 12, `${name}: has no place where its header says`);
+  }
 }
 
 /**
