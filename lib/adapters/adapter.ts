@@ -113,7 +113,11 @@ export function adapterObstacles(adapter: Pick<LoraAdapter, 'config' | 'others'>
   return [...configObstacles(config), ...[...others.keys()].map((name) => `the tensor ${describe(name)}`)];
 }
 
-/** Checks that the value is an adapter. @throws ArgumentError if it is not. */
+/**
+ * Checks that the value is an adapter.
+ *
+ * @throws ArgumentError if it is not.
+ */
 export function requireAdapter(adapter: LoraAdapter): void {
   adapterObstacles(adapter);
   if (!(adapter.modules instanceof Map)) throw noAdapter(adapter);
@@ -124,8 +128,9 @@ function noAdapter(value: unknown): ArgumentError {
 }
 
 /**
- * Checks that an adapter is plain. @throws LowRankError `ERR_UNSUPPORTED`, naming the reasons, if
- * it is not.
+ * Checks that an adapter is plain.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED`, naming the reasons, if it is not.
  */
 export function requirePlain(adapter: LoraAdapter, action: string): void {
   requireAdapter(adapter);

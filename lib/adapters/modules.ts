@@ -56,8 +56,9 @@ export function requireModuleNames({ path, format }: Pick<Checkpoint, 'path' | '
 }
 
 /**
- * Checks that a tensor is a matrix of F32, F16 or BF16. @throws LowRankError `ERR_UNSUPPORTED` or
- * `ERR_SHAPE` if it is not.
+ * Checks that a tensor is a matrix of F32, F16 or BF16.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` or `ERR_SHAPE` if it is not.
  */
 export function asWeight(info: TensorInfo): WeightInfo {
   if (info.shape.length !== 2 || info.shape.includes(0)) {

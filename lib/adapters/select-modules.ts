@@ -85,8 +85,10 @@ export function selectModules(
 }
 
 /**
- * Whether a tensor is stored [in, out]. @throws LowRankError `ERR_SHAPE` if a layer's shapes
- * contradict config.json and the caller has not decided.
+ * Whether a tensor is stored [in, out].
+ *
+ * @throws LowRankError `ERR_SHAPE` if a layer's shapes contradict config.json and the caller has
+ *   not decided.
  */
 function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boolean | undefined): boolean {
   const role = model?.roleOf(tensor);

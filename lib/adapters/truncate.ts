@@ -33,8 +33,9 @@ export interface TruncatedProduct extends PeftFactors {
 const ROUNDING = 2 ** -96;
 
 /**
- * Checks a choice. @throws ArgumentError unless exactly one of the three is given, and in its
- * range.
+ * Checks a choice.
+ *
+ * @throws ArgumentError unless exactly one of the three is given, and in its range.
  */
 export function checkChoice(choice: LoraRankChoice): void {
   const fields = ['rank', 'energy', 'ratio'] as const;

@@ -88,8 +88,9 @@ function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention
 }
 
 /**
- * Checks that nothing is selected twice. @throws LowRankError `ERR_ARGUMENT` if a matrix, or a part
- * of one, is.
+ * Checks that nothing is selected twice.
+ *
+ * @throws LowRankError `ERR_ARGUMENT` if a matrix, or a part of one, is.
  */
 export function rejectMeetings(matrices: readonly SelectedMatrix[]): void {
   const seen = new Map<string, SelectedMatrix[]>();

@@ -193,8 +193,9 @@ export function requirePath(path: unknown): asserts path is string {
 }
 
 /**
- * Returns the status of a path, following links. @throws {@link CheckpointError}
- * `ERR_CHECKPOINT_IO`.
+ * Returns the status of a path, following links.
+ *
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`.
  */
 export async function statusOf(path: string): Promise<Stats> {
   try {

@@ -21,12 +21,15 @@ export interface AmountForm {
   /** Whether an amount must be given. */
   readonly needed: boolean;
   /**
-   * Parses an amount. @throws {@link ArgumentError} naming `argument` if the text is not an amount
-   * of this form.
+   * Parses an amount.
+   *
+   * @throws {@link ArgumentError} naming `argument` if the text is not an amount of this form.
    */
   parse(text: string, argument: string): Amount;
   /**
-   * Converts the paper's rate. @throws {@link ArgumentError} if a rate cannot express this form.
+   * Converts the paper's rate.
+   *
+   * @throws {@link ArgumentError} if a rate cannot express this form.
    */
   ofRate(rate: number): Amount;
   /**

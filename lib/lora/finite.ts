@@ -13,8 +13,9 @@ export function sumOfSquares(x: Float32Array): number {
 }
 
 /**
- * Checks that all numbers are finite. @throws LowRankError `ERR_NOT_FINITE`, naming the first NaN
- * or infinity.
+ * Checks that all numbers are finite.
+ *
+ * @throws LowRankError `ERR_NOT_FINITE`, naming the first NaN or infinity.
  */
 export function requireFinite(x: Float32Array, name: string): void {
   if (Number.isFinite(sumOfSquares(x))) return;

@@ -117,8 +117,9 @@ export abstract class Module<Saved> {
   }
 
   /**
-   * Computes the output. @param x - [.., dim], with any number of leading dimensions, including
-   * none.
+   * Computes the output.
+   *
+   * @param x - [.., dim], with any number of leading dimensions, including none.
    * @returns [.., dimOut].
    * @throws LowRankError `ERR_SHAPE` if the last dimension is not `dim` or `out` has another
    *   length, `ERR_ARGUMENT`.

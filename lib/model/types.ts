@@ -44,8 +44,9 @@ export const LAYER_TYPES = ['dont', ...TARGET_TYPES] as const;
 export type LayerType = (typeof LAYER_TYPES)[number];
 
 /**
- * Returns a type by its name. @throws {@link ArgumentError} if `name` is none of {@link
- * LAYER_TYPES}.
+ * Returns a type by its name.
+ *
+ * @throws {@link ArgumentError} if `name` is none of {@link LAYER_TYPES}.
  */
 export function asLayerType(name: string, argument = 'type'): LayerType {
   const found = LAYER_TYPES.find((type) => type === name);

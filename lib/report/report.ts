@@ -65,8 +65,9 @@ async function isFolder(path: string): Promise<boolean> {
 const HEAD_BYTES = 1024;
 
 /**
- * Whether a file is a report, so that it may be replaced. @throws {@link CheckpointError} kind
- * `OutputExists` for any other file.
+ * Whether a file is a report, so that it may be replaced.
+ *
+ * @throws {@link CheckpointError} kind `OutputExists` for any other file.
  */
 async function isReport(path: string): Promise<boolean> {
   try {

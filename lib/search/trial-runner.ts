@@ -278,7 +278,11 @@ function cacheFolder(): string {
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'lowrank', 'svd');
 }
 
-/** Checks the cache and the budget. @throws {@link ArgumentError} if one is invalid. */
+/**
+ * Checks the cache and the budget.
+ *
+ * @throws {@link ArgumentError} if one is invalid.
+ */
 export function checkLimits({ cache, budget }: Pick<SearchOptions, 'cache' | 'budget'>): void {
   const whole = (value: number | undefined, least: number) =>
     value === undefined || (Number.isSafeInteger(value) && value >= least);

@@ -109,7 +109,11 @@ export async function writePlan(file: string, plan: JobPlan): Promise<void> {
   await writeAtomically(file, text, { replace });
 }
 
-/** Formats a plan. @throws {@link ArgumentError} if it could not be read again */
+/**
+ * Formats a plan.
+ *
+ * @throws {@link ArgumentError} if it could not be read again
+ */
 function textOf(plan: JobPlan): string {
   let fault: string | undefined;
   try {
@@ -132,7 +136,11 @@ async function isPlan(file: string): Promise<boolean> {
   }
 }
 
-/** Checks the number of shards. @throws {@link ArgumentError} */
+/**
+ * Checks the number of shards.
+ *
+ * @throws {@link ArgumentError}
+ */
 export function checkShards(shards: number): void {
   if (Number.isSafeInteger(shards) && shards >= 1 && shards <= MAX_PLAN_SHARDS) return;
   throw new ArgumentError('shards', `a whole number from 1 to ${MAX_PLAN_SHARDS}`, shards);

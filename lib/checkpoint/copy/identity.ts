@@ -43,8 +43,9 @@ export async function identify(checkpoint: Checkpoint): Promise<Identity> {
 }
 
 /**
- * Checks that the weight files have not changed. @throws CheckpointError `ERR_CHECKPOINT_IO`, kind
- * `Changed`, if one has.
+ * Checks that the weight files have not changed.
+ *
+ * @throws CheckpointError `ERR_CHECKPOINT_IO`, kind `Changed`, if one has.
  */
 export async function checkIdentity(checkpoint: Checkpoint, before: Identity): Promise<void> {
   const now = await identify(checkpoint);

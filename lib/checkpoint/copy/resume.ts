@@ -44,7 +44,9 @@ export interface JournalRecord {
 }
 
 /**
- * Reads the record. @param places the tensors that this job may write; lines of others do not count
+ * Reads the record.
+ *
+ * @param places the tensors that this job may write; lines of others do not count
  */
 export function recordedIn(lines: readonly Line[], places: ReadonlyMap<string, unknown>): JournalRecord {
   const copied = new Set<string>();

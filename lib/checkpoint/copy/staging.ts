@@ -171,8 +171,10 @@ const LINE: Check = (value, at) => {
 };
 
 /**
- * Checks the lines of a journal. @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind
- * `InvalidJournal`, with the line and its fault.
+ * Checks the lines of a journal.
+ *
+ * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidJournal`, with the line and its
+ *   fault.
  */
 export function checkedLines(entries: readonly unknown[], file: string): { head?: HeadLine; lines: Line[] } {
   for (const [i, entry] of entries.entries()) {

@@ -319,7 +319,11 @@ export function checkDescription(name: string, dtype: string, shape: readonly nu
   return shape.reduce((product, dimension) => product * BigInt(dimension), BigInt(DTYPE_BITS[dtype]));
 }
 
-/** Checks that UTF-8 can encode a text. @throws ArgumentError if it cannot. */
+/**
+ * Checks that UTF-8 can encode a text.
+ *
+ * @throws ArgumentError if it cannot.
+ */
 export function checkText(what: string, text: string): void {
   if (typeof text !== 'string') throw new ArgumentError(what, 'a string', text);
   if (/\p{Surrogate}/u.test(text)) throw new ArgumentError(what, 'text without halves of surrogate pairs', text);

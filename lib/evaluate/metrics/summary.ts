@@ -177,7 +177,11 @@ export async function summariseResults(
   );
 }
 
-/** Checks results. @throws {@link ArgumentError} unless `results` is an array of objects. */
+/**
+ * Checks results.
+ *
+ * @throws {@link ArgumentError} unless `results` is an array of objects.
+ */
 export function requireResults(results: readonly ExampleResult[], name: string): void {
   if (Array.isArray(results) && results.every((result) => typeof result === 'object' && result !== null)) return;
   throw new ArgumentError(name, 'an array of results, as evaluate returns', results);

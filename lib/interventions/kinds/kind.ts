@@ -97,8 +97,9 @@ export interface Kind {
   /** Returns the bytes of native memory. */
   memory(task: Pick<MatrixTask, 'shape' | 'rank'>, options: MemoryOptions): number;
   /**
-   * Applies the kind. @param data the numbers of `task.shape`, finite; may be overwritten, and
-   * returned
+   * Applies the kind.
+   *
+   * @param data the numbers of `task.shape`, finite; may be overwritten, and returned
    */
   apply(task: MatrixTask, data: Float32Array, decomposer: Decomposer): Promise<AppliedIntervention>;
 }

@@ -32,8 +32,9 @@ export function kindOf(name: InterventionKind): Kind {
 }
 
 /**
- * Returns a kind by its name. @throws {@link ArgumentError} if `name` is none of {@link
- * KIND_NAMES}.
+ * Returns a kind by its name.
+ *
+ * @throws {@link ArgumentError} if `name` is none of {@link KIND_NAMES}.
  */
 export function asKind(name: string): InterventionKind {
   const found = KIND_NAMES.find((kind) => kind === name);
