@@ -334,7 +334,7 @@ describe('lowrank lora extract', () => {
 
   it('refuses equal checkpoints, and missing or repeated ranks', async () => {
     const run = await lowrank(['lora', 'extract', llama, llama, '-o', at('nothing'), '--rank', '2']);
-    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('none of the 14 chosen matrices differs') });
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('none of the 14 selected matrices differs') });
     const twice = ['--rank', '2', '--energy', '0.5'];
     for (const flags of [[], twice, ['--rank', '0'], ['--energy', '1.5']]) {
       const wrong = await lowrank(['lora', 'extract', llama, llama, '-o', at('nothing'), ...flags]);

@@ -136,7 +136,7 @@ describe('ONNX weights that are not initialisers', () => {
       'positions:0.5',
     ]);
     expect(code).toBe(1);
-    expect(stderr).toContain('whole numbers');
+    expect(stderr).toContain('integers');
     expect(stderr).not.toContain('quantised');
   });
 });

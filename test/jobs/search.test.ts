@@ -181,7 +181,7 @@ describe('lowrank search', () => {
       [['--kinds', 'top'], 'rank-reduction'],
       [['--bands', '0.5-0.1'], 'the smaller first'],
       [['--bands', '0-0.2'], '--bands requires --kinds band'],
-      [['--test', inFolder('validation.jsonl')], 'stand among those of validation'],
+      [['--test', inFolder('validation.jsonl')], 'are also validation questions'],
       [['--budget', 'soon'], '10m'],
     ] as const) {
       const { code, stderr } = await wrong(...flags);

@@ -148,10 +148,10 @@ describe('plan, run, merge', () => {
     const file = await plan('other');
     const other = await writeModel(at('other-source'), tinyLlama('BF16', 5));
     const run = await lowrank(['run', file, '--shard', '1/1', '--source', other]);
-    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('is not what was planned for') });
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringContaining('does not match the plan') });
     await writeFile(at('broken.json'), '{"lowrank":1}');
     const broken = await lowrank(['merge', at('broken.json')]);
-    expect(broken).toMatchObject({ code: 1, stderr: expect.stringContaining('is no plan') });
+    expect(broken).toMatchObject({ code: 1, stderr: expect.stringContaining('is not a plan') });
     await rm(at('other-source'), { recursive: true });
   });
 

@@ -187,7 +187,7 @@ export async function removeUnknownEntries(copy: string, entries: readonly CopyE
 /** Makes the error for unfinished work that this job cannot resume. */
 export function unfinishedError(folder: string, checkpoint: Checkpoint, sourceDiffers: boolean): CheckpointError {
   if (sourceDiffers) {
-    const message = `the source has changed, or is another one, since the unfinished work in ${folder} was started`;
+    const message = `the source of the unfinished work in ${folder} has changed, or was another one`;
     return new CheckpointError('ERR_OUTPUT', 'UnfinishedWork', checkpoint.path, message, {
       hint: 'Start over with --restart (restart: true), which discards that work.',
     });
