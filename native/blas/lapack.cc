@@ -29,8 +29,6 @@ void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, fl
              float*, const int*, int*, int*, size_t);
 void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*,
              const int*, float*, const int*, int*, size_t, size_t);
-void ssyrk_(const char*, const char*, const int*, const int*, const float*, const float*, const int*, const float*,
-            float*, const int*, size_t, size_t);
 void ssytrd_(const char*, const int*, float*, const int*, float*, float*, float*, float*, const int*, int*, size_t);
 void sstemr_(const char*, const char*, const int*, float*, float*, const float*, const float*, const int*, const int*,
              int*, float*, float*, const int*, const int*, int*, int*, float*, const int*, int*, const int*, int*,
@@ -46,9 +44,6 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
              const int*, int*, size_t, size_t);
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
-void dsterf_(const int*, double*, double*, int*);
-void sstedc_(const char*, const int*, float*, float*, float*, const int*, float*, const int*, int*, const int*, int*,
-             size_t);
 void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
 void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
              double*, const int*, int*, size_t);
@@ -291,12 +286,6 @@ template EigenWork<double> eigenWork(int64_t, int64_t);
 template bool eigen(int64_t, int64_t, bool, float*, float*, float*, float*, EigenWork<float>, int*);
 template bool eigen(int64_t, int64_t, bool, double*, double*, double*, double*, EigenWork<double>, int*);
 
-void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc) {
-  const int order = narrow(rows ? m : n, "an order"), inner = narrow(rows ? n : m, "a size");
-  const int strideA = narrow(lda, "a stride"), strideC = narrow(ldc, "a stride");
-  const float one = 1;
-  ssyrk_("L", rows ? "T" : "N", &order, &inner, &one, a, &strideA, &beta, c, &strideC, 1, 1);
-}
 void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc) {
   const int order = narrow(rows ? m : n, "an order"), inner = narrow(rows ? n : m, "a size");
   const int strideA = narrow(lda, "a stride"), strideC = narrow(ldc, "a stride");
@@ -315,24 +304,6 @@ void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work)
   int info = 0;
   sgeqrf_(&rows, &cols, a, &rows, tau, work, &length, &info);
   sorgqr_(&rows, &cols, &cols, a, &rows, tau, work, &length, &info);
-}
-
-bool sterf(int64_t n, double* d, double* e) {
-  const int order = narrow(n, "an order");
-  int info = 0;
-  dsterf_(&order, d, e, &info);
-  return info == 0;
-}
-
-int64_t stedcWork(int64_t n) { return 1 + 4 * n + n * n; }
-int64_t stedcIntegers(int64_t n) { return 3 + 5 * n; }
-
-bool stedc(int64_t n, float* d, float* e, float* z, float* work, int* integers) {
-  const int order = narrow(n, "an order"), lwork = narrow(stedcWork(n), "a workspace"),
-            lintegers = narrow(stedcIntegers(n), "a workspace");
-  int info = 0;
-  sstedc_("I", &order, d, e, z, &order, work, &lwork, integers, &lintegers, &info, 1);
-  return info == 0;
 }
 
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {

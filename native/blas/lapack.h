@@ -69,22 +69,12 @@ bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* 
 
 // c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; if `rows`,
 // a a' (m x m).
-void syrk(bool rows, int64_t m, int64_t n, const float* a, int64_t lda, float beta, float* c, int64_t ldc);
 void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc);
 
 // Replaces the rows of a (k x n, k <= n) by orthonormal ones with the same spans, in order: Q' of
 // a' = Q R by Householder reflections. `tau` has k elements, `work` orthonormaliseWork(k) of them.
 int64_t orthonormaliseWork(int64_t k);
 void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work);
-
-// The eigenvalues of a symmetric tridiagonal matrix, ascending, in place of its diagonal d (n); e (n - 1) is destroyed.
-// False: no convergence. QL and QR iterations without square roots.
-bool sterf(int64_t n, double* d, double* e);
-
-// The same with all eigenvectors, as the rows of z (n x n), by divide and conquer; float32.
-int64_t stedcWork(int64_t n);
-int64_t stedcIntegers(int64_t n);
-bool stedc(int64_t n, float* d, float* e, float* z, float* work, int* integers);
 
 // LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
 // stores it, and a solve.

@@ -64,7 +64,7 @@ std::vector<double> squaredLengths(const Context& context, ConstMatrix images, b
   return sums;
 }
 
-Side sideOf(const Context& context, ConstMatrix w, const GramSpectrum& spectrum, const Cut& cut) {
+std::optional<Side> sideOf(const Context& context, ConstMatrix w, const GramSpectrum& spectrum, const Cut& cut) {
   const int64_t m = w.rows, n = w.cols, known = cut.known(), own = cut.own(), count = cut.count();
   Team& team = context.team;
   Side side;
@@ -72,13 +72,13 @@ Side sideOf(const Context& context, ConstMatrix w, const GramSpectrum& spectrum,
   side.a = Buffer<float>(context.memory, known * n);
   const Matrix b(side.b.data(), m, known), a(side.a.data(), known, n);
   if (m >= n) {
-    spectrum.vectors(cut.first(), cut.first() + known, a.data);
+    if (!spectrum.vectors(cut.first(), cut.first() + known, a.data)) return std::nullopt;
     gemm(team, false, true, m, known, n, 1, w.data, w.stride, a.data, n, b.data, known);
     side.squares = squaredLengths(context, b, true);
     side.couplings = couplings(context, w, a.rowRange(own, own + count), b.colRange(own, own + count));
   } else {
     const Buffer<float> vectors(context.memory, known * m);
-    spectrum.vectors(cut.first(), cut.first() + known, vectors.data());
+    if (!spectrum.vectors(cut.first(), cut.first() + known, vectors.data())) return std::nullopt;
     gemm(team, false, false, known, n, m, 1, vectors.data(), m, w.data, w.stride, a.data, n);
     side.squares = squaredLengths(context, a, false);
     side.couplings =
@@ -106,11 +106,13 @@ int64_t leadingCount(const GramSpectrum& spectrum, double factor) {
   return 0;
 }
 
-// The same spectrum with its first `count` directions taken out of w.
-void deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>& spectrum, int64_t count) {
-  const int64_t order = spectrum->order();
+// The same spectrum with its first `count` directions taken out of w. False: there is no room for that.
+bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>& spectrum, int64_t count) {
+  const int64_t order = spectrum->order(), limit = context.memory.limit();
+  const int64_t more = GramSpectrum::leadingBytes(w.rows, w.cols, count, order);
+  if (limit > 0 && context.memory.now() + more + GramSpectrum::bytes(order, context.team.size()) > limit) return false;
   Buffer<float> leading(context.memory, count * order);
-  spectrum->vectors(0, count, leading.data());
+  if (!spectrum->vectors(0, count, leading.data())) return false;
   const int64_t longer = std::max(w.rows, w.cols);
   const Buffer<float> images(context.memory, count * longer);
   gemm(context.team, false, w.rows >= w.cols, count, longer, order, 1, leading.data(), order, w.data, w.stride,
@@ -118,6 +120,7 @@ void deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>&
   std::vector<double> squares = squaredLengths(context, ConstMatrix(images.data(), count, longer), false);
   spectrum.reset();
   spectrum.emplace(context, w, std::move(leading), std::move(squares));
+  return true;
 }
 
 // Whether the values that are reported are good to kValueError of the largest: rounding couples a vector with those of
@@ -145,7 +148,7 @@ std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, con
   const bool chosen = request.rule.kind == RankRule::byTail, factors = result.wantsFactors();
   std::optional<GramSpectrum> spectrum(std::in_place, context, w);
   context.progress(0.4);
-  Side side;
+  std::optional<Side> found;
   Cut cut{r, request.rule.rank, false};
   for (bool deflated = false;; deflated = true) {
     context.control.check();
@@ -153,22 +156,23 @@ std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, con
       cut.k = rankForTail(r, exactSquares(w, context.team), request.rule.tail,
                           [&](int64_t i) { return spectrum->squaredValue(i); });
     }
-    // A whole spectrum has no other side to measure it by.
     if (cut.k == r) return std::nullopt;
     cut.complement = !factors && 2 * cut.k > r;
-    side = sideOf(context, w, *spectrum, cut);
+    found = sideOf(context, w, *spectrum, cut);
+    if (!found) return std::nullopt;
     double onSide = 0;
-    for (int64_t i = 0; i < cut.count(); i++) onSide += side.squares[static_cast<size_t>(cut.own() + i)];
+    for (int64_t i = 0; i < cut.count(); i++) onSide += found->squares[static_cast<size_t>(cut.own() + i)];
     const double allowed = 2 * request.target * (cut.complement ? onSide : stats.energy - onSide);
-    if (side.gain <= allowed && valuesKnown(cut, side, spectrum->squaredValue(0), factors)) break;
-    const int64_t count = deflated || !(side.gain > allowed) ? 0 : leadingCount(*spectrum, allowed / (4 * side.gain));
-    if (count == 0) return std::nullopt;
-    side = {};
-    deflate(context, w, spectrum, count);
+    if (found->gain <= allowed && valuesKnown(cut, *found, spectrum->squaredValue(0), factors)) break;
+    const int64_t count =
+        deflated || !(found->gain > allowed) ? 0 : leadingCount(*spectrum, allowed / (4 * found->gain));
+    found.reset();
+    if (count == 0 || !deflate(context, w, spectrum, count)) return std::nullopt;
   }
   spectrum.reset();
   context.progress(0.8);
 
+  Side& side = *found;
   const int64_t known = cut.known(), own = cut.own(), count = cut.count();
   space.s = Buffer<float>(context.memory, std::max<int64_t>(count, 1));
   for (int64_t i = 0; i < count; i++) {
@@ -193,10 +197,10 @@ std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, con
 
 int64_t floatGramBytes(const Problem& p, int threads) {
   const int64_t m = p.m, n = p.n, r = p.shorter(), k = p.rankGiven() ? p.request.rule.rank : r;
-  const int64_t known = std::min((p.factors || 2 * k <= r ? k : r - k) + 1, r);
-  const int64_t held = 4 * (m + n + 1) * known + 16 * known + 4 * kLeading * (m + n);
-  return held + (m < n ? 4 * known * m : 0) + GramSpectrum::bytes(m, n, known, kLeading, threads) +
-         couplingsBytes(m, n, known) + (m < n ? moveSingularValuesBytes(known) : 0);
+  const int64_t count = p.factors || 2 * k <= r ? k : r - k, known = std::min(count + 1, r);
+  const int64_t side = 4 * (m + n) * known + 16 * known + (m < n ? 4 * m * known : 0);
+  const int64_t measuring = std::max(GramSpectrum::vectorsBytes(r, known, threads), couplingsBytes(m, n, count));
+  return std::max(GramSpectrum::bytes(r, threads), GramSpectrum::heldBytes(r) + side + measuring);
 }
 
 } // namespace lowrank

@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kRows = 128;
 
 // Rows or columns of w from which the leading directions are taken out at a time.
-constexpr int64_t kPanel = 512;
+constexpr int64_t kPanel = 256;
 
 } // namespace
 
@@ -86,13 +86,13 @@ Buffer<float> GramSpectrum::deflated(ConstMatrix panel) const {
   return rest;
 }
 
-void GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
+bool GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
   const int64_t p = taken(), from = std::clamp(p, begin, end), count = end - from;
   if (from > begin) std::copy(leading_.data() + begin * order_, leading_.data() + from * order_, rows);
   float* rest = rows + (from - begin) * order_;
-  tridiagonal_->vectors(from - p, end - p, rest);
+  if (!tridiagonal_->vectors(from - p, end - p, rest)) return false;
   form_->transformBack(count, rest);
-  if (p == 0) return;
+  if (p == 0) return true;
   // Without rounding they have no part in the leading ones.
   const Buffer<float> parts(context_.memory, count * p);
   gemm(context_.team, false, true, count, p, order_, 1, rest, order_, leading_.data(), order_, parts.data(), p);
@@ -100,14 +100,26 @@ void GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
     blas::gemm(false, false, last - first, order_, p, -1, parts.data() + first * p, p, leading_.data(), order_, 1,
                rest + first * order_, order_);
   });
+  return true;
 }
 
-int64_t GramSpectrum::bytes(int64_t m, int64_t n, int64_t vectors, int64_t leading, int threads) {
-  const int64_t order = std::min(m, n), longer = std::max(m, n);
+int64_t GramSpectrum::heldBytes(int64_t order) {
+  return 4 * order * spreadStride(Householder::width(order)) + Householder::heldBytes(order) +
+         Tridiagonal::heldBytes(order);
+}
+
+int64_t GramSpectrum::bytes(int64_t order, int threads) {
   const int64_t gram = 4 * order * spreadStride(Householder::width(order));
-  const int64_t panels = leading > 0 ? 4 * (std::min(kPanel, longer) * order + leading * std::max(kPanel, order)) : 0;
-  return gram + 4 * leading * (order + vectors) +
-         std::max(panels, Householder::bytes(order, vectors, threads) + Tridiagonal::bytes(order, vectors, threads));
+  return gram + std::max(Householder::bytes(order, threads), Householder::heldBytes(order) + Tridiagonal::bytes(order));
+}
+
+int64_t GramSpectrum::vectorsBytes(int64_t order, int64_t count, int threads) {
+  return std::max(Tridiagonal::vectorsBytes(order, count, threads), Householder::transformBytes(threads));
+}
+
+int64_t GramSpectrum::leadingBytes(int64_t m, int64_t n, int64_t leading, int64_t count) {
+  const int64_t order = std::min(m, n), longer = std::max(m, n);
+  return 4 * (std::min(kPanel, longer) * order + leading * (2 * order + longer + count + kPanel)) + 8 * leading;
 }
 
 } // namespace lowrank

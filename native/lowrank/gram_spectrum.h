@@ -27,11 +27,15 @@ public:
   double squaredValue(int64_t i) const {
     return i < taken() ? squares_[static_cast<size_t>(i)] : tridiagonal_->value(i - taken());
   }
-  // The singular vectors [begin, end) of the smaller side, as rows of length `order`.
-  void vectors(int64_t begin, int64_t end, float* rows) const;
+  // The singular vectors [begin, end) of the smaller side, as rows of length `order`. False: they are not orthogonal.
+  bool vectors(int64_t begin, int64_t end, float* rows) const;
 
-  // Native bytes at the peak.
-  static int64_t bytes(int64_t m, int64_t n, int64_t vectors, int64_t leading, int threads);
+  // Native bytes for a matrix of this order: what it holds, the peak of its construction, and what `vectors` adds for
+  // `count` of them; and what leading directions add to all of that.
+  static int64_t heldBytes(int64_t order);
+  static int64_t bytes(int64_t order, int threads);
+  static int64_t vectorsBytes(int64_t order, int64_t count, int threads);
+  static int64_t leadingBytes(int64_t m, int64_t n, int64_t leading, int64_t count);
 
 private:
   int64_t taken() const { return static_cast<int64_t>(squares_.size()); }

@@ -40,9 +40,8 @@ Householder::Householder(const Context& context, int64_t n, float* a, int64_t st
       dots_(context.memory, 2 * kPanel * context.team.size()), sums_(context.memory, 2 * context.team.size()) {
   reduce();
   aggregate();
-  left_.reset();
-  right_.reset();
-  products_.reset();
+  for (Buffer<float>* done : {&left_, &right_, &v_, &products_, &dots_}) done->reset();
+  sums_.reset();
 }
 
 int Householder::parts(int64_t from) const { return n_ - from < kShared ? 1 : context_.team.size(); }
@@ -241,11 +240,12 @@ void Householder::transformBack(int64_t count, float* rows) const {
   context_.control.check();
 }
 
-int64_t Householder::bytes(int64_t n, int64_t count, int threads) {
-  const int64_t held = 4 * (3 * n + (n + kReflectors) * kReflectors);
-  const int64_t reducing = 4 * (4 * kPanel * width(n) + width(n) * (1 + threads) + 2 * kPanel * threads) + 16 * threads;
-  const int64_t applying = count > 0 ? 8 * kStrip * kReflectors * threads : 0;
-  return held + std::max(reducing, 4 * (width(n) + 2 * kPanel * threads) + 16 * threads + applying);
+int64_t Householder::heldBytes(int64_t n) { return 4 * (3 * n + (n + kReflectors) * kReflectors); }
+
+int64_t Householder::bytes(int64_t n, int threads) {
+  return heldBytes(n) + 4 * (4 * kPanel * width(n) + width(n) * (1 + threads) + 2 * kPanel * threads) + 16 * threads;
 }
+
+int64_t Householder::transformBytes(int threads) { return 8 * kStrip * kReflectors * threads; }
 
 } // namespace lowrank

@@ -25,10 +25,10 @@ uint32_t bit(Route route) { return 1u << static_cast<int>(route); }
 // roundings agree, as those of equal terms do: 384 in gemm, half a unit in the last place each, half of the time.
 constexpr double kAgreeing = 64 * kEpsilon;
 
-// What rounding a product of factors to float32 adds to an error: across it at random, and along it as far as roundings
-// agree. Of a structured matrix, whose entries repeat, no more than one in a row or column is independent.
-double slackOf(double error, double norm, ConstMatrix w) {
-  const double rounded = 2 * kEpsilon * norm, independent = static_cast<double>(w.rows + w.cols);
+// What rounding a matrix of norm `formed` to float32 adds to an error: across it at random, and along it as far as
+// roundings agree. Of a structured matrix, whose entries repeat, no more than one in a row or column is independent.
+double slackOf(double error, double formed, ConstMatrix w) {
+  const double rounded = 2 * kEpsilon * formed, independent = static_cast<double>(w.rows + w.cols);
   return std::hypot(error, rounded) - error + rounded * std::min(1.0, 4 / std::sqrt(independent));
 }
 
@@ -37,7 +37,9 @@ double leastSquared(const Candidate& c, double error, double norm, ConstMatrix w
   if (c.rank == 0) return error * error;
   if (std::isfinite(c.tail)) return std::max(std::min(error * error, c.tail) - c.gain, 0.0);
   // Without the spectrum, what rounding can have added to the error that was measured has to be taken off.
-  const double measured = std::max(error - slackOf(error, norm, w), 0.0), rounded = kAgreeing * norm;
+  // A complement is a product no larger than the error, and a difference that is rounded by half a unit.
+  const double formed = c.product.complement ? error + norm / 4 : norm, sums = c.product.complement ? error : norm;
+  const double measured = std::max(error - slackOf(error, formed, w), 0.0), rounded = kAgreeing * sums;
   return std::max(measured * measured - rounded * rounded - c.gain, 0.0);
 }
 

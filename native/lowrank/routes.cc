@@ -91,8 +91,9 @@ bool complementPossible(const Problem& p) {
   return p.rankGiven() && automatic(p) && !p.factors && 2 * p.request.rule.rank > p.shorter();
 }
 
+// A whole spectrum has no other side that its vectors could be measured against.
 bool gramPossible(const Problem& p) {
-  if (p.request.method == Method::exact) return false;
+  if (p.request.method == Method::exact || (p.rankGiven() && p.request.rule.rank == p.shorter())) return false;
   return p.shorter() >= kLeastFloat32 || p.request.method == Method::gram;
 }
 
@@ -123,8 +124,12 @@ template <bool complement> int64_t gramBytes(const Problem& p, const Result& wan
 }
 
 int64_t floatGramRouteBytes(const Problem& p, const Result& wanted, int threads) {
-  const int64_t k = keptRank(p), factors = 4 * (p.m + p.n + 1) * k;
-  return std::max(floatGramBytes(p, threads), factors + formingBytes(p, wanted, threads, true));
+  const int64_t k = keptRank(p), r = p.shorter();
+  const bool complement = p.rankGiven() && !p.factors && 2 * k > r;
+  const int64_t known = std::min((complement ? r - k : k) + 1, r);
+  const int64_t turning = p.m < p.n && p.factors ? moveSingularValuesBytes(known) : 0;
+  return std::max(floatGramBytes(p, threads),
+                  4 * (p.m + p.n + 1) * known + std::max(formingBytes(p, wanted, threads, complement), turning));
 }
 
 int64_t svdBytes(const Problem& p, const Result& wanted, int threads) {

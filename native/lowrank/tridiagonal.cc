@@ -19,9 +19,6 @@ namespace {
 // changes.
 constexpr double kSplit = 0x1p-30;
 
-// Parts of at least this order are worth counting many shifts at once.
-constexpr int64_t kBisected = 48;
-
 // |Z Z'w - w| / |w| for a random w up to which vectors count as orthogonal: their rounding to float32 gives an eighth.
 constexpr double kOrthogonal = 32 * kEpsilon;
 
@@ -44,17 +41,14 @@ Tridiagonal::Tridiagonal(const Context& context, int64_t n, const float* d, cons
     d_[i] /= scale_;
     e_[i] = std::abs(e_[i]) <= kSplit * scale_ ? 0 : e_[i] / scale_;
   }
-  const Buffer<double> offDiagonal(context.memory, n);
-  std::copy_n(e_.data(), n, offDiagonal.data());
-  std::copy_n(d_.data(), n, values_.data());
   for (int64_t begin = 0, end; begin < n; begin = end) {
     for (end = begin + 1; end < n && e_[end - 1] != 0;) end++;
     std::fill(begin_.data() + begin, begin_.data() + end, begin);
     std::fill(end_.data() + begin, end_.data() + end, end);
-    if (end - begin >= kBisected) {
+    if (end - begin == 1) {
+      values_[begin] = d_[begin];
+    } else {
       eigenvalues(context, end - begin, d_.data() + begin, e_.data() + begin, values_.data() + begin);
-    } else if (!lapack::sterf(end - begin, values_.data() + begin, offDiagonal.data() + begin)) {
-      throw Failure("ERR_NO_CONVERGENCE", "the eigenvalues of a tridiagonal matrix did not converge");
     }
   }
   std::iota(sorted_.data(), sorted_.data() + n, 0);
@@ -70,9 +64,9 @@ double Tridiagonal::gap(int64_t position) const {
   return gap;
 }
 
-void Tridiagonal::vectors(int64_t begin, int64_t end, float* rows) const {
+bool Tridiagonal::vectors(int64_t begin, int64_t end, float* rows) const {
   const int64_t count = end - begin;
-  if (count == 0) return;
+  if (count == 0) return true;
   // Neighbours of one part share a group.
   const Buffer<int64_t> order(context_.memory, count);
   std::iota(order.data(), order.data() + count, begin);
@@ -104,7 +98,7 @@ void Tridiagonal::vectors(int64_t begin, int64_t end, float* rows) const {
     }
   });
   context_.control.check();
-  if (!orthogonal(count, rows)) divideAndConquer(begin, end, rows);
+  return orthogonal(count, rows);
 }
 
 // A random w tells |Z Z' - 1|_F: w is turned by about that over the root of the number of vectors.
@@ -117,27 +111,12 @@ bool Tridiagonal::orthogonal(int64_t count, const float* rows) const {
   return squares(turned.data(), count) <= kOrthogonal * kOrthogonal * squares(w.data(), count);
 }
 
-void Tridiagonal::divideAndConquer(int64_t begin, int64_t end, float* rows) const {
-  const Buffer<float> d(context_.memory, n_), e(context_.memory, n_), z(context_.memory, n_ * n_),
-      work(context_.memory, lapack::stedcWork(n_));
-  const Buffer<int> integers(context_.memory, lapack::stedcIntegers(n_));
-  for (int64_t i = 0; i < n_; i++) {
-    d[i] = static_cast<float>(d_[i]);
-    e[i] = static_cast<float>(e_[i]);
-  }
-  if (!lapack::stedc(n_, d.data(), e.data(), z.data(), work.data(), integers.data())) {
-    throw Failure("ERR_NO_CONVERGENCE", "the eigenvectors of a tridiagonal matrix did not converge");
-  }
-  // Ascending.
-  for (int64_t i = begin; i < end; i++) std::copy_n(z.data() + (n_ - 1 - i) * n_, n_, rows + (i - begin) * n_);
-}
+int64_t Tridiagonal::heldBytes(int64_t n) { return 48 * n; }
 
-int64_t Tridiagonal::bytes(int64_t n, int64_t count, int threads) {
-  const int64_t held = 48 * n;
-  const int64_t finding = 16 * (count + 1) + 8 * twistedWork(n) * threads + 8 * count + 4 * n;
-  const int64_t falling = 4 * (2 * n + n * n + lapack::stedcWork(n) + lapack::stedcIntegers(n));
-  return held + 8 * n + 16 * (count + 1) +
-         std::max({finding, eigenvaluesBytes(n), falling + 8 * twistedWork(n) * threads});
+int64_t Tridiagonal::bytes(int64_t n) { return heldBytes(n) + eigenvaluesBytes(n); }
+
+int64_t Tridiagonal::vectorsBytes(int64_t n, int64_t count, int threads) {
+  return 8 * (2 * count + 1) + 8 * twistedWork(n) * threads + 8 * count + 4 * n;
 }
 
 } // namespace lowrank

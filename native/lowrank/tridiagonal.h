@@ -1,8 +1,7 @@
-// The eigenproblem of a symmetric tridiagonal matrix T: all eigenvalues (Pal, Walker and Kahan's QL and QR without
-// square roots: LAPACK's dsterf), and those eigenvectors that are asked for, by the twisted factorisation (twisted.h),
-// in float64 on the float32 T. T is split where its off-diagonal is as good as 0, so that equal eigenvalues of
-// different parts keep vectors apart. That the vectors are orthogonal is measured; where they are not, as in a cluster
-// that even float64 cannot tell apart, divide and conquer (LAPACK's sstedc) finds all of them.
+// The eigenproblem of a symmetric tridiagonal matrix T: all eigenvalues by bisection (sturm.h), and those eigenvectors
+// that are asked for by the twisted factorisation (twisted.h), in float64 on the float32 T. T is split where its
+// off-diagonal is as good as 0, so that equal eigenvalues of different parts keep vectors apart. Within a part, vectors
+// of a cluster that even float64 cannot tell apart may come out dependent; so whether all are orthogonal is measured.
 #pragma once
 
 #include <cstdint>
@@ -14,24 +13,25 @@ namespace lowrank {
 
 class Tridiagonal {
 public:
-  // The diagonal d (n elements) and the off-diagonal e (n - 1); both are copied. Throws ERR_NO_CONVERGENCE.
+  // The diagonal d (n elements) and the off-diagonal e (n - 1), finite; both are copied.
   Tridiagonal(const Context& context, int64_t n, const float* d, const float* e);
 
   int64_t order() const { return n_; }
   // The i-th largest eigenvalue.
   double value(int64_t i) const { return scale_ * values_[sorted_[i]]; }
 
-  // The eigenvectors of the eigenvalues [begin, end) in descending order, as rows of length n. Throws
-  // ERR_NO_CONVERGENCE.
-  void vectors(int64_t begin, int64_t end, float* rows) const;
+  // The eigenvectors of the eigenvalues [begin, end) in descending order, as rows of length n. False: they are not
+  // orthogonal.
+  bool vectors(int64_t begin, int64_t end, float* rows) const;
 
-  // Native bytes at the peak, of `vectors` for up to `count` of them, with the fallback.
-  static int64_t bytes(int64_t n, int64_t count, int threads);
+  // Native bytes: what it holds, the peak of its construction, and what `vectors` adds for `count` of them.
+  static int64_t heldBytes(int64_t n);
+  static int64_t bytes(int64_t n);
+  static int64_t vectorsBytes(int64_t n, int64_t count, int threads);
 
 private:
   double gap(int64_t position) const;
   bool orthogonal(int64_t count, const float* rows) const;
-  void divideAndConquer(int64_t begin, int64_t end, float* rows) const;
 
   const Context& context_;
   const int64_t n_;
