@@ -48,6 +48,8 @@ interface TestHooks {
   pretendGesddFails?: boolean;
   /** Limits the subspace of `krylov`. */
   maxDimension?: number;
+  /** Brings Gram matrices of any order to tridiagonal form in two stages. */
+  twoStages?: boolean;
 }
 
 /**

@@ -110,7 +110,9 @@ int64_t leadingCount(const GramSpectrum& spectrum, double factor) {
 bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>& spectrum, int64_t count) {
   const int64_t order = spectrum->order(), limit = context.memory.limit();
   const int64_t more = GramSpectrum::leadingBytes(w.rows, w.cols, count, order);
-  if (limit > 0 && context.memory.now() + more + GramSpectrum::bytes(order, context.team.size()) > limit) return false;
+  if (limit > 0 &&
+      context.memory.now() + more + GramSpectrum::bytes(order, spectrum->stages(), context.team.size()) > limit)
+    return false;
   Buffer<float> leading(context.memory, count * order);
   if (!spectrum->vectors(0, count, leading.data())) return false;
   const int64_t longer = std::max(w.rows, w.cols);
@@ -118,8 +120,9 @@ bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>&
   gemm(context.team, false, w.rows >= w.cols, count, longer, order, 1, leading.data(), order, w.data, w.stride,
        images.data(), longer);
   std::vector<double> squares = squaredLengths(context, ConstMatrix(images.data(), count, longer), false);
+  const Stages stages = spectrum->stages();
   spectrum.reset();
-  spectrum.emplace(context, w, std::move(leading), std::move(squares));
+  spectrum.emplace(context, w, stages, std::move(leading), std::move(squares));
   return true;
 }
 
@@ -146,7 +149,7 @@ std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, con
                                       const Request& request, const Result& result, Workspace& space) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
   const bool chosen = request.rule.kind == RankRule::byTail, factors = result.wantsFactors();
-  std::optional<GramSpectrum> spectrum(std::in_place, context, w);
+  std::optional<GramSpectrum> spectrum(std::in_place, context, w, stagesFor(r, request.hooks));
   context.progress(0.4);
   std::optional<Side> found;
   Cut cut{r, request.rule.rank, false};
@@ -198,9 +201,11 @@ std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, con
 int64_t floatGramBytes(const Problem& p, int threads) {
   const int64_t m = p.m, n = p.n, r = p.shorter(), k = p.rankGiven() ? p.request.rule.rank : r;
   const int64_t count = p.factors || 2 * k <= r ? k : r - k, known = std::min(count + 1, r);
+  const Stages stages = stagesFor(r, p.request.hooks);
   const int64_t side = 4 * (m + n) * known + 16 * known + (m < n ? 4 * m * known : 0);
-  const int64_t measuring = std::max(GramSpectrum::vectorsBytes(r, known, threads), couplingsBytes(m, n, count));
-  return std::max(GramSpectrum::bytes(r, threads), GramSpectrum::heldBytes(r) + side + measuring);
+  const int64_t measuring =
+      std::max(GramSpectrum::vectorsBytes(r, stages, known, threads), couplingsBytes(m, n, count));
+  return std::max(GramSpectrum::bytes(r, stages, threads), GramSpectrum::heldBytes(r, stages) + side + measuring);
 }
 
 } // namespace lowrank

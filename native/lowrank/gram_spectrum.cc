@@ -21,13 +21,14 @@ constexpr int64_t kPanel = 256;
 
 } // namespace
 
-GramSpectrum::GramSpectrum(const Context& context, ConstMatrix w, Buffer<float> leading, std::vector<double> squares)
-    : context_(context), tall_(w.rows >= w.cols), order_(std::min(w.rows, w.cols)),
+GramSpectrum::GramSpectrum(const Context& context, ConstMatrix w, Stages stages, Buffer<float> leading,
+                           std::vector<double> squares)
+    : context_(context), tall_(w.rows >= w.cols), order_(std::min(w.rows, w.cols)), stages_(stages),
       stride_(spreadStride(Householder::width(order_))), leading_(std::move(leading)), squares_(std::move(squares)),
       gram_(context.memory, order_ * stride_) {
   product(w);
   context.control.check();
-  form_.emplace(context, order_, gram_.data(), stride_);
+  form_.emplace(context, order_, gram_.data(), stride_, stages);
   const float *d = form_->diagonal(), *e = form_->offDiagonal();
   // A caller's array that changes meanwhile could have brought a NaN. It has spread by now.
   for (int64_t i = 0; i < order_; i++) {
@@ -103,18 +104,20 @@ bool GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
   return true;
 }
 
-int64_t GramSpectrum::heldBytes(int64_t order) {
-  return 4 * order * spreadStride(Householder::width(order)) + Householder::heldBytes(order) +
+int64_t GramSpectrum::heldBytes(int64_t order, Stages stages) {
+  return 4 * order * spreadStride(Householder::width(order)) + TridiagonalForm::heldBytes(order, stages) +
          Tridiagonal::heldBytes(order);
 }
 
-int64_t GramSpectrum::bytes(int64_t order, int threads) {
+int64_t GramSpectrum::bytes(int64_t order, Stages stages, int threads) {
   const int64_t gram = 4 * order * spreadStride(Householder::width(order));
-  return gram + std::max(Householder::bytes(order, threads), Householder::heldBytes(order) + Tridiagonal::bytes(order));
+  return gram + std::max(TridiagonalForm::bytes(order, stages, threads),
+                         TridiagonalForm::heldBytes(order, stages) + Tridiagonal::bytes(order));
 }
 
-int64_t GramSpectrum::vectorsBytes(int64_t order, int64_t count, int threads) {
-  return std::max(Tridiagonal::vectorsBytes(order, count, threads), Householder::transformBytes(threads));
+int64_t GramSpectrum::vectorsBytes(int64_t order, Stages stages, int64_t count, int threads) {
+  return std::max(Tridiagonal::vectorsBytes(order, count, threads),
+                  TridiagonalForm::transformBytes(order, stages, threads));
 }
 
 int64_t GramSpectrum::leadingBytes(int64_t m, int64_t n, int64_t leading, int64_t count) {

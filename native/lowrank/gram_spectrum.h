@@ -1,5 +1,5 @@
 // The spectrum of a matrix w from its Gram matrix w'w (or ww', whichever is smaller) in float32: one product, reduction
-// to tridiagonal form (householder.h), all eigenvalues, and the eigenvectors that are asked for (tridiagonal.h).
+// to tridiagonal form (tridiagonal_form.h), all eigenvalues, and the eigenvectors that are asked for (tridiagonal.h).
 // Leading directions can be taken out of w first: what rounding does to the rest is of the size of the largest that is
 // left.
 #pragma once
@@ -11,8 +11,8 @@
 #include "core/context.h"
 #include "core/matrix_view.h"
 #include "core/memory.h"
-#include "lowrank/householder.h"
 #include "lowrank/tridiagonal.h"
+#include "lowrank/tridiagonal_form.h"
 
 namespace lowrank {
 
@@ -20,9 +20,11 @@ class GramSpectrum {
 public:
   // `leading`: count x min(m, n), the first singular vectors, which are taken out of w; `squares`: the squares of their
   // singular values. Throws ERR_NOT_FINITE, ERR_NO_CONVERGENCE.
-  GramSpectrum(const Context& context, ConstMatrix w, Buffer<float> leading = {}, std::vector<double> squares = {});
+  GramSpectrum(const Context& context, ConstMatrix w, Stages stages, Buffer<float> leading = {},
+               std::vector<double> squares = {});
 
   int64_t order() const { return order_; }
+  Stages stages() const { return stages_; }
   // The square of the i-th largest singular value, to rounding of the largest one that was not taken out.
   double squaredValue(int64_t i) const {
     return i < taken() ? squares_[static_cast<size_t>(i)] : tridiagonal_->value(i - taken());
@@ -32,9 +34,9 @@ public:
 
   // Native bytes for a matrix of this order: what it holds, the peak of its construction, and what `vectors` adds for
   // `count` of them; and what leading directions add to all of that.
-  static int64_t heldBytes(int64_t order);
-  static int64_t bytes(int64_t order, int threads);
-  static int64_t vectorsBytes(int64_t order, int64_t count, int threads);
+  static int64_t heldBytes(int64_t order, Stages stages);
+  static int64_t bytes(int64_t order, Stages stages, int threads);
+  static int64_t vectorsBytes(int64_t order, Stages stages, int64_t count, int threads);
   static int64_t leadingBytes(int64_t m, int64_t n, int64_t leading, int64_t count);
 
 private:
@@ -46,11 +48,12 @@ private:
   const Context& context_;
   const bool tall_;
   const int64_t order_;
+  const Stages stages_;
   const int64_t stride_;
   const Buffer<float> leading_;
   const std::vector<double> squares_;
   Buffer<float> gram_; // the upper triangle, as blas/symmetric.h says; then the reflectors
-  std::optional<Householder> form_;
+  std::optional<TridiagonalForm> form_;
   std::optional<Tridiagonal> tridiagonal_;
 };
 

@@ -10,6 +10,8 @@ struct TestHooks {
   bool pretendGesddFails = false;
   // Bounds the subspace of `krylov`; 0 for the planner's own bound.
   int64_t maxDimension = 0;
+  // Brings Gram matrices of any order to tridiagonal form in two stages.
+  bool twoStages = false;
 };
 
 } // namespace lowrank

@@ -34,11 +34,15 @@ void TwoStage::transformBack(int64_t count, float* rows) const {
   reduction_.transformBack(count, rows);
 }
 
-int64_t TwoStage::bytes(int64_t n, int threads) {
-  const int64_t held = BandReduction<float>::heldBytes(n), kept = Reflectors::bytes(n) + 8 * n;
-  return held +
-         std::max({bandBytes<float>(n) + std::max(kept, BandReduction<float>::peakBytes(n)),
-                   kept + transformBackBytes(n, threads), kept + BandReduction<float>::transformBackBytes(n, threads)});
+int64_t TwoStage::heldBytes(int64_t n) { return BandReduction<float>::heldBytes(n) + Reflectors::bytes(n) + 8 * n; }
+
+int64_t TwoStage::bytes(int64_t n) {
+  return bandBytes<float>(n) +
+         std::max(heldBytes(n), BandReduction<float>::heldBytes(n) + BandReduction<float>::peakBytes(n));
+}
+
+int64_t TwoStage::transformBytes(int64_t n, int threads) {
+  return std::max(transformBackBytes(n, threads), BandReduction<float>::transformBackBytes(n, threads));
 }
 
 void tridiagonalise(const Context& context, int64_t n, double* a, double* d, double* e) {

@@ -25,8 +25,10 @@ public:
   // From eigenvectors of T to those of A: rows (count x n) <- rows Q'.
   void transformBack(int64_t count, float* rows) const;
 
-  // Native bytes at the peak, without `a`.
-  static int64_t bytes(int64_t n, int threads);
+  // Native bytes without `a`: what it holds, the peak of its construction, and what `transformBack` adds.
+  static int64_t heldBytes(int64_t n);
+  static int64_t bytes(int64_t n);
+  static int64_t transformBytes(int64_t n, int threads);
 
 private:
   TwoStage(const Context& context, int64_t n, float* a, int64_t stride, Buffer<float> band);

@@ -50,6 +50,7 @@ inline TestHooks readTestHooks(const Arguments& arguments) {
   TestHooks hooks;
   if (const auto given = arguments.object("testHooks")) {
     hooks.pretendGesddFails = given->flag("pretendGesddFails");
+    hooks.twoStages = given->flag("twoStages");
     if (given->has("maxDimension")) hooks.maxDimension = given->size("maxDimension");
   }
   return hooks;

@@ -317,7 +317,9 @@ void twoStages() {
           for (int64_t i = 0; i < n; i++) q[i * n + i] = 1;
           stages.transformBack(n, q.data());
         }
-        require(ledger.peak() <= TwoStage::bytes(n, threads), "two stages take more than they say", n, threads);
+        require(ledger.peak() <=
+                    std::max(TwoStage::bytes(n), TwoStage::heldBytes(n) + TwoStage::transformBytes(n, threads)),
+                "two stages take more than they say", n, threads);
         Floats tq(n * n), qt(n * n);
         for (int64_t i = 0; i < n; i++) {
           for (int64_t j = 0; j < n; j++) {
