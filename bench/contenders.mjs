@@ -115,8 +115,8 @@ const tooLongInJavaScript = (/** @type {Task} */ task) => work(task) > 2e7 && 't
 
 /**
  * Compiles gemm.c against the OpenBLAS inside the addon, and holds it to the kernels that the addon
- * uses. On a processor that OpenBLAS does not know, it would select its SSE3 kernels by itself, which
- * would be no rival.
+ * uses. On a processor that OpenBLAS does not know, it would select its SSE3 kernels by itself,
+ * which would be no rival.
  *
  * @param {NodeJS.ProcessEnv} env
  * @returns {Omit<Contender, 'op'>}

@@ -19,7 +19,8 @@ export const times = (value) => `${value >= 100 ? Math.round(value) : digits(val
 export const small = (value) => (value === 0 ? '0' : value.toExponential(1));
 
 /**
- * Whether an excess has a meaning. If the best approximation is as good as exact, only rounding is left.
+ * Whether an excess has a meaning. If the best approximation is as good as exact, only rounding is
+ * left.
  *
  * @param {Pick<Result, 'optimum'>} result
  */

@@ -1,6 +1,6 @@
-// npm run bench:kernels: checks that the kernel of block Krylov keeps up with sgemm on every path of
-// this processor. Each path runs in its own process, with OpenBLAS held to the same instructions.
-// Exits with 1 if a rate is below 0.6 of sgemm's.
+// npm run bench:kernels: checks that the kernel of block Krylov keeps up with sgemm on every path
+// of this processor. Each path runs in its own process, with OpenBLAS held to the same
+// instructions. Exits with 1 if a rate is below 0.6 of sgemm's.
 // Usage: node bench/kernels.mjs [--seconds <n>] [--json]
 
 import { execFileSync } from 'node:child_process';

@@ -15,7 +15,10 @@ export function machine() {
 
 const WATCHED_MS = 300;
 
-/** Measures the share of all cores that is in use, 0 to 1, while this program does nothing for a moment. */
+/**
+ * Measures the share of all cores that is in use, 0 to 1, while this program does nothing for a
+ * moment.
+ */
 export async function busyShare() {
   const before = ticks();
   await sleep(WATCHED_MS);

@@ -1,5 +1,5 @@
-// Measures one task: every contender runs in its own process, one call at a time, with the rounds of
-// all contenders interleaved.
+// Measures one task: every contender runs in its own process, one call at a time, with the rounds
+// of all contenders interleaved.
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -49,7 +49,9 @@ const FEWER_ROUNDS = [
 /** BLAS threads spin for some 30 ms after a call; the next contender waits for them. */
 const SETTLE_MS = 60;
 
-/** With more other work than this the times are wrong: threads that wait for each other multiply it. */
+/**
+ * With more other work than this the times are wrong: threads that wait for each other multiply it.
+ */
 export const BUSY = 0.1;
 
 /** The size of the product that gives the rate of the bound. */
@@ -124,7 +126,8 @@ async function makeInput(task, name, reference, folder, cache) {
 }
 
 /**
- * Adds OpenBLAS' sgemm at 2048 as one more contender among the rounds, or ours without a C compiler.
+ * Adds OpenBLAS' sgemm at 2048 as one more contender among the rounds, or ours without a C
+ * compiler.
  *
  * @param {Context} context
  */

@@ -1,7 +1,8 @@
 // Finds the environment that holds every library to the vector instructions of a processor path.
 
 /**
- * OpenBLAS' kernels with the instructions of each path of lowrank; undefined if OpenBLAS selects one itself.
+ * OpenBLAS' kernels with the instructions of each path of lowrank; undefined if OpenBLAS selects
+ * one itself.
  *
  * @type {Record<string, string | undefined>}
  */

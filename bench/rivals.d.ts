@@ -1,4 +1,5 @@
-// The parts of the npm rivals that the bench calls. They are installed only with `npm --prefix bench ci`.
+// The parts of the npm rivals that the bench calls. They are installed only with `npm --prefix
+// bench ci`.
 
 declare module 'ml-matrix' {
   export class Matrix {

@@ -66,7 +66,8 @@ export function page(width, height, label, content) {
 }
 
 /**
- * Maps positive numbers to positions on a log scale from `begin` to `end`, and lists its powers of ten.
+ * Maps positive numbers to positions on a log scale from `begin` to `end`, and lists its powers of
+ * ten.
  *
  * @param {number[]} values
  * @param {number} begin

@@ -1,6 +1,6 @@
-// Makes a sharded BF16 checkpoint with the shapes of a Llama: hidden 2048, feed-forward 5632, grouped
-// keys and values, and as many layers as a given size needs. The result is deterministic: it repeats
-// one block of normal numbers at changing places.
+// Makes a sharded BF16 checkpoint with the shapes of a Llama: hidden 2048, feed-forward 5632,
+// grouped keys and values, and as many layers as a given size needs. The result is deterministic:
+// it repeats one block of normal numbers at changing places.
 // Usage: node bench/checkpoint/make.mjs <folder> [gigabytes]
 
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
@@ -45,7 +45,9 @@ function tensorsOf(bytes) {
   return [...tensors, ['model.norm.weight', [HIDDEN]], ['lm_head.weight', [WORDS, HIDDEN]]];
 }
 
-/** Makes a prime number of BF16 numbers, so that no two rows of a matrix start at the same place. */
+/**
+ * Makes a prime number of BF16 numbers, so that no two rows of a matrix start at the same place.
+ */
 function noise() {
   const count = 15_485_863;
   const block = new Uint16Array(count);

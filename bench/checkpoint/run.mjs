@@ -1,8 +1,8 @@
-// Measures what editing one layer of a checkpoint costs, compared with `cp -r` and the decompositions
-// alone, and how much memory it takes.
+// Measures what editing one layer of a checkpoint costs, compared with `cp -r` and the
+// decompositions alone, and how much memory it takes.
 // Usage: node bench/checkpoint/run.mjs <scratch folder> [--sizes 2,4] [--rounds 3] [--json] [--save]
-// Needs three times the largest size on the disk, and a previous `npm run build`. Empties the scratch
-// folder afterwards.
+// Needs three times the largest size on the disk, and a previous `npm run build`. Empties the
+// scratch folder afterwards.
 
 /** @import { CheckpointRound, CheckpointRow } from '../types.js' */
 
@@ -53,8 +53,8 @@ function measure(folder, gigabytes) {
   const [copy, out] = [join(folder, 'copy'), join(folder, 'out')];
   /** @type {CheckpointRound[]} */
   const rounds = [];
-  // The first round warms the disk's cache. Copies and edits alternate, so that other work on the machine
-  // affects both.
+  // The first round warms the disk's cache. Copies and edits alternate, so that other work on the
+  // machine affects both.
   for (let round = 0; round <= Number(values.rounds); round++) {
     execFileSync('sync');
     const plain = timed(() => execFileSync('cp', ['-r', source, copy])).seconds;

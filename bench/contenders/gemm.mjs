@@ -4,8 +4,8 @@ import { matmulSync } from '../../dist/index.js';
 export { versions } from './lowrank.mjs';
 
 /**
- * Prepares the addon's gemm into an existing array, like the C program's, or the public `matmulSync`,
- * which allocates its result.
+ * Prepares the addon's gemm into an existing array, like the C program's, or the public
+ * `matmulSync`, which allocates its result.
  *
  * @param {import('../types.js').Sizes} sizes
  * @param {Float32Array} data

@@ -1,9 +1,10 @@
-// Serves one contender of the bench that runs in Node: `node serve.mjs <module> <variant> <task as JSON>`.
+// Serves one contender of the bench that runs in Node: `node serve.mjs <module> <variant> <task as
+// JSON>`.
 //
-// All contenders follow one protocol. The first line is { versions, baseRss } or { absent }. Then each
-// line of input gets one line of output. `run <seconds>` repeats the call until the time is over, at
-// least once, and returns { seconds a call, calls, peakRss }. `write <path>` writes the last result as
-// raw float32 and returns { note }. Failures return { error }.
+// All contenders follow one protocol. The first line is { versions, baseRss } or { absent }. Then
+// each line of input gets one line of output. `run <seconds>` repeats the call until the time is
+// over, at least once, and returns { seconds a call, calls, peakRss }. `write <path>` writes the
+// last result as raw float32 and returns { note }. Failures return { error }.
 
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -39,8 +40,8 @@ function readNumbers(path, count) {
 }
 
 /**
- * Returns the peak of this program in bytes. resourceUsage() would include what the parent held before
- * exec.
+ * Returns the peak of this program in bytes. resourceUsage() would include what the parent held
+ * before exec.
  */
 function peakRss() {
   if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;

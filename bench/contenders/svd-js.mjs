@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { SVD } from 'svd-js';
 
 /**
- * Makes its matrices before the clock starts: tall ones as arrays of rows. Wide ones are transposed.
+ * Makes its matrices before the clock starts: tall ones as arrays of rows. Wide ones are
+ * transposed.
  *
  * @param {import('../types.js').Sizes} sizes
  * @param {Float32Array} data

@@ -28,7 +28,8 @@ function random(rows, columns) {
 const loraOf = (/** @type {LoraTask} */ { dim, r }) => new Lora({ dim, dimOut: dim, r, seed: 1 });
 
 /**
- * Computes y = forward(x), then the gradients of x, A and B, and adds them to those of the parameters.
+ * Computes y = forward(x), then the gradients of x, A and B, and adds them to those of the
+ * parameters.
  *
  * @param {LoraTask} task
  */

@@ -13,7 +13,10 @@ const UNITS: Readonly<Record<string, number>> = {
   TIB: 2 ** 40,
 };
 
-/** Parses a size: `2GB`, `1.5 GiB`, `800MB` or a plain number of bytes. Returns whole bytes, rounded down. */
+/**
+ * Parses a size: `2GB`, `1.5 GiB`, `800MB` or a plain number of bytes. Returns whole bytes, rounded
+ * down.
+ */
 export function byteSize(text: string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?$/i.exec(text.trim()) ?? [];
   const bytes = Math.floor(Number(number) * (UNITS[(unit ?? '').toUpperCase()] ?? Number.NaN));

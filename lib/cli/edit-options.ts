@@ -63,7 +63,10 @@ export function planOptions(flags: EditFlags): PlanOptions {
   return { interventions: readInterventions(flags), family, method, seed, threads, quant, shared, maxMemory };
 }
 
-/** @throws {@link LowRankError} `ERR_ARGUMENT` if a flag is invalid, or no flag selects anything to edit. */
+/**
+ * @throws {@link LowRankError} `ERR_ARGUMENT` if a flag is invalid, or no flag selects anything to
+ *   edit.
+ */
 function readInterventions({ at = [], tensor = [], intervention, ...paper }: EditFlags): Intervention[] {
   const kind = asKind(intervention);
   const interventions = [

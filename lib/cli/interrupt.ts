@@ -11,7 +11,8 @@ export class Interrupted extends Error {
 }
 
 /**
- * Runs a job that Ctrl-C can stop: the first one asks it to clean up and stop, a second one kills the process.
+ * Runs a job that Ctrl-C can stop: the first one asks it to clean up and stop, a second one kills
+ * the process.
  *
  * @param announce called on each Ctrl-C, because a running decomposition cannot be stopped halfway
  * @param reason what an interrupted job throws
@@ -39,8 +40,8 @@ export async function interruptible<T>(
 }
 
 /**
- * Ends the process with the signal's default action, which a shell reports as 130. A plain exit would run the native
- * clean-up, which has to wait for the running decomposition.
+ * Ends the process with the signal's default action, which a shell reports as 130. A plain exit
+ * would run the native clean-up, which has to wait for the running decomposition.
  */
 function endNow(listener: () => void): void {
   if (process.platform === 'win32') process.exit(130);

@@ -12,7 +12,10 @@ export interface Job<T, P> {
   readonly stopped?: string;
   /** The error that an interrupted job ends with. */
   readonly interrupted?: Interrupted;
-  /** Finds the output whose unfinished work the same command resumes; a failure is reported with a hint about it. */
+  /**
+   * Finds the output whose unfinished work the same command resumes; a failure is reported with a
+   * hint about it.
+   */
   readonly resumes?: () => string | undefined | Promise<string | undefined>;
   readonly work: (signal: AbortSignal, onProgress: (progress: P) => void) => Promise<T>;
 }
@@ -20,7 +23,8 @@ export interface Job<T, P> {
 /**
  * Runs the job of a command, with progress, and stops it on Ctrl-C.
  *
- * @throws what the job throws; {@link Interrupted} after Ctrl-C. The program turns it into a message and an exit code.
+ * @throws what the job throws; {@link Interrupted} after Ctrl-C. The program turns it into a
+ *   message and an exit code.
  */
 export async function runJob<T, P>(terminal: Terminal, job: Job<T, P>): Promise<T> {
   const { progress, stopping = 'stopping', stopped, interrupted, resumes, work } = job;

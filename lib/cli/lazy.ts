@@ -16,8 +16,8 @@ export type Define = (command: Command, terminal: Terminal, loading: Loading) =>
 /** What is loaded of a program. */
 export interface Loading {
   /**
-   * The names of the command that may run and, before it, of those that it belongs to; only these are loaded, others are
-   * listed. Undefined to load all.
+   * The names of the command that may run and, before it, of those that it belongs to; only these
+   * are loaded, others are listed. Undefined to load all.
    */
   readonly wanted: readonly string[] | undefined;
   /** Loads the program with all commands. */

@@ -83,7 +83,8 @@ const COMMANDS: readonly LazyCommand[] = [
 /**
  * Creates the program.
  *
- * @param wanted the names of the command to load, such as `['lora', 'merge']`; others are only listed. Default: all.
+ * @param wanted the names of the command to load, such as `['lora', 'merge']`; others are only
+ *   listed. Default: all.
  * @internal
  */
 export async function createProgram(terminal: Terminal, wanted?: readonly string[]): Promise<Command> {
@@ -143,8 +144,8 @@ function report(error: unknown, args: readonly string[], program: Command, termi
 }
 
 /**
- * Splits a message into its intended lines. A line break inside a file name or a typed argument is printed as an escape
- * instead, so that it cannot imitate our output.
+ * Splits a message into its intended lines. A line break inside a file name or a typed argument is
+ * printed as an escape instead, so that it cannot imitate our output.
  */
 function linesOf(error: unknown, message: string): string[] {
   // commander prints its suggestion on a line of its own, after what the user typed.

@@ -17,7 +17,8 @@ export async function withResumeHint(error: unknown, out: string, terminal: Term
   if (error instanceof Interrupted) {
     return new Interrupted(`interrupted, ${done}`, `${RESUME_HINT}; to give up, remove ${folder}`);
   }
-  // Errors about the unfinished work itself carry their own hint; other errors arose before this job began.
+  // Errors about the unfinished work itself carry their own hint; other errors arose before this
+  // job began.
   if (error instanceof LowRankError && error.code !== 'ERR_CHECKPOINT_IO') return error;
   terminal.err.lines([printable(`kept in ${folder}: ${done}; ${RESUME_HINT}; to give up, remove the folder`)]);
   return error;

@@ -1,6 +1,6 @@
 // Installs programs from npm when they are first needed. Each set has a folder with a package.json
-// and a lock file, so `npm ci` installs exact versions and verifies the committed integrity of every
-// package.
+// and a lock file, so `npm ci` installs exact versions and verifies the committed integrity of
+// every package.
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';

@@ -1,10 +1,10 @@
-// Builds the addon with CMake (through cmake-js) and writes <outDir>/lowrank.node, in build/Release by
-// default.
+// Builds the addon with CMake (through cmake-js) and writes <outDir>/lowrank.node, in build/Release
+// by default.
 // Usage: node scripts/build/native.mjs [outDir]
-// LOWRANK_TARGET names a target of scripts/build/targets.mjs: the addon is then built for that Linux
-// with zig, and stripped. scripts/prebuilds/build.mjs sets it.
-// A checkout keeps objects in .build/ and OpenBLAS in .openblas/ to speed up the next build. An
-// installed package has no next build, so it keeps only the addon.
+// LOWRANK_TARGET names a target of scripts/build/targets.mjs: the addon is then built for that
+// Linux with zig, and stripped. scripts/prebuilds/build.mjs sets it. A checkout keeps objects in
+// .build/ and OpenBLAS in .openblas/ to speed up the next build. An installed package has no next
+// build, so it keeps only the addon.
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -122,8 +122,8 @@ function crossOptions(zig, arch) {
 }
 
 /**
- * Empties the work folder if it was configured with other options, because cmake-js does not configure
- * a folder twice.
+ * Empties the work folder if it was configured with other options, because cmake-js does not
+ * configure a folder twice.
  *
  * @param {string[]} args
  */
@@ -141,8 +141,8 @@ function discardOtherOptions(args) {
 }
 
 /**
- * Copies the addon to `path`. On Linux a hard link is enough, because linkers there never write into
- * an existing file.
+ * Copies the addon to `path`. On Linux a hard link is enough, because linkers there never write
+ * into an existing file.
  *
  * @param {string} built
  * @param {string} path

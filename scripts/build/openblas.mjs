@@ -2,8 +2,9 @@
 // native/blas/fortran.cc provides.
 // For this system it tries OPENBLAS_ROOT, then installed libraries, then, on Debian and its
 // derivatives, the distribution's packages, which it unpacks into .openblas/ without root.
-// For another system it tries OPENBLAS_ROOT, then .openblas/<target>/, which is filled from Debian's
-// packages of that architecture (glibc) or by scripts/prebuilds/openblas-source.mjs (musl).
+// For another system it tries OPENBLAS_ROOT, then .openblas/<target>/, which is filled from
+// Debian's packages of that architecture (glibc) or by scripts/prebuilds/openblas-source.mjs
+// (musl).
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
@@ -179,7 +180,8 @@ function forOther({ name, arch, libc }) {
   const found = inFolders([folder], folder.slice(root.length));
   const architecture = DEBIAN[arch];
   if (found || libc !== 'glibc' || architecture === undefined) return found;
-  // Debian's library also works with an older glibc: it needs no newer function, or linking would fail.
+  // Debian's library also works with an older glibc: it needs no newer function, or linking would
+  // fail.
   const ours = name === hostTarget() && inFolders([fetched], "this distribution's package, in .openblas/");
   return ours || fetchFromDebian(folder, architecture);
 }

@@ -29,7 +29,10 @@ export function hostTarget() {
   return `${base}-${report.header.glibcVersionRuntime ? 'glibc' : 'musl'}`;
 }
 
-/** Lists the targets that can be built on this system: on Linux x64 all Linux ones, elsewhere the host. */
+/**
+ * Lists the targets that can be built on this system: on Linux x64 all Linux ones, elsewhere the
+ * host.
+ */
 export function targetsHere() {
   const host = hostTarget();
   return host === 'linux-x64-glibc' ? Object.keys(TARGETS).filter((name) => TARGETS[name]?.zig) : [host];

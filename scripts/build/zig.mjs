@@ -41,9 +41,9 @@ export function crossTools(triple) {
     writeFileSync(path, `${head}${body}\n`, { mode: 0o755 });
     return path;
   };
-  // Translate options that zig reads differently: to zig an architecture is a processor with features,
-  // a hyphen in its name subtracts a feature, and -mtune acts like another -march. OpenBLAS' C code has
-  // undefined behaviour in places, which zig would trap by default.
+  // Translate options that zig reads differently: to zig an architecture is a processor with
+  // features, a hyphen in its name subtracts a feature, and -mtune acts like another -march.
+  // OpenBLAS' C code has undefined behaviour in places, which zig would trap by default.
   const compile = (/** @type {'cc' | 'c++'} */ language) => `args=()
 for a in "$@"; do
   case $a in

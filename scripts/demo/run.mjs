@@ -1,6 +1,6 @@
 // Shows the main job on a real model: searches examples/noisy-recall for the best intervention and
-// writes the edited model to out/noisy-recall. ONNX Runtime, downloaded into .build/engine, runs the
-// model. Without it, the best known intervention is applied instead.
+// writes the edited model to out/noisy-recall. ONNX Runtime, downloaded into .build/engine, runs
+// the model. Without it, the best known intervention is applied instead.
 // Usage: npm run demo
 
 import { spawnSync } from 'node:child_process';
@@ -30,7 +30,8 @@ const SEARCH = [
 const LASER = ['laser', `${example}/model`, '-o', out, '--at', '1:fc_in:0.01'];
 
 /**
- * Finds or creates a folder with the engine's packages; returns undefined if they cannot be installed.
+ * Finds or creates a folder with the engine's packages; returns undefined if they cannot be
+ * installed.
  */
 function engineFolder() {
   const folder = join(root, '.build', 'engine');

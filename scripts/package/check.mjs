@@ -1,5 +1,5 @@
-// Checks what `npm pack` would publish. The package must have everything that package.json points to
-// and that a build from source needs. Nothing in it may make npm compile or run a script at
+// Checks what `npm pack` would publish. The package must have everything that package.json points
+// to and that a build from source needs. Nothing in it may make npm compile or run a script at
 // installation, or point at a missing file. Binaries must be sound, small enough, and covered by a
 // notice for everything that is linked into them.
 // Usage: node scripts/package/check.mjs [--release]
@@ -123,7 +123,8 @@ function danglingIn(path) {
     [...text.matchAll(pattern)].map(([, target = '']) => target);
   const text = () => readFileSync(join(root, path), 'utf8');
   if (path.endsWith('.md')) {
-    // Links, images and references defined below the text, but no URLs and no headings of the same page.
+    // Links, images and references defined below the text, but no URLs and no headings of the same
+    // page.
     const links = targetsOf(text(), /(?:\]\(|^ *\[[^\]]+\]: *)(?!\w+:|#)<?([^)#\s>]+)/gm);
     const tarballs = targetsOf(text(), /\blowrank-(\d[\w.-]*)\.tgz/g).filter((it) => it !== version);
     return [...links.filter((link) => !inPackage(beside(link))), ...tarballs.map((it) => `lowrank-${it}.tgz`)];

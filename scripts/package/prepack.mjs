@@ -1,6 +1,6 @@
-// Runs before npm packs or publishes. Refuses a package that lacks binaries, and rebuilds dist/ from
-// scratch, so that no file remains whose source is gone.
-// `npm pack` needs the binaries that can be built on this system, `npm publish` those of all platforms.
+// Runs before npm packs or publishes. Refuses a package that lacks binaries, and rebuilds dist/
+// from scratch, so that no file remains whose source is gone. `npm pack` needs the binaries that
+// can be built on this system, `npm publish` those of all platforms.
 // LOWRANK_PACK selects others: `all`, `host` (this system), or names of scripts/build/targets.mjs,
 // separated by commas.
 

@@ -1,9 +1,9 @@
-// Builds the published binaries, prebuilds/<platform>-<arch>/lowrank[.libc].node, examines each one,
-// and tests it if this system can run it. prebuildify calls node-gyp, whose binding.gyp calls
+// Builds the published binaries, prebuilds/<platform>-<arch>/lowrank[.libc].node, examines each
+// one, and tests it if this system can run it. prebuildify calls node-gyp, whose binding.gyp calls
 // scripts/build/native.mjs, which calls CMake.
 // Usage: npm run prebuilds [-- <target>...]
-// Targets are those of scripts/build/targets.mjs; by default all Linux ones on Linux x64, and the host
-// elsewhere. Exits with 1 if a binary cannot be built, has a fault or fails its test.
+// Targets are those of scripts/build/targets.mjs; by default all Linux ones on Linux x64, and the
+// host elsewhere. Exits with 1 if a binary cannot be built, has a fault or fails its test.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
@@ -16,7 +16,9 @@ import { testBinary } from './test-binary.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const prebuildify = join(dirname(fileURLToPath(import.meta.resolve('prebuildify'))), 'bin.js');
-/** The oldest Node that package.json allows. Because of Node-API the binary works in all later ones. */
+/**
+ * The oldest Node that package.json allows. Because of Node-API the binary works in all later ones.
+ */
 const NODE = '20.17.0';
 
 /**
@@ -60,8 +62,8 @@ function prebuild(wanted) {
     buildOpenBlas(wanted);
   /** @type {NodeJS.ProcessEnv} */
   const env = { ...process.env, LOWRANK_TARGET: wanted.zig ? wanted.name : '', PREBUILD_LIBC: wanted.libc ?? '' };
-  // node-gyp always wants Node's headers, even if a target needs none. Those of the running Node save
-  // the download.
+  // node-gyp always wants Node's headers, even if a target needs none. Those of the running Node
+  // save the download.
   const prefix = join(dirname(process.execPath), '..');
   if (existsSync(join(prefix, 'include', 'node', 'node.h'))) env.npm_config_nodedir ??= prefix;
   const args = [prebuildify, '-t', NODE, '--napi', '--platform', wanted.platform, '--arch', wanted.arch];

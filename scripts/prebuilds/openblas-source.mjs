@@ -1,9 +1,9 @@
 // Builds static OpenBLAS with zig into .openblas/<target>/, for a Linux target that no distribution
-// provides it for: all kernels of the architecture, in single and double precision. It is built like
-// Debian 12's library, which the glibc targets use: from the same source and with the same LAPACK.
-// Debian removes LAPACK from the source and its build takes the objects from liblapack-dev. They are
-// compiled Fortran and need only functions such as memcpy and sin of the C library, so they also work
-// with musl. The build takes long.
+// provides it for: all kernels of the architecture, in single and double precision. It is built
+// like Debian 12's library, which the glibc targets use: from the same source and with the same
+// LAPACK. Debian removes LAPACK from the source and its build takes the objects from liblapack-dev.
+// They are compiled Fortran and need only functions such as memcpy and sin of the C library, so
+// they also work with musl. The build takes long.
 // Usage: node scripts/prebuilds/openblas-source.mjs <target>
 // OPENBLAS_SOURCE names an unpacked source of another version; by default the source is Debian's.
 
@@ -79,7 +79,8 @@ export function buildOpenBlas({ name, arch, zig }) {
 }
 
 /**
- * Runs make. Its output, with hundreds of warnings, goes to a log file, which remains after a failure.
+ * Runs make. Its output, with hundreds of warnings, goes to a log file, which remains after a
+ * failure.
  *
  * @param {string} cwd
  * @param {string[]} args
@@ -148,8 +149,8 @@ function found(names, pattern) {
 }
 
 /**
- * Adds LAPACK's objects to the library, except the routines that OpenBLAS has in a faster form, whose
- * objects have the same names.
+ * Adds LAPACK's objects to the library, except the routines that OpenBLAS has in a faster form,
+ * whose objects have the same names.
  *
  * @param {string} library
  * @param {string} lapack the unpacked package

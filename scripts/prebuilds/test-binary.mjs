@@ -1,8 +1,9 @@
 // Tests a prebuilt binary: runs `lowrank doctor` with its self-test, and starts it with each of
 // OpenBLAS' kernels by name, which shows that the file contains them all. The host's binary runs
-// directly. Linux x64 also runs those of the other Linux targets, with their C library and qemu from
-// Debian and Node from npm or PyPI, fetched without root into .build/try/. LOWRANK_TRY may set another
-// command that starts Node there, as words separated by blanks. The release workflow tests the rest.
+// directly. Linux x64 also runs those of the other Linux targets, with their C library and qemu
+// from Debian and Node from npm or PyPI, fetched without root into .build/try/. LOWRANK_TRY may set
+// another command that starts Node there, as words separated by blanks. The release workflow tests
+// the rest.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
@@ -17,8 +18,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const home = join(root, '.build', 'try');
 
 /**
- * OpenBLAS' names of the kernels by architecture, oldest processor first. Debian's 0.3.21 has all of
- * these.
+ * OpenBLAS' names of the kernels by architecture, oldest processor first. Debian's 0.3.21 has all
+ * of these.
  *
  * @type {Record<string, string>}
  */

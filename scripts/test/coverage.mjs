@@ -1,5 +1,5 @@
-// npm run test:coverage: runs the tests of `unit` and `jobs`. Fails if one of them fails, or if they
-// cover too few lines of lib/. .ci/run runs these tests only through this script.
+// npm run test:coverage: runs the tests of `unit` and `jobs`. Fails if one of them fails, or if
+// they cover too few lines of lib/. .ci/run runs these tests only through this script.
 //
 // Most tests run the sources. Some start the built command line, whose lines are found by source
 // maps; the package has none, so dist/ gets them for this run. A line is covered if either kind of
@@ -42,7 +42,8 @@ const tests = spawnSync(
     env: { ...process.env, NODE_V8_COVERAGE: raw },
   },
 );
-// Drop the files of the test runner's own processes: it measures them itself, and they run no built file.
+// Drop the files of the test runner's own processes: it measures them itself, and they run no built
+// file.
 for (const name of readdirSync(raw)) {
   if (!readFileSync(join(raw, name), 'utf8').includes(`${root}dist/`)) rmSync(join(raw, name));
 }

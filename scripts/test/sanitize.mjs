@@ -1,17 +1,17 @@
-// Runs the native code under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer
-// and under valgrind.
+// Runs the native code under AddressSanitizer with UndefinedBehaviorSanitizer, under
+// ThreadSanitizer and under valgrind.
 // Usage: node scripts/test/sanitize.mjs [--quick]
 //
 // Three drivers without Node in test/sanitize/ run under all three: every function of the core,
-// concurrent calls, and the pool of native/node/task.h over a stand-in for Node. The unit tests of the
-// addon's rooms run with an addon built with the first. Each instrument must first find a deliberate
-// fault, so one that sees nothing cannot pass.
+// concurrent calls, and the pool of native/node/task.h over a stand-in for Node. The unit tests of
+// the addon's rooms run with an addon built with the first. Each instrument must first find a
+// deliberate fault, so one that sees nothing cannot pass.
 //
-// Needs Linux, GCC and valgrind. OpenBLAS itself is not instrumented: valgrind watches what it does to
-// our memory, and its threads and ours exchange data through its locks, which ThreadSanitizer knows.
-// On two cores the first run takes about five minutes, three of them for the builds. --quick, with
-// fewer sizes and tests, takes under three, or one if everything is built. Exits with 1 if anything is
-// found.
+// Needs Linux, GCC and valgrind. OpenBLAS itself is not instrumented: valgrind watches what it does
+// to our memory, and its threads and ours exchange data through its locks, which ThreadSanitizer
+// knows. On two cores the first run takes about five minutes, three of them for the builds.
+// --quick, with fewer sizes and tests, takes under three, or one if everything is built. Exits with
+// 1 if anything is found.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -212,8 +212,8 @@ function conclude(instrument, name, what, since, passed, details) {
 }
 
 /**
- * Runs unit tests with the addon under AddressSanitizer and UBSan, in a Node without them: LD_PRELOAD
- * loads their runtimes first.
+ * Runs unit tests with the addon under AddressSanitizer and UBSan, in a Node without them:
+ * LD_PRELOAD loads their runtimes first.
  */
 function unitTests() {
   const since = performance.now();

@@ -15,8 +15,8 @@ for (const name of readdirSync(folder).filter((name) => name.endsWith('.json')))
 }
 const stepsFile = join(folder, 'failed-steps');
 const steps = existsSync(stepsFile) ? readFileSync(stepsFile, 'utf8').trim().split('\n') : [];
-// A failed test run counts by its failed tests. It has none if a file did not load or it crashed; then
-// it counts as a failed step.
+// A failed test run counts by its failed tests. It has none if a file did not load or it crashed;
+// then it counts as a failed step.
 const otherSteps = steps.filter((step) => !reports.get(step)?.numFailedTests);
 
 const sum = (/** @type {keyof Report} */ field) =>

@@ -92,7 +92,10 @@ async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal)
   printResult(terminal, flags, report, () => printReport(evaluation, report, terminal.out));
 }
 
-/** Finds the weight file that `lowrank laser` would edit in a folder, if the engine runs another one. */
+/**
+ * Finds the weight file that `lowrank laser` would edit in a folder, if the engine runs another
+ * one.
+ */
 async function otherWeights(folder: string, { runs }: Engine): Promise<string | undefined> {
   if (runs === undefined || !(await stat(folder).catch(() => undefined))?.isDirectory()) return undefined;
   const { files } = await findWeights(folder).catch(() => ({ files: [] }));

@@ -44,7 +44,9 @@ export const KNOWN_VALUES: Readonly<Record<string, Values>> = {
 /** Option placeholders that stand for paths. */
 const ON_DISK = new Set(['path', 'file', 'folder']);
 
-/** Describes `program` and every command below it, from the definitions that parse the arguments. */
+/**
+ * Describes `program` and every command below it, from the definitions that parse the arguments.
+ */
 export function grammarOf(program: Command): CommandGrammar[] {
   const visit = (command: Command, path: readonly string[]): CommandGrammar[] => {
     const help = command.createHelp();

@@ -1,8 +1,8 @@
 const LEVELS = '▁▂▃▄▅▆▇█';
 
 /**
- * Draws descending, non-negative values as bars relative to the first. Each bar shows the first value of an equal share of
- * them, so the leftmost bar is always full.
+ * Draws descending, non-negative values as bars relative to the first. Each bar shows the first
+ * value of an equal share of them, so the leftmost bar is always full.
  */
 export function sparkline(values: readonly number[], width = 16): string {
   const first = values[0] ?? 0;

@@ -9,8 +9,8 @@ const GAP = '  ';
 const NARROWEST = 12;
 
 /**
- * Formats a table as lines. A table wider than `width` has its first column shortened in the middle; if that is not enough,
- * each row becomes a block of lines, one `title value` per line.
+ * Formats a table as lines. A table wider than `width` has its first column shortened in the
+ * middle; if that is not enough, each row becomes a block of lines, one `title value` per line.
  *
  * @param width in characters; undefined for no limit
  * @param emphasise applied to the titles

@@ -9,8 +9,9 @@ export interface Terminal {
 }
 
 /**
- * Decides whether to use colours. NO_COLOR (no-color.org: set and not empty) turns them off; otherwise FORCE_COLOR turns them
- * on, and FORCE_COLOR=0 off (force-color.org, and Node's own reading of 0); otherwise they are on for terminals.
+ * Decides whether to use colours. NO_COLOR (no-color.org: set and not empty) turns them off;
+ * otherwise FORCE_COLOR turns them on, and FORCE_COLOR=0 off (force-color.org, and Node's own
+ * reading of 0); otherwise they are on for terminals.
  *
  * @internal
  */

@@ -7,9 +7,9 @@ export interface Shard {
 }
 
 /**
- * Reads the shard from the environment of a scheduler. Slurm numbers the tasks of an array from SLURM_ARRAY_TASK_MIN in steps of
- * SLURM_ARRAY_TASK_STEP, SLURM_ARRAY_TASK_COUNT of them; an Indexed Job of Kubernetes counts from 0 in
- * JOB_COMPLETION_INDEX and does not give their number.
+ * Reads the shard from the environment of a scheduler. Slurm numbers the tasks of an array from
+ * SLURM_ARRAY_TASK_MIN in steps of SLURM_ARRAY_TASK_STEP, SLURM_ARRAY_TASK_COUNT of them; an
+ * Indexed Job of Kubernetes counts from 0 in JOB_COMPLETION_INDEX and does not give their number.
  *
  * @throws LowRankError `ERR_ARGUMENT` if the numbers contradict each other.
  */
