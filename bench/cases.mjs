@@ -11,6 +11,7 @@ const models = fileURLToPath(new URL('../../shared/data/models', import.meta.url
 export const KINDS = {
   decaying: 's_i = (1 + i/20)^-0.7, random orthogonal U and V',
   bulk: 's_i = 0.7 (1 + i/4)^-1.5 + 0.3 (1 - 0.9 i/r): few strong directions on a bulk, random orthogonal U and V',
+  trained: 's_i = i^-0.7 up to r/8, then a bulk that falls along a line to 0, random orthogonal U and V',
   deficient: 'the decaying spectrum, of rank r/8',
   outlier: 'the decaying spectrum with s_1 = 1000',
   gaussian: 'independent N(0, 1) entries',
@@ -23,9 +24,15 @@ const gateProjections = (/** @type {number[]} */ layers) =>
 
 /** @param {Omit<Task, 'id'>} task @returns {Task} */
 function named(task) {
-  const { op, batch, m, n, k, rho, kind, weights } = task;
+  const { op, batch, m, n, k, rho, energy, kind, weights } = task;
   const size = `${batch > 1 ? `${batch}x` : ''}${m}x${n}`;
-  const id = op === 'gemm' ? `gemm ${m}x${k}x${n}` : `${size} ${weights?.name ?? kind} rho ${rho}`;
+  const amounts = {
+    gemm: '',
+    laser: ` rho ${rho}`,
+    energy: ` energy ${energy}`,
+    values: ' singular values',
+  };
+  const id = op === 'gemm' ? `gemm ${m}x${k}x${n}` : `${size} ${weights?.name ?? kind}${amounts[op]}`;
   return { id, ...task };
 }
 
@@ -61,10 +68,21 @@ function real(batch, m, n, rho, weights, tensors) {
   return laser('real', batch, m, n, rho, { weights, tensors, absent });
 }
 
+/** The smallest rank that keeps a share of the energy; the reference knows it. */
+const byEnergy = (/** @type {number} */ n, /** @type {number} */ energy) =>
+  named({ op: 'energy', kind: 'decaying', batch: 1, m: n, n, k: n, energy });
+
+const values = (/** @type {number} */ n) => named({ op: 'values', kind: 'decaying', batch: 1, m: n, n, k: n });
+
+/** The orders and fractions for which every region of the planner has a target. */
+export const ORDERS = [256, 512, 1024, 2048, 4096];
+export const MIDDLE_FRACTIONS = [0.01, 0.1, 0.25, 0.5, 0.9];
+
 /** The tasks of the table. */
 export function table() {
   const [bound, complete] = [true, true];
-  return [
+  const grid = ORDERS.flatMap((n) => MIDDLE_FRACTIONS.map((rho) => laser('decaying', 1, n, n, rho, { curve: true })));
+  const others = [
     ...[512, 1024, 2048].map(gemm),
     laser('decaying', 1, 64, 64, 0.5),
     laser('decaying', 1, 256, 256, 0.5),
@@ -81,13 +99,19 @@ export function table() {
     laser('deficient', 1, 2048, 2048, 0.25),
     laser('outlier', 1, 2048, 2048, 0.05, { complete }),
     laser('decaying', 1, 2048, 2048, 0.01, { bound }),
-    laser('decaying', 1, 2048, 2048, 0.1, { bound }),
+    laser('decaying', 1, 2048, 2048, 0.1, { bound, complete }),
     laser('decaying', 1, 4096, 4096, 0.01, { bound }),
-    laser('decaying', 1, 4096, 4096, 0.1, { bound, complete }),
+    laser('decaying', 1, 4096, 4096, 0.1, { bound }),
     laser('gaussian', 1, 4096, 4096, 0.1),
     laser('bulk', 1, 4096, 4096, 0.1),
     laser('decaying', 1, 16384, 4096, 0.01, { bound }),
+    laser('trained', 1, 2048, 2048, 0.1, { curve: true }),
+    laser('trained', 1, 4096, 4096, 0.01, { curve: true }),
+    ...[512, 1024, 2048].map((n) => byEnergy(n, 0.95)),
+    ...[512, 1024, 2048, 4096].map(values),
   ];
+  const listed = new Set(others.map(({ id }) => id));
+  return [...others, ...grid.filter(({ id }) => !listed.has(id))];
 }
 
 const SIZES = [256, 512, 1024, 2048, 4096, 8192];
@@ -106,6 +130,10 @@ export function growth() {
 export function quick(tasks, largest = 192) {
   const small = tasks.map((task) => {
     if (task.kind === 'real') return task;
+    if (task.op === 'energy' || task.op === 'values') {
+      const n = Math.min(task.n, largest);
+      return task.energy === undefined ? values(n) : byEnergy(n, task.energy);
+    }
     const shrink = Math.min(1, largest / Math.max(task.m, task.n));
     const shrunk = (/** @type {number} */ size) => Math.max(Math.round(size * shrink), 8);
     const [m, n, batch] = [shrunk(task.m), shrunk(task.n), Math.min(task.batch, 4)];

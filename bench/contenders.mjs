@@ -20,7 +20,12 @@ export const C_GEMM = 'OpenBLAS from C';
 export const TORCH = 'torch.linalg.svd';
 export const ZETA = 'zeta Laser';
 export const LASER = 'LASER svd_lowrank';
+export const OUR_VALUES = 'lowrank singularValues';
+export const TORCH_VALUES = 'torch.linalg.svdvals';
 export const ML_MATRIX = 'ml-matrix';
+
+/** The contender of each operation to which the ratios refer. @type {Record<Task['op'], string>} */
+export const OWN = { laser: OURS, energy: OURS, values: OUR_VALUES, gemm: OUR_GEMM };
 
 /** The contenders of the growth curves. */
 export const CURVES = [OURS, TORCH, LASER];
@@ -77,6 +82,16 @@ export async function contenders(env) {
     { name: ML_MATRIX, command: inNode('ml-matrix', ''), leftOut: tooLongInJavaScript },
     { name: 'svd-js', command: inNode('svd-js', ''), leftOut: tooLongInJavaScript },
   ];
+  const byEnergy = [
+    { name: OURS, command: inNode('lowrank', 'auto') },
+    { name: TORCH, command: inPython('torch_rivals', 'energy') },
+  ];
+  const values = [
+    { name: OUR_VALUES, command: inNode('values', '') },
+    { name: TORCH_VALUES, command: inPython('torch_rivals', 'svdvals') },
+    { name: 'NumPy', command: inPython('numpy_rivals', 'values'), leftOut: tooLong },
+    { name: 'SciPy', command: inPython('scipy_rivals', 'values'), leftOut: tooLong },
+  ];
   const products = [
     { name: OUR_GEMM, command: inNode('gemm', 'addon') },
     { name: 'lowrank matmul', command: inNode('gemm', 'matmul') },
@@ -84,6 +99,8 @@ export async function contenders(env) {
   ];
   return [
     ...svds.map((one) => ({ op: /** @type {const} */ ('laser'), ...one })),
+    ...byEnergy.map((one) => ({ op: /** @type {const} */ ('energy'), ...one })),
+    ...values.map((one) => ({ op: /** @type {const} */ ('values'), ...one })),
     ...products.map((one) => ({ op: /** @type {const} */ ('gemm'), ...one })),
   ];
 }
@@ -102,7 +119,7 @@ function tooLong(task) {
   return (
     work(task) > 5e9 &&
     !task.complete &&
-    'takes as long as the other exact SVDs; measured at 4096x4096 decaying rho 0.1'
+    'takes as long as the other exact SVDs; measured at 2048x2048 decaying rho 0.1'
   );
 }
 

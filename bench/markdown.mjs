@@ -3,7 +3,7 @@
 /** @import { CheckpointRun, LoraResult, MeasuredRow, Result, Row, Run } from './types.js' */
 
 import { KINDS } from './cases.mjs';
-import { LASER, OUR_GEMM, OURS } from './contenders.mjs';
+import { LASER, OUR_GEMM, OUR_VALUES, OURS } from './contenders.mjs';
 import { excessMeans, isMeasured, mebibytes, quality, seconds, small, times } from './format.mjs';
 import { BUSY } from './measure.mjs';
 
@@ -60,7 +60,7 @@ function targets({ targets: lines }) {
   const rows = lines.map(({ task, against, atLeast, within, measured, excess, verdict }) => [
     task,
     against,
-    within ? `at most ${within}x of it` : `${atLeast}x`,
+    within ? `at most ${within}x of it` : times(atLeast ?? 1),
     measured === undefined ? '' : times(measured),
     excess === undefined ? '' : small(excess),
     verdict,
@@ -77,7 +77,7 @@ function tasks({ results }) {
   const kinds = Object.entries(KINDS).filter(([kind]) => results.some((result) => result.kind === kind));
   return [
     '## Every task',
-    `Ratio: seconds over those of \`${OURS}\` (of products, \`${OUR_GEMM}\`). Peak: the largest resident set of a process that did this one task once; ` +
+    `Ratio: seconds over those of \`${OURS}\` (of products, \`${OUR_GEMM}\`; of singular values, \`${OUR_VALUES}\`, where the error is the largest over s_1). Peak: the largest resident set of a process that did this one task once; ` +
       'in brackets, before it, with the runtime and the input loaded. Rounds: how many the median is of; `cold` means ' +
       'that the first call took more than 5 s and is one of them.',
     kinds.map(([kind, text]) => `- ${kind}: ${text}`).join('\n'),
@@ -87,12 +87,12 @@ function tasks({ results }) {
 
 /** @param {Result} result */
 function section(result) {
-  const { id, rank = result.k, op, optimum, bound, rows, absent } = result;
+  const { id, rank = result.k, optimum, bound, rows, absent } = result;
   const title = `### ${id}`;
   if (absent) return [title, `Not measured: ${absent}.`];
   const facts = [
     optimum && `k = ${rank}. |W - W_k| / |W| = ${small(optimum.relativeError)} (${optimum.from})`,
-    op === 'laser' && !excessMeans(result) && 'W has a rank of at most k, so the error is given instead of the excess',
+    optimum && !excessMeans(result) && 'W has a rank of at most k, so the error is given instead of the excess',
     bound &&
       `bound: ${seconds(bound.seconds)} at ${Math.round(bound.gigaflops)} GFLOP/s (${bound.measuredBy}); ` +
         `${OURS} takes ${times(bound.ratio)} as long`,

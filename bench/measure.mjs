@@ -5,7 +5,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child } from './child.mjs';
-import { C_GEMM, CURVES, OUR_GEMM, OURS } from './contenders.mjs';
+import { C_GEMM, CURVES, OUR_GEMM, OWN } from './contenders.mjs';
 import { busyShare } from './machine.mjs';
 
 /**
@@ -77,7 +77,9 @@ export async function measure(task, context) {
   if (task.absent) return { ...described(task), rows: [] };
   const rate = task.bound ? await rateEntry(context) : undefined;
   const input = await makeInput({ ...task, file: task.weights?.file }, 'input.f32', reference, folder, cache);
-  const optimum = task.op === 'laser' ? await ask(reference, { do: 'optimum', k: task.k }) : undefined;
+  const optimum = ['laser', 'energy'].includes(task.op)
+    ? await ask(reference, { do: 'optimum', k: task.k })
+    : undefined;
   const entries = contenders
     .filter(({ op, name }) => op === task.op && (!task.curve || CURVES.includes(name)))
     .map((contender) => entryOf(contender, task, input));
@@ -154,9 +156,12 @@ async function start(entry, { env, threads, absent, versions }) {
   if (why) return leave(entry, 'absent', why);
   const reason = contender.leftOut?.(task);
   if (reason) return leave(entry, 'left out', reason);
-  const { op, batch, m, n, k } = task;
+  const { op, batch, m, n, k, energy } = task;
   const numbers = op === 'gemm' ? m * k + k * n : batch * m * n;
-  entry.child = new Child(contender.command(JSON.stringify({ op, batch, m, n, k, threads, input, numbers })), env);
+  entry.child = new Child(
+    contender.command(JSON.stringify({ op, batch, m, n, k, energy, threads, input, numbers })),
+    env,
+  );
   try {
     /** @type {Answer} */
     const hello = await entry.child.hello();
@@ -258,10 +263,10 @@ async function check(entry, { reference, folder }) {
  */
 function summary(task, entries, optimum, rate) {
   const rows = entries.map(({ row }) => row);
-  const ours = rows.find(({ contender }) => contender === (task.op === 'gemm' ? OUR_GEMM : OURS));
+  const ours = rows.find(({ contender }) => contender === OWN[task.op]);
   for (const row of rows) if (row.seconds && ours?.seconds) row.ratio = row.seconds / ours.seconds;
   /** @type {Result} */
-  const result = { ...described(task), optimum, rows };
+  const result = { ...described(task), optimum, rank: optimum?.k, rows };
   if (rate?.row.seconds && ours?.seconds) {
     const { batch, m, n, k } = task;
     const flops = (2 * RATE_SIZE ** 3) / rate.row.seconds;

@@ -9,9 +9,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { growth, quick, table } from './cases.mjs';
 import { Child } from './child.mjs';
-import { contenders, defaultThreads, environment, python } from './contenders.mjs';
+import { contenders, defaultThreads, environment, OURS, python } from './contenders.mjs';
 import { machine } from './machine.mjs';
-import { measure } from './measure.mjs';
+import { BUSY, measure } from './measure.mjs';
 import { PARTIAL, render, WHOLE } from './report.mjs';
 import { judged } from './targets.mjs';
 
@@ -123,7 +123,10 @@ async function main() {
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 
   const { results, versions } = await run(tasks, options, folder);
-  const partial = options.quick || options.only !== undefined || options.simd !== undefined;
+  const busy = Math.max(...results.map((result) => result.busy ?? 0)) > BUSY;
+  if (busy) log('other work took too much of the machine: these results are not published');
+  const partial = busy || options.quick || options.only !== undefined || options.simd !== undefined;
+  const path = versions[OURS]?.lowrank?.split(', ').at(-1) ?? '';
   /** @type {Run} */
   const document = {
     date: new Date().toISOString(),
@@ -133,7 +136,7 @@ async function main() {
     threads: options.threads,
     rounds: options.rounds,
     versions,
-    ...(!options.growth && !options.quick && { targets: judged(results, partial) }),
+    ...(!options.growth && !options.quick && { targets: judged(results, partial, path) }),
     results,
   };
   const places = partial ? PARTIAL : WHOLE;

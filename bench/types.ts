@@ -3,7 +3,8 @@
 /** An input and a rank, or a product of matrices. */
 export interface Task {
   readonly id: string;
-  readonly op: 'gemm' | 'laser';
+  /** `energy` is `laser` with the rank chosen by a share of the energy; `values` asks for the singular values only. */
+  readonly op: 'gemm' | 'laser' | 'energy' | 'values';
   /** A key of KINDS, or `gemm`. */
   readonly kind: string;
   readonly batch: number;
@@ -11,6 +12,8 @@ export interface Task {
   readonly n: number;
   readonly k: number;
   readonly rho?: number;
+  /** The share of the sum of squared singular values to keep, which chooses the rank. */
+  readonly energy?: number;
   /** Compared with two passes over W and the rebuild. */
   readonly bound?: boolean;
   /** Run by every contender, however long it takes. */
@@ -78,7 +81,7 @@ export interface Result extends Omit<Task, 'bound' | 'complete' | 'curve' | 'wei
   /** The name of the weights. */
   readonly weights?: string;
   readonly rank?: number;
-  readonly optimum?: { readonly relativeError: number; readonly from: string };
+  readonly optimum?: { readonly k: number; readonly relativeError: number; readonly from: string };
   readonly rows: Row[];
   bound?: Bound;
   /** The share of the machine that other work took. */
@@ -175,5 +178,6 @@ export interface Sizes {
   readonly m: number;
   readonly n: number;
   readonly k: number;
+  readonly energy?: number;
   readonly threads: number;
 }

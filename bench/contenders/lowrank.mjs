@@ -16,10 +16,11 @@ import { laserSync } from '../../dist/index.js';
  * @param {Method} method
  * @returns {import('../types.js').Prepared<Certified>}
  */
-export function prepare({ batch, m, n, k, threads }, data, method) {
+export function prepare({ batch, m, n, k, energy, threads }, data, method) {
   const w = { data, shape: batch === 1 ? [m, n] : [batch, m, n] };
+  const amount = energy === undefined ? { rank: k } : { energy };
   return {
-    run: () => laserSync.certified(w, { rank: k, method, threads }),
+    run: () => laserSync.certified(w, { ...amount, method, threads }),
     numbers: ({ value }) => value.data,
     note: ({ certificate }) => certificate.method,
   };

@@ -13,7 +13,11 @@ def svd(w, k):
     return (u[:, :k] * s[:k]) @ vh[:k]
 
 
-VARIANTS = {"svd": svd}
+def values(w, _):
+    return scipy.linalg.svdvals(w)
+
+
+VARIANTS = {"svd": svd, "values": values}
 
 
 def versions():

@@ -12,6 +12,7 @@ import { createInterface } from 'node:readline';
 /** @type {Record<string, string>} */
 const MODULES = {
   lowrank: './lowrank.mjs',
+  values: './values.mjs',
   gemm: './gemm.mjs',
   'ml-matrix': './ml-matrix.mjs',
   'svd-js': './svd-js.mjs',

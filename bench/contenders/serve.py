@@ -1,6 +1,7 @@
 """Serves one contender of the bench that runs in Python: `python serve.py <module> <variant> <task as JSON>`.
 
-The protocol is that of serve.mjs. A module has VARIANTS (name -> function of matrices and k), `adopt`, `as_numpy` and
+The protocol is that of serve.mjs. A module has VARIANTS (name -> function of matrices and
+the rank, or the share of energy to keep), `adopt`, `as_numpy` and
 `versions`.
 """
 
@@ -32,7 +33,7 @@ class Contender:
     def __init__(self, module, variant, task):
         shape = [task["m"], task["n"]] if task["batch"] == 1 else [task["batch"], task["m"], task["n"]]
         self.w = module.adopt(np.fromfile(task["input"], "<f4").reshape(shape))
-        self.k = task["k"]
+        self.amount = task.get("energy", task["k"])
         self.approximate = module.VARIANTS[variant]
         self.as_numpy = module.as_numpy
         self.result = None
@@ -42,7 +43,7 @@ class Contender:
         calls = 0
         begin = time.perf_counter()
         while True:
-            self.result = self.approximate(self.w, self.k)
+            self.result = self.approximate(self.w, self.amount)
             calls += 1
             elapsed = time.perf_counter() - begin
             if elapsed >= float(least):

@@ -10,6 +10,17 @@ def linalg_svd(w, k):
     return (u[..., :k] * s[..., None, :k]) @ vh[..., :k, :]
 
 
+def linalg_svd_energy(w, energy):
+    u, s, vh = torch.linalg.svd(w, full_matrices=False)
+    kept = torch.cumsum(s.double() ** 2, 0)
+    k = int(torch.searchsorted(kept, energy * kept[-1])) + 1
+    return (u[:, :k] * s[:k]) @ vh[:k]
+
+
+def svdvals(w, _):
+    return torch.linalg.svdvals(w)
+
+
 def zeta_laser(w, k):
     """zeta.nn.modules.laser: torch.svd of one matrix after another, then U_r (diag(S_r) V_r^T)."""
     return torch.stack([_zeta_low_rank(one, k) for one in w]) if w.ndim == 3 else _zeta_low_rank(w, k)
@@ -30,7 +41,13 @@ def _svd_lowrank(w, k):
     return u @ torch.diag(s) @ v.T
 
 
-VARIANTS = {"linalg.svd": linalg_svd, "zeta": zeta_laser, "svd_lowrank": svd_lowrank}
+VARIANTS = {
+    "linalg.svd": linalg_svd,
+    "energy": linalg_svd_energy,
+    "svdvals": svdvals,
+    "zeta": zeta_laser,
+    "svd_lowrank": svd_lowrank,
+}
 
 
 def adopt(w):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 
-KINDS = ("decaying", "bulk", "deficient", "outlier", "gaussian", "real", "gemm")
+KINDS = ("decaying", "bulk", "deficient", "outlier", "gaussian", "real", "gemm", "trained")
 SEED = 20260101
 
 
@@ -19,6 +19,10 @@ def spectrum_of(kind, r):
         return power
     if kind == "bulk":  # A few strong directions on a bulk that falls along a line, as in feed-forward weights.
         return 0.7 * (1 + i / 4) ** -1.5 + 0.3 * (1 - 0.9 * i / r)
+    if kind == "trained":  # A power law up to n/8, then a bulk that falls along a line, about as that of noise.
+        head = max(r // 8, 1)
+        edge = float(head) ** -0.7
+        return np.where(i < head, (1 + i) ** -0.7, edge * (1 - 0.98 * (i - head) / (r - head)))
     if kind == "deficient":
         return np.where(i < max(r // 8, 1), power, 0)
     if kind == "outlier":
