@@ -29,12 +29,6 @@ void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, fl
              float*, const int*, int*, int*, size_t);
 void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*,
              const int*, float*, const int*, int*, size_t, size_t);
-void ssytrd_(const char*, const int*, float*, const int*, float*, float*, float*, float*, const int*, int*, size_t);
-void sstemr_(const char*, const char*, const int*, float*, float*, const float*, const float*, const int*, const int*,
-             int*, float*, float*, const int*, const int*, int*, int*, float*, const int*, int*, const int*, int*,
-             size_t, size_t);
-void sormtr_(const char*, const char*, const char*, const int*, const int*, const float*, const int*, const float*,
-             float*, const int*, float*, const int*, int*, size_t, size_t, size_t);
 void dsyrk_(const char*, const char*, const int*, const int*, const double*, const double*, const int*, const double*,
             double*, const int*, size_t, size_t);
 void dsytrd_(const char*, const int*, double*, const int*, double*, double*, double*, double*, const int*, int*,
@@ -222,57 +216,29 @@ int gesvd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* 
 
 namespace {
 
-// One name for the routines of both precisions.
-void sytrd(const int* n, float* a, float* d, float* e, float* tau, float* work, const int* lwork, int* info) {
-  ssytrd_("L", n, a, n, d, e, tau, work, lwork, info, 1);
-}
-void sytrd(const int* n, double* a, double* d, double* e, double* tau, double* work, const int* lwork, int* info) {
-  dsytrd_("L", n, a, n, d, e, tau, work, lwork, info, 1);
-}
-void stemr(const int* n, float* d, float* e, const int* il, const int* iu, int* m, float* w, float* z, const int* nzc,
-           int* isuppz, int* tryrac, float* work, const int* lwork, int* iwork, const int* liwork, int* info) {
-  sstemr_("V", "I", n, d, e, nullptr, nullptr, il, iu, m, w, z, n, nzc, isuppz, tryrac, work, lwork, iwork, liwork,
-          info, 1, 1);
-}
-void stemr(const int* n, double* d, double* e, const int* il, const int* iu, int* m, double* w, double* z,
-           const int* nzc, int* isuppz, int* tryrac, double* work, const int* lwork, int* iwork, const int* liwork,
-           int* info) {
-  dstemr_("V", "I", n, d, e, nullptr, nullptr, il, iu, m, w, z, n, nzc, isuppz, tryrac, work, lwork, iwork, liwork,
-          info, 1, 1);
-}
-void ormtr(const int* n, const int* k, const float* a, const float* tau, float* z, float* work, const int* lwork,
-           int* info) {
-  sormtr_("L", "L", "N", n, k, a, n, tau, z, n, work, lwork, info, 1, 1, 1);
-}
-void ormtr(const int* n, const int* k, const double* a, const double* tau, double* z, double* work, const int* lwork,
-           int* info) {
-  dormtr_("L", "L", "N", n, k, a, n, tau, z, n, work, lwork, info, 1, 1, 1);
-}
-
 // Columns that the blocked reductions work on at a time; LAPACK itself chooses 32.
 constexpr int64_t kEigenBlock = 64;
 
 } // namespace
 
-template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k) {
+EigenWork eigenWork(int64_t n, int64_t k) {
   // The diagonal, the off-diagonal, the reflectors' scales, all n eigenvalues that stemr may write,
   // and the larger of the routines' own needs (18 n for stemr).
   return {4 * n + std::max(kEigenBlock * n, 18 * n), 10 * n + 2 * std::max<int64_t>(k, 1)};
 }
 
-template <class T>
-bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size,
-           int* integers) {
+bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, double* vectors, double* work,
+           EigenWork size, int* integers) {
   const int order = narrow(n, "a matrix of order"), wanted = narrow(k, "a number of eigenvalues");
-  T *d = work, *e = d + n, *tau = e + n, *w = tau + n, *rest = w + n;
+  double *d = work, *e = d + n, *tau = e + n, *w = tau + n, *rest = w + n;
   const int lrest = narrow(size.work - 4 * n, "a workspace"), lintegers = narrow(10 * n, "a workspace");
   int info = 0, found = 0, robust = 1;
-  sytrd(&order, a, d, e, tau, rest, &lrest, &info);
+  dsytrd_("L", &order, a, &order, d, e, tau, rest, &lrest, &info, 1);
   const int first = smallest ? 1 : order - wanted + 1, last = smallest ? wanted : order;
-  stemr(&order, d, e, &first, &last, &found, w, vectors, &wanted, integers + 10 * n, &robust, rest, &lrest, integers,
-        &lintegers, &info);
+  dstemr_("V", "I", &order, d, e, nullptr, nullptr, &first, &last, &found, w, vectors, &order, &wanted,
+          integers + 10 * n, &robust, rest, &lrest, integers, &lintegers, &info, 1, 1);
   if (info != 0 || found != wanted) return false;
-  ormtr(&order, &wanted, a, tau, vectors, rest, &lrest, &info);
+  dormtr_("L", "L", "N", &order, &wanted, a, &order, tau, vectors, &order, rest, &lrest, &info, 1, 1, 1);
   std::copy(w, w + k, values);
   if (smallest) return true;
   std::reverse(values, values + k);
@@ -280,11 +246,6 @@ bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* 
     std::swap_ranges(vectors + i * n, vectors + (i + 1) * n, vectors + (k - 1 - i) * n);
   return true;
 }
-
-template EigenWork<float> eigenWork(int64_t, int64_t);
-template EigenWork<double> eigenWork(int64_t, int64_t);
-template bool eigen(int64_t, int64_t, bool, float*, float*, float*, float*, EigenWork<float>, int*);
-template bool eigen(int64_t, int64_t, bool, double*, double*, double*, double*, EigenWork<double>, int*);
 
 void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc) {
   const int order = narrow(rows ? m : n, "an order"), inner = narrow(rows ? n : m, "a size");

@@ -59,13 +59,13 @@ int gesvd(int64_t m, int64_t n, float* a, float* s, float* u, float* vt, float* 
 // the rows of `vectors` (k x n): reduction to tridiagonal form, multiple relatively robust
 // representations (Dhillon and Parlett 2004) for those k, back-transformation. `a` is destroyed.
 // `smallest` gives the k smallest instead, ascending.
-template <class T> struct EigenWork {
+struct EigenWork {
   int64_t work;
   int64_t integers;
 };
-template <class T> EigenWork<T> eigenWork(int64_t n, int64_t k);
-template <class T>
-bool eigen(int64_t n, int64_t k, bool smallest, T* a, T* values, T* vectors, T* work, EigenWork<T> size, int* integers);
+EigenWork eigenWork(int64_t n, int64_t k);
+bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, double* vectors, double* work,
+           EigenWork size, int* integers);
 
 // c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; if `rows`,
 // a a' (m x m).

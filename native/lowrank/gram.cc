@@ -33,7 +33,7 @@ Gram::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
       if (!std::isfinite(gram[i * order_ + j])) throw Failure("ERR_NOT_FINITE", "the Gram matrix is not finite");
     }
   }
-  const auto size = lapack::eigenWork<double>(order_, known_);
+  const auto size = lapack::eigenWork(order_, known_);
   Buffer<double> work(context.memory, size.work);
   Buffer<int> integers(context.memory, size.integers);
   const WideBlas wide(context.team.size());
@@ -96,7 +96,7 @@ double Gram::noise() const {
 
 int64_t Gram::bytes(int64_t m, int64_t n, int64_t k, bool smallest) {
   const int64_t order = std::min(m, n), known = smallest ? k : std::min(k + 1, order), size = sizeof(double);
-  const auto eigen = lapack::eigenWork<double>(order, known);
+  const auto eigen = lapack::eigenWork(order, known);
   const int64_t held = known * (size + 4 * order), gram = size * order * order;
   const int64_t solving = size * (eigen.work + known * order) + 4 * eigen.integers;
   const int64_t widening = size * order * std::min(kPanel, std::max(m, n));

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "blas/gemm.h"
-#include "blas/lapack.h"
-#include "blas/lease.h"
 #include "core/random.h"
 #include "lowrank/band.h"
 #include "lowrank/factors.h"
 #include "lowrank/gain.h"
+#include "lowrank/householder.h"
+#include "lowrank/tridiagonal.h"
 
 namespace lowrank {
 namespace {
@@ -65,9 +65,6 @@ constexpr double kRepeated = 1e-5;
 constexpr double kHopeful = 0.02;
 constexpr double kHopefulSmall = 1;
 constexpr int64_t kSmall = 400;
-
-// Order from which LAPACK's eigensolver gains from BLAS threads; they stay awake for a while and disturb ours.
-constexpr int64_t kWideEigen = 1024;
 
 // The share of the whole work that is the search for the subspace, for reports of progress.
 constexpr double kSearchShare = 0.85;
@@ -122,13 +119,16 @@ Krylov::Krylov(const Context& context, ConstMatrix w, const MatrixStats& stats, 
 int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int threads) {
   const int64_t longer = std::max(m, n), shorter = std::min(m, n), capacity = capacityFor(maxDimension, shorter);
   const int64_t known = std::min(k + kBeyond, capacity);
-  const auto size = lapack::eigenWork<float>(capacity, known);
   const int64_t held = (shorter + longer) * capacity + shorter * kSkinny +
                        (partSize(shorter, capacity) + packedSize(shorter) + panelRows(shorter) * kSkinny) * threads +
                        capacity * kSkinny + capacity * capacity;
-  const int64_t checking = capacity * capacity + known * (capacity + 1) + size.work + size.integers;
-  return 4 * (held + checking + longer) + (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
-         BandMatrix::bytes(capacity, kBlock);
+  const int64_t copied = capacity * spreadStride(Householder::width(capacity)) + known * (capacity + 1);
+  const int64_t solving = std::max(
+      {Householder::bytes(capacity, threads), Householder::heldBytes(capacity) + Tridiagonal::bytes(capacity),
+       Householder::heldBytes(capacity) + Tridiagonal::heldBytes(capacity) +
+           std::max(Tridiagonal::vectorsBytes(capacity, known, threads), Householder::transformBytes(threads))});
+  return 4 * (held + copied + longer) + solving + (m < n ? moveSingularValuesBytes(k) : 0) +
+         8 * kSkinny * kSkinny * threads + BandMatrix::bytes(capacity, kBlock);
 }
 
 void Krylov::randomise(int64_t column) {
@@ -372,25 +372,27 @@ double Krylov::remainder() const {
 KrylovEnd Krylov::check(double target) {
   const int64_t d = dimension_, k = wanted_;
   known_ = std::min(k + kBeyond, d);
-  const auto size = lapack::eigenWork<float>(d, known_);
   if (vectors_.size() < known_ * d) {
     // Once, at the size that the largest dimension needs.
     const int64_t most = std::min(k + kBeyond, capacity_);
-    const auto largest = lapack::eigenWork<float>(capacity_, most);
-    copy_ = Buffer<float>(context_.memory, capacity_ * capacity_);
+    copy_ = Buffer<float>(context_.memory, capacity_ * spreadStride(Householder::width(capacity_)));
     vectors_ = Buffer<float>(context_.memory, most * capacity_);
     values_ = Buffer<float>(context_.memory, most);
-    work_ = Buffer<float>(context_.memory, largest.work);
-    integers_ = Buffer<int>(context_.memory, largest.integers);
   }
-  for (int64_t i = 0; i < d; i++)
-    std::memcpy(copy_.data() + i * d, t_.data() + i * capacity_, static_cast<size_t>(d) * sizeof(float));
-  // A caller's array that changes meanwhile could have brought a NaN, from which LAPACK may never return.
-  requireFinite(ConstMatrix(copy_.data(), d, d), context_.team);
-  const WideBlas wide(d < kWideEigen ? 1 : context_.team.size());
-  if (!lapack::eigen<float>(d, known_, false, copy_.data(), values_.data(), vectors_.data(), work_.data(), size,
-                            integers_.data())) {
-    return KrylovEnd::precision;
+  const int64_t stride = spreadStride(Householder::width(d));
+  for (int64_t i = 0; i < d; i++) {
+    float* row = copy_.data() + i * stride;
+    std::memcpy(row, t_.data() + i * capacity_, static_cast<size_t>(d) * sizeof(float));
+    std::fill(row + d, row + stride, 0.0f);
+  }
+  // A caller's array that changes meanwhile could have brought a NaN.
+  requireFinite(ConstMatrix(copy_.data(), d, d, stride), context_.team);
+  {
+    const Householder form(context_, d, copy_.data(), stride);
+    const Tridiagonal tridiagonal(context_, d, form.diagonal(), form.offDiagonal());
+    if (!tridiagonal.vectors(0, known_, vectors_.data())) return KrylovEnd::precision;
+    form.transformBack(known_, vectors_.data());
+    for (int64_t i = 0; i < known_; i++) values_[i] = static_cast<float>(tridiagonal.value(i));
   }
 
   const double rounding = kRounding * kEpsilon * values_[0];

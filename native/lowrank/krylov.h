@@ -99,8 +99,6 @@ private:
   Buffer<float> copy_;         // of T, for the eigensolver to destroy
   Buffer<float> vectors_;      // eigenvectors of T as rows
   Buffer<float> values_;
-  Buffer<float> work_;
-  Buffer<int> integers_;
   double link_[kSkinny][kSkinny]; // the last product = (what lies in span(Q)) + block * link
 };
 
