@@ -31,12 +31,17 @@ private:
 } // namespace
 
 struct Team::Shared {
+  explicit Shared(int size) : begun(static_cast<size_t>(size)) {}
+
   std::mutex mutex;
   std::condition_variable start;
   std::atomic<uint64_t> round{0};
   std::atomic<int> running{0};
   std::atomic<bool> over{false};
   const std::function<void(int)>* work = nullptr;
+  // For each part the last round in which somebody began it: its own thread, or the caller if that
+  // thread has not come yet, as on a machine whose cores are busy with something else.
+  std::vector<std::atomic<uint64_t>> begun;
   FirstFailure failure;
   std::vector<std::thread> threads;
 
@@ -53,10 +58,19 @@ struct Team::Shared {
         start.wait(lock, [&] { return over || round.load(std::memory_order_acquire) != seen; });
       }
       if (over) return;
-      seen++;
-      perform(part);
-      running.fetch_sub(1, std::memory_order_release);
+      seen = round.load(std::memory_order_acquire);
+      if (begin(part, seen)) finish(part);
     }
+  }
+
+  bool begin(int part, uint64_t now) {
+    uint64_t before = now - 1;
+    return begun[static_cast<size_t>(part)].compare_exchange_strong(before, now, std::memory_order_acq_rel);
+  }
+
+  void finish(int part) {
+    perform(part);
+    running.fetch_sub(1, std::memory_order_release);
   }
 
   void perform(int part) {
@@ -78,7 +92,7 @@ Team::Team(int size) : size_(std::max(size, 1)) {}
 
 // Called on first use: a product that BLAS parallelises by itself never needs the threads.
 void Team::gather() {
-  shared_ = std::make_unique<Shared>();
+  shared_ = std::make_unique<Shared>(size_);
   for (int part = 1; part < size_; part++) {
     try {
       shared_->threads.emplace_back([shared = shared_.get(), part] { shared->member(part); });
@@ -101,16 +115,18 @@ Team::~Team() {
 void Team::run(const std::function<void(int)>& work) {
   if (size_ == 1) return work(0);
   if (!shared_) gather();
-  const int others = static_cast<int>(shared_->threads.size());
+  uint64_t now;
   {
     const std::lock_guard lock(shared_->mutex);
     shared_->work = &work;
-    shared_->running.store(others, std::memory_order_relaxed);
-    shared_->round.fetch_add(1, std::memory_order_release);
+    shared_->running.store(size_ - 1, std::memory_order_relaxed);
+    now = shared_->round.fetch_add(1, std::memory_order_release) + 1;
   }
   shared_->start.notify_all();
   shared_->perform(0);
-  for (int part = others + 1; part < size_; part++) shared_->perform(part);
+  for (int part = 1; part < size_; part++) {
+    if (shared_->begin(part, now)) shared_->finish(part);
+  }
   for (int spin = 0; shared_->running.load(std::memory_order_acquire) > 0; spin++) {
     if (spin < Shared::kSpins) {
       Shared::relax();

@@ -24,8 +24,8 @@ void shared(const Context& context, int64_t m, int64_t k, Strided a, const float
 } // namespace
 
 std::vector<double> couplings(const Context& context, ConstMatrix w, ConstMatrix vectors, ConstMatrix images) {
-  const bool tall = w.rows >= w.cols;
-  const int64_t order = std::min(w.rows, w.cols), longer = std::max(w.rows, w.cols), count = vectors.rows;
+  const bool right = vectors.cols == w.cols;
+  const int64_t order = vectors.cols, longer = right ? w.rows : w.cols, count = vectors.rows;
   const Buffer<float> x(context.memory, order * kSkinny), y(context.memory, longer * kSkinny),
       parts(context.memory, count * kSkinny);
   for (int64_t i = 0; i < x.size(); i++) x[i] = randomNormal(0, static_cast<uint64_t>(i));
@@ -36,8 +36,8 @@ std::vector<double> couplings(const Context& context, ConstMatrix w, ConstMatrix
   }
   context.control.check();
   const Strided matrix{w.data, w.stride, 1}, image{images.data, images.stride, 1};
-  shared(context, longer, order, tall ? matrix : matrix.transposed(), x.data(), y.data(), Update::assign);
-  shared(context, count, longer, tall ? image.transposed() : image, y.data(), parts.data(), Update::assign);
+  shared(context, longer, order, right ? matrix : matrix.transposed(), x.data(), y.data(), Update::assign);
+  shared(context, count, longer, right ? image.transposed() : image, y.data(), parts.data(), Update::assign);
   std::vector<double> lengths(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; i++) {
     double sum = 0;

@@ -11,9 +11,9 @@
 
 namespace lowrank {
 
-// For each row of `vectors` (count x min(m, n), orthonormal) the length of its row of H outside their span, raised by
-// what a measurement with 32 random vectors may be too low. `images` are the vectors times w: m x count (w V') for m >=
-// n, else count x n (V w).
+// For each row of `vectors` (orthonormal) the length of its row of H outside their span, raised by what a measurement
+// with 32 random vectors may be too low. The vectors are right ones (count x n), and `images` w V' (m x count); or left
+// ones (count x m) of a matrix that is not square, and `images` V w (count x n).
 std::vector<double> couplings(const Context& context, ConstMatrix w, ConstMatrix vectors, ConstMatrix images);
 int64_t couplingsBytes(int64_t m, int64_t n, int64_t count);
 

@@ -9,6 +9,7 @@
 #include "blas/gemm.h"
 #include "core/random.h"
 #include "lowrank/band.h"
+#include "lowrank/coupling.h"
 #include "lowrank/factors.h"
 #include "lowrank/gain.h"
 #include "lowrank/householder.h"
@@ -127,8 +128,9 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
       {Householder::bytes(capacity, threads), Householder::heldBytes(capacity) + Tridiagonal::bytes(capacity),
        Householder::heldBytes(capacity) + Tridiagonal::heldBytes(capacity) +
            std::max(Tridiagonal::vectorsBytes(capacity, known, threads), Householder::transformBytes(threads))});
-  return 4 * (held + copied + longer) + solving + (m < n ? moveSingularValuesBytes(k) : 0) +
-         8 * kSkinny * kSkinny * threads + BandMatrix::bytes(capacity, kBlock);
+  return 4 * (held + copied + longer) + std::max(solving, couplingsBytes(m, n, k)) +
+         (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
+         BandMatrix::bytes(capacity, kBlock);
 }
 
 void Krylov::randomise(int64_t column) {
@@ -414,14 +416,19 @@ KrylovEnd Krylov::check(double target) {
   double following = k < known_ ? values_[k] : 0;
   if (k < known_) following += std::min(residual(k), residual(k) * residual(k) / std::abs(following - outside));
   const double nu = std::max(following, outside);
-  double rounded = 0;
+  double rounded = 0, unrounded = 0;
   gain_ = 0;
   for (int64_t i = 0; i < k; i++) {
     rounded += gainAcross(rounding, values_[i] - following);
     gain_ += gainAcross(rounding + residual(i), values_[i] - nu);
+    unrounded += gainAcross(residual(i), values_[i] - nu);
   }
+  // Rounding has its statistical size at most; what it really did can be measured in the end.
+  measured_ = rounded > allowed;
+  if (measured_) gain_ = unrounded;
+  following_ = nu;
   const double next = std::sqrt(static_cast<double>(values_[0]) * std::max(k < known_ ? values_[k] : 0.0f, 0.0f));
-  if (rounded > allowed || rounding > 8 * kValueError * next) return KrylovEnd::precision;
+  if (rounding > 8 * kValueError * next) return KrylovEnd::precision;
   return values_[k - 1] > outside && gain_ <= allowed && valuesKnown(outside) ? KrylovEnd::converged
                                                                               : KrylovEnd::running;
 }
@@ -486,6 +493,16 @@ KrylovEnd Krylov::run(int64_t k, double target) {
     const KrylovEnd end = check(target);
     if (end != KrylovEnd::running) return end;
   }
+}
+
+double Krylov::possibleGain(ConstMatrix b, ConstMatrix a) const {
+  if (!measured_) return gain_ / (scale_ * scale_);
+  const std::vector<double> coupled = couplings(context_, w_, a, b);
+  double gain = 0;
+  for (int64_t i = 0; i < wanted_; i++) {
+    gain += gainAcross(coupled[static_cast<size_t>(i)], (values_[i] - following_) / (scale_ * scale_));
+  }
+  return gain;
 }
 
 double Krylov::nextSingularValue() const {

@@ -44,8 +44,8 @@ public:
   void factors(float* b, float* a, float* s) const;
   // The largest singular value left out, as far as the subspace knows it.
   double nextSingularValue() const;
-  // How much larger than |b a|_F^2 the sum of the k largest s_i^2 can be.
-  double possibleGain() const { return gain_ / (scale_ * scale_); }
+  // How much larger than |b a|_F^2, of these factors, the sum of the k largest s_i^2 can be.
+  double possibleGain(ConstMatrix b, ConstMatrix a) const;
 
   // The dimension at which a search for rank k ends with spectra that decay as trained weights do.
   static double likelyDimension(int64_t k) { return 2.1 * static_cast<double>(k) + 150; }
@@ -83,7 +83,9 @@ private:
   int64_t wanted_ = 0;
   int64_t known_ = 0; // eigenvectors of T computed by the last check
   double gain_ = 0;
-  double largest_ = 0; // of the diagonal of T so far
+  double following_ = 0;  // all that was not kept is at most this
+  bool measured_ = false; // the gain needs the couplings of the factors
+  double largest_ = 0;    // of the diagonal of T so far
   double probeGram_[4] = {};
   bool fresh_ = false; // a column was replaced: what it replaced was zero to rounding
 

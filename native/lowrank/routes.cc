@@ -21,12 +21,17 @@ namespace {
 
 // --- planning
 
-// A cost model in floating-point operations at the rate of gemm; each factor is how much slower than gemm its part
-// runs, as measured with OpenBLAS on two cores at orders 256 to 4096. Only the order of the routes hangs on it, never a
-// result.
-constexpr double kTridiagonal = 8;      // half of it is matrix times vector, bound by memory
-constexpr double kSmallTridiagonal = 4; // while the matrix stays in cache
-constexpr double kPass = 1.15;          // the two probes in 32 columns, and the ends of panels
+// A cost model in floating-point operations at the rate of gemm, from measurements on two cores at
+// orders 256 to 4096. Only the order of the routes depends on it, never a result.
+constexpr double kPass = 2;           // of block Lanczos, over gemm: panels, probes, orthogonalisation
+constexpr double kStep = 3.3e6;       // and besides, for each dimension of the subspace
+constexpr double kReduction = 2.2;    // tridiagonal form, over gemm: half of it is matrix times vector
+constexpr double kLargeReduction = 3; // where the matrix has outgrown the caches
+constexpr double kReflector = 0.7e6;  // and besides, for each row
+constexpr double kValue = 500;        // all eigenvalues of a tridiagonal matrix, for each of its elements
+constexpr double kVector = 1200;      // for each element of an eigenvector
+constexpr double kCoupling = 230;     // measuring what vectors are coupled by, for each element of w
+constexpr double kLapack = 6;         // a LAPACK eigenproblem in float64 over ours in float32
 
 // Matrices with a smaller side than this are not worth a Krylov subspace: its blocks of 30 would soon fill them.
 constexpr int64_t kLeastKrylov = 192;
@@ -36,9 +41,6 @@ constexpr double kLargestShare = 0.6;
 
 // Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what it loses.
 constexpr int64_t kLeastFloat32 = 96;
-
-// Below this order, LAPACK's SVD takes no longer for many of the singular vectors than the Gram matrix does.
-constexpr int64_t kLeastGram = 512;
 
 bool automatic(const Problem& p) { return p.request.method == Method::automatic; }
 
@@ -51,30 +53,30 @@ int64_t krylovDimension(const Problem& p) {
   return std::min(enough, static_cast<int64_t>(kLargestShare * static_cast<double>(s)));
 }
 
-double tridiagonal(double order) {
-  const double flops = order * order * order * 4 / 3;
-  return flops * (order > 1500 ? kTridiagonal : kSmallTridiagonal);
+double eigenproblem(double order, double vectors) {
+  const double reduction = order > 1500 ? kLargeReduction : kReduction;
+  return order * (order * (reduction * order * 4 / 3 + kValue) + kReflector + vectors * (kVector + 2 * order));
 }
 
 double krylovCost(const Problem& p) {
   const auto m = static_cast<double>(p.m), n = static_cast<double>(p.n), k = static_cast<double>(p.request.rule.rank);
   const double d = Krylov::likelyDimension(p.request.rule.rank), s = std::min(m, n);
-  return kPass * 4 * m * n * d + 2 * s * d * d + tridiagonal(d) + 2 * (m + n) * d * k;
+  return kPass * 4 * m * n * d + kStep * d + 2 * s * d * d + eigenproblem(d, k) + 2 * (m + n) * d * k;
 }
 
+// What forming the result costs any route is left out. Of a dense result the smaller part is computed.
 double gramCost(const Problem& p) {
   const auto m = static_cast<double>(p.m), n = static_cast<double>(p.n), k = static_cast<double>(p.request.rule.rank);
-  const double s = std::min(m, n);
-  return m * n * s + tridiagonal(s) + 2 * s * s * k + 2 * m * n * k;
+  const double s = std::min(m, n), vectors = p.factors ? k : std::min(k, s - k);
+  return m * n * (s + kCoupling + 2 * vectors) + eigenproblem(s, vectors);
 }
 
-// float64 computes at half the rate.
-double gram64Cost(const Problem& p) { return 2 * gramCost(p); }
+double gram64Cost(const Problem& p) { return kLapack * gramCost(p); }
 
 // Not modelled: the last resort, but for many vectors of a small matrix as cheap as any route.
 double svdCost(const Problem& p) {
   const int64_t s = p.shorter(), k = p.request.rule.rank;
-  const bool small = s < kLeastGram && 4 * k > s && (p.factors || 2 * k <= s);
+  const bool small = s < kLeastFloat32 && 4 * k > s && (p.factors || 2 * k <= s);
   return p.rankGiven() && small && automatic(p) ? 0 : std::numeric_limits<double>::infinity();
 }
 
@@ -156,8 +158,12 @@ std::optional<Candidate> runKrylov(const Context& context, ConstMatrix w, const 
     b = space.b.data(), a = space.a.data(), s = space.s.data();
   }
   krylov.factors(b, a, s);
-  return Candidate{Route::krylov,        k, {Matrix(b, m, k), Matrix(a, k, n)}, s, krylov.nextSingularValue(),
-                   krylov.possibleGain()};
+  return Candidate{Route::krylov,
+                   k,
+                   {Matrix(b, m, k), Matrix(a, k, n)},
+                   s,
+                   krylov.nextSingularValue(),
+                   krylov.possibleGain(ConstMatrix(b, m, k), ConstMatrix(a, k, n))};
 }
 
 // The k largest by the Gram matrix; or, for the complement, the r - k smallest, to be taken away.
