@@ -7,41 +7,12 @@
 
 #include "core/failure.h"
 #include "core/norms.h"
+#include "lowrank/judge.h"
 #include "lowrank/residual.h"
 #include "lowrank/routes.h"
 
 namespace lowrank {
 namespace {
-
-// An error that exceeds the smallest possible by no more than this share of |w|_F is rounding, whatever the target
-// says: storing What in float32 alone costs a third of an epsilon.
-constexpr double kRoundingFloor = 8 * kEpsilon;
-
-uint32_t bit(Route route) { return 1u << static_cast<int>(route); }
-
-// --- judging
-
-// Of the terms of a sum in float32 no more are added one after the other than this allows for, even where all their
-// roundings agree, as those of equal terms do: 384 in gemm, half a unit in the last place each, half of the time.
-constexpr double kAgreeing = 64 * kEpsilon;
-
-// What rounding a matrix of norm `formed` to float32 adds to an error: across it at random, and along it as far as
-// roundings agree. Of a structured matrix, whose entries repeat, no more than one in a row or column is independent.
-double slackOf(double error, double formed, ConstMatrix w) {
-  const double rounded = 2 * kEpsilon * formed, independent = static_cast<double>(w.rows + w.cols);
-  return std::hypot(error, rounded) - error + rounded * std::min(1.0, 4 / std::sqrt(independent));
-}
-
-// The smallest error of any approximation of the rank, from below: its square is at least this.
-double leastSquared(const Candidate& c, double error, double norm, ConstMatrix w) {
-  if (c.rank == 0) return error * error;
-  if (std::isfinite(c.tail)) return std::max(std::min(error * error, c.tail) - c.gain, 0.0);
-  // Without the spectrum, what rounding can have added to the error that was measured has to be taken off.
-  // A complement is a product no larger than the error, and a difference that is rounded by half a unit.
-  const double formed = c.product.complement ? error + norm / 4 : norm, sums = c.product.complement ? error : norm;
-  const double measured = std::max(error - slackOf(error, formed, w), 0.0), rounded = kAgreeing * sums;
-  return std::max(measured * measured - rounded * rounded - c.gain, 0.0);
-}
 
 // Whether a rank that was chosen by a rounded spectrum is the one of the rule: what it discards is no more than
 // allowed, and with the last value that it keeps it would be more.
@@ -49,10 +20,6 @@ bool rankDecided(const Candidate& c, const Certificate& certificate, double allo
   if (!c.lastKept) return true;
   return certificate.error * certificate.error <= allowed &&
          certificate.leastError * certificate.leastError + *c.lastKept > allowed;
-}
-
-bool acceptable(const Certificate& c, double target) {
-  return c.excessBound() <= target || c.error - c.leastError <= kRoundingFloor * c.norm;
 }
 
 // --- what needs no decomposition
@@ -123,10 +90,8 @@ Certificate approximateInRange(const Context& context, ConstMatrix w, const Requ
     const bool later = result.dense == w.data;
     const double squaredError = result.dense ? form(context, w, c->product, later ? nullptr : result.dense)
                                              : measure(context, w, c->product.b, c->product.a);
-    Certificate certificate{
-        c->rank, c->route,        tried | bit(c->route), std::sqrt(stats.energy), std::sqrt(squaredError),
-        0,       c->spectralError};
-    certificate.leastError = std::sqrt(leastSquared(*c, certificate.error, certificate.norm, w));
+    Certificate certificate = certify(*c, squaredError, stats.energy, w);
+    certificate.tried |= tried;
     if (route->route != Route::gesdd && !acceptable(certificate, request.target)) continue;
     if (!rankDecided(*c, certificate, stats.energy * request.rule.tail.high)) continue;
     if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w);

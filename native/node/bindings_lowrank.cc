@@ -2,11 +2,9 @@
 #include "node/bindings.h"
 
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 
-#include "lowrank/batch.h"
-#include "lowrank/low_rank.h"
+#include "lowrank/approximate_batch.h"
 
 namespace lowrank {
 namespace {
@@ -28,8 +26,6 @@ Request readRequest(const Arguments& arguments, int64_t r) {
   if (arguments.has("target")) request.target = arguments.number("target");
   return request;
 }
-
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // A certificate and what was measured around it.
 struct Measured {
@@ -84,14 +80,15 @@ struct Approximate {
   }
   void run(const Control& control) const {
     MemoryLedger ledger(limit);
-    Batch(batch, m, n, threads).run(ledger, control, [&](const Context& context, int64_t i) {
-      const double begin = seconds();
-      const Result result{capacity, offset(b, i * m * capacity), offset(a, i * capacity * n), offset(s, i * capacity),
-                          offset(dense, i * m * n)};
-      const Certificate c = lowrank::approximate(context, ConstMatrix(w + i * m * n, m, n), request, result);
-      const Measured measured{c, seconds() - begin, ledger.peak()};
+    const auto resultOf = [this](int64_t i) {
+      return Result{capacity, offset(b, i * m * capacity), offset(a, i * capacity * n), offset(s, i * capacity),
+                    offset(dense, i * m * n)};
+    };
+    const auto report = [&](int64_t i, const Certificate& c, double seconds) {
+      const Measured measured{c, seconds, ledger.peak()};
       for (const Field& field : kFields) out[i * kFieldCount + (&field - kFields)] = field.read(measured);
-    });
+    };
+    approximateBatch(ledger, control, {batch, m, n, threads, request}, w, resultOf, report);
   }
 };
 
@@ -100,13 +97,14 @@ Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
   const Outcome outcome = Outcome::of([&] {
     const Arguments arguments(info);
     const int64_t m = readSide(arguments, "m"), n = readSide(arguments, "n", m);
-    const Batch batch(arguments.size("batch"), m, n, readThreads(arguments));
+    const ApproximationBatch batch{arguments.size("batch"), m, n, readThreads(arguments),
+                                   readRequest(arguments, std::min(m, n))};
     float wanted = 0; // estimates ask only whether an output is wanted
     const Result result{0, arguments.flag("factors") ? &wanted : nullptr, nullptr, nullptr,
                         arguments.flag("dense") ? &wanted : nullptr};
-    const MemoryNeed need = approximateBytes(m, n, readRequest(arguments, std::min(m, n)), result, batch.threadsEach());
-    object.Set("planned", static_cast<double>(product(need.planned, batch.atOnce())));
-    object.Set("worst", static_cast<double>(product(need.worst, batch.atOnce())));
+    const MemoryNeed need = approximateBatchBytes(batch, result);
+    object.Set("planned", static_cast<double>(need.planned));
+    object.Set("worst", static_cast<double>(need.worst));
   });
   if (!outcome.code.empty()) throw outcome.error(info.Env());
   return object;

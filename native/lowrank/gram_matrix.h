@@ -1,0 +1,19 @@
+// The Gram matrix of a float32 matrix in float64.
+#pragma once
+
+#include <cstdint>
+
+#include "core/context.h"
+#include "core/matrix_view.h"
+#include "core/memory.h"
+
+namespace lowrank {
+
+// w'w or ww', whichever is smaller: order x order, its upper triangle. Throws ERR_NOT_FINITE where w changes meanwhile:
+// LAPACK may never return from a NaN.
+Buffer<double> gramMatrix(const Context& context, ConstMatrix w);
+
+// Native bytes at the peak, the result included.
+int64_t gramMatrixBytes(int64_t m, int64_t n);
+
+} // namespace lowrank

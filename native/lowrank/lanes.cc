@@ -1,0 +1,216 @@
+#include "lowrank/lanes.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/norms.h"
+#include "lowrank/gain.h"
+#include "lowrank/judge.h"
+#include "lowrank/lane_layout.h"
+#include "lowrank/lane_paths.h"
+
+namespace lowrank {
+namespace {
+
+using lanes::Arrays;
+using lanes::Figures;
+using lanes::kMostLanes;
+using lanes::Path;
+using lanes::pathFor;
+using lanes::Places;
+using lanes::Search;
+using lanes::Sizes;
+
+// --- planning
+
+// Beyond this side the arrays of the lanes leave the cache, and LAPACK's blocks are ahead.
+constexpr int64_t kMostOrder = 128;
+constexpr int64_t kMostElements = kMostOrder * kMostOrder;
+
+// A matrix whose largest number lies beyond 2 to this power, or its inverse, may round when it is scaled back.
+constexpr int kRange = 40;
+
+Sizes sizesOf(const Problem& p) {
+  const int64_t k = p.request.rule.rank;
+  return {p.m, p.n, k, 2 * k > p.shorter()};
+}
+
+// --- searching
+
+Search searchIn(const Sizes& s, const Arrays& x) {
+  return {s.order(),   x.d,     x.e, s.firstIndex(),   1,     0, s.values(), s.vectors(), x.values,
+          x.quotients, x.reach, x.z, s.vectorStride(), x.work};
+}
+
+// The vectors of a single matrix lie one in each lane instead: that many lanes of the widest path, all with the same
+// tridiagonal matrix, search at once. The arithmetic of each is that of searchIn.
+class LoneSearch {
+public:
+  LoneSearch(const Sizes& s, MemoryLedger& memory)
+      : path_(pathFor(kMostLanes)), sizes_(s), buffer_(memory, count(s) * path_.width) {}
+
+  // `x` are the arrays of lanes of `width` numbers, of which the first alone is in use.
+  void run(const Arrays& x, int64_t width) const {
+    const int64_t n = sizes_.order(), known = groups(sizes_.values()), found = groups(sizes_.vectors()),
+                  wide = path_.width;
+    float *d = buffer_.data(), *e = d + n * wide, *values = e + n * wide, *quotients = values + known * wide,
+          *reach = quotients + known * wide, *z = reach + wide, *work = z + n * found * wide;
+    for (int64_t i = 0; i < n; i++) {
+      std::fill_n(d + i * wide, wide, x.d[i * width]);
+      std::fill_n(e + i * wide, wide, x.e[i * width]);
+    }
+    path_.findVectors({n, d, e, sizes_.firstIndex(), wide, 1, known, found, values, quotients, reach, z, found, work});
+    x.reach[0] = reach[0];
+    for (int64_t j = 0; j < sizes_.values(); j++) x.values[j * width] = values[j];
+    for (int64_t j = 0; j < sizes_.vectors(); j++) {
+      x.quotients[j * width] = quotients[j];
+      for (int64_t i = 0; i < n; i++) x.z[(i * sizes_.vectorStride() + j) * width] = z[i * found * wide + j];
+    }
+  }
+
+  // Native bytes.
+  static int64_t bytes(const Sizes& s) {
+    return count(s) * pathFor(kMostLanes).width * static_cast<int64_t>(sizeof(float));
+  }
+
+private:
+  static int64_t groups(int64_t vectors) {
+    const int64_t width = pathFor(kMostLanes).width;
+    return (vectors + width - 1) / width;
+  }
+  // Vectors of numbers.
+  static int64_t count(const Sizes& s) {
+    return 10 * s.order() + 2 * groups(s.values()) + 1 + s.order() * groups(s.vectors());
+  }
+
+  const Path& path_;
+  const Sizes sizes_;
+  const Buffer<float> buffer_;
+};
+
+// --- judging
+
+// The numbers of one lane.
+class LaneNumbers {
+public:
+  LaneNumbers(const float* memory, int64_t width, int64_t lane) : memory_(memory + lane), width_(width) {}
+  double at(int64_t place, int64_t i = 0) const { return memory_[(place + i) * width_]; }
+
+private:
+  const float* memory_;
+  int64_t width_;
+};
+
+// A unit in the last place of float32 of the largest eigenvalue, as often as the Gram matrix and its reduction may err,
+// statistically (Higham and Mary 2019).
+double roundingOf(const Sizes& s, double largest) {
+  return kEpsilon * largest * (4 + std::sqrt(static_cast<double>(s.rows())) / 4);
+}
+
+// How much more energy the best approximation could hold, as docs/mathematics.md bounds it; infinite where the
+// eigenvectors are not those that were asked for.
+double gainOf(const Sizes& s, const Places& places, const LaneNumbers& lane) {
+  constexpr double kLeast = 0.5; // a vector that loses more than half to those before it is none of its own
+  constexpr double kFound = 16;  // roundings between an eigenvalue as bisection finds it and the Rayleigh quotient
+  const double largest = lane.at(places.reach), rounding = roundingOf(s, largest), found = kFound * kEpsilon * largest;
+  double residuals = 0;
+  for (int64_t i = 0; i < s.vectors(); i++) {
+    const double off = std::abs(lane.at(places.values, i) - lane.at(places.quotients, i));
+    // Written so that a NaN fails.
+    if (!(lane.at(places.left, i) > kLeast && off < found)) return INFINITY;
+    residuals += lane.at(places.residuals, i);
+  }
+  if (!std::isfinite(residuals)) return INFINITY;
+  // Of the eigenvalues on the other side of the cut, none is nearer than this.
+  const double across = lane.at(places.values, s.across()), doubt = found + std::sqrt(residuals);
+  double gain = 0;
+  for (int64_t i = s.firstUsed(); i < s.firstUsed() + s.used(); i++) {
+    const double coupling = rounding + std::sqrt(lane.at(places.residuals, i));
+    gain += gainAcross(coupling, std::abs(lane.at(places.quotients, i) - across) - doubt);
+  }
+  return gain;
+}
+
+// Whether the singular value that was dropped first is good to a hundred-thousandth of the largest.
+bool knowsSpectralError(const Sizes& s, const Places& places, const LaneNumbers& lane) {
+  constexpr double kKnown = 1e-5;
+  const double largest = lane.at(places.reach), value = std::max(lane.at(places.values, s.boundary()), 0.0);
+  return roundingOf(s, largest) <= 4 * kKnown * std::sqrt(largest * value);
+}
+
+// What is stored for W / scale is the result for W: powers of two round nothing.
+void store(const Sizes& s, const float* what, int64_t width, const Figures& figures, std::span<float* const> dense) {
+  constexpr int64_t kBlock = 16;
+  const int64_t step = (s.turned() ? s.stride() : 1) * width;
+  for (int64_t i = 0; i < s.m; i++) {
+    const float* row = what + i * (s.turned() ? 1 : s.stride()) * width;
+    for (int64_t begin = 0; begin < s.n; begin += kBlock) {
+      const int64_t end = std::min(begin + kBlock, s.n);
+      for (size_t lane = 0; lane < dense.size(); lane++) {
+        if (dense[lane] == nullptr) continue;
+        for (int64_t j = begin; j < end; j++) dense[lane][i * s.n + j] = row[j * step + lane] * figures.scale[lane];
+      }
+    }
+  }
+}
+
+} // namespace
+
+bool Lanes::possible(const Problem& p) {
+  const int64_t k = p.request.rule.rank;
+  return p.rankGiven() && p.request.method == Method::automatic && !p.factors && k > 0 && k < p.shorter() &&
+         p.shorter() <= kMostOrder && p.m * p.n <= kMostElements;
+}
+
+Lanes::Lanes(const Problem& problem, int64_t count, int threads)
+    : problem_(problem), width_(pathFor((count + threads - 1) / threads).width), alone_(count == 1) {}
+
+int64_t Lanes::bytes() const {
+  const Sizes sizes = sizesOf(problem_);
+  return Places(sizes).end * width_ * static_cast<int64_t>(sizeof(float)) + (alone_ ? LoneSearch::bytes(sizes) : 0);
+}
+
+void Lanes::approximate(const Context& context, std::span<const float* const> w, std::span<float* const> dense,
+                        std::span<std::optional<Certificate>> certificates) const {
+  const Sizes sizes = sizesOf(problem_);
+  const Places places(sizes);
+  const Buffer<float> memory(context.memory, places.end * width_);
+  std::array<const float*, kMostLanes> from = {};
+  std::copy(w.begin(), w.end(), from.begin());
+  Figures figures;
+  const Path& path = pathFor(width_);
+  const Arrays arrays(sizes, memory.data(), width_);
+  path.reduce(sizes, from.data(), memory.data(), figures);
+  if (alone_) {
+    LoneSearch(sizes, context.memory).run(arrays, width_);
+  } else {
+    path.findVectors(searchIn(sizes, arrays));
+  }
+  path.form(sizes, memory.data(), figures);
+
+  std::array<float*, kMostLanes> to = {};
+  for (size_t i = 0; i < w.size(); i++) {
+    certificates[i].reset();
+    int exponent = 0;
+    std::frexp(figures.largest[i], &exponent);
+    if (!std::isfinite(figures.energy[i]) || figures.energy[i] == 0 || std::abs(exponent) > kRange) continue;
+    const LaneNumbers lane(memory.data(), width_, static_cast<int64_t>(i));
+    if (!knowsSpectralError(sizes, places, lane)) continue;
+    const double square = static_cast<double>(figures.scale[i]) * figures.scale[i];
+    const ConstMatrix matrix(w[i], problem_.m, problem_.n);
+    const Candidate candidate{Route::gram,
+                              sizes.rank,
+                              {Matrix(nullptr, problem_.m, 0), Matrix(nullptr, 0, problem_.n), sizes.complement},
+                              nullptr,
+                              std::sqrt(figures.boundary[i] * square),
+                              gainOf(sizes, places, lane) * square};
+    const Certificate c = certify(candidate, figures.squares[i] * square, figures.energy[i], matrix);
+    if (!acceptable(c, problem_.request.target)) continue;
+    certificates[i] = c;
+    to[i] = dense[i];
+  }
+  store(sizes, arrays.g, width_, figures, std::span(to).first(w.size()));
+}
+
+} // namespace lowrank
