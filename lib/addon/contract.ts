@@ -67,10 +67,12 @@ export interface SvdJob extends Job {
   u?: Float32Array;
   /** batch x r x n. */
   vt?: Float32Array;
+  /** The values alone, from the Gram matrix in float64; gesdd if that does not converge. */
+  gram?: boolean;
   /** QR iteration (gesvd) instead of divide and conquer (gesdd). */
   gesvd?: boolean;
   testHooks?: TestHooks;
-  /** batch codes of {@link SVD_DRIVERS}. */
+  /** batch codes of {@link SVD_DRIVERS}, for what they computed. */
   out: Float64Array;
 }
 

@@ -38,6 +38,7 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
              const int*, int*, size_t, size_t);
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
+void dsterf_(const int*, double*, double*, int*);
 void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
 void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
              double*, const int*, int*, size_t);
@@ -265,6 +266,21 @@ void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work)
   int info = 0;
   sgeqrf_(&rows, &cols, a, &rows, tau, work, &length, &info);
   sorgqr_(&rows, &cols, &cols, a, &rows, tau, work, &length, &info);
+}
+
+int64_t tridiagonaliseWork(int64_t n) { return (kEigenBlock + 1) * n; }
+
+void tridiagonalise(int64_t n, double* a, double* d, double* e, double* work) {
+  const int order = narrow(n, "a matrix of order"), length = narrow(kEigenBlock * n, "a workspace");
+  int info = 0;
+  sytrd(&order, a, d, e, work, work + n, &length, &info);
+}
+
+bool sterf(int64_t n, double* d, double* e) {
+  const int order = narrow(n, "an order");
+  int info = 0;
+  dsterf_(&order, d, e, &info);
+  return info == 0;
 }
 
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {

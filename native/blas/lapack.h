@@ -76,6 +76,15 @@ void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double 
 int64_t orthonormaliseWork(int64_t k);
 void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work);
 
+// The tridiagonal form of a symmetric n x n matrix (its upper triangle, which is destroyed): n diagonal and n - 1
+// off-diagonal elements. `work` has tridiagonaliseWork(n) elements.
+int64_t tridiagonaliseWork(int64_t n);
+void tridiagonalise(int64_t n, double* a, double* d, double* e, double* work);
+
+// The eigenvalues of a symmetric tridiagonal matrix, ascending, in place of its diagonal d (n); e (n - 1) is destroyed.
+// False: no convergence. QL and QR iterations without square roots.
+bool sterf(int64_t n, double* d, double* e);
+
 // LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
 // stores it, and a solve.
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows);

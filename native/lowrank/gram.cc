@@ -7,23 +7,15 @@
 #include "blas/gemm.h"
 #include "blas/lapack.h"
 #include "blas/lease.h"
-#include "core/failure.h"
 #include "lowrank/factors.h"
+#include "lowrank/gram_matrix.h"
 
 namespace lowrank {
-namespace {
-
-// Rows (or columns) of w that are widened to float64 at a time.
-constexpr int64_t kPanel = 256;
-
-} // namespace
-
 Gram::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
     : context_(context), w_(w), k_(k), smallest_(smallest), tall_(w.rows >= w.cols), order_(std::min(w.rows, w.cols)),
       known_(smallest ? k : std::min(k + 1, order_)), values_(context.memory, known_),
       vectors_(context.memory, known_ * order_) {
-  Buffer<double> gram(context.memory, order_ * order_);
-  product(gram);
+  const Buffer<double> gram = gramMatrix(context, w);
   context.progress(0.3);
   context.control.check();
   for (int64_t i = 0; i < order_; i++) trace_ += static_cast<double>(gram[i * order_ + i]);
@@ -42,23 +34,6 @@ Gram::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
                              integers.data());
   for (int64_t i = 0; i < vectors.size(); i++) vectors_[i] = static_cast<float>(vectors[i]);
   context.progress(0.8);
-}
-
-void Gram::product(Buffer<double>& gram) const {
-  const WideBlas wide(context_.team.size());
-  const int64_t height = tall_ ? std::min(kPanel, w_.rows) : w_.rows;
-  const int64_t width = tall_ ? w_.cols : std::min(kPanel, w_.cols);
-  Buffer<double> panel(context_.memory, height * width);
-  for (int64_t row = 0; row < w_.rows; row += height) {
-    for (int64_t col = 0; col < w_.cols; col += width) {
-      context_.control.check();
-      const int64_t rows = std::min(height, w_.rows - row), cols = std::min(width, w_.cols - col);
-      for (int64_t i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < cols; j++) panel[i * cols + j] = w_.row(row + i)[col + j];
-      }
-      lapack::syrk(!tall_, rows, cols, panel.data(), cols, row + col == 0 ? 0.0 : 1.0, gram.data(), order_);
-    }
-  }
 }
 
 void Gram::factors(float* b, float* a, float* s) const {
@@ -99,9 +74,8 @@ int64_t Gram::bytes(int64_t m, int64_t n, int64_t k, bool smallest) {
   const auto eigen = lapack::eigenWork(order, known);
   const int64_t held = known * (size + 4 * order), gram = size * order * order;
   const int64_t solving = size * (eigen.work + known * order) + 4 * eigen.integers;
-  const int64_t widening = size * order * std::min(kPanel, std::max(m, n));
   const int64_t turning = m < n ? moveSingularValuesBytes(k) : 0;
-  return held + std::max(gram + std::max(solving, widening), 4 * ((m + n + 1) * k + std::max(m, n)) + turning);
+  return held + std::max({gramMatrixBytes(m, n), gram + solving, 4 * ((m + n + 1) * k + std::max(m, n)) + turning});
 }
 
 } // namespace lowrank

@@ -33,8 +33,6 @@ public:
   static int64_t bytes(int64_t m, int64_t n, int64_t k, bool smallest);
 
 private:
-  void product(Buffer<double>& gram) const;
-
   const Context& context_;
   const ConstMatrix w_;
   const int64_t k_;

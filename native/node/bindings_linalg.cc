@@ -5,6 +5,7 @@
 #include "core/convert.h"
 #include "core/memory.h"
 #include "lowrank/batch.h"
+#include "lowrank/singular_values.h"
 #include "lowrank/svd.h"
 
 namespace lowrank {
@@ -72,6 +73,7 @@ struct Gemm {
 struct Svd {
   int64_t batch, m, n, r;
   int threads;
+  bool gram;
   SvdOptions options;
   const float* w;
   float* s;
@@ -81,17 +83,21 @@ struct Svd {
 
   explicit Svd(Arguments& arguments)
       : batch(arguments.size("batch")), m(readSide(arguments, "m")), n(readSide(arguments, "n", m)), r(std::min(m, n)),
-        threads(readThreads(arguments)),
+        threads(readThreads(arguments)), gram(arguments.flag("gram")),
         options{arguments.flag("gesvd") ? SvdDriver::gesvd : SvdDriver::gesdd, readTestHooks(arguments)},
         w(arguments.floats("w", product(batch, product(m, n)))), s(arguments.floats("s", product(batch, r))),
         u(arguments.has("u") ? arguments.floats("u", product(batch, product(m, r))) : nullptr),
         vt(arguments.has("u") ? arguments.floats("vt", product(batch, product(r, n))) : nullptr),
-        out(arguments.doubles("out", batch)) {}
+        out(arguments.doubles("out", batch)) {
+    if (u && gram) throw Failure("ERR_ARGUMENT", "gram finds no vectors");
+  }
   void run(const Control& control) const {
     MemoryLedger ledger;
     Batch(batch, m, n, threads).run(ledger, control, [this](const Context& context, int64_t i) {
-      const SvdDriver driver = thinSvd(context, ConstMatrix(w + i * m * n, m, n), s + i * r, offset(u, i * m * r),
-                                       offset(vt, i * r * n), options);
+      const ConstMatrix matrix(w + i * m * n, m, n);
+      if (gram && singularValues(context, matrix, s + i * r)) return;
+      const SvdDriver driver =
+          thinSvd(context, matrix, s + i * r, offset(u, i * m * r), offset(vt, i * r * n), options);
       out[i] = static_cast<double>(driver);
     });
   }

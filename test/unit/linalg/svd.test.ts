@@ -130,6 +130,83 @@ describe('svd', () => {
   });
 });
 
+describe('singularValues', () => {
+  /** Random singular vectors around given singular values. */
+  const withValues = (m: number, n: number, of: (i: number) => number): Tensor => {
+    const { u, vt } = svdSync(gaussian([m, n], m + n));
+    const r = Math.min(m, n);
+    const us = Float64Array.from(u.data, (x, i) => x * of(i % r));
+    return tensor(Float32Array.from(product(us, vt.data, m, r, n)), [m, n]);
+  };
+  const spectra: [string, (i: number, r: number) => number][] = [
+    ['decaying', (i) => (1 + i / 20) ** -0.7],
+    ['graded from 1 to 1e-9', (i, r) => 10 ** ((-9 * i) / (r - 1))],
+    ['deficient', (i, r) => +(i < r / 3)],
+    ['clustered', (i) => 2 ** -(i >> 4)],
+    ['huge', (i) => 1e36 / (1 + i)],
+    ['tiny', (i) => 1e-36 / (1 + i)],
+  ];
+
+  it.each(spectra)('%s: nearer to float64 than LAPACK in float32, within the bound', async (_, of) => {
+    for (const [m, n] of [
+      [90, 90],
+      [140, 60],
+      [60, 140],
+    ] as const) {
+      const r = Math.min(m, n);
+      const w = withValues(m, n, (i) => of(i, r));
+      const unit = 2 ** Math.floor(Math.log2(w.data.reduce((most, x) => Math.max(most, Math.abs(x)), 0)));
+      const reference = jacobiSvd(
+        Float64Array.from(w.data, (x) => x / unit),
+        m,
+        n,
+      ).s;
+      const errorOf = (s: Float32Array) => s.map((x, i) => Math.abs(x / unit - reference[i]!));
+      const errors = errorOf((await singularValues(w)).data);
+      expect(singularValuesSync(w).data).toEqual((await singularValues(w)).data);
+      const largest = reference[0]!;
+      const rounding = 32 * 2 ** -52 * largest;
+      for (const [i, error] of errors.entries()) {
+        const s = reference[i]!;
+        const bound = Math.min((rounding * largest) / s, Math.sqrt(rounding * largest));
+        expect(error).toBeLessThanOrEqual(bound + s * EPSILON + 2 ** -149 / unit);
+      }
+      const lapack = errorOf(singularValuesSync(w, { driver: 'gesdd' }).data);
+      expect(Math.max(...errors)).toBeLessThanOrEqual(Math.max(...lapack) + EPSILON * largest);
+    }
+  });
+
+  it('counts the rank of a graded matrix that float32 cannot tell', () => {
+    const n = 48;
+    const w = withValues(n, n, (i) => (i < 20 ? 1 : i < 30 ? 2e-6 : 0));
+    expect(matrixRankSync(w, { tolerance: 1e-6 })).toBe(30);
+  });
+
+  it('takes the way over a band where it is large', () => {
+    const n = 1030;
+    const diagonal = Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 + (i % 7) : 0));
+    // A reflection on both sides keeps the values: I - 2 v v', with all of v equal.
+    const reflect = (x: Float32Array, transposed: boolean) => {
+      const at = (i: number, j: number) => (transposed ? j * n + i : i * n + j);
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let i = 0; i < n; i++) sum += x[at(i, j)]!;
+        for (let i = 0; i < n; i++) x[at(i, j)]! -= (2 * sum) / n;
+      }
+    };
+    const expected = diagonal.filter((_, i) => i % (n + 1) === 0).sort((x, y) => y - x);
+    reflect(diagonal, false);
+    reflect(diagonal, true);
+    expect(distance(singularValuesSync(tensor(diagonal, [n, n])).data, expected)).toBeLessThan(1e-4);
+  });
+
+  it('says where a NaN or an infinity stands', () => {
+    const w = gaussian([8, 6]);
+    w.data[2 * 6 + 5] = Number.POSITIVE_INFINITY;
+    expect(() => singularValuesSync(w)).toThrow(/an infinity at row 2, column 5/);
+  });
+});
+
 // Printed to two and four decimals, so compared to half a unit of the last; a pair of vectors may
 // change its sign.
 describe('published examples of LAPACK', () => {
