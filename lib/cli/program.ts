@@ -54,13 +54,18 @@ const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./commands/eval.js')).defineEval,
   },
   {
+    term: 'compare [options] <original> <candidates...>',
+    description: 'compare models with their original: outputs, answers, size and speed',
+    load: async () => (await import('./commands/compare.js')).defineCompare,
+  },
+  {
     term: 'search [options] <checkpoint>',
     description: 'find the edit with which a model answers best, and write that model',
     load: async () => (await import('./commands/search.js')).defineSearch,
   },
   {
     term: 'report [options] <search>',
-    description: 'render a search, finished or not, or an edit as one HTML page',
+    description: 'render a search, finished or not, an edit or a comparison as one HTML page',
     load: async () => (await import('./commands/report.js')).defineReport,
   },
   {

@@ -32,19 +32,24 @@ export function datasetOption(): Option {
   return new Option('--dataset <file>', 'file of questions').makeOptionMandatory();
 }
 
-/**
- * Adds the options that say what a dataset is and which engine asks its questions.
- *
- * @param files `question file`, or the plural
- */
-export function addAskingOptions(command: Command, files: string): Command {
+/** Adds the options that say what a dataset is. */
+export function addFormatOptions(command: Command, files: string): Command {
   return command
     .addOption(new Option('--format <format>', `format of the ${files}`).choices(DATASET_FORMATS))
     .addOption(
       new Option('--style <style>', 'kind of model that prompts are worded for')
         .choices(PROMPT_STYLES)
         .default('causal'),
-    )
+    );
+}
+
+/**
+ * Adds the options that say what a dataset is and which engine asks its questions.
+ *
+ * @param files `question file`, or the plural
+ */
+export function addAskingOptions(command: Command, files: string): Command {
+  return addFormatOptions(command, files)
     .addOption(new Option('--engine <engine>', 'program that runs the model').choices(ENGINES))
     .option(
       '--command <command>',

@@ -1,5 +1,6 @@
 /**
- * Evaluation of models on question sets: engines, `loadQuestions`, `Evaluator`, `compareResults`.
+ * Evaluation of models: engines, `loadQuestions`, `Evaluator`, `compareResults`; and `compare`, which
+ * sets models beside the one that they were made from.
  *
  * @module lowrank/evaluate
  */
@@ -32,3 +33,17 @@ export {
   summariseResults,
 } from '../evaluate/metrics/summary.js';
 export type { ExampleResult, LikelyToken } from '../evaluate/result.js';
+
+// Comparison of models.
+
+export {
+  type ComparedModel,
+  type CompareOptions,
+  type CompareProgress,
+  compare,
+  type ModelComparison,
+} from '../evaluate/compare/compare.js';
+export type { OutputKind, Quality } from '../evaluate/compare/quality.js';
+export type { ModelSize } from '../evaluate/compare/size.js';
+export type { Latency, Speed } from '../evaluate/compare/speed.js';
+export { loadTexts, type TextOptions } from '../evaluate/compare/texts.js';

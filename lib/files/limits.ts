@@ -157,3 +157,6 @@ export const MAX_PLAN_BYTES = 512 * 1024 * 1024;
  * hundred kilobytes.
  */
 export const MAX_RECORD_BYTES = 64 * 1024 * 1024;
+
+/** Bytes of a file of texts to compare models on: a few hundred texts are used. */
+export const MAX_TEXTS_BYTES = 256 * 1024 * 1024;

@@ -21,6 +21,7 @@ import {
   datasetOption,
   type QuestionFlags,
 } from '../questions.js';
+import { ProgressLine } from '../terminal/progress-line.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
 
@@ -74,7 +75,7 @@ async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal)
   const questions = splitQuestions(set.questions, flags.split, { seed: flags.seed });
   if (questions.length === 0) throw wrongUsage(`the ${flags.split} part of ${flags.dataset} has no questions`);
   const job = runJob(terminal, {
-    progress: new EvalLine(terminal.err),
+    progress: new ProgressLine<EvaluateProgress>(terminal.err, describeProgress),
     stopped: 'stopped',
     work: (signal, onProgress) =>
       evaluator.evaluate(checkpoint, questions, {
@@ -156,34 +157,6 @@ function printReport({ summary, engine }: Evaluation, report: Report, output: Ou
   const questions = `${formatCount(answered)} of ${formatCount(dataset.questions)} questions`;
   output.lines([`${questions} (${split}) of ${printable(dataset.path)} by ${engine} in ${formatSeconds(seconds)}`]);
   if (report.out !== undefined) output.lines([`${green('wrote')} ${printable(report.out)}`]);
-}
-
-const REDRAW_MS = 100;
-/** Interval when the stream is not a terminal. */
-const SAY_MS = 5000;
-
-/** Redraws one line on a terminal; elsewhere prints a line every few seconds and at the end. */
-class EvalLine {
-  readonly #output: Output;
-  #shown = Number.NEGATIVE_INFINITY;
-
-  constructor(output: Output) {
-    this.#output = output;
-  }
-
-  readonly show = (progress: EvaluateProgress): void => {
-    const now = performance.now();
-    const last = progress.done === progress.total;
-    if (!last && now - this.#shown < (this.#output.isTerminal ? REDRAW_MS : SAY_MS)) return;
-    this.#shown = now;
-    const text = describeProgress(progress);
-    if (this.#output.isTerminal) this.#output.write(`\r${text}\u001b[K`);
-    else this.#output.lines([text]);
-  };
-
-  end(): void {
-    if (this.#output.isTerminal && this.#shown !== Number.NEGATIVE_INFINITY) this.#output.write('\r\u001b[K');
-  }
 }
 
 function describeProgress({ done, total, accuracy, seconds, remainingSeconds }: EvaluateProgress): string {

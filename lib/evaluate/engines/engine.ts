@@ -96,6 +96,51 @@ export interface Scores {
   readonly top: readonly { readonly token: number; readonly logProb: number }[];
 }
 
+/** All that a model returns for one sequence of tokens. */
+export interface Outputs {
+  /**
+   * `logits`: of the next token after each token (causal), of the token in each place (masked), or
+   * of the labels of the sequence, one row. `embedding`: one row, the mean over the tokens unless
+   * the model has pooled them itself.
+   */
+  readonly kind: 'logits' | 'embedding';
+  readonly rows: number;
+  /** Numbers in a row. */
+  readonly size: number;
+  /** Row-major; for `onnx` in shared memory, so that other threads read it without a copy. */
+  readonly data: Float32Array;
+  readonly text: TextLikelihood;
+}
+
+/** How likely a causal model finds the tokens of a sequence. */
+export interface TextLikelihood {
+  /** The sum over the predicted tokens, natural logarithm. */
+  readonly logProb: number;
+  /** All tokens but the first; 0 unless the rows are logits of the next token. */
+  readonly tokens: number;
+}
+
+/** How far the logits of a model are from another one's, over one sequence. */
+export interface Divergence {
+  readonly rows: number;
+  /** The sum over the rows of KL(other || this), in nats. */
+  readonly kl: number;
+  /** The number of rows in which both have the same likeliest token. */
+  readonly agreed: number;
+  readonly text: TextLikelihood;
+}
+
+/** A run of a model to be timed. */
+export interface TimedRun {
+  /**
+   * `whole`: a batch of sequences without a past, and for a causal model the logits of the last
+   * tokens. `decode`: one more token after a sequence that the model has seen; batch 1.
+   */
+  readonly kind: 'whole' | 'decode';
+  /** Sequences of one length. */
+  readonly sequences: readonly (readonly number[])[];
+}
+
 /**
  * A model that maps tokens to log-probabilities: the common interface of the engines `llama` and
  * `onnx`.
@@ -117,6 +162,19 @@ export interface TokenModel {
   decode(sequences: readonly (readonly number[])[]): Promise<string[]>;
   /** Runs requests, and returns the scores in their order. */
   score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]>;
+  /** Runs one sequence, and returns everything. */
+  outputs(tokens: readonly number[]): Promise<Outputs>;
+  /**
+   * Runs one sequence, and compares its logits with those of another model for the same tokens.
+   *
+   * @throws `ERR_UNSUPPORTED` if the two outputs have different shapes.
+   */
+  diverge(tokens: readonly number[], from: Outputs): Promise<Divergence>;
+  /**
+   * Returns the milliseconds of a run; undefined if the model cannot run so, such as `decode`
+   * without a cache of keys and values.
+   */
+  time(run: TimedRun): Promise<number | undefined>;
   reload(): Promise<void>;
   close(): Promise<void>;
 }

@@ -3,7 +3,17 @@ import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { LowRankError } from '../../errors.js';
 import { checkOptions } from '../../options.js';
-import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type TokenModel } from './engine.js';
+import { diverge, textLikelihood } from './diverge.js';
+import {
+  type Divergence,
+  type Engine,
+  type Outputs,
+  RUNTIME_OPTIONS,
+  type ScoreRequest,
+  type Scores,
+  type TimedRun,
+  type TokenModel,
+} from './engine.js';
 import { findModel } from './find-model.js';
 import { importPeer } from './peers.js';
 import { TokenSession } from './token-session.js';
@@ -156,6 +166,39 @@ class LlamaTokens implements TokenModel {
       results.push(await this.#run(request));
     }
     return results;
+  }
+
+  async outputs(tokens: readonly number[]): Promise<Outputs> {
+    const sequence = this.#sequence!;
+    await sequence.clearHistory();
+    const generateNext = { logits: true, options: UNCUT };
+    const evaluated = await sequence.controlledEvaluate(tokens.map((token) => [token, { generateNext }]));
+    const rows = evaluated.map((row) => row!.next.logits);
+    const size = rows[0]!.size;
+    const data = new Float32Array(rows.length * size);
+    for (const [i, logits] of rows.entries()) for (const [token, logit] of logits) data[i * size + token] = logit;
+    return { kind: 'logits', rows: rows.length, size, data, text: textLikelihood(data, size, tokens) };
+  }
+
+  async diverge(tokens: readonly number[], from: Outputs): Promise<Divergence> {
+    return diverge(await this.outputs(tokens), from);
+  }
+
+  async time({ kind, sequences }: TimedRun): Promise<number | undefined> {
+    const sequence = this.#sequence!;
+    const [tokens] = sequences as [readonly number[]];
+    // One context holds one sequence.
+    if (sequences.length > 1) return undefined;
+    await sequence.clearHistory();
+    const last = [
+      tokens.at(-1)!,
+      { generateNext: { logits: { filter: { tokens: [], includeTop: 1 } }, options: UNCUT } },
+    ];
+    const before = tokens.slice(0, -1);
+    if (kind === 'decode') await sequence.controlledEvaluate([...before]);
+    const start = performance.now();
+    await sequence.controlledEvaluate(kind === 'decode' ? [last] : [...before, last]);
+    return performance.now() - start;
   }
 
   async #run({ tokens, reads, top }: ScoreRequest): Promise<Scores[]> {

@@ -1,6 +1,6 @@
 /** The messages between the engine `onnx` and its worker. */
 
-import type { ScoreRequest, Scores } from './engine.js';
+import type { Divergence, Outputs, ScoreRequest, Scores, TimedRun } from './engine.js';
 
 export interface WorkerStart {
   readonly runtime: string;
@@ -9,6 +9,7 @@ export interface WorkerStart {
   readonly model: string;
   readonly tokenizer: string;
   readonly tokenizerConfig: string | undefined;
+  readonly kind: 'causal' | 'masked';
   readonly threads: number;
 }
 
@@ -24,6 +25,9 @@ export type WorkerTask =
   | { readonly kind: 'encode'; readonly texts: readonly string[] }
   | { readonly kind: 'decode'; readonly sequences: readonly (readonly number[])[] }
   | { readonly kind: 'score'; readonly requests: readonly ScoreRequest[] }
+  | { readonly kind: 'outputs'; readonly tokens: readonly number[] }
+  | { readonly kind: 'diverge'; readonly tokens: readonly number[]; readonly from: Outputs }
+  | { readonly kind: 'time'; readonly run: TimedRun }
   | { readonly kind: 'reload' }
   | { readonly kind: 'close' };
 
@@ -31,6 +35,9 @@ export interface WorkerAnswers {
   encode: number[][];
   decode: string[];
   score: Scores[][];
+  outputs: Outputs;
+  diverge: Divergence;
+  time: number | undefined;
   reload: undefined;
   close: undefined;
 }

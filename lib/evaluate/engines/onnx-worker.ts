@@ -6,33 +6,13 @@
 
 import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { toFloat32 } from '../../tensor/convert.js';
+import { diverge } from './diverge.js';
 import type { ScoreRequest, Scores } from './engine.js';
 import { readLogits } from './logits.js';
+import { asFloats, feedsOf, type Inference, type Runtime, type RuntimeTensor } from './onnx-feeds.js';
 import type { Message, Reply, WorkerAnswers, WorkerFacts, WorkerStart, WorkerTask } from './onnx-messages.js';
+import { OnnxOutputs } from './onnx-outputs.js';
 
-/** The parts of onnxruntime-node and @huggingface/tokenizers that are used here. */
-interface Runtime {
-  readonly InferenceSession: { create(path: string, options: object): Promise<Inference> };
-  readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => RuntimeTensor;
-}
-interface Inference {
-  readonly inputNames: readonly string[];
-  readonly outputNames: readonly string[];
-  readonly inputMetadata?: readonly InputMetadata[];
-  run(feeds: Record<string, RuntimeTensor>, fetches: readonly string[]): Promise<Record<string, RuntimeTensor>>;
-  release(): Promise<void>;
-}
-interface InputMetadata {
-  readonly name: string;
-  readonly type?: string;
-  readonly shape?: readonly (number | string)[];
-}
-interface RuntimeTensor {
-  readonly data: ArrayLike<number>;
-  readonly dims: readonly number[];
-  readonly type: string;
-}
 interface Tokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
   decode(tokens: readonly number[], options: { skip_special_tokens: boolean }): string;
@@ -49,6 +29,7 @@ const port = parentPort!;
 let runtime: Runtime;
 let tokenizer: Tokenizer;
 let session: Inference;
+let outputs: OnnxOutputs;
 /** Known after the first run. */
 let vocabulary = 50_000;
 
@@ -62,6 +43,7 @@ async function load(): Promise<void> {
     extra: { session: { intra_op: { allow_spinning: '0' } } },
     logSeverityLevel: 3,
   });
+  outputs = new OnnxOutputs(runtime, session, start.kind);
 }
 
 async function begin(): Promise<WorkerFacts> {
@@ -156,53 +138,14 @@ async function score(requests: readonly ScoreRequest[]): Promise<Scores[][]> {
 }
 
 async function run(sequences: readonly (readonly number[])[]): Promise<RuntimeTensor> {
-  const feeds: Record<string, RuntimeTensor> = {};
-  for (const name of session.inputNames) feeds[name] = input(name, sequences);
   const name = session.outputNames.find((output) => output === 'logits') ?? session.outputNames[0]!;
-  const { [name]: logits } = await session.run(feeds, [name]);
+  const { [name]: logits } = await session.run(feedsOf(runtime, session, sequences), [name]);
   const [batch, length] = [sequences.length, sequences[0]!.length];
   if (logits === undefined || logits.dims.length !== 3 || logits.dims[0] !== batch || logits.dims[1] !== length) {
     const expected = `[${batch}, ${length}, vocabulary]`;
     throw new Error(`the output ${name} has the shape [${logits?.dims}], expected ${expected}`);
   }
   return logits;
-}
-
-/** Returns the inputs of Hugging Face's exports by name. */
-function input(name: string, sequences: readonly (readonly number[])[]): RuntimeTensor {
-  const [batch, length] = [sequences.length, sequences[0]!.length];
-  const integers = (of: (position: number, row: number) => number) =>
-    new runtime.Tensor(
-      'int64',
-      BigInt64Array.from({ length: batch * length }, (_, i) => BigInt(of(i % length, Math.floor(i / length)))),
-      [batch, length],
-    );
-  if (name === 'input_ids') return integers((position, row) => sequences[row]![position]!);
-  if (name === 'attention_mask') return integers(() => 1);
-  if (name === 'position_ids') return integers((position) => position);
-  if (name === 'token_type_ids') return integers(() => 0);
-  if (name === 'use_cache_branch') return new runtime.Tensor('bool', Uint8Array.of(0), [1]);
-  // 0 requests all positions.
-  if (name === 'num_logits_to_keep') return new runtime.Tensor('int64', BigInt64Array.of(0n), []);
-  if (name.startsWith('past_key_values.')) return noPast(name, batch);
-  throw new Error(`the model needs the unknown input ${JSON.stringify(name)}`);
-}
-
-/** Returns keys and values of no tokens: `[batch, heads, 0, size]`. */
-function noPast(name: string, batch: number): RuntimeTensor {
-  const { shape, type } = session.inputMetadata?.find((metadata) => metadata.name === name) ?? {};
-  if (shape?.length !== 4) throw new Error(`the input ${JSON.stringify(name)} does not have four dimensions`);
-  const dims = shape.map((size, i) => (i === 0 ? batch : typeof size === 'number' ? size : 0));
-  return new runtime.Tensor(type ?? 'float32', type === 'float16' ? new Uint16Array(0) : new Float32Array(0), dims);
-}
-
-function asFloats({ data, type }: RuntimeTensor): Float32Array {
-  if (data instanceof Float32Array) return data;
-  if (type !== 'float16' || !(data instanceof Uint16Array)) {
-    if (type === 'float16') return Float32Array.from(data);
-    throw new Error(`the logits are ${type}, expected float32 or float16`);
-  }
-  return toFloat32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 'F16');
 }
 
 async function answer(task: WorkerTask): Promise<WorkerAnswers[WorkerTask['kind']]> {
@@ -215,6 +158,9 @@ async function answer(task: WorkerTask): Promise<WorkerAnswers[WorkerTask['kind'
     );
   }
   if (task.kind === 'score') return score(task.requests);
+  if (task.kind === 'outputs') return outputs.of(task.tokens);
+  if (task.kind === 'diverge') return diverge(await outputs.of(task.tokens), task.from);
+  if (task.kind === 'time') return outputs.time(task.run);
   await session.release();
   if (task.kind === 'reload') await load();
   else port.close();

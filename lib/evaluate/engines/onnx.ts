@@ -7,7 +7,16 @@ import { Worker } from 'node:worker_threads';
 import { open } from '../../checkpoint/open.js';
 import { LowRankError } from '../../errors.js';
 import { checkOptions } from '../../options.js';
-import { type Engine, RUNTIME_OPTIONS, type ScoreRequest, type Scores, type TokenModel } from './engine.js';
+import {
+  type Divergence,
+  type Engine,
+  type Outputs,
+  RUNTIME_OPTIONS,
+  type ScoreRequest,
+  type Scores,
+  type TimedRun,
+  type TokenModel,
+} from './engine.js';
 import { findModel } from './find-model.js';
 import type { Message, Reply, WorkerAnswers, WorkerFacts, WorkerStart, WorkerTask } from './onnx-messages.js';
 import { findPeer } from './peers.js';
@@ -161,7 +170,8 @@ class OnnxTokens implements TokenModel {
     const tokenizers = findPeer('@huggingface/tokenizers', options.peers);
     const { model, tokenizer, tokenizerConfig } = files;
     const threads = options.threads ?? ((await sizeOf(model)) < LARGE_FILE_BYTES ? 1 : availableParallelism());
-    const worker = new OnnxWorker({ runtime, tokenizers, model, tokenizer, tokenizerConfig, threads });
+    const kind = kindOf(files.config);
+    const worker = new OnnxWorker({ runtime, tokenizers, model, tokenizer, tokenizerConfig, kind, threads });
     const facts = await worker.ready;
     const digest = createHash('sha256').update(await readFile(tokenizer));
     return new OnnxTokens(worker, facts, files, digest.digest('hex'), options);
@@ -178,6 +188,18 @@ class OnnxTokens implements TokenModel {
   async score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]> {
     signal?.throwIfAborted();
     return this.#worker.ask({ kind: 'score', requests });
+  }
+
+  outputs(tokens: readonly number[]): Promise<Outputs> {
+    return this.#worker.ask({ kind: 'outputs', tokens });
+  }
+
+  diverge(tokens: readonly number[], from: Outputs): Promise<Divergence> {
+    return this.#worker.ask({ kind: 'diverge', tokens, from });
+  }
+
+  time(run: TimedRun): Promise<number | undefined> {
+    return this.#worker.ask({ kind: 'time', run });
   }
 
   async reload(): Promise<void> {

@@ -1,0 +1,126 @@
+import type { TimedRun } from '../engines/engine.js';
+import type { TokenSession } from '../engines/token-session.js';
+import { type BootstrapOptions, interval } from '../metrics/bootstrap.js';
+import type { Estimate } from '../metrics/summary.js';
+import { estimate, type OutputKind } from './quality.js';
+
+/** The time that a model takes for one kind of run. */
+export interface Latency {
+  /**
+   * `whole`: a batch of sequences at once (for a causal model the prompt); `decode`: the token
+   * after one sequence.
+   */
+  readonly kind: TimedRun['kind'];
+  readonly batch: number;
+  /** Tokens of a sequence; for `decode`, those before the token. */
+  readonly length: number;
+  /** Milliseconds, the median of the runs. */
+  readonly milliseconds: Estimate;
+  /** The median divided by the original's; undefined for the original. */
+  readonly relative: Estimate | undefined;
+}
+
+/** How fast a model is. */
+export interface Speed {
+  /** Milliseconds to load the file into the engine, the median; files are in the system's cache. */
+  readonly loadMilliseconds: number | undefined;
+  readonly latency: readonly Latency[];
+}
+
+interface Shape {
+  readonly kind: TimedRun['kind'];
+  readonly batch: number;
+  readonly length: number;
+}
+
+const WHOLE: readonly Shape[] = [
+  { kind: 'whole', batch: 1, length: 16 },
+  { kind: 'whole', batch: 1, length: 128 },
+  { kind: 'whole', batch: 8, length: 128 },
+];
+const PROMPT: readonly Shape[] = [
+  { kind: 'whole', batch: 1, length: 128 },
+  { kind: 'decode', batch: 1, length: 128 },
+];
+const LOADS = 3;
+
+/** What is timed for models of a kind that take so many tokens. */
+export function shapesOf(kind: OutputKind, contextLength: number): Shape[] {
+  const shapes = (kind === 'causal' ? PROMPT : WHOLE).map((shape) => ({
+    ...shape,
+    length: Math.min(shape.length, contextLength - (shape.kind === 'decode' ? 1 : 0)),
+  }));
+  const different = new Map(shapes.map((shape) => [JSON.stringify(shape), shape]));
+  return [...different.values()].filter(({ length }) => length > 0);
+}
+
+/**
+ * Times models in turns: in every round each model runs once, so that what else the machine does
+ * meets all alike; a model that was first in one round is last in the next. One run of each is not
+ * counted.
+ *
+ * @param tokens repeated to the lengths that are needed
+ * @returns the speed of each model, in order
+ */
+export async function speedOf(
+  sessions: readonly TokenSession[],
+  shapes: readonly Shape[],
+  tokens: readonly number[],
+  runs: number,
+  draw: BootstrapOptions,
+  onRound: () => void,
+): Promise<Speed[]> {
+  const rounds = async (count: number, one: (session: TokenSession) => Promise<number | undefined>) => {
+    const times = sessions.map((): number[] => []);
+    for (let round = 0; round < count; round++) {
+      for (let turn = 0; turn < sessions.length; turn++) {
+        draw.signal?.throwIfAborted();
+        const i = (turn + round) % sessions.length;
+        const time = await one(sessions[i]!);
+        if (time !== undefined) times[i]!.push(time);
+      }
+      onRound();
+    }
+    return times;
+  };
+  const loads = await rounds(Math.min(runs, LOADS), loadTime);
+  const latencies = sessions.map((): Latency[] => []);
+  for (const shape of shapes) {
+    const length = shape.length + (shape.kind === 'decode' ? 1 : 0);
+    const sequence = Array.from({ length }, (_, i) => tokens[i % tokens.length]!);
+    const run: TimedRun = { kind: shape.kind, sequences: Array.from({ length: shape.batch }, () => sequence) };
+    for (const { model } of sessions) if (runs > 0) await model.time(run);
+    const times = await rounds(runs, ({ model }) => model.time(run));
+    for (const [i, own] of times.entries()) {
+      if (own.length === 0) continue;
+      const base = times[0]!;
+      const relative = (drawn?: Uint32Array) => median(own, drawn) / median(base, drawn);
+      latencies[i]!.push({
+        ...shape,
+        milliseconds: await estimate(own.length, (drawn) => median(own, drawn), draw),
+        relative: i === 0 || base.length === 0 ? undefined : await estimate(own.length, relative, draw),
+      });
+    }
+  }
+  return loads.map((times, i) => ({
+    loadMilliseconds: times.length === 0 ? undefined : median(times),
+    latency: latencies[i]!,
+  }));
+}
+
+/** The number of rounds that {@link speedOf} makes. */
+export function roundsOf(shapes: readonly Shape[], runs: number): number {
+  return Math.min(runs, LOADS) + shapes.length * runs;
+}
+
+async function loadTime({ model }: TokenSession): Promise<number> {
+  const start = performance.now();
+  await model.reload();
+  return performance.now() - start;
+}
+
+function median(times: readonly number[], drawn?: Uint32Array): number {
+  const values = drawn === undefined ? times : times.flatMap((time, i) => new Array<number>(drawn[i]!).fill(time));
+  // The middle 0 % of the values.
+  return interval(values, 0).low;
+}
