@@ -48,7 +48,7 @@ def fingerprint(w):
 
 
 def _with_spectrum(s, m, n, rng):
-    """Returns U diag(s) V^T in float64, with orthogonal U and V: twice random signs, a cosine transform, a random order."""
+    """Returns U diag(s) V^T in float64; U and V: twice random signs, a cosine transform, a random order."""
     w = np.zeros((m, n))
     np.fill_diagonal(w, s)
     for axis, size in ((0, m), (1, n)):

@@ -273,7 +273,7 @@ int64_t tridiagonaliseWork(int64_t n) { return (kEigenBlock + 1) * n; }
 void tridiagonalise(int64_t n, double* a, double* d, double* e, double* work) {
   const int order = narrow(n, "a matrix of order"), length = narrow(kEigenBlock * n, "a workspace");
   int info = 0;
-  sytrd(&order, a, d, e, work, work + n, &length, &info);
+  dsytrd_("L", &order, a, &order, d, e, work, work + n, &length, &info, 1);
 }
 
 bool sterf(int64_t n, double* d, double* e) {
