@@ -1,4 +1,5 @@
-// The kernel of symmetric.cc, compiled once for each path of core/simd.h; see lowrank/twisted_path.h.
+// The kernel of symmetric.cc, compiled once for each path of core/simd.h; see
+// lowrank/twisted_path.h.
 
 typedef float V __attribute__((vector_size(PATH_BYTES), aligned(4), may_alias));
 typedef float Quarter __attribute__((vector_size(16), aligned(4), may_alias));

@@ -21,11 +21,12 @@ constexpr double kValueError = 1e-5;
 // No more directions than this are taken out first.
 constexpr int64_t kLeading = 32;
 
-// Couplings that lie between an eigenvalue as measured and one that the choice of a rank may rely upon.
+// Couplings that lie between an eigenvalue as measured and one that the choice of a rank may rely
+// upon.
 constexpr double kDeciding = 4;
 
-// The singular vectors that w is cut with at rank k: those of the larger values or, for the complement, those of the
-// smaller ones; and the nearest vector on the other side, the neighbour.
+// The singular vectors that w is cut with at rank k: those of the larger values or, for the
+// complement, those of the smaller ones; and the nearest vector on the other side, the neighbour.
 struct Cut {
   int64_t order, k;
   bool complement;
@@ -33,7 +34,8 @@ struct Cut {
   int64_t count() const { return complement ? order - k : k; }
   bool neighbour() const { return complement ? k > 0 : k < order; }
   int64_t known() const { return count() + (neighbour() ? 1 : 0); }
-  // Where in the whole spectrum the known ones begin; among the known ones, the vectors, and the neighbour.
+  // Where in the whole spectrum the known ones begin; among the known ones, the vectors, and the
+  // neighbour.
   int64_t first() const { return complement ? order - known() : 0; }
   int64_t own() const { return complement && neighbour() ? 1 : 0; }
   int64_t beyond() const { return complement ? 0 : k; }
@@ -96,8 +98,9 @@ std::optional<Side> sideOf(const Context& context, ConstMatrix w, const GramSpec
   return side;
 }
 
-// How many of the leading directions have to be taken out for the couplings, which are of the size of the rounding of
-// the largest value that is left, to become smaller by the square root of `factor`; 0 where that is too many.
+// How many of the leading directions have to be taken out for the couplings, which are of the size
+// of the rounding of the largest value that is left, to become smaller by the square root of
+// `factor`; 0 where that is too many.
 int64_t leadingCount(const GramSpectrum& spectrum, double factor) {
   const double largest = spectrum.squaredValue(0) * std::sqrt(factor);
   for (int64_t i = 1; i <= kLeading && i < spectrum.order() / 2; i++) {
@@ -106,7 +109,8 @@ int64_t leadingCount(const GramSpectrum& spectrum, double factor) {
   return 0;
 }
 
-// The same spectrum with its first `count` directions taken out of w. False: there is no room for that.
+// The same spectrum with its first `count` directions taken out of w. False: there is no room for
+// that.
 bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>& spectrum, int64_t count) {
   const int64_t order = spectrum->order(), limit = context.memory.limit();
   const int64_t more = GramSpectrum::leadingBytes(w.rows, w.cols, count, order);
@@ -126,8 +130,8 @@ bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>&
   return true;
 }
 
-// Whether the values that are reported are good to kValueError of the largest: rounding couples a vector with those of
-// its own side as with the others.
+// Whether the values that are reported are good to kValueError of the largest: rounding couples a
+// vector with those of its own side as with the others.
 bool valuesKnown(const Cut& cut, const Side& side, double largest, bool all) {
   if (cut.count() == 0) return true;
   const double whole = std::sqrt(static_cast<double>(cut.order) / static_cast<double>(cut.order - cut.count()));

@@ -1,7 +1,7 @@
-// The route `gram`: the best approximation from the spectrum of the Gram matrix in float32 (gram_spectrum.h), proved by
-// what its vectors are measured to be coupled by (coupling.h). A dense result of high rank is w less the part of the
-// smaller values, which takes fewer vectors. Where the largest values would drown the rest in their rounding, they are
-// taken out first, once.
+// The route `gram`: the best approximation from the spectrum of the Gram matrix in float32
+// (gram_spectrum.h), proved by what its vectors are measured to be coupled by (coupling.h). A dense
+// result of high rank is w less the part of the smaller values, which takes fewer vectors. Where
+// the largest values would drown the rest in their rounding, they are taken out first, once.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// The exact singular subspaces from the Gram matrix w'w (or ww') in float64: one product, then a partial symmetric
-// eigenproblem of the smaller order. Squaring the matrix squares its condition, which float64 nearly always bears.
+// The exact singular subspaces from the Gram matrix w'w (or ww') in float64: one product, then a
+// partial symmetric eigenproblem of the smaller order. Squaring the matrix squares its condition,
+// which float64 nearly always bears.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace lowrank {
 
 class Gram {
 public:
-  // The k largest singular values and vectors, and the value of the next one; with `smallest`, the k smallest.
+  // The k largest singular values and vectors, and the value of the next one; with `smallest`, the
+  // k smallest.
   Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest);
 
   // False: the eigenproblem did not converge, and nothing else here may be asked.
@@ -20,7 +22,8 @@ public:
 
   // w ~ b a with b: m x k and a: k x n, as request.h defines factors.
   void factors(float* b, float* a, float* s) const;
-  // The singular value next to the subspace on the other side of the cut (of `smallest`: the largest within it).
+  // The singular value next to the subspace on the other side of the cut (of `smallest`: the
+  // largest within it).
   double nextSingularValue() const;
   // The sum of the first `count` squared singular values.
   double sumOfSquares(int64_t count) const;

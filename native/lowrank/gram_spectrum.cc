@@ -68,8 +68,8 @@ void GramSpectrum::add(ConstMatrix panel, float beta) {
   });
 }
 
-// panel (1 - V'V), or (1 - V'V) panel for what stands on its side; twice, as rounding leaves a share of the first
-// product behind.
+// panel (1 - V'V), or (1 - V'V) panel for what stands on its side; twice, as rounding leaves a
+// share of the first product behind.
 Buffer<float> GramSpectrum::deflated(ConstMatrix panel) const {
   const int64_t m = panel.rows, n = panel.cols, p = taken();
   Buffer<float> rest(context_.memory, m * n);

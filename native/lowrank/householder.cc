@@ -24,7 +24,8 @@ constexpr int64_t kShared = 160;
 
 int64_t blockOf(int64_t i) { return i / kSymmetricBlock * kSymmetricBlock; }
 
-// 0, 1, .., size - 1, size - 1, .., 1, 0, 0, ..: rows become shorter, and every thread gets as many long ones.
+// 0, 1, .., size - 1, size - 1, .., 1, 0, 0, ..: rows become shorter, and every thread gets as many
+// long ones.
 int64_t ownerOf(int64_t block, int64_t size) {
   const int64_t place = block % (2 * size);
   return std::min(place, 2 * size - 1 - place);
@@ -71,8 +72,8 @@ void Householder::reduce() {
   }
 }
 
-// v and tau with (1 - tau v v') x = e_j e_1 and v_1 = 1 for the row x right of the diagonal; `squared` is |x|^2 without
-// its first element.
+// v and tau with (1 - tau v v') x = e_j e_1 and v_1 = 1 for the row x right of the diagonal;
+// `squared` is |x|^2 without its first element.
 void Householder::reflect(int64_t j, double squared) {
   float* x = row(j);
   d_[j] = x[j];
@@ -94,8 +95,8 @@ void Householder::reflect(int64_t j, double squared) {
   std::copy(v_.data() + j + 1, v_.data() + n_, x + j + 1);
 }
 
-// One reflector v for row j of the panel, w = tau (A v - (tau / 2) (v' A v) v) with A as the panel has changed it, and
-// the next row of the panel.
+// One reflector v for row j of the panel, w = tau (A v - (tau / 2) (v' A v) v) with A as the panel
+// has changed it, and the next row of the panel.
 void Householder::eliminate(int64_t begin, int64_t j, int64_t end) {
   const int64_t known = 2 * (j - begin), from = blockOf(j + 1);
   if (j == begin) reflect(j, squares(row(j) + j + 2, n_ - j - 2));
@@ -190,8 +191,8 @@ void Householder::update(int64_t begin, int64_t end) {
   });
 }
 
-// Of each block of reflectors, rows of `a` now, what lies left of them becomes 0, and T is found as in LAPACK's larft
-// (Schreiber and Van Loan 1989).
+// Of each block of reflectors, rows of `a` now, what lies left of them becomes 0, and T is found as
+// in LAPACK's larft (Schreiber and Van Loan 1989).
 void Householder::aggregate() {
   const int64_t reflectors = std::max<int64_t>(n_ - 2, 0), blocks = (reflectors + kReflectors - 1) / kReflectors;
   context_.team.run([&](int part) {

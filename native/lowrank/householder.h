@@ -1,7 +1,8 @@
-// A symmetric float32 matrix brought to tridiagonal form A = Q T Q' by Householder reflections, in panels whose update
-// of the rest is a matrix product (Dongarra, Hammarling and Sorensen 1989, LAPACK's sytrd), shared by the threads of a
-// team: each owns blocks of rows for the whole reduction, so that they stay in its cache. What it leaves half done by
-// LAPACK's rules, the product of the rest with each reflector, reads every element once (blas/symmetric.h).
+// A symmetric float32 matrix brought to tridiagonal form A = Q T Q' by Householder reflections, in
+// panels whose update of the rest is a matrix product (Dongarra, Hammarling and Sorensen 1989,
+// LAPACK's sytrd), shared by the threads of a team: each owns blocks of rows for the whole
+// reduction, so that they stay in its cache. What it leaves half done by LAPACK's rules, the
+// product of the rest with each reflector, reads every element once (blas/symmetric.h).
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace lowrank {
 
 class Householder {
 public:
-  // a: rows of `stride` numbers, laid out as blas/symmetric.h says, up to `width(n)` columns of finite numbers. It is
-  // overwritten by the reflectors and has to outlive this.
+  // a: rows of `stride` numbers, laid out as blas/symmetric.h says, up to `width(n)` columns of
+  // finite numbers. It is overwritten by the reflectors and has to outlive this.
   Householder(const Context& context, int64_t n, float* a, int64_t stride);
 
   static int64_t width(int64_t n) { return (n + kSymmetricBlock - 1) / kSymmetricBlock * kSymmetricBlock; }
@@ -27,7 +28,8 @@ public:
   // From eigenvectors of T to those of A: rows (count x n) <- rows Q'.
   void transformBack(int64_t count, float* rows) const;
 
-  // Native bytes without `a`: what it holds, the peak of its construction, and what `transformBack` adds.
+  // Native bytes without `a`: what it holds, the peak of its construction, and what `transformBack`
+  // adds.
   static int64_t heldBytes(int64_t n);
   static int64_t bytes(int64_t n, int threads);
   static int64_t transformBytes(int threads);
@@ -50,8 +52,8 @@ private:
   Buffer<float> d_, e_, tau_;
   Buffer<float> t_; // for each block of reflectors, I - V T V' is their product
 
-  // While the panel of rows [begin, end) is reduced: its updates are sum_l left_l right_l', with pairs v_j w_j' and
-  // w_j v_j'.
+  // While the panel of rows [begin, end) is reduced: its updates are sum_l left_l right_l', with
+  // pairs v_j w_j' and w_j v_j'.
   Buffer<float> left_, right_;
   Buffer<float> v_;
   Buffer<float> products_; // A v: a part for each thread

@@ -14,8 +14,8 @@
 namespace lowrank {
 namespace {
 
-// Whether a rank that was chosen by a rounded spectrum is the one of the rule: what it discards is no more than
-// allowed, and with the last value that it keeps it would be more.
+// Whether a rank that was chosen by a rounded spectrum is the one of the rule: what it discards is
+// no more than allowed, and with the last value that it keeps it would be more.
 bool rankDecided(const Candidate& c, const Certificate& certificate, double allowed) {
   if (!c.lastKept) return true;
   return certificate.error * certificate.error <= allowed &&
@@ -24,7 +24,8 @@ bool rankDecided(const Candidate& c, const Certificate& certificate, double allo
 
 // --- what needs no decomposition
 
-// Any route is exact when nothing is kept. s_1 is found by the same means as any other singular value.
+// Any route is exact when nothing is kept. s_1 is found by the same means as any other singular
+// value.
 Certificate zeroApproximation(const Context& context, ConstMatrix w, const Request& request, const Result& result,
                               const MatrixStats& stats) {
   const double energy = stats.energy;
@@ -63,7 +64,8 @@ Certificate approximateZeroMatrix(ConstMatrix w, int64_t k, const Result& result
   return {k, Route::zero, bit(Route::zero), 0, 0, 0, 0};
 }
 
-// Approximates a matrix whose entries and their squares stay well within float32. `held` bytes are taken already.
+// Approximates a matrix whose entries and their squares stay well within float32. `held` bytes are
+// taken already.
 Certificate approximateInRange(const Context& context, ConstMatrix w, const Request& request, const Result& result,
                                const MatrixStats& stats, int64_t held) {
   const int64_t limit = context.memory.limit();
@@ -110,7 +112,8 @@ Certificate approximateInRange(const Context& context, ConstMatrix w, const Requ
 
 // --- near the ends of float32
 
-// The power of two that brings the largest entry to about one; 0 where its square and sums of squares are no trouble.
+// The power of two that brings the largest entry to about one; 0 where its square and sums of
+// squares are no trouble.
 int scaleOf(float largest) {
   constexpr int kRange = 40;
   int exponent = 0;
@@ -122,7 +125,8 @@ void scaleTo(float* x, int64_t count, double factor) {
   for (int64_t i = 0; i < count; i++) x[i] = static_cast<float>(x[i] * factor);
 }
 
-// Approximates a copy that is scaled without rounding. Scaling back rounds once more, so the result is measured again.
+// Approximates a copy that is scaled without rounding. Scaling back rounds once more, so the result
+// is measured again.
 Certificate approximateScaled(const Context& context, ConstMatrix w, const Request& request, const Result& result,
                               const MatrixStats& stats, int exponent) {
   const int64_t m = w.rows, n = w.cols, bytes = m * n * static_cast<int64_t>(sizeof(float));

@@ -1,4 +1,5 @@
-// The rank that a spectrum is cut at: the smallest that discards at most a given share of the energy.
+// The rank that a spectrum is cut at: the smallest that discards at most a given share of the
+// energy.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +9,8 @@
 
 namespace lowrank {
 
-// The smallest k with sum_{i >= k} s_i^2 <= tail * energy, summed from the small end. Sums are exact, so that a share
-// that is met exactly counts as met; the margin is that of `Exact` itself.
+// The smallest k with sum_{i >= k} s_i^2 <= tail * energy, summed from the small end. Sums are
+// exact, so that a share that is met exactly counts as met; the margin is that of `Exact` itself.
 template <class Squares> int64_t rankForTail(int64_t count, Exact energy, Exact tail, const Squares& squares) {
   constexpr double kMargin = 0x1p-90;
   const Exact allowed = energy.times(tail);

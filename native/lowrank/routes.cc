@@ -15,6 +15,7 @@
 #include "lowrank/krylov.h"
 #include "lowrank/rank_rule.h"
 #include "lowrank/svd.h"
+#include "lowrank/tridiagonal_form.h"
 
 namespace lowrank {
 namespace {
@@ -23,23 +24,25 @@ namespace {
 
 // A cost model in floating-point operations at the rate of gemm, from measurements on two cores at
 // orders 256 to 4096. Only the order of the routes depends on it, never a result.
-constexpr double kPass = 2;           // of block Lanczos, over gemm: panels, probes, orthogonalisation
-constexpr double kStep = 3.3e6;       // and besides, for each dimension of the subspace
-constexpr double kReduction = 2.2;    // tridiagonal form, over gemm: half of it is matrix times vector
-constexpr double kLargeReduction = 3; // where the matrix has outgrown the caches
-constexpr double kReflector = 0.7e6;  // and besides, for each row
-constexpr double kValue = 500;        // all eigenvalues of a tridiagonal matrix, for each of its elements
-constexpr double kVector = 1200;      // for each element of an eigenvector
-constexpr double kCoupling = 230;     // measuring what vectors are coupled by, for each element of w
-constexpr double kLapack = 6;         // a LAPACK eigenproblem in float64 over ours in float32
+constexpr double kPass = 2;          // of block Lanczos, over gemm: panels, probes, orthogonalisation
+constexpr double kStep = 3.3e6;      // and besides, for each dimension of the subspace
+constexpr double kReduction = 2.2;   // tridiagonal form, over gemm: half of it is matrix times vector
+constexpr double kChase = 2048;      // from a band to tridiagonal form, for each element of the matrix
+constexpr double kReflector = 0.7e6; // and besides, for each row
+constexpr double kValue = 500;       // all eigenvalues of a tridiagonal matrix, for each of its elements
+constexpr double kVector = 1200;     // for each element of an eigenvector
+constexpr double kCoupling = 230;    // measuring what vectors are coupled by, for each element of w
+constexpr double kLapack = 6;        // a LAPACK eigenproblem in float64 over ours in float32
 
-// Matrices with a smaller side than this are not worth a Krylov subspace: its blocks of 30 would soon fill them.
+// Matrices with a smaller side than this are not worth a Krylov subspace: its blocks of 30 would
+// soon fill them.
 constexpr int64_t kLeastKrylov = 192;
 
 // Beyond this share of the smaller side a subspace is no smaller problem.
 constexpr double kLargestShare = 0.6;
 
-// Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what it loses.
+// Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what
+// it loses.
 constexpr int64_t kLeastFloat32 = 96;
 
 bool automatic(const Problem& p) { return p.request.method == Method::automatic; }
@@ -53,22 +56,27 @@ int64_t krylovDimension(const Problem& p) {
   return std::min(enough, static_cast<int64_t>(kLargestShare * static_cast<double>(s)));
 }
 
-double eigenproblem(double order, double vectors) {
-  const double reduction = order > 1500 ? kLargeReduction : kReduction;
-  return order * (order * (reduction * order * 4 / 3 + kValue) + kReflector + vectors * (kVector + 2 * order));
+// In two stages the reduction is a product of matrices and a chase along the band, and vectors are
+// transformed back twice.
+double eigenproblem(double order, double vectors, Stages stages) {
+  const bool two = stages == Stages::two;
+  const double reduction = two ? order * 4 / 3 + kChase : kReduction * order * 4 / 3;
+  const double back = two ? 4 * order : 2 * order;
+  return order * (order * (reduction + kValue) + kReflector + vectors * (kVector + back));
 }
 
 double krylovCost(const Problem& p) {
   const auto m = static_cast<double>(p.m), n = static_cast<double>(p.n), k = static_cast<double>(p.request.rule.rank);
   const double d = Krylov::likelyDimension(p.request.rule.rank), s = std::min(m, n);
-  return kPass * 4 * m * n * d + kStep * d + 2 * s * d * d + eigenproblem(d, k) + 2 * (m + n) * d * k;
+  return kPass * 4 * m * n * d + kStep * d + 2 * s * d * d + eigenproblem(d, k, Stages::one) + 2 * (m + n) * d * k;
 }
 
-// What forming the result costs any route is left out. Of a dense result the smaller part is computed.
+// What forming the result costs any route is left out. Of a dense result the smaller part is
+// computed.
 double gramCost(const Problem& p) {
   const auto m = static_cast<double>(p.m), n = static_cast<double>(p.n), k = static_cast<double>(p.request.rule.rank);
   const double s = std::min(m, n), vectors = p.factors ? k : std::min(k, s - k);
-  return m * n * (s + kCoupling + 2 * vectors) + eigenproblem(s, vectors);
+  return m * n * (s + kCoupling + 2 * vectors) + eigenproblem(s, vectors, stagesFor(p.shorter(), p.request.hooks));
 }
 
 double gram64Cost(const Problem& p) { return kLapack * gramCost(p); }
@@ -88,7 +96,8 @@ bool krylovPossible(const Problem& p) {
          krylovCost(p) < gramCost(p);
 }
 
-// Taking away the smaller part forms the product alone: its factors are those of what was taken away.
+// Taking away the smaller part forms the product alone: its factors are those of what was taken
+// away.
 bool complementPossible(const Problem& p) {
   return p.rankGiven() && automatic(p) && !p.factors && 2 * p.request.rule.rank > p.shorter();
 }
@@ -212,7 +221,8 @@ std::optional<Candidate> runSvd(const Context& context, ConstMatrix w, const Mat
   const Matrix u(space.u.data(), m, r), vt(space.vt.data(), r, n), b = u.colRange(0, k);
   const double error = backwardError(context, w, u, s, vt);
   scaleColumns(b, s);
-  // The singular vectors are those of a matrix within `error` of w, of which the k best hold the most.
+  // The singular vectors are those of a matrix within `error` of w, of which the k best hold the
+  // most.
   double gain = error * error;
   for (int64_t i = 0; i < k && k < r; i++) gain += gainAcross(2 * s[i] * error, square(i) - square(k));
   return Candidate{driver == SvdDriver::gesdd ? Route::gesdd : Route::gesvd, k,   {b, Matrix(vt.data, k, n)}, s,

@@ -37,8 +37,8 @@ struct Candidate {
   double spectralError;
   double gain; // how much more energy an approximation of the same rank could hold at most, rounding included
   double tail = std::numeric_limits<double>::infinity(); // |w - w_k|_F^2 by the spectrum, to `gain`, where it is known
-  // s_k^2 at least, where the rank was chosen by a spectrum that is not good enough to decide it: whether what the
-  // choice discards is as much as the rule allows is measured then.
+  // s_k^2 at least, where the rank was chosen by a spectrum that is not good enough to decide it:
+  // whether what the choice discards is as much as the rule allows is measured then.
   std::optional<double> lastKept = std::nullopt;
 };
 

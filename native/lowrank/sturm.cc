@@ -17,8 +17,8 @@ constexpr int64_t kCounted = 64;
 constexpr double kFirst = 0x1p-22;
 constexpr double kDoubt = 0x1p-20;
 
-// Eigenvalues that are closer to the next one than kNear are bisected to kSecond in float64, those within kNearest of
-// it to kLast.
+// Eigenvalues that are closer to the next one than kNear are bisected to kSecond in float64, those
+// within kNearest of it to kLast.
 constexpr double kNear = 0x1p-17;
 constexpr double kSecond = 0x1p-29;
 constexpr double kNearest = 0x1p-24;

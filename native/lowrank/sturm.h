@@ -1,7 +1,7 @@
-// All eigenvalues of a symmetric tridiagonal matrix by bisection: T - x has as many negative pivots as T has
-// eigenvalues below x (Sylvester's law of inertia; Givens 1954). Shifts are independent of each other, so many are
-// counted at once, in the lanes of vector registers and by all threads: in float32 first, and in float64 where
-// eigenvalues are close.
+// All eigenvalues of a symmetric tridiagonal matrix by bisection: T - x has as many negative pivots
+// as T has eigenvalues below x (Sylvester's law of inertia; Givens 1954). Shifts are independent of
+// each other, so many are counted at once, in the lanes of vector registers and by all threads: in
+// float32 first, and in float64 where eigenvalues are close.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,10 @@
 
 namespace lowrank {
 
-// values (n) <- the eigenvalues, ascending, of the tridiagonal matrix with diagonal d and off-diagonal e, none of it 0
-// and no row with a sum of magnitudes above 1. An eigenvalue is known to 2^-22, and where that is not far less than its
-// distance from the next one, to a sixteenth of the distance or 2^-51. The numbers have to be those of float32.
+// values (n) <- the eigenvalues, ascending, of the tridiagonal matrix with diagonal d and
+// off-diagonal e, none of it 0 and no row with a sum of magnitudes above 1. An eigenvalue is known
+// to 2^-22, and where that is not far less than its distance from the next one, to a sixteenth of
+// the distance or 2^-51. The numbers have to be those of float32.
 void eigenvalues(const Context& context, int64_t n, const double* d, const double* e, double* values);
 int64_t eigenvaluesBytes(int64_t n);
 

@@ -15,11 +15,12 @@
 namespace lowrank {
 namespace {
 
-// An off-diagonal element up to this share of the largest row counts as 0: a hundredth of what rounding to float32
-// changes.
+// An off-diagonal element up to this share of the largest row counts as 0: a hundredth of what
+// rounding to float32 changes.
 constexpr double kSplit = 0x1p-30;
 
-// |Z Z'w - w| / |w| for a random w up to which vectors count as orthogonal: their rounding to float32 gives an eighth.
+// |Z Z'w - w| / |w| for a random w up to which vectors count as orthogonal: their rounding to
+// float32 gives an eighth.
 constexpr double kOrthogonal = 32 * kEpsilon;
 
 } // namespace

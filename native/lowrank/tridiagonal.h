@@ -1,7 +1,8 @@
-// The eigenproblem of a symmetric tridiagonal matrix T: all eigenvalues by bisection (sturm.h), and those eigenvectors
-// that are asked for by the twisted factorisation (twisted.h), in float64 on the float32 T. T is split where its
-// off-diagonal is as good as 0, so that equal eigenvalues of different parts keep vectors apart. Within a part, vectors
-// of a cluster that even float64 cannot tell apart may come out dependent; so whether all are orthogonal is measured.
+// The eigenproblem of a symmetric tridiagonal matrix T: all eigenvalues by bisection (sturm.h), and
+// those eigenvectors that are asked for by the twisted factorisation (twisted.h), in float64 on the
+// float32 T. T is split where its off-diagonal is as good as 0, so that equal eigenvalues of
+// different parts keep vectors apart. Within a part, vectors of a cluster that even float64 cannot
+// tell apart may come out dependent; so whether all are orthogonal is measured.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +21,12 @@ public:
   // The i-th largest eigenvalue.
   double value(int64_t i) const { return scale_ * values_[sorted_[i]]; }
 
-  // The eigenvectors of the eigenvalues [begin, end) in descending order, as rows of length n. False: they are not
-  // orthogonal.
+  // The eigenvectors of the eigenvalues [begin, end) in descending order, as rows of length n.
+  // False: they are not orthogonal.
   bool vectors(int64_t begin, int64_t end, float* rows) const;
 
-  // Native bytes: what it holds, the peak of its construction, and what `vectors` adds for `count` of them.
+  // Native bytes: what it holds, the peak of its construction, and what `vectors` adds for `count`
+  // of them.
   static int64_t heldBytes(int64_t n);
   static int64_t bytes(int64_t n);
   static int64_t vectorsBytes(int64_t n, int64_t count, int threads);

@@ -1,6 +1,7 @@
-// The kernel of twisted.cc, compiled once for each path of core/simd.h. The compiler takes vector types apart before it
-// inlines, by the target of the function that they stand in; so each function here is declared for the path itself,
-// PATH_TARGET, with vectors as wide as its registers, PATH_BYTES. Included within the namespace of the path.
+// The kernel of twisted.cc, compiled once for each path of core/simd.h. The compiler takes vector
+// types apart before it inlines, by the target of the function that they stand in; so each function
+// here is declared for the path itself, PATH_TARGET, with vectors as wide as its registers,
+// PATH_BYTES. Included within the namespace of the path.
 
 typedef double V __attribute__((vector_size(PATH_BYTES), aligned(8), may_alias));
 
@@ -15,8 +16,8 @@ PATH_TARGET inline void keepSmallest(V gamma, double row, V& least, V& best, V& 
   least = size < least ? size : least;
 }
 
-// For kShifts values of lambda: x <- z, with z_r = 1; gamma <- gamma_r; norm <- |z|^2. `l` and `u` hold the multipliers
-// from above and from below.
+// For kShifts values of lambda: x <- z, with z_r = 1; gamma <- gamma_r; norm <- |z|^2. `l` and `u`
+// hold the multipliers from above and from below.
 PATH_TARGET void solve(int64_t n, const double* d, const double* e, double* lambda, double* l, double* u, double* x,
                        double* gamma, double* norm) {
   constexpr int64_t kWidth = sizeof(V) / sizeof(double), kVectors = kShifts / kWidth;
@@ -28,7 +29,8 @@ PATH_TARGET void solve(int64_t n, const double* d, const double* e, double* lamb
     least[v] = V{} + HUGE_VAL;
     best[v] = at[v] = sum[v] = V{};
   }
-  // p goes down from row 0 while q comes up from row n - 1. Until they meet, x keeps the pivots for the other one.
+  // p goes down from row 0 while q comes up from row n - 1. Until they meet, x keeps the pivots for
+  // the other one.
   const int64_t half = n / 2;
   for (int64_t i = 0; i < half; i++) {
     const int64_t j = n - 1 - i;

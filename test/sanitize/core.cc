@@ -6,6 +6,7 @@
 #include <cstring>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include "blas/gemm.h"
 #include "blas/lapack.h"
@@ -21,6 +22,7 @@
 #include "lowrank/low_rank.h"
 #include "lowrank/routes.h"
 #include "lowrank/svd.h"
+#include "lowrank/tridiagonal.h"
 #include "lowrank/two_stage.h"
 #include "support.h"
 #include "train/lora.h"
@@ -288,6 +290,81 @@ void products() {
   }
 }
 
+// --- eigenvalues and eigenvectors of tridiagonal matrices
+
+struct Tridiagonals {
+  const char* name;
+  int64_t n;
+  float (*diagonal)(int64_t i);
+  float (*offDiagonal)(int64_t i);
+};
+
+float random(int64_t i, uint64_t seed) { return randomNormal(seed, static_cast<uint64_t>(i)); }
+
+const Tridiagonals tridiagonalKinds[] = {
+    {"one", 1, [](int64_t) { return 3.0f; }, [](int64_t) { return 0.0f; }},
+    {"two", 2, [](int64_t) { return 3.0f; }, [](int64_t) { return 1.0f; }},
+    {"zero", 20, [](int64_t) { return 0.0f; }, [](int64_t) { return 0.0f; }},
+    {"identity", 70, [](int64_t) { return 1.0f; }, [](int64_t) { return 0.0f; }},
+    {"repeated", 70, [](int64_t i) { return float(i % 3); }, [](int64_t i) { return i % 5 ? 0.0f : 0.5f; }},
+    {"laplacian", 131, [](int64_t) { return 2.0f; }, [](int64_t) { return -1.0f; }},
+    {"Wilkinson", 21, [](int64_t i) { return std::abs(float(i) - 10); }, [](int64_t) { return 1.0f; }},
+    {"glued Wilkinson", 105, [](int64_t i) { return std::abs(float(i % 21) - 10); },
+     [](int64_t i) { return i % 21 == 20 ? 1e-4f : 1.0f; }},
+    {"outlier", 90, [](int64_t i) { return i == 7 ? 1e6f : random(i, 1); }, [](int64_t i) { return random(i, 2); }},
+    {"graded", 90, [](int64_t i) { return std::pow(0.8f, float(i)); },
+     [](int64_t i) { return 0.3f * std::pow(0.8f, float(i)); }},
+    {"huge", 65, [](int64_t i) { return 1e30f * random(i, 3); }, [](int64_t i) { return 1e30f * random(i, 4); }},
+    {"tiny", 65, [](int64_t i) { return 1e-30f * random(i, 3); }, [](int64_t i) { return 1e-30f * random(i, 4); }},
+};
+
+void tridiagonals() {
+  for (const Tridiagonals& kind : tridiagonalKinds) {
+    const int64_t n = kind.n;
+    Floats d(n), e(n);
+    double scale = 0;
+    for (int64_t i = 0; i < n; i++) {
+      d[i] = kind.diagonal(i);
+      e[i] = i + 1 < n ? kind.offDiagonal(i) : 0;
+      scale = std::max({scale, std::abs(double(d[i])), std::abs(double(e[i]))});
+    }
+    for (const int threads : {1, 3}) {
+      MemoryLedger ledger;
+      Team team(threads);
+      const Lease lease(threads);
+      const Control control;
+      const Context context{ledger, control, team};
+      const Tridiagonal t(context, n, d.data(), e.data());
+      for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, n}, {0, (n + 1) / 2}, {n / 3, n}}) {
+        const int64_t count = end - begin;
+        Floats z(count * n), residual(n);
+        calls++;
+        if (!t.vectors(begin, end, z.data())) {
+          // Clusters that float64 cannot tell apart are refused, and nothing else.
+          require(std::strcmp(kind.name, "glued Wilkinson") == 0, kind.name, n, begin, end);
+          continue;
+        }
+        for (int64_t i = 0; i < count; i++) {
+          const float* row = z.data() + i * n;
+          double wrong = 0;
+          for (int64_t j = 0; j < n; j++) {
+            double sum = (d[j] - t.value(begin + i)) * row[j];
+            if (j > 0) sum += double(e[j - 1]) * row[j - 1];
+            if (j + 1 < n) sum += double(e[j]) * row[j + 1];
+            wrong = std::max(wrong, std::abs(sum));
+          }
+          require(wrong <= 1e-6 * scale, "T z is not lambda z", n, begin + i);
+          for (int64_t j = 0; j <= i; j++) {
+            double dot = 0;
+            for (int64_t l = 0; l < n; l++) dot += double(row[l]) * z[j * n + l];
+            require(std::abs(dot - (i == j)) <= 2e-5, "eigenvectors are not orthonormal", n, begin + i, begin + j);
+          }
+        }
+      }
+    }
+  }
+}
+
 // --- the tridiagonal form in two stages: Q T Q' by transforming the unit vectors
 
 void twoStages() {
@@ -488,6 +565,7 @@ int main(int count, char** arguments) {
   approximations();
   refusals();
   products();
+  tridiagonals();
   twoStages();
   digests();
   conversions();
