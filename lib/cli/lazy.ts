@@ -11,7 +11,7 @@ export interface LazyCommand {
 }
 
 /** Adds arguments, options and action to a command, or commands of its own. */
-export type Define = (command: Command, terminal: Terminal, loading: Loading) => void | Promise<void>;
+type Define = (command: Command, terminal: Terminal, loading: Loading) => void | Promise<void>;
 
 /** What is loaded of a program. */
 export interface Loading {
