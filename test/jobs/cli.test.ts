@@ -253,14 +253,14 @@ describe('Ctrl-C', () => {
 
   it.skipIf(process.platform === 'win32')('twice ends the process at once', async () => {
     // One decomposition of several seconds, which nothing can stop in its middle.
-    const source = await writeModel(at('long'), new Map([['w', weights([2000, 2000])]]), { config: {} });
+    const source = await writeModel(at('long'), new Map([['w', weights([3500, 3500])]]), { config: {} });
     let sent = 0;
     let interrupted = 0;
     const run = await spawnLowrank(['laser', source, '-o', at('long-out'), '--tensor', 'w:0.5', '--threads', '1'], {
       onStderr: (soFar, kill) => {
         if (sent === 0 && soFar.includes('copying')) {
           sent = 1;
-          setTimeout(() => kill('SIGINT'), 1000);
+          setTimeout(() => kill('SIGINT'), 500);
         } else if (sent === 1 && soFar.includes('stopping')) {
           sent = 2;
           interrupted = performance.now();
