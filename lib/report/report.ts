@@ -2,11 +2,14 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { EditReport } from '../edit/run.js';
 import { CheckpointError } from '../errors.js';
+import type { ModelComparison } from '../evaluate/compare/compare.js';
 import { writeAtomically } from '../files/atomic.js';
 import { parseDocument } from '../files/document.js';
 import { ioError, openFile, readAt, readSmallFile, requirePath } from '../files/files.js';
 import { MAX_LOG_BYTES } from '../files/limits.js';
 import { readSearchLog } from '../search/log.js';
+import { MODEL_COMPARISON } from './comparison-document.js';
+import { comparisonReport } from './comparison-report.js';
 import { EDIT_REPORT } from './edit-document.js';
 import { editReport } from './edit-report.js';
 import { GENERATOR } from './page.js';
@@ -15,16 +18,16 @@ import { searchReport } from './search-report.js';
 const REPORT_FILE = 'report.html';
 
 /**
- * Writes a report of a search, finished or not, or of an edit, as one HTML file that loads nothing
- * and runs nothing.
+ * Writes a report of a search, finished or not, of an edit or of a comparison, as one HTML file
+ * that loads nothing and runs nothing.
  *
  * @param from the output folder of a search, its `trials.jsonl`, or a file with the output of
- *   `lowrank laser --json`
+ *   `lowrank laser --json` or `lowrank compare --json`
  * @param out `report.html` in the folder of `from` by default; an existing report is replaced, any
  *   other file is not
  * @returns the path of the report
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` if a file cannot be read or written;
- *   `ERR_OUTPUT`, kind `NotALog`, if the input is neither a log nor a report of an edit, and kind
+ *   `ERR_OUTPUT`, kind `NotALog`, if the input is none of these, and kind
  *   `OutputExists` if `out` exists and is not a report.
  */
 export async function writeReport(from: string, out?: string): Promise<string> {
@@ -39,17 +42,21 @@ export async function writeReport(from: string, out?: string): Promise<string> {
 async function reportOf(from: string): Promise<string> {
   if (await isFolder(from)) return searchReport(await readSearchLog(from));
   const bytes = await readSmallFile(from, MAX_LOG_BYTES);
-  if (!isDocument(bytes)) return searchReport(await readSearchLog(from));
+  const document = documentIn(bytes);
+  if (document === undefined) return searchReport(await readSearchLog(from));
+  if ('candidates' in document)
+    return comparisonReport(parseDocument(bytes, from, MODEL_COMPARISON) as ModelComparison);
   return editReport(parseDocument(bytes, from, EDIT_REPORT) as EditReport);
 }
 
-/** Whether a file is one JSON document, instead of lines of a log or anything else. */
-function isDocument(bytes: Uint8Array): boolean {
+/** Returns the JSON document that a file is; undefined for lines of a log or anything else. */
+function documentIn(bytes: Uint8Array): object | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
-    return !(typeof value === 'object' && value !== null && 'line' in value);
+    const isObject = typeof value === 'object' && value !== null;
+    return isObject && 'line' in value ? undefined : isObject ? value : {};
   } catch {
-    return false;
+    return undefined;
   }
 }
 

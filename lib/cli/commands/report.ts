@@ -10,13 +10,17 @@ Examples:
   lowrank report found
   lowrank report found -o found.html
   lowrank laser model -o edited --at 26:fc_in:0.01 --json > edited.json && lowrank report edited.json
+  lowrank compare model small --texts held-out.txt --json > compared.json && lowrank report compared.json
 
 The report is a single file that loads nothing and runs no code. The search may still be running.`;
 
-/** `lowrank report`: renders a search or an edit as one HTML page. */
+/** `lowrank report`: renders a search, an edit or a comparison as one HTML page. */
 export function defineReport(command: Command, terminal: Terminal): void {
   command
-    .argument('<search>', 'output folder of a search, or a file with the output of `lowrank laser --json`')
+    .argument(
+      '<search>',
+      'output folder of a search, or a file with the output of `lowrank laser` or `compare` with --json',
+    )
     .option('-o, --out <file>', 'output file; default: report.html beside the log or file')
     .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)

@@ -123,6 +123,16 @@ export async function compare(
       onProgress?.({ step, done, total });
     };
   };
+  const evaluateAll = async (): Promise<Evaluation[]> => {
+    const count = counter('questions', questions.length * paths.length);
+    const evaluator = new Evaluator(engine);
+    const evaluations: Evaluation[] = [];
+    for (const session of sessions) {
+      evaluations.push(await evaluator.evaluate(session, questions, { generate, bootstrap: { seed }, signal }));
+      count(questions.length);
+    }
+    return evaluations;
+  };
   try {
     for (const path of paths) {
       signal?.throwIfAborted();
@@ -141,15 +151,11 @@ export async function compare(
         : paths.map(() => ({}));
 
     const shapes = shapesOf(kind, Math.min(...sessions.map(({ model }) => model.contextLength)));
-    const speeds = await speedOf(sessions, shapes, inner, runs, draw, counter('speed', roundsOf(shapes, runs)));
+    const rounds = roundsOf(shapes, runs);
+    const onRound = rounds > 0 ? counter('speed', rounds) : () => undefined;
+    const speeds = await speedOf(sessions, shapes, inner, runs, draw, onRound);
 
-    const count = counter('questions', questions.length * paths.length);
-    const evaluations: Evaluation[] = [];
-    const evaluator = new Evaluator(engine);
-    for (const session of questions.length > 0 ? sessions : []) {
-      evaluations.push(await evaluator.evaluate(session, questions, { generate, bootstrap: { seed }, signal }));
-      count(questions.length);
-    }
+    const evaluations = questions.length > 0 ? await evaluateAll() : [];
 
     const models: ComparedModel[] = [];
     for (const [i, checkpoint] of paths.entries()) {
