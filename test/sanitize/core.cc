@@ -186,8 +186,9 @@ void approximations() {
   };
   const Large large[] = {
       {210, 200, 4, Method::krylov, 0, true},       {200, 260, 4, Method::automatic, 0, false},
-      {230, 200, 150, Method::automatic, 1, false}, {128, 100, 20, Method::gram, 0, true},
-      {200, 210, 3, Method::krylov, 4, true},       {260, 200, 30, Method::krylov, 1, false},
+      {230, 200, 150, Method::automatic, 1, false}, {230, 200, 150, Method::automatic, 7, false},
+      {128, 100, 20, Method::gram, 0, true},        {200, 210, 3, Method::krylov, 4, true},
+      {260, 200, 30, Method::krylov, 1, false},
   };
   for (const auto& [m, n, rank, method, kind, factors] : large) {
     Request request;
