@@ -1,3 +1,4 @@
+import { addon } from '../addon/load.js';
 import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
 import { pathOfCopy } from '../checkpoint/copy/places.js';
 import { open } from '../checkpoint/open.js';
@@ -173,36 +174,68 @@ function analysed(
   return { analysed: listed.filter(({ name }) => names.has(name)), skipped: skipped === undefined ? [] : [skipped] };
 }
 
+/**
+ * Matrices of up to this many elements are computed side by side, one on each thread: their
+ * reductions have steps that no two threads can share, and one copy for each thread takes an
+ * acceptable amount of memory.
+ */
+const SIDE_BY_SIDE_ELEMENTS = 2 ** 22;
+
 async function spectra(
   checkpoint: Checkpoint,
   tensors: readonly InspectedTensor[],
-  { threads, signal, onProgress }: InspectOptions,
+  { threads = addon().info().threads, signal, onProgress }: InspectOptions,
 ): Promise<MatrixSpectrum[]> {
   const progress = new Progress(
     tensors.map(({ bytes }) => bytes),
     onProgress,
   );
-  const found: MatrixSpectrum[] = [];
-  for (const { name, bytes, shape, dtype } of tensors) {
+  const found = new Map<InspectedTensor, MatrixSpectrum[]>();
+  const compute = async (tensor: InspectedTensor, own: number) => {
+    const { name, bytes, shape, dtype } = tensor;
     signal?.throwIfAborted();
     progress.working(name, bytes, 0);
     const data = toFloat32(await checkpoint.read(name), dtype);
-    const s = (await valuesOf(name, { data, shape }, { threads, signal })).data;
+    const s = (await valuesOf(name, { data, shape }, { threads: own, signal })).data;
     const [m, n] = shape.slice(-2) as [number, number];
     const rank = Math.min(m, n);
-    for (let at = 0; at < s.length; at += rank) {
-      const own = s.subarray(at, at + rank);
-      found.push({
-        tensor: name,
-        matrix: shape.length === 3 ? at / rank : undefined,
-        shape: [m, n],
-        ...analyseSpectrum(own, m, n),
-        singularValues: [...own],
-      });
-    }
+    found.set(
+      tensor,
+      Array.from({ length: s.length / rank }, (_, matrix) => {
+        const values = s.subarray(matrix * rank, (matrix + 1) * rank);
+        return {
+          tensor: name,
+          matrix: shape.length === 3 ? matrix : undefined,
+          shape: [m, n],
+          ...analyseSpectrum(values, m, n),
+          singularValues: [...values],
+        };
+      }),
+    );
     progress.finished(name, bytes);
-  }
-  return found;
+  };
+  const isSmall = ({ shape }: InspectedTensor) => shape.length === 2 && elements(shape) <= SIDE_BY_SIDE_ELEMENTS;
+  const small = tensors.filter(isSmall);
+  await sideBySide(small, threads, (tensor) => compute(tensor, small.length > 1 ? 1 : threads));
+  for (const tensor of tensors) if (!isSmall(tensor)) await compute(tensor, threads);
+  return tensors.flatMap((tensor) => found.get(tensor)!);
+}
+
+/**
+ * Calls `work` for each item, for up to `count` of them at a time. After a failure no further item
+ * begins; the failure is thrown when those that run have ended.
+ */
+async function sideBySide<T>(items: readonly T[], count: number, work: (item: T) => Promise<void>): Promise<void> {
+  const waiting = items.values();
+  const failures: unknown[] = [];
+  const worker = async () => {
+    for (const item of waiting) {
+      if (failures.length > 0) return;
+      await work(item).catch((error: unknown) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: count }, worker));
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Adds the tensor's name to errors of the linear algebra, which does not know names. */

@@ -11,6 +11,7 @@
 #include "lowrank/gram_matrix.h"
 
 namespace lowrank {
+
 Gram::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
     : context_(context), w_(w), k_(k), smallest_(smallest), tall_(w.rows >= w.cols), order_(std::min(w.rows, w.cols)),
       known_(smallest ? k : std::min(k + 1, order_)), values_(context.memory, known_),
@@ -19,12 +20,6 @@ Gram::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
   context.progress(0.3);
   context.control.check();
   for (int64_t i = 0; i < order_; i++) trace_ += static_cast<double>(gram[i * order_ + i]);
-  // A caller's array that changes meanwhile could have brought a NaN, from which LAPACK may never return.
-  for (int64_t i = 0; i < order_; i++) {
-    for (int64_t j = i; j < order_; j++) {
-      if (!std::isfinite(gram[i * order_ + j])) throw Failure("ERR_NOT_FINITE", "the Gram matrix is not finite");
-    }
-  }
   const auto size = lapack::eigenWork(order_, known_);
   Buffer<double> work(context.memory, size.work);
   Buffer<int> integers(context.memory, size.integers);

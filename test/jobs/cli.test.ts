@@ -358,6 +358,17 @@ describe('lowrank inspect', () => {
     expect(report.spectra).toBeUndefined();
   });
 
+  it('computes the same spectra side by side as one after the other', async () => {
+    const of = async (threads: string) => {
+      const run = await lowrank(['inspect', llama, '--spectrum', '--json', '--threads', threads]);
+      expect(run.code).toBe(0);
+      return JSON.parse(run.stdout).spectra as { tensor: string; singularValues: number[] }[];
+    };
+    const [alone, together] = [await of('1'), await of('3')];
+    expect(together.map(({ tensor }) => tensor)).toEqual(alone.map(({ tensor }) => tensor));
+    expect(together).toEqual(alone);
+  });
+
   it('computes spectra', async () => {
     const diagonal = new Float32Array(12 * 4);
     [8, 4, 2, 0].forEach((value, i) => {
