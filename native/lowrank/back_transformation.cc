@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/flush_denormals.h"
 #include "core/lanes.h"
 #include "core/simd.h"
 
@@ -121,6 +122,7 @@ void transformBack(const Context& context, const Reflectors& reflectors, int64_t
   const int64_t n = reflectors.order();
   if (Reflectors::sweeps(n) == 0) return;
   context.team.tasks((k + kStrip - 1) / kStrip, [&](int64_t index) {
+    const FlushDenormals flush;
     const Buffer<float> strip(context.memory, stripRows(n) * kStrip);
     std::fill_n(strip.data(), strip.size(), 0.0f);
     float* const rows = vectors + index * kStrip * n;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "blas/lapack.h"
+#include "core/flush_denormals.h"
 
 namespace lowrank {
 namespace {
@@ -14,7 +15,8 @@ constexpr int64_t kTile = 128;
 
 // Panels that are applied to vectors at a time, and the vectors of one task.
 constexpr int64_t kJoined = 2 * b;
-constexpr int64_t kVectors = 128;
+constexpr int64_t kVectors = 256;
+constexpr int64_t kLeastParts = 4;
 
 // Rows of the panel's V', of X', and of V' once more, so that both [V X]' and [X V]' are one matrix.
 constexpr int64_t kUpdateRows = 3 * b;
@@ -135,8 +137,9 @@ template <class T> void BandReduction<T>::transformBack(int64_t k, T* vectors) c
       joinProducts(b, last - first, n_ - first - b, a_ + first * stride_ + first + b, stride_, t, kJoined);
     }
   });
-  const int64_t parts = std::max<int64_t>(1, (k + kVectors - 1) / kVectors);
+  const int64_t parts = std::max((k + kVectors - 1) / kVectors, std::min(k, kLeastParts));
   context_.team.tasks(parts, [&](int64_t part) {
+    const FlushDenormals flush;
     const int64_t begin = k * part / parts, count = k * (part + 1) / parts - begin;
     const Buffer<T> y(context_.memory, 2 * count * kJoined);
     T* const yt = y.data() + count * kJoined;

@@ -16,7 +16,7 @@ Gram::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
     : context_(context), w_(w), k_(k), smallest_(smallest), tall_(w.rows >= w.cols), order_(std::min(w.rows, w.cols)),
       known_(smallest ? k : std::min(k + 1, order_)), values_(context.memory, known_),
       vectors_(context.memory, known_ * order_) {
-  const Buffer<double> gram = gramMatrix(context, w);
+  const Buffer<double> gram = gramMatrix(context, w, order_);
   context.progress(0.3);
   context.control.check();
   for (int64_t i = 0; i < order_; i++) trace_ += static_cast<double>(gram[i * order_ + i]);

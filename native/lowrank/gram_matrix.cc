@@ -15,10 +15,10 @@ constexpr int64_t kPanel = 256;
 
 } // namespace
 
-Buffer<double> gramMatrix(const Context& context, ConstMatrix w) {
+Buffer<double> gramMatrix(const Context& context, ConstMatrix w, int64_t stride) {
   const bool tall = w.rows >= w.cols;
   const int64_t order = std::min(w.rows, w.cols);
-  Buffer<double> gram(context.memory, order * order);
+  Buffer<double> gram(context.memory, order * stride);
   const int64_t height = tall ? std::min(kPanel, w.rows) : w.rows;
   const int64_t width = tall ? w.cols : std::min(kPanel, w.cols);
   const Buffer<double> panel(context.memory, height * width);
@@ -30,12 +30,12 @@ Buffer<double> gramMatrix(const Context& context, ConstMatrix w) {
       for (int64_t i = 0; i < rows; i++) {
         for (int64_t j = 0; j < cols; j++) panel[i * cols + j] = w.row(row + i)[col + j];
       }
-      lapack::syrk(!tall, rows, cols, panel.data(), cols, row + col == 0 ? 0.0 : 1.0, gram.data(), order);
+      lapack::syrk(!tall, rows, cols, panel.data(), cols, row + col == 0 ? 0.0 : 1.0, gram.data(), stride);
     }
   }
   for (int64_t i = 0; i < order; i++) {
     for (int64_t j = i; j < order; j++) {
-      if (!std::isfinite(gram[i * order + j])) throw Failure("ERR_NOT_FINITE", "the Gram matrix is not finite");
+      if (!std::isfinite(gram[i * stride + j])) throw Failure("ERR_NOT_FINITE", "the Gram matrix is not finite");
     }
   }
   return gram;

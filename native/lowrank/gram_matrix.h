@@ -9,11 +9,11 @@
 
 namespace lowrank {
 
-// w'w or ww', whichever is smaller: order x order, its upper triangle. Throws ERR_NOT_FINITE where w changes meanwhile:
-// LAPACK may never return from a NaN.
-Buffer<double> gramMatrix(const Context& context, ConstMatrix w);
+// w'w or ww', whichever is smaller: order x order, its upper triangle, rows `stride` apart. Throws ERR_NOT_FINITE where
+// w changes meanwhile: LAPACK may never return from a NaN.
+Buffer<double> gramMatrix(const Context& context, ConstMatrix w, int64_t stride);
 
-// Native bytes at the peak, the result included.
+// Native bytes at the peak, the result included, of compact rows.
 int64_t gramMatrixBytes(int64_t m, int64_t n);
 
 } // namespace lowrank

@@ -13,8 +13,8 @@
 namespace lowrank {
 namespace {
 
-// Rows of the Gram matrix that are formed together: a multiple of kSymmetricBlock.
-constexpr int64_t kRows = 128;
+// Rows of the Gram matrix that are formed together, a multiple of kSymmetricBlock: gemm packs all columns for them.
+int64_t rowsTogether(int64_t order) { return order < 4096 ? 128 : 256; }
 
 // Rows or columns of w from which the leading directions are taken out at a time.
 constexpr int64_t kPanel = 256;
@@ -56,11 +56,12 @@ void GramSpectrum::product(ConstMatrix w) {
 
 // The Gram matrix of a panel, added to `beta` of what is there.
 void GramSpectrum::add(ConstMatrix panel, float beta) {
+  const int64_t together = rowsTogether(order_);
   std::atomic<int64_t> next{0};
   context_.team.run([&](int) {
-    for (int64_t begin; (begin = kRows * next.fetch_add(1)) < order_;) {
+    for (int64_t begin; (begin = together * next.fetch_add(1)) < order_;) {
       if (context_.control.cancelled()) return;
-      const int64_t rows = std::min(kRows, order_ - begin);
+      const int64_t rows = std::min(together, order_ - begin);
       const int64_t inner = tall_ ? panel.rows : panel.cols, along = tall_ ? 1 : panel.stride;
       blas::gemm(tall_, !tall_, rows, order_ - begin, inner, 1, panel.data + begin * along, panel.stride,
                  panel.data + begin * along, panel.stride, beta, gram_.data() + begin * stride_ + begin, stride_);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "blas/lapack.h"
+#include "core/flush_denormals.h"
 #include "core/norms.h"
 
 namespace lowrank {
@@ -221,6 +222,7 @@ void Householder::transformBack(int64_t count, float* rows) const {
   const int64_t reflectors = std::max<int64_t>(n_ - 2, 0), blocks = (reflectors + kReflectors - 1) / kReflectors;
   const Buffer<float> work(context_.memory, 2 * kStrip * kReflectors * context_.team.size());
   context_.team.run([&](int part) {
+    const FlushDenormals flush;
     const int64_t size = context_.team.size(), end = count * (part + 1) / size;
     float *x = work.data() + part * 2 * kStrip * kReflectors, *y = x + kStrip * kReflectors;
     for (int64_t begin = count * part / size; begin < end; begin += kStrip) {

@@ -12,9 +12,10 @@
 namespace lowrank {
 namespace {
 
-// The product is formed and compared a panel at a time: large enough for gemm's full rate, small enough to stay in
-// cache.
+// The product is formed and compared a panel at a time: small enough to stay in cache, but with rows enough for gemm,
+// which packs all of the other factor for each panel.
 constexpr int64_t kPanelElements = int64_t{1} << 19;
+constexpr int64_t kPanelRows = 256;
 
 // Tiles of the product in float64.
 constexpr int64_t kTileRows = 256;
@@ -23,7 +24,7 @@ constexpr int64_t kTileCols = 128;
 // Rows that are widened at a time for products with a few vectors.
 constexpr int64_t kProbeRows = 64;
 
-int64_t panelRows(int64_t m, int64_t n) { return std::clamp<int64_t>(kPanelElements / n, 1, m); }
+int64_t panelRows(int64_t m, int64_t n) { return std::min(m, std::max(kPanelElements / n, kPanelRows)); }
 
 int64_t tileSize(int64_t m, int64_t n, int64_t k) {
   const int64_t rows = std::min(kTileRows, m), cols = std::min(kTileCols, n);

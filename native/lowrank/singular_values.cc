@@ -5,6 +5,7 @@
 
 #include "blas/lapack.h"
 #include "blas/lease.h"
+#include "blas/skinny.h"
 #include "core/memory.h"
 #include "core/norms.h"
 #include "lowrank/gram_matrix.h"
@@ -20,13 +21,13 @@ constexpr int64_t kTwoStages = 1024;
 
 bool singularValues(const Context& context, ConstMatrix w, float* s) {
   requireFinite(w, context.team);
-  const int64_t n = std::min(w.rows, w.cols);
-  const Buffer<double> gram = gramMatrix(context, w);
+  const int64_t n = std::min(w.rows, w.cols), stride = n < kTwoStages ? n : spreadStride(n);
+  const Buffer<double> gram = gramMatrix(context, w, stride);
   context.progress(0.3);
   context.control.check();
   const Buffer<double> d(context.memory, n), e(context.memory, n);
   if (n >= kTwoStages) {
-    tridiagonalise(context, n, gram.data(), d.data(), e.data());
+    tridiagonalise(context, n, gram.data(), stride, d.data(), e.data());
   } else {
     const Buffer<double> work(context.memory, lapack::tridiagonaliseWork(n));
     const WideBlas wide(context.team.size());

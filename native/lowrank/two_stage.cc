@@ -45,14 +45,10 @@ int64_t TwoStage::transformBytes(int64_t n, int threads) {
   return std::max(transformBackBytes(n, threads), BandReduction<float>::transformBackBytes(n, threads));
 }
 
-void tridiagonalise(const Context& context, int64_t n, double* a, double* d, double* e) {
+void tridiagonalise(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e) {
   const Buffer<double> band = emptyBand<double>(context, n);
-  const BandReduction<double> reduction(context, n, a, n, band.data(), kBandRow);
+  const BandReduction<double> reduction(context, n, a, stride, band.data(), kBandRow);
   chaseBulges<double>(context, n, band.data(), nullptr, d, e);
-}
-
-int64_t tridiagonaliseBytes(int64_t n) {
-  return BandReduction<double>::heldBytes(n) + BandReduction<double>::peakBytes(n) + bandBytes<double>(n);
 }
 
 } // namespace lowrank

@@ -39,8 +39,7 @@ private:
   Buffer<float> d_, e_;
 };
 
-// T alone in float64, of `a` (n x n, compact, its upper triangle given), which is destroyed.
-void tridiagonalise(const Context& context, int64_t n, double* a, double* d, double* e);
-int64_t tridiagonaliseBytes(int64_t n);
+// T alone in float64, of `a` (n x n, its upper triangle given), which is destroyed.
+void tridiagonalise(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e);
 
 } // namespace lowrank

@@ -414,6 +414,31 @@ void twoStages() {
       }
     }
   }
+  // In float64 there is T alone: it has the trace and the norm of A.
+  for (const int64_t n : orders) {
+    const Floats w = gaussian(n * n, n);
+    std::vector<double> a(n * n), d(n), e(n);
+    double trace = 0, squared = 0, traceOfT = 0, squaredOfT = 0;
+    for (int64_t i = 0; i < n; i++) {
+      for (int64_t j = i; j < n; j++) {
+        a[i * n + j] = w[i * n + j];
+        squared += (i == j ? 1 : 2) * a[i * n + j] * a[i * n + j];
+      }
+      trace += a[i * n + i];
+    }
+    MemoryLedger ledger;
+    Team team(3);
+    const Lease lease(3);
+    const Control control;
+    tridiagonalise({ledger, control, team}, n, a.data(), n, d.data(), e.data());
+    for (int64_t i = 0; i < n; i++) {
+      traceOfT += d[i];
+      squaredOfT += d[i] * d[i] + (i + 1 < n ? 2 * e[i] * e[i] : 0);
+    }
+    require(std::abs(traceOfT - trace) <= 1e-12 * std::sqrt(squared) * n, "T has another trace", n);
+    require(std::abs(squaredOfT - squared) <= 1e-12 * squared, "T has another norm", n);
+    calls++;
+  }
   nothingHeld("two stages keep memory");
 }
 
