@@ -35,12 +35,13 @@ export {
 
 // Approximations.
 
-export type { ComputeOptions, Method } from './lowrank/approximate.js';
+export type { ComputeOptions, Method, WeightOptions } from './lowrank/approximate.js';
 export type { Certificate } from './lowrank/certificate.js';
 export { estimateMemory, type MemoryEstimate } from './lowrank/estimate.js';
 export { factorize, factorizeSync } from './lowrank/factorize.js';
 export { LowRank } from './lowrank/factors.js';
 export { type Certified, Laser, type LaserOptions, laser, laserSync } from './lowrank/laser.js';
+export { biasCorrection, centred, type Moments, type MomentsKind } from './lowrank/moments.js';
 export { breakEvenRank, type RankChoice, rankOfFraction, rankOfRate } from './lowrank/rank.js';
 export { analyseSpectrum, type Spectrum } from './lowrank/spectrum.js';
 

@@ -38,14 +38,14 @@ const COPIED_BYTES = 1 << 20;
  * and the buffers of large ones are marked as untransferable (`structuredClone` then copies or
  * refuses them). Shared memory cannot go away.
  */
-export function pinned<T extends Float32Array | Uint8Array>(array: T): T {
+export function pinned<T extends Float32Array | Float64Array | Uint8Array>(array: T): T {
   if (!(array.buffer instanceof ArrayBuffer)) return array;
   if (array.byteLength <= COPIED_BYTES) return array.slice() as T;
   return pinnedInPlace(array);
 }
 
 /** Does the same as {@link pinned}, for arrays that are also written. */
-export function pinnedInPlace<T extends Float32Array | Uint8Array>(array: T): T {
+export function pinnedInPlace<T extends Float32Array | Float64Array | Uint8Array>(array: T): T {
   if (array.buffer instanceof ArrayBuffer) markAsUntransferable(array.buffer);
   return array;
 }

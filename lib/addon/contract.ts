@@ -106,6 +106,9 @@ interface RankJob {
 /** Codes of methods: {@link Codes.methods}. */
 export const METHOD_CODE = { auto: 0, exact: 1, gram: 2, krylov: 3 } as const;
 
+/** Codes of kinds of moments: {@link Codes.momentsKinds}. */
+export const MOMENTS_CODE = { inputs: 0, diagonal: 1, outputs: 2 } as const;
+
 /**
  * Best rank-k approximation of each m x n matrix of the batch: factors `b a`, the dense product, or
  * both.
@@ -125,6 +128,10 @@ export interface ApproximateJob extends Job, RankJob {
   s?: Float32Array;
   /** batch x m x n; may be `w`. */
   dense?: Float32Array;
+  /** Second moments that weigh the error of one matrix: n x n of its inputs, n on the diagonal, m x m of its outputs. */
+  moments?: Float64Array;
+  /** A code of {@link MOMENTS_CODE}. */
+  momentsKind?: number;
   /** Bytes of native memory that may be used, 0 or absent for no limit. */
   maxMemory?: number;
   /** batch x {@link CERTIFICATE_FIELDS}. */
@@ -147,6 +154,31 @@ export const CERTIFICATE_FIELDS = [
 /** The routes to a result, indexed by their codes: {@link Codes.routes}. */
 export const ROUTES = ['copy', 'zero', 'krylov', 'gram', 'gram64', 'complement', 'gesdd', 'gesvd'] as const;
 export type Route = (typeof ROUTES)[number];
+
+/** Sums of rows and of their products, added to what is there. */
+interface AccumulateMomentsJob extends Job {
+  rows: number;
+  n: number;
+  /** Sums the squares alone. */
+  diagonal: boolean;
+  /** rows x n. */
+  x: Float32Array;
+  /** n. */
+  sum: Float64Array;
+  /** n x n, of which the lower triangle is used; n on the diagonal. */
+  second: Float64Array;
+}
+
+/** All rows of `b` (m x k, of rank k) from k of them: row `order[k + j]` is row j of `c` times rows `order[0]` to `order[k - 1]`. */
+interface InterpolateJob extends Job {
+  m: number;
+  k: number;
+  b: Float32Array;
+  /** m. */
+  order: Int32Array;
+  /** (m - k) x k. */
+  c: Float32Array;
+}
 
 /** An orthonormal basis of the rows of `a` (k x n, k <= n), in order, written over them. */
 interface OrthonormaliseJob {
@@ -257,6 +289,7 @@ interface Codes {
   svdDrivers: string[];
   methods: string[];
   routes: string[];
+  momentsKinds: string[];
   certificateFields: string[];
 }
 
@@ -289,6 +322,10 @@ export interface Addon {
   svdAsync(job: SvdJob): Promise<void>;
   approximate(job: ApproximateJob): void;
   approximateAsync(job: ApproximateJob): Promise<void>;
+  accumulateMoments(job: AccumulateMomentsJob): void;
+  accumulateMomentsAsync(job: AccumulateMomentsJob): Promise<void>;
+  interpolate(job: InterpolateJob): void;
+  interpolateAsync(job: InterpolateJob): Promise<void>;
   orthonormaliseRows(job: OrthonormaliseJob): void;
   loraForward(job: LoraForwardJob): void;
   loraBackward(job: LoraBackwardJob): void;

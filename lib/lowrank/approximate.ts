@@ -13,6 +13,7 @@ import { ArgumentError } from '../errors.js';
 import { number, type OptionTypes, oneOf } from '../options.js';
 import { asMatrices, type Matrices, type TensorLike } from '../tensor/tensor.js';
 import { type Certificate, combined, readCertificates } from './certificate.js';
+import { type Moments, momentsJob } from './moments.js';
 import { type RankChoice, rankJob } from './rank.js';
 
 /**
@@ -50,6 +51,12 @@ export const COMPUTE_OPTIONS: OptionTypes<ComputeOptions> = {
   maxMemory: number,
 };
 
+/** The weights of the error: see {@link Moments}. */
+export interface WeightOptions {
+  /** Weighs the error by what the matrix multiplies: the mean of |(W - B A) x|^2 is smallest, instead of |W - B A|_F. */
+  moments?: Moments | undefined;
+}
+
 /** The output of the addon. */
 type Wanted = 'factors' | 'dense' | 'in place';
 
@@ -63,17 +70,23 @@ export interface Approximation {
 
 export async function approximate(
   w: TensorLike,
-  options: RankChoice & ComputeOptions,
+  options: RankChoice & ComputeOptions & WeightOptions,
   wanted: Wanted,
 ): Promise<Approximation> {
   const { matrices, job } = prepared(w, options, wanted);
   const begin = performance.now();
   if (wanted === 'in place') pinnedInPlace(job.w);
-  await callAsync(addon().approximateAsync, { ...job, ...(wanted !== 'in place' && { w: pinned(job.w) }) }, options);
+  const { moments } = job;
+  const given = { ...(wanted !== 'in place' && { w: pinned(job.w) }), ...(moments && { moments: pinned(moments) }) };
+  await callAsync(addon().approximateAsync, { ...job, ...given }, options);
   return finished(matrices, job, begin);
 }
 
-export function approximateSync(w: TensorLike, options: RankChoice & ComputeOptions, wanted: Wanted): Approximation {
+export function approximateSync(
+  w: TensorLike,
+  options: RankChoice & ComputeOptions & WeightOptions,
+  wanted: Wanted,
+): Approximation {
   const { matrices, job } = prepared(w, options, wanted);
   const begin = performance.now();
   callSync(addon().approximate, job);
@@ -92,7 +105,7 @@ export function methodJob(
   return { ...rankJob(options, m, n), method: METHOD_CODE[method], seed, target };
 }
 
-function prepared(w: TensorLike, options: RankChoice & ComputeOptions, wanted: Wanted) {
+function prepared(w: TensorLike, options: RankChoice & ComputeOptions & WeightOptions, wanted: Wanted) {
   const { threads, maxMemory = 0 } = options;
   if (!Number.isSafeInteger(maxMemory) || maxMemory < 0) {
     throw new ArgumentError('maxMemory', 'a whole number of bytes', maxMemory);
@@ -126,6 +139,7 @@ function prepared(w: TensorLike, options: RankChoice & ComputeOptions, wanted: W
     }),
     ...(wanted === 'dense' && { dense: new Float32Array(data.length) }),
     ...(wanted === 'in place' && { dense: data }),
+    ...(options.moments && momentsJob(options.moments, matrices)),
     threads: threadCount(threads),
     maxMemory,
     out: new Float64Array(batch * CERTIFICATE_FIELDS.length),

@@ -6,29 +6,41 @@ import {
   approximateSync,
   COMPUTE_OPTIONS,
   type ComputeOptions,
+  type WeightOptions,
 } from './approximate.js';
 import { LowRank } from './factors.js';
+import { MOMENTS } from './moments.js';
 import { RANK_CHOICE, type RankChoice } from './rank.js';
 
-const FACTORIZE_OPTIONS: OptionTypes<RankChoice & ComputeOptions> = { ...RANK_CHOICE, ...COMPUTE_OPTIONS };
+const FACTORIZE_OPTIONS: OptionTypes<RankChoice & ComputeOptions & WeightOptions> = {
+  ...RANK_CHOICE,
+  ...COMPUTE_OPTIONS,
+  moments: MOMENTS,
+};
 
 /**
  * Computes the best approximation of rank k as factors `W ~ B A` (Eckart and Young 1936), k (m + n)
  * numbers instead of m n.
  *
- * @param w - [m, n] or [batch, m, n]; not modified. Its large ArrayBuffer becomes untransferable.
+ * With the `moments` C of the vectors x that W multiplies, the factors minimise the mean of
+ * |(W - B A) x|^2 instead: `b` has orthonormal columns and `a` is B^T W. Singular values, `energy`,
+ * `tolerance` and all figures of the certificate are then those of W C^(1/2), so in the norm
+ * |D| = tr(D C D^T)^(1/2).
+ *
+ * @param w - [m, n] or [batch, m, n], with `moments` [m, n]; not modified. Its large ArrayBuffer
+ *   becomes untransferable.
  * @param options - how to choose k: `rank`, `rankFraction`, `energy` or `tolerance`; and how to
  *   compute.
  * @throws LowRankError `ERR_NOT_FINITE` for a NaN or an infinity, naming row and column;
  *   `ERR_NO_CONVERGENCE`; `ERR_MEMORY` if the job needs more than `maxMemory` or than LAPACK can
  *   address; `ERR_SHAPE`, `ERR_ARGUMENT`.
  */
-export async function factorize(w: TensorLike, options: RankChoice & ComputeOptions): Promise<LowRank> {
+export async function factorize(w: TensorLike, options: RankChoice & ComputeOptions & WeightOptions): Promise<LowRank> {
   return packed(await approximate(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorize'), 'factors'));
 }
 
 /** {@link factorize}, computed before it returns. */
-export function factorizeSync(w: TensorLike, options: RankChoice & ComputeOptions): LowRank {
+export function factorizeSync(w: TensorLike, options: RankChoice & ComputeOptions & WeightOptions): LowRank {
   return packed(approximateSync(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorizeSync'), 'factors'));
 }
 

@@ -5,9 +5,10 @@ import { type Certificate, combined, truncated } from './certificate.js';
 
 /**
  * A matrix of rank k as two factors, `W ~ B A`: `b` = U diag(s) and `a` = Vt, so `a` has
- * orthonormal rows and the columns of `b` are orthogonal with the singular values as lengths. For a
- * batch, every tensor has a leading batch dimension, and matrices of smaller rank are padded with
- * zeros to the largest.
+ * orthonormal rows and the columns of `b` are orthogonal with the singular values as lengths. If
+ * weighted by moments, `b` has orthonormal columns instead, and `a` = B^T W. For a batch, every
+ * tensor has a leading batch dimension, and matrices of smaller rank are padded with zeros to the
+ * largest.
  */
 export class LowRank {
   /** The shape of the approximated matrix, [m, n] or [batch, m, n]. */

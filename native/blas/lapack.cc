@@ -39,6 +39,10 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
 void dsterf_(const int*, double*, double*, int*);
+void dgeqp3_(const int*, const int*, double*, const int*, int*, double*, double*, const int*, int*);
+void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*, const double*, const double*,
+            const int*, double*, const int*, size_t, size_t, size_t, size_t);
+void dpstrf_(const char*, const int*, double*, const int*, int*, int*, const double*, double*, int*, size_t);
 void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
 void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
              double*, const int*, int*, size_t);
@@ -281,6 +285,35 @@ bool sterf(int64_t n, double* d, double* e) {
   int info = 0;
   dsterf_(&order, d, e, &info);
   return info == 0;
+}
+
+int64_t choleskyPivoted(int64_t n, double* a, int* pivots, double tolerance, double* work) {
+  const int order = narrow(n, "an order");
+  int rank = 0, info = 0;
+  dpstrf_("U", &order, a, &order, pivots, &rank, &tolerance, work, &info, 1);
+  for (int64_t i = 0; i < n; i++) pivots[i]--;
+  return rank;
+}
+
+// LAPACK's own block, and the norms of columns.
+int64_t qrPivotedWork(int64_t m, int64_t n) { return std::min(m, n) + 2 * n + (n + 1) * 32; }
+
+void qrPivoted(int64_t m, int64_t n, double* a, int* pivots, double* work) {
+  if (m == 0 || n == 0) return;
+  const int rows = narrow(m, "a number of rows"), cols = narrow(n, "a number of columns");
+  const int64_t reflectors = std::min(m, n);
+  const int length = narrow(qrPivotedWork(m, n) - reflectors, "a workspace");
+  int info = 0;
+  std::fill(pivots, pivots + n, 0);
+  dgeqp3_(&rows, &cols, a, &rows, pivots, work, work + reflectors, &length, &info);
+  for (int64_t i = 0; i < n; i++) pivots[i]--;
+}
+
+void solveUpper(int64_t n, int64_t columns, const double* r, double* x) {
+  if (n == 0 || columns == 0) return;
+  const int order = narrow(n, "an order"), count = narrow(columns, "a number of columns");
+  const double one = 1;
+  dtrsm_("L", "U", "N", "N", &order, &count, &one, r, &order, x, &order, 1, 1, 1, 1);
 }
 
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {

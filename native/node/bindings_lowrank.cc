@@ -3,8 +3,14 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 
 #include "lowrank/approximate_batch.h"
+#include "lowrank/batch.h"
+#include "lowrank/interpolative.h"
+#include "lowrank/low_rank.h"
+#include "lowrank/moments.h"
+#include "lowrank/weighted.h"
 
 namespace lowrank {
 namespace {
@@ -25,6 +31,16 @@ Request readRequest(const Arguments& arguments, int64_t r) {
   if (arguments.has("seed")) request.seed = static_cast<uint64_t>(arguments.size("seed"));
   if (arguments.has("target")) request.target = arguments.number("target");
   return request;
+}
+
+// Reads the second moments by which the error of an m x n matrix is weighted; returns nothing if there are none.
+std::optional<Moments> readMoments(Arguments& arguments, int64_t m, int64_t n) {
+  if (!arguments.has("moments")) return std::nullopt;
+  const int64_t kind = arguments.size("momentsKind");
+  if (kind >= static_cast<int64_t>(std::size(kMomentsNames))) throw Failure("ERR_ARGUMENT", "momentsKind is unknown");
+  const auto read = static_cast<Moments::Kind>(kind);
+  const int64_t count = read == Moments::outputs ? product(m, m) : read == Moments::inputs ? product(n, n) : n;
+  return Moments{read, arguments.doubles("moments", count)};
 }
 
 // A certificate and what was measured around it.
@@ -63,6 +79,7 @@ struct Approximate {
   float* a;
   float* s;
   float* dense;
+  std::optional<Moments> moments;
   double* out;
 
   explicit Approximate(Arguments& arguments)
@@ -74,7 +91,10 @@ struct Approximate {
         a(b ? arguments.floats("a", product(batch, product(capacity, n))) : nullptr),
         s(b ? arguments.floats("s", product(batch, capacity)) : nullptr),
         dense(arguments.has("dense") ? arguments.floats("dense", product(batch, product(m, n))) : nullptr),
-        out(arguments.doubles("out", product(batch, kFieldCount))) {
+        moments(readMoments(arguments, m, n)), out(arguments.doubles("out", product(batch, kFieldCount))) {
+    if (moments && (batch != 1 || dense || !arguments.has("b"))) {
+      throw Failure("ERR_ARGUMENT", "weighted approximations are factors of one matrix");
+    }
     const int64_t needed = request.rule.kind == RankRule::fixed ? request.rule.rank : std::min(m, n);
     if (b && capacity < needed) throw Failure("ERR_SHAPE", "capacity is smaller than the rank");
   }
@@ -88,6 +108,14 @@ struct Approximate {
       const Measured measured{c, seconds, ledger.peak()};
       for (const Field& field : kFields) out[i * kFieldCount + (&field - kFields)] = field.read(measured);
     };
+    if (moments) {
+      Batch(1, m, n, threads).run(ledger, control, [&](const Context& context, int64_t) {
+        const auto begin = std::chrono::steady_clock::now();
+        const Certificate c = approximateWeighted(context, ConstMatrix(w, m, n), *moments, request, resultOf(0));
+        report(0, c, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+      });
+      return;
+    }
     approximateBatch(ledger, control, {batch, m, n, threads, request}, w, resultOf, report);
   }
 };
@@ -110,7 +138,53 @@ Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
   return object;
 }
 
+struct AccumulateMoments {
+  int64_t rows, n;
+  bool diagonal;
+  int threads;
+  const float* x;
+  double* sum;
+  double* second;
+
+  explicit AccumulateMoments(Arguments& arguments)
+      : rows(arguments.size("rows")), n(readSide(arguments, "n")), diagonal(arguments.flag("diagonal")),
+        threads(readThreads(arguments)), x(arguments.floats("x", product(rows, n))), sum(arguments.doubles("sum", n)),
+        second(arguments.doubles("second", diagonal ? n : product(n, n))) {}
+  void run(const Control& control) const {
+    if (rows == 0) return;
+    MemoryLedger ledger;
+    Batch(1, rows, n, threads).run(ledger, control, [this](const Context& context, int64_t) {
+      accumulateMoments(context, ConstMatrix(x, rows, n), diagonal, sum, second);
+    });
+  }
+};
+
+struct Interpolate {
+  int64_t m, k;
+  int threads;
+  const float* b;
+  int32_t* order;
+  float* c;
+
+  explicit Interpolate(Arguments& arguments)
+      : m(readSide(arguments, "m")), k(readSide(arguments, "k", m)), threads(readThreads(arguments)),
+        b(arguments.floats("b", product(m, k))), order(arguments.integers("order", m)),
+        c(arguments.floats("c", product(std::max<int64_t>(m - k, 0), k))) {
+    if (k > m) throw Failure("ERR_SHAPE", "more columns than rows");
+  }
+  void run(const Control& control) const {
+    MemoryLedger ledger;
+    Batch(1, m, k, threads).run(ledger, control, [this](const Context& context, int64_t) {
+      interpolate(context, ConstMatrix(b, m, k), order, c);
+    });
+  }
+};
+
 constexpr Export kExports[] = {
+    {"accumulateMoments", callSync<AccumulateMoments>},
+    {"accumulateMomentsAsync", callAsync<AccumulateMoments>},
+    {"interpolate", callSync<Interpolate>},
+    {"interpolateAsync", callAsync<Interpolate>},
     {"estimateApproximate", estimateApproximate},
     {"approximate", callSync<Approximate>},
     {"approximateAsync", callAsync<Approximate>},

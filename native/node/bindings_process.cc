@@ -8,6 +8,7 @@
 #include "lowrank/request.h"
 #include "lowrank/routes.h"
 #include "lowrank/svd.h"
+#include "lowrank/weighted.h"
 
 namespace lowrank {
 namespace {
@@ -27,6 +28,7 @@ Napi::Object codes(Napi::Env env) {
   object.Set("svdDrivers", strings(env, kSvdDriverNames));
   object.Set("methods", strings(env, kMethodNames));
   object.Set("routes", strings(env, routes));
+  object.Set("momentsKinds", strings(env, kMomentsNames));
   object.Set("certificateFields", strings(env, certificateFields()));
   return object;
 }

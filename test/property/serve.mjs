@@ -1,11 +1,16 @@
-// Answers each line of JSON on standard input, { op, shape, options, input, output, truncate }, for
-// approximations.py: writes the numbers of the result to `output` as float32, then prints the
-// certificates as a line on standard output.
+// Answers each line of JSON on standard input, { op, shape, options, moments, input, output, truncate },
+// for approximations.py, and for weighted.py with `moments`, { kind, file } of float64 numbers: writes
+// the numbers of the result to `output` as float32, then prints the certificates as a line on standard
+// output.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { factorizeSync, LowRankError, laserSync } from '../../dist/index.js';
 
-function answer({ op, shape, options, input, output, truncate }) {
+function answer({ op, shape, options, moments, input, output, truncate }) {
+  if (moments) {
+    const { buffer, byteOffset, length } = readFileSync(moments.file);
+    options.moments = { kind: moments.kind, second: new Float64Array(buffer.slice(byteOffset, byteOffset + length)) };
+  }
   const bytes = readFileSync(input);
   const w = { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
   if (op === 'laser') {

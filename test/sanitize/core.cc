@@ -24,6 +24,7 @@
 #include "lowrank/svd.h"
 #include "lowrank/tridiagonal.h"
 #include "lowrank/two_stage.h"
+#include "lowrank/weighted.h"
 #include "support.h"
 #include "train/lora.h"
 #include "train/optimizer.h"
@@ -207,6 +208,51 @@ void approximations() {
     require(reached & (1u << route), "a route was never taken", static_cast<int64_t>(route));
   }
   nothingHeld("approximate keeps memory");
+}
+
+// --- weighted by moments: of all inputs, of inputs within a subspace, of none
+
+void weighted() {
+  const int64_t sizes[][2] = {{1, 1}, {1, 9}, {9, 1}, {31, 17}, {40, 67}, {130, 70}};
+  for (const auto& [m, n] : sizes) {
+    const Floats w = normalNumbers(m, n);
+    const int64_t r = std::min(m, n);
+    for (const int64_t count : {2 * n, n / 3, int64_t{0}}) {
+      const Floats x = gaussian(count * n, 11);
+      std::vector<double> inputs(n * n), diagonal(n), outputs(m * m);
+      Floats y(count * m);
+      for (int64_t row = 0; row < count; row++) {
+        for (int64_t i = 0; i < m * n; i++) y[row * m + i / n] += x[row * n + i % n] * w[i];
+      }
+      for (int64_t row = 0; row < count; row++) {
+        for (int64_t i = 0; i < n * n; i++) inputs[i] += static_cast<double>(x[row * n + i / n]) * x[row * n + i % n];
+        for (int64_t i = 0; i < m * m; i++) outputs[i] += static_cast<double>(y[row * m + i / m]) * y[row * m + i % m];
+      }
+      for (int64_t i = 0; i < n; i++) diagonal[i] = inputs[i * n + i];
+      const Moments all[] = {
+          {Moments::inputs, inputs.data()}, {Moments::diagonal, diagonal.data()}, {Moments::outputs, outputs.data()}};
+      for (const Moments& moments : all) {
+        for (const int64_t rank : {int64_t{0}, r / 2, r, int64_t{-1}}) {
+          Request request;
+          request.rule = rank < 0 ? RankRule{RankRule::byTail, 0, {0.1, 0}} : RankRule{RankRule::fixed, rank, {}};
+          Floats b(m * r + 1), a(r * n + 1), s(r + 1);
+          Result result{r};
+          result.b = b.data(), result.a = a.data(), result.s = s.data();
+          MemoryLedger ledger;
+          Team team(2);
+          const Lease lease(2);
+          const Control control;
+          const Certificate c =
+              approximateWeighted({ledger, control, team}, ConstMatrix(w.data(), m, n), moments, request, result);
+          calls++;
+          require(rank < 0 || c.rank == rank, "a weighted approximation of another rank", m, n, rank);
+          require(c.error <= c.norm * 1.001, "the weighted error is larger than the norm", m, n, c.rank);
+          require(ledger.now() == 0, "a weighted approximation keeps memory", m, n);
+        }
+      }
+    }
+  }
+  nothingHeld("approximateWeighted keeps memory");
 }
 
 // --- refusals, after which nothing may be left
@@ -589,6 +635,7 @@ int main(int count, char** arguments) {
   }
   svds();
   approximations();
+  weighted();
   refusals();
   products();
   tridiagonals();

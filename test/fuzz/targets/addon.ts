@@ -25,7 +25,15 @@ interface Call {
 }
 
 const f32 = (n: number, more: Partial<ArraySpec> = {}): ArraySpec => ({ t: 'f32', n, ...more });
-const f64 = (n: number): ArraySpec => ({ t: 'f64', n });
+const f64 = (n: number, more: Partial<ArraySpec> = {}): ArraySpec => ({ t: 'f64', n, ...more });
+
+/** Second moments by their three kinds and one that does not exist: of no inputs, or no moments at all. */
+function moments(random: Random, m: number, n: number): Record<string, unknown> {
+  const kind = random.below(4);
+  const size = [n * n, n, m * m, 1][kind]!;
+  const fill = random.pick(['zero', 'normal', 'huge', 'nan'] as const);
+  return { moments: f64(size, { fill }), momentsKind: kind };
+}
 
 /** A sound job for every function, with small and odd sizes. */
 function sound(random: Random): Call {
@@ -53,6 +61,7 @@ function sound(random: Random): Call {
     ...(random.chance(0.1)
       ? { dense: f32(batch * m * n, { buffer: 7 }), w: f32(batch * m * n, { buffer: 7, fill }) }
       : {}),
+    ...(random.chance(0.3) ? moments(random, m, n) : {}),
     ...(random.chance(0.1) ? { maxMemory: random.pick([1, 1000, 1e5]) } : {}),
     ...(random.chance(0.2) ? { control: { t: 'i32', n: 2 } } : {}),
     out: f64(batch * 9),
@@ -101,6 +110,18 @@ function sound(random: Random): Call {
     { fn: 'toFloat32', job: { format, count, source: bytes, target: f32(count) } },
     { fn: 'fromFloat32', job: { format, count, source: f32(count), target: bytes } },
     { fn: 'estimateApproximate', job: { batch, m, n, ...chosen, method: 0, factors: true, dense: true, threads } },
+    {
+      fn: 'accumulateMoments',
+      job: { rows: m, n, diagonal: true, x: f32(m * n, { fill }), sum: f64(n), second: f64(n) },
+    },
+    {
+      fn: 'accumulateMomentsAsync',
+      job: { rows: m, n, diagonal: false, x: f32(m * n, { fill }), sum: f64(n), second: f64(n * n), threads },
+    },
+    {
+      fn: random.chance(0.5) ? 'interpolate' : 'interpolateAsync',
+      job: { m, k: r, b: f32(m * r, { fill }), order: { t: 'i32', n: m }, c: f32((m - r) * r), threads },
+    },
     { fn: 'orthonormaliseRows', job: { k: Math.min(k, n), n, a: f32(Math.min(k, n) * n, { fill }) } },
     { fn: 'loraForward', job: forward },
     { fn: 'loraBackward', job: backward },

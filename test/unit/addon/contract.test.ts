@@ -5,6 +5,7 @@ import {
   CERTIFICATE_FIELDS,
   FLOAT_FORMAT_CODE,
   METHOD_CODE,
+  MOMENTS_CODE,
   ROUTES,
   SVD_DRIVERS,
 } from '../../../lib/addon/contract.js';
@@ -33,6 +34,7 @@ describe('the two sides of the contract', () => {
       svdDrivers: [...SVD_DRIVERS],
       methods: inOrder(METHOD_CODE),
       routes: [...ROUTES],
+      momentsKinds: inOrder(MOMENTS_CODE),
       certificateFields: [...CERTIFICATE_FIELDS],
     });
   });

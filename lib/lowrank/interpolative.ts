@@ -1,0 +1,41 @@
+import { type CallOptions, callAsync, pinned, threadCount } from '../addon/call.js';
+import { addon } from '../addon/load.js';
+import { ArgumentError } from '../errors.js';
+import { matmul } from '../linalg/matmul.js';
+import { asMatrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
+
+/** A matrix B A of rank k by k of its own rows: k (m + n - k) numbers, and the order of the rows. */
+export interface Interpolative {
+  /** The pivot rows of B A, [k, n]. */
+  readonly pivots: Tensor;
+  /** [m - k, k]: the other rows are these combinations of the pivot rows. */
+  readonly coefficients: Tensor;
+  /** m numbers: where each of the pivot rows, and then of the others, stands in B A. */
+  readonly order: Int32Array;
+}
+
+/**
+ * Writes factors `B A` of rank k as k rows of the product and the coefficients of the others, so that the k x k identity
+ * among the coefficients needs no room (Cheng, Gimbutas, Martinsson and Rokhlin 2005). Pivots are chosen by QR with column
+ * pivoting of B^T, which keeps coefficients small.
+ *
+ * @throws ArgumentError `ERR_SHAPE` where the shapes do not fit; LowRankError `ERR_ARGUMENT` where B has dependent columns.
+ */
+export async function interpolate(
+  factors: { readonly b: TensorLike; readonly a: TensorLike },
+  options: CallOptions = {},
+): Promise<Interpolative> {
+  const [b, a] = [asMatrices(factors.b, 'b'), asMatrices(factors.a, 'a')];
+  const { m, n: k } = b;
+  if (b.batched || a.batched || a.m !== k || k > m) {
+    throw new ArgumentError('b.shape', `[m, ${a.m}] with m of at least ${a.m}`, [m, k], 'ERR_SHAPE');
+  }
+  const order = new Int32Array(m);
+  const coefficients = new Float32Array((m - k) * k);
+  const job = { m, k, b: pinned(b.data), order, c: coefficients, threads: threadCount(options.threads) };
+  await callAsync(addon().interpolateAsync, job, options);
+  const pivotRows = new Float32Array(k * k);
+  for (let j = 0; j < k; j++) pivotRows.set(b.data.subarray(order[j]! * k, (order[j]! + 1) * k), j * k);
+  const pivots = await matmul({ data: pivotRows, shape: [k, k] }, { data: a.data, shape: [k, a.n] }, options);
+  return { pivots, coefficients: { data: coefficients, shape: [m - k, k] }, order };
+}

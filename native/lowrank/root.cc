@@ -1,0 +1,116 @@
+#include "lowrank/root.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "blas/lapack.h"
+#include "blas/lease.h"
+#include "core/failure.h"
+#include "core/random.h"
+
+namespace lowrank {
+namespace {
+
+// C is brought to a diagonal of ones, so that a few dimensions of huge variance do not decide what counts as rounding
+// in all others. Its entries are then known to the rounding of float64, or to that of float32 in which they may have
+// been summed or stored: a pivot below the spectral norm of such an error is noise.
+constexpr double kEpsilon64 = 0x1p-52;
+constexpr double kEpsilon32 = 0x1p-24;
+double tolerance64(int64_t n) { return static_cast<double>(n) * kEpsilon64; }
+double tolerance32(int64_t n) { return 4 * std::sqrt(static_cast<double>(n)) * kEpsilon32; }
+
+// What |C - F F'| may be, relative to a diagonal of ones: from rounding in float64 alone; of any moments.
+constexpr double kClean = 0x1p-36;
+constexpr double kMost = 0x1p-8;
+
+constexpr int64_t kProbes = 8;
+constexpr double kRaised = 2; // see residual.cc
+
+Failure notFinite() { return {"ERR_NOT_FINITE", "the second moments hold a NaN or an infinity"}; }
+Failure notMoments() {
+  return {"ERR_ARGUMENT", "the second moments are no matrix of moments: it has to be symmetric and positive "
+                          "semidefinite, the mean of x x'"};
+}
+
+} // namespace
+
+SquareRoot::SquareRoot(const Context& context, const double* c, int64_t n)
+    : n_(n), lengths_(context.memory, n), data_(context.memory, n * n) {
+  for (int64_t i = 0; i < n; i++) {
+    const double diagonal = c[i * n + i];
+    if (!std::isfinite(diagonal)) throw notFinite();
+    if (diagonal < 0) throw notMoments();
+    lengths_[i] = std::sqrt(diagonal);
+  }
+  factorise(context, c, tolerance64(n));
+  if (residual(context, c) <= kClean) {
+    // The backward error of Cholesky factorisation (Higham 2002, theorem 10.3), of a matrix of trace n.
+    const auto size = static_cast<double>(n);
+    doubt_ = (size + 1) * size * (kEpsilon64 / 2);
+    return;
+  }
+  factorise(context, c, tolerance32(n));
+  const double left = residual(context, c);
+  if (!(left <= kMost)) throw notMoments();
+  doubt_ = kRaised * left;
+}
+
+void SquareRoot::factorise(const Context& context, const double* c, double tolerance) {
+  const Buffer<double> scaled(context.memory, n_ * n_), work(context.memory, 2 * n_);
+  const Buffer<int> pivots(context.memory, n_);
+  for (int64_t i = 0; i < n_; i++) {
+    for (int64_t j = 0; j <= i; j++) {
+      const double value = c[i * n_ + j], scale = lengths_[i] * lengths_[j];
+      if (!std::isfinite(value)) throw notFinite();
+      if (scale == 0 && value != 0) throw notMoments();
+      scaled[i * n_ + j] = scale > 0 ? value / scale : 0;
+    }
+  }
+  {
+    const WideBlas wide(context.team.size());
+    rank_ = lapack::choleskyPivoted(n_, scaled.data(), pivots.data(), tolerance, work.data());
+  }
+  context.control.check();
+  for (int64_t i = 0; i < n_; i++) {
+    const int64_t row = pivots[i], known = std::min(i + 1, rank_);
+    double* target = data_.data() + row * rank_;
+    for (int64_t j = 0; j < known; j++) target[j] = scaled[i * n_ + j] * lengths_[row];
+    std::fill(target + known, target + rank_, 0.0);
+  }
+}
+
+// |D^-1 (C - F F') D^-1|_F, estimated by a few random vectors.
+double SquareRoot::residual(const Context& context, const double* c) const {
+  const Buffer<double> z(context.memory, n_ * kProbes), y(context.memory, n_ * kProbes),
+      inner(context.memory, std::max<int64_t>(rank_, 1) * kProbes), product(context.memory, n_ * kProbes);
+  for (int64_t i = 0; i < n_; i++) {
+    const double inverse = lengths_[i] > 0 ? 1 / lengths_[i] : 0;
+    for (int64_t j = 0; j < kProbes; j++) {
+      z[i * kProbes + j] = inverse * randomNormal(0, static_cast<uint64_t>(i * kProbes + j));
+    }
+  }
+  blas::gemm(n_, kProbes, n_, c, z.data(), y.data());
+  std::fill_n(inner.data(), inner.size(), 0.0);
+  std::fill_n(product.data(), product.size(), 0.0);
+  for (int64_t i = 0; i < n_; i++) {
+    for (int64_t r = 0; r < rank_; r++) {
+      for (int64_t j = 0; j < kProbes; j++) {
+        inner[r * kProbes + j] += data_[i * rank_ + r] * z[i * kProbes + j];
+      }
+    }
+  }
+  if (rank_ > 0) blas::gemm(n_, kProbes, rank_, data_.data(), inner.data(), product.data());
+  double sum = 0;
+  for (int64_t i = 0; i < n_; i++) {
+    for (int64_t j = 0; j < kProbes && lengths_[i] > 0; j++) {
+      const double difference = (y[i * kProbes + j] - product[i * kProbes + j]) / lengths_[i];
+      sum += difference * difference;
+    }
+  }
+  return std::sqrt(sum / kProbes);
+}
+
+int64_t SquareRoot::bytes(int64_t n) { return 8 * (n * (2 * n + 3) + std::max(n, 4 * kProbes * n)) + 4 * n; }
+
+} // namespace lowrank

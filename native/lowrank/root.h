@@ -1,0 +1,36 @@
+// A square root of a moment matrix: C = E[x x'] = F F'. Cholesky factorisation with complete pivoting needs no damping
+// for a singular C, as there is whenever fewer vectors than dimensions were seen.
+#pragma once
+
+#include <cstdint>
+
+#include "core/context.h"
+#include "core/memory.h"
+
+namespace lowrank {
+
+class SquareRoot {
+public:
+  // `c` is symmetric, n x n. Throws ERR_NOT_FINITE; ERR_ARGUMENT where it is not positive semidefinite, to the rounding
+  // of float32.
+  SquareRoot(const Context& context, const double* c, int64_t n);
+
+  // F, n x rank, row-major.
+  const double* data() const { return data_.data(); }
+  int64_t rank() const { return rank_; }
+  // With D = diag(C)^(1/2): C - F F' is at least -doubt D^2, in the order of symmetric matrices.
+  double doubt() const { return doubt_; }
+
+  static int64_t bytes(int64_t n);
+
+private:
+  void factorise(const Context& context, const double* c, double tolerance);
+  double residual(const Context& context, const double* c) const;
+
+  int64_t n_, rank_ = 0;
+  double doubt_ = 0;
+  Buffer<double> lengths_; // D
+  Buffer<double> data_;
+};
+
+} // namespace lowrank
