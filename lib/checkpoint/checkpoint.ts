@@ -95,6 +95,16 @@ export interface FileLayout {
   readonly places: ReadonlyMap<string, Place>;
 }
 
+/** Describes how values flow through a model whose file holds its computation. */
+export interface ModelGraph {
+  /** Returns the value that a weight multiplies from the right; undefined if there is none, or several. */
+  inputOf(weight: string): string | undefined;
+  /** Returns the product, if nothing is added in the same node; undefined as {@link inputOf}. */
+  productOf(weight: string): string | undefined;
+  /** Lays out the model's file with more values among its outputs. */
+  observing(values: Iterable<string>): FileLayout;
+}
+
 /** A model on disk, of any format: named tensors as bytes. It holds no tensor in memory. */
 export interface Checkpoint {
   readonly format: Format;
@@ -108,6 +118,8 @@ export interface Checkpoint {
   readonly main: string;
   /** In the order of the files. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Undefined for formats that hold weights alone. */
+  readonly graph?: ModelGraph;
   /** Left out if `tensors` has all tensors of the file. */
   readonly unlisted?: readonly UnlistedTensors[];
   /**

@@ -27,6 +27,11 @@ export class PartList {
     }
   }
 
+  append(part: FilePart): void {
+    if (part.kind === 'copy') this.copy(part.file, part.offset, part.bytes);
+    else this.add(part, part.kind === 'bytes' ? part.data.length : part.bytes);
+  }
+
   private add(part: FilePart, bytes: number): void {
     if (bytes === 0 && part.kind !== 'tensor') return;
     this.parts.push(part);

@@ -3,12 +3,22 @@ import { CheckpointError, describe, LowRankError } from '../../errors.js';
 import { exists, type OpenFile, openFile, readAt } from '../../files/files.js';
 import { MAX_INITIALIZERS } from '../../files/limits.js';
 import type { StoredType } from '../../tensor/dtype.js';
-import type { Checkpoint, FileLayout, TensorChange, TensorInfo, UnlistedTensors } from '../checkpoint.js';
+import type {
+  Checkpoint,
+  FileLayout,
+  ModelGraph,
+  NewTensorInfo,
+  Place,
+  TensorChange,
+  TensorInfo,
+  UnlistedTensors,
+} from '../checkpoint.js';
 import { readConfig } from '../config.js';
-import { inPlaceLayout, typesOnly, unknownTensor } from '../layout.js';
+import { inPlaceLayout, unknownTensor } from '../layout.js';
 import { type DataFile, ExternalFiles } from './external-data.js';
 import { findGraph, readGraph } from './graph.js';
 import { ProtobufFile } from './protobuf.js';
+import { type Replacement, type SplicedFile, splice, withOutputs } from './splice.js';
 import { checkStructure } from './structure.js';
 import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js';
 import { Unlisted } from './unlisted.js';
@@ -60,7 +70,7 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
         throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers and constant matrices`);
       }
     });
-    const { tensors, usages } = await readGraph(proto, span, constants);
+    const { tensors, usages, wiring } = await readGraph(proto, span, constants);
 
     const root = path !== file ? path : hasExternal ? dirname(file) : file;
     const prefix = root === file ? '' : relative(root, dirname(file)).split(sep).filter(Boolean);
@@ -86,7 +96,8 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
       unlisted.remove(constant);
     }
     const config = await configOf(file);
-    return new OnnxCheckpoint(root, file, named(basename(file)), model, config, withUsers(entries), unlisted.groups());
+    const source = { file: named(basename(file)), size: model.size, graph: span, wiring };
+    return new OnnxCheckpoint(root, file, source, model, config, withUsers(entries), unlisted.groups());
   } catch (cause) {
     await model.handle.close();
     throw cause;
@@ -100,14 +111,26 @@ class OnnxCheckpoint implements Checkpoint {
   constructor(
     readonly path: string,
     readonly main: string,
-    /** The model's file, relative to `path`. */
-    private readonly fileName: string,
+    private readonly source: SplicedFile,
     private readonly model: OpenFile,
     readonly config: Readonly<Record<string, unknown>> | undefined,
     private readonly entries: ReadonlyMap<string, TensorEntry>,
     readonly unlisted: readonly UnlistedTensors[],
   ) {
     this.tensors = new Map([...entries].map(([name, { info }]) => [name, info]));
+  }
+
+  get graph(): ModelGraph {
+    const { wiring } = this.source;
+    const only = (values: readonly (string | undefined)[]) => (new Set(values).size === 1 ? values[0] : undefined);
+    return {
+      inputOf: (weight) => only(wiring.multiplications(weight).map(({ node }) => node.inputs[0])),
+      productOf: (weight) =>
+        only(
+          wiring.multiplications(weight).map(({ node }) => (node.opType === 'MatMul' ? node.outputs[0] : undefined)),
+        ),
+      observing: (values) => withOutputs(this.source, values),
+    };
   }
 
   async read(name: string): Promise<Uint8Array> {
@@ -126,15 +149,32 @@ class OnnxCheckpoint implements Checkpoint {
   }
 
   layout(changes: ReadonlyMap<string, TensorChange>): readonly FileLayout[] {
-    const types = typesOnly(this, changes, NO_NEW_NODES);
+    const types = new Map(
+      [...changes].flatMap(([name, change]) => ('as' in change ? [[name, change.as] as const] : [])),
+    );
     for (const name of types.keys()) this.#checkEditable(name, types);
-    const files = inPlaceLayout(this, types);
-    if (files.some(({ file }) => file === this.fileName)) return files;
-    return [{ file: this.fileName, parts: undefined, places: new Map() }, ...files];
+    const { file: model } = this.source;
+    const inPlace = inPlaceLayout(this, types);
+    const files = inPlace.some(({ file }) => file === model)
+      ? inPlace
+      : [{ file: model, parts: undefined, places: new Map<string, Place>() }, ...inPlace];
+    const replaced = [...changes].flatMap(([name, change]) =>
+      'by' in change ? [this.#replacement(name, change.by)] : [],
+    );
+    if (replaced.length === 0) return files;
+    return files.map((layout) => (layout.file === model ? splice(this.source, replaced, layout.places) : layout));
   }
 
   close(): Promise<void> {
     return this.model.handle.close();
+  }
+
+  #replacement(name: string, by: readonly NewTensorInfo[]): Replacement {
+    const { info, constant } = this.#entry(name);
+    if (constant.data.kind === 'external') {
+      throw this.#refusal(name, `its data lie in ${info.file}, which would keep its size`, INLINE);
+    }
+    return { info, by };
   }
 
   #entry(name: string): TensorEntry {
@@ -189,10 +229,7 @@ class OnnxCheckpoint implements Checkpoint {
 }
 
 const RESAVE = 'Load and save the model with raw data: in Python, numpy_helper.from_array makes such tensors.';
-const NO_NEW_NODES = {
-  why: 'the nodes of the graph that use it would have to change too',
-  hint: 'Start from the safetensors files of the model.',
-};
+const INLINE = 'Save the model with its weights inside: in Python, onnx.save(onnx.load(path), path).';
 const UNTIE = 'Export the model again with a separate weight for each use.';
 
 async function readFrom(path: string, offset: number, bytes: number): Promise<Uint8Array> {

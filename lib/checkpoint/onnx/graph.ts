@@ -4,10 +4,11 @@ import { readNode } from './node.js';
 import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
 import type { Constant } from './tensor-proto.js';
 import { type Sources, Usages } from './usage.js';
+import { type GraphEnd, Wiring } from './wiring.js';
 
 /** Returns the position of the model's graph in the file. */
-export async function findGraph(proto: ProtobufFile): Promise<Span> {
-  let graph: Span | undefined;
+export async function findGraph(proto: ProtobufFile): Promise<Field> {
+  let graph: Field | undefined;
   let hasVersion = false;
   await proto.message({ begin: 0, end: proto.size }, (field) => {
     if (field.number === 1 && field.type === VARINT) hasVersion = true;
@@ -31,6 +32,7 @@ export interface Graph {
    */
   readonly tensors: ReadonlyMap<string, Constant>;
   readonly usages: Usages;
+  readonly wiring: Wiring;
 }
 
 /** A tensor with its name in its own graph. */
@@ -58,10 +60,13 @@ export async function readGraph(
 ): Promise<Graph> {
   const found: NamedConstant[] = [];
   const usages = new Usages();
+  const wiring = new Wiring();
   let nodes = 0;
   const onNode = async (field: Field, path: readonly string[]) => {
     if (++nodes > MAX_GRAPH_NODES) throw proto.fault('TooManyNodes', `has more than ${MAX_GRAPH_NODES} nodes`);
-    const { node, graphs, value } = await readNode(proto, field);
+    const read = await readNode(proto, field);
+    const { node, graphs, value } = read;
+    wiring.node(read, field, path.length > 0);
     const [output] = node.outputs;
     const tensor = value && constants.get(value.begin);
     if (tensor !== undefined && output && node.opType === 'Constant') {
@@ -77,14 +82,15 @@ export async function readGraph(
   };
   /** @returns the sources of the graph's outputs */
   const walk = async (span: Span, path: readonly string[]): Promise<Sources[]> => {
-    const { initializers, outputs } = await readEnds(proto, span, constants);
+    const { initializers, outputs, ends } = await readEnds(proto, span, constants);
+    wiring.ends(ends, path.length > 0);
     usages.enter(initializers);
     for (const [name, tensor] of initializers) found.push({ name, path, tensor });
     await proto.message(span, (field) => (field.number === 1 ? onNode(field, path) : undefined));
     return usages.leave(outputs);
   };
   await walk(graph, []);
-  return { tensors: byUniqueName(proto, found), usages };
+  return { tensors: byUniqueName(proto, found), usages, wiring };
 }
 
 /**
@@ -110,8 +116,9 @@ function byUniqueName(proto: ProtobufFile, found: readonly NamedConstant[]): Map
 async function readEnds(proto: ProtobufFile, graph: Span, constants: ReadonlyMap<number, Constant>) {
   const initializers = new Map<string, Constant>();
   const outputs: string[] = [];
+  const ends: GraphEnd[] = [];
   await proto.message(graph, (field) => {
-    if (field.number === 12 && field.type === BYTES) {
+    if ((field.number === 11 || field.number === 12) && field.type === BYTES) {
       let name = '';
       return proto
         .message(field, (part) => {
@@ -119,7 +126,8 @@ async function readEnds(proto: ProtobufFile, graph: Span, constants: ReadonlyMap
           return undefined;
         })
         .then(() => {
-          outputs.push(name);
+          if (field.number === 12) outputs.push(name);
+          ends.push({ kind: field.number === 12 ? 'output' : 'input', name, start: field.start, end: field.end });
         });
     }
     if (field.number !== 5) return undefined;
@@ -129,7 +137,8 @@ async function readEnds(proto: ProtobufFile, graph: Span, constants: ReadonlyMap
     if (name === '') throw proto.fault('InvalidTensor', `the initializer at byte ${field.begin} has no name`);
     if (initializers.has(name)) throw proto.fault('DuplicateTensor', `has two initializers named ${describe(name)}`);
     initializers.set(name, tensor);
+    ends.push({ kind: 'initializer', name, start: field.start, end: field.end });
     return undefined;
   });
-  return { initializers, outputs };
+  return { initializers, outputs, ends };
 }

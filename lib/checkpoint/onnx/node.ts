@@ -17,9 +17,19 @@ interface InnerGraph {
   readonly span: Span;
 }
 
+/** A field of a node: where it lies, with its tag, and the name of the attribute that it is. */
+export interface NodeField {
+  readonly number: number;
+  readonly start: number;
+  readonly end: number;
+  readonly attribute: string | undefined;
+}
+
 /** A node, and the parts of it that are read separately. */
-interface NodeRead {
+export interface NodeRead {
   readonly node: GraphNode;
+  /** In the order of the file. */
+  readonly fields: readonly NodeField[];
   readonly graphs: readonly InnerGraph[];
   /** The tensor of its attribute `value`, which a Constant has. */
   readonly value: Span | undefined;
@@ -38,7 +48,11 @@ export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRe
   let name = '';
   let opType = '';
   let value: Span | undefined;
+  const fields: NodeField[] = [];
   await proto.message(span, (field) => {
+    const { number, start, end } = field;
+    const keep = (attribute?: string) => fields.push({ number, start, end, attribute });
+    if (number !== 5) keep();
     switch (field.number) {
       case 1:
         inputs.push(proto.text(field, 'an input of a node'));
@@ -54,6 +68,7 @@ export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRe
         break;
       case 5:
         return readAttribute(proto, field).then((attribute) => {
+          keep(attribute.name);
           if (attribute.numbers.length > 0) attributes.set(attribute.name, attribute.numbers);
           for (const graph of attribute.graphs) graphs.push({ attribute: attribute.name, span: graph });
           if (attribute.name === 'value') value = attribute.tensor;
@@ -64,7 +79,7 @@ export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRe
     }
     return undefined;
   });
-  return { node: { name, opType, inputs, outputs, attributes }, graphs, value };
+  return { node: { name, opType, inputs, outputs, attributes }, fields, graphs, value };
 }
 
 async function readAttribute(proto: ProtobufFile, span: Field) {

@@ -19,6 +19,8 @@ export interface Span {
 
 /** A field on the wire. */
 export interface Field extends Span {
+  /** Where its tag begins; `begin` is that of its value. */
+  readonly start: number;
   readonly number: number;
   readonly type: WireType;
   /**
@@ -188,12 +190,12 @@ export class ProtobufFile {
     switch (type) {
       case VARINT: {
         const value = this.#varint(begin, end);
-        return { number, type, value, begin, end: this.#after };
+        return { start: at, number, type, value, begin, end: this.#after };
       }
       case FIXED64:
-        return { number, type, value: 0, begin, end: this.#within(begin, 8, end) };
+        return { start: at, number, type, value: 0, begin, end: this.#within(begin, 8, end) };
       case FIXED32:
-        return { number, type, value: 0, begin, end: this.#within(begin, 4, end) };
+        return { start: at, number, type, value: 0, begin, end: this.#within(begin, 4, end) };
       case BYTES: {
         const length = this.#varint(begin, end);
         const start = this.#after;
@@ -203,7 +205,7 @@ export class ProtobufFile {
             hint: 'A part of a model must have less than 2 GiB: save larger weights as external data.',
           });
         }
-        return { number, type, value: 0, begin: start, end: after };
+        return { start: at, number, type, value: 0, begin: start, end: after };
       }
       default:
         throw this.fault(

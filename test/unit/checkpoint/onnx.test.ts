@@ -580,6 +580,6 @@ describe('the place of a weight in the model', () => {
     expect(() => checkpoint.layout(new Map([['w', { as: 'F16' }]]))).toThrow(/cannot become F16/);
     expect(() => checkpoint.layout(new Map([['v', { as: 'F32' }]]))).toThrow(/there is no tensor "v"/);
     const by = [{ name: 'a', dtype: 'F32', shape: [1] }] as const;
-    expect(() => checkpoint.layout(new Map([['w', { by }]]))).toThrow(/^w: cannot be replaced by 1 tensors: the nodes/);
+    expect(() => checkpoint.layout(new Map([['w', { by }]]))).toThrow(/^w: cannot become factors: no node/);
   });
 });
