@@ -44,6 +44,16 @@ const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./commands/shards/merge.js')).defineMerge,
   },
   {
+    term: 'calibrate [options] <model>',
+    description: 'run a model and write the moments of the inputs of its layers, for compress',
+    load: async () => (await import('./commands/calibrate.js')).defineCalibrate,
+  },
+  {
+    term: 'compress [options] <model>',
+    description: 'write a smaller model whose linear layers are low-rank factors',
+    load: async () => (await import('./commands/compress.js')).defineCompress,
+  },
+  {
     term: 'inspect [options] <checkpoint>',
     description: 'list the layers, types and tensors of a checkpoint',
     load: async () => (await import('./commands/inspect.js')).defineInspect,

@@ -2,6 +2,7 @@
 #include "node/bindings.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <optional>
 

@@ -26,7 +26,14 @@ const inside = join(root, '.build', `docs-${process.pid}`);
  * Their examples are jobs with tests of their own: here it is only checked that the commands are
  * understood.
  */
-const LONG_JOBS = new Set(['checkpoints.md', 'evaluating.md', 'many-machines.md', 'searching.md']);
+const LONG_JOBS = new Set([
+  'calibration.md',
+  'checkpoints.md',
+  'compressing.md',
+  'evaluating.md',
+  'many-machines.md',
+  'searching.md',
+]);
 
 interface Block {
   readonly language: string;

@@ -69,14 +69,14 @@ export function onnxEngine(options?: OnnxOptions): Engine {
 }
 
 /** The files of a model. */
-interface Files {
+export interface OnnxFiles {
   readonly model: string;
   readonly tokenizer: string;
   readonly tokenizerConfig: string | undefined;
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-async function findFiles(checkpoint: string): Promise<Files> {
+export async function findFiles(checkpoint: string): Promise<OnnxFiles> {
   const model = await findModel(checkpoint, 'onnx');
   const folders = [dirname(model), dirname(dirname(model))];
   const beside = (name: string) => folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
@@ -125,13 +125,13 @@ async function readJson(path: string | undefined): Promise<Record<string, unknow
  * Returns the kind of model that the architecture in config.json implies; without one it continues
  * texts.
  */
-function kindOf({ architectures }: Files['config']): TokenModel['kind'] {
+function kindOf({ architectures }: OnnxFiles['config']): TokenModel['kind'] {
   return Array.isArray(architectures) && architectures.some((name) => /ForMaskedLM$/.test(String(name)))
     ? 'masked'
     : 'causal';
 }
 
-function contextOf(config: Files['config'], options: OnnxOptions): number {
+function contextOf(config: OnnxFiles['config'], options: OnnxOptions): number {
   const number = (name: string) => (typeof config[name] === 'number' ? (config[name] as number) : undefined);
   const table = number('max_position_embeddings') ?? number('n_positions') ?? number('n_ctx');
   // RoBERTa's positions start at 2, since padding has the number 1.
@@ -152,7 +152,13 @@ class OnnxTokens implements TokenModel {
 
   readonly #worker: OnnxWorker;
 
-  private constructor(worker: OnnxWorker, facts: WorkerFacts, files: Files, tokenizer: string, options: OnnxOptions) {
+  private constructor(
+    worker: OnnxWorker,
+    facts: WorkerFacts,
+    files: OnnxFiles,
+    tokenizer: string,
+    options: OnnxOptions,
+  ) {
     this.#worker = worker;
     this.kind = kindOf(files.config);
     this.contextLength = contextOf(files.config, options);

@@ -1,0 +1,257 @@
+import { constants } from 'node:fs';
+import { copyFile, link, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { CALL_OPTIONS, type CallOptions, callAsync, threadCount } from '../addon/call.js';
+import { addon } from '../addon/load.js';
+import type { Checkpoint, ModelGraph } from '../checkpoint/checkpoint.js';
+import { assemble } from '../checkpoint/copy/fill.js';
+import { open } from '../checkpoint/open.js';
+import { ArgumentError, LowRankError } from '../errors.js';
+import { asFloats, type Inference, type Runtime } from '../evaluate/engines/onnx-feeds.js';
+import { importPeer } from '../evaluate/engines/peers.js';
+import { absolutePath, refuseExisting } from '../files/files.js';
+import type { Moments } from '../lowrank/moments.js';
+import { boolean, callback, checkOptions, number, type OptionTypes, text, wholeNumber } from '../options.js';
+import { writeMoments } from './moments.js';
+import { type Samples, tensorSamples, textSamples } from './samples.js';
+import { type Layer, linearLayers } from './select.js';
+
+export interface CalibrateOptions extends Omit<CallOptions, 'onProgress'> {
+  /** A file of texts, one a line or `.jsonl` with a `text` each; needs the model's tokenizer beside it. */
+  texts?: string | undefined;
+  /** A safetensors file of the model's inputs, with a first dimension that counts samples. */
+  inputs?: string | undefined;
+  /** The most samples to run: 256 by default. */
+  samples?: number | undefined;
+  /** The most tokens of a text: 256 by default. */
+  length?: number | undefined;
+  /** Keeps the moments of all inputs, even where those of the outputs are smaller and serve factors as well. */
+  allInputs?: boolean | undefined;
+  /** Bytes of sums to hold at a time, 4 GiB by default; the samples run again for each part of a larger model. */
+  maxMemory?: number | undefined;
+  /** Where to look for onnxruntime-node and \@huggingface/tokenizers besides this package. */
+  peers?: string | undefined;
+  onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+const CALIBRATE_OPTIONS: OptionTypes<CalibrateOptions> = {
+  ...CALL_OPTIONS,
+  onProgress: callback,
+  texts: text,
+  inputs: text,
+  samples: wholeNumber(1),
+  length: wholeNumber(1),
+  allInputs: boolean,
+  maxMemory: number,
+  peers: text,
+};
+
+export interface CalibrateReport {
+  readonly out: string;
+  readonly samples: number;
+  /** Vectors that each layer saw: tokens, where the samples are texts. */
+  readonly vectors: number;
+  /** Sums that were kept; several layers may share one. */
+  readonly sums: number;
+  readonly layers: number;
+  /** Times that the samples were run. */
+  readonly passes: number;
+  readonly seconds: number;
+}
+
+/** Layers that see the same vectors, and what of those is summed. */
+interface Sum {
+  /** The value of the model's graph. */
+  readonly value: string;
+  readonly kind: 'inputs' | 'outputs';
+  /** The length of the vectors. */
+  readonly side: number;
+  readonly layers: readonly Layer[];
+}
+
+const DEFAULT_MEMORY = 4 * 2 ** 30;
+
+/**
+ * Runs a model on samples and writes the moments of what its linear layers see, for `compress`. Layers with the same input
+ * share them. Where all of them have fewer outputs than inputs, the moments of the outputs are kept: the smaller ones.
+ *
+ * @param source an ONNX file, or a folder with one
+ * @param out a safetensors file; must not exist
+ * @throws ArgumentError; LowRankError `ERR_PEER` without onnxruntime-node; `ERR_UNSUPPORTED` for other formats
+ *   and models without linear layers; `ERR_ENGINE` where the model does not run.
+ */
+export async function calibrate(source: string, out: string, options: CalibrateOptions): Promise<CalibrateReport> {
+  const given = checkOptions(options, CALIBRATE_OPTIONS, 'calibrate');
+  const { texts, inputs, samples: most = 256, length = 256, peers, maxMemory = DEFAULT_MEMORY } = given;
+  if ((texts === undefined) === (inputs === undefined)) {
+    throw new ArgumentError('options', 'exactly one of texts and inputs', texts === undefined ? 'none' : 'both');
+  }
+  const begun = performance.now();
+  const target = absolutePath(out);
+  await refuseExisting(target);
+  const checkpoint = await open(source);
+  try {
+    const graph = graphOf(checkpoint);
+    const sums = sumsFor(graph, linearLayers(checkpoint), given.allInputs ?? false);
+    if (sums.length === 0) {
+      throw new LowRankError(
+        'ERR_UNSUPPORTED',
+        `${checkpoint.path}: has no linear layers whose inputs can be observed`,
+      );
+    }
+    const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
+    const samples =
+      texts === undefined
+        ? await tensorSamples(absolutePath(inputs!), most)
+        : await textSamples(source, absolutePath(texts), { samples: most, length, peers });
+    try {
+      const parts = withinMemory(sums, maxMemory);
+      const moments = new Map<string, Moments>();
+      for (const [pass, part] of parts.entries()) {
+        const tell = (done: number) =>
+          given.onProgress?.({ done: pass * samples.count + done, total: parts.length * samples.count });
+        const found = await observe(checkpoint, graph, part, samples, runtime, given, tell);
+        for (const [name, each] of found) moments.set(name, each);
+      }
+      const shared = new Map(
+        sums.flatMap(({ layers: [first, ...others] }) => others.map(({ name }) => [name, first!.name] as const)),
+      );
+      await writeMoments(target, moments, shared);
+      return {
+        out: target,
+        samples: samples.count,
+        vectors: Math.max(...[...moments.values()].map(({ count = 0 }) => count)),
+        sums: moments.size,
+        layers: sums.reduce((count, sum) => count + sum.layers.length, 0),
+        passes: parts.length,
+        seconds: (performance.now() - begun) / 1000,
+      };
+    } finally {
+      await samples.close();
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function graphOf({ graph, path, format }: Checkpoint): ModelGraph {
+  if (graph !== undefined) return graph;
+  throw new LowRankError('ERR_UNSUPPORTED', `${path}: ${format} files hold no computation that could be run here`, {
+    hint: 'Export the model to ONNX, or make the moments with PyTorch as docs/calibration.md shows.',
+  });
+}
+
+/** Brings external data to the folder of the observed model, without copying where the file systems allow it. */
+async function linkData({ path, main, tensors }: Checkpoint, folder: string): Promise<void> {
+  const files = new Set([...tensors.values()].map(({ file }) => join(path, file)));
+  for (const file of files) {
+    if (file === main || main === path) continue;
+    const target = join(folder, relative(dirname(main), file));
+    await mkdir(dirname(target), { recursive: true });
+    await link(file, target).catch(() => copyFile(file, target, constants.COPYFILE_FICLONE));
+  }
+}
+
+function sumsFor(graph: ModelGraph, layers: readonly Layer[], allInputs: boolean): Sum[] {
+  const byInput = new Map<string, Layer[]>();
+  for (const layer of layers) {
+    const value = graph.inputOf(layer.info.name);
+    if (value !== undefined) byInput.set(value, [...(byInput.get(value) ?? []), layer]);
+  }
+  return [...byInput].flatMap(([value, sharing]): Sum[] => {
+    const side = sharing[0]!.n;
+    const products = sharing.map((layer) => ({ layer, product: graph.productOf(layer.info.name) }));
+    const narrow = sharing.reduce((sum, { m }) => sum + m * m, 0) < side * side;
+    if (allInputs || !narrow || products.some(({ product }) => product === undefined)) {
+      return [{ value, kind: 'inputs', side, layers: sharing }];
+    }
+    return products.map(({ layer, product }) => ({ value: product!, kind: 'outputs', side: layer.m, layers: [layer] }));
+  });
+}
+
+/** Cuts the sums into parts that fit into the memory, each at least one. */
+function withinMemory(sums: readonly Sum[], maxMemory: number): Sum[][] {
+  const parts: Sum[][] = [];
+  let held = Number.POSITIVE_INFINITY;
+  for (const sum of sums) {
+    const bytes = 8 * sum.side ** 2;
+    if (held + bytes > maxMemory) {
+      parts.push([]);
+      held = 0;
+    }
+    parts.at(-1)!.push(sum);
+    held += bytes;
+  }
+  return parts;
+}
+
+async function observe(
+  checkpoint: Checkpoint,
+  graph: ModelGraph,
+  sums: readonly Sum[],
+  samples: Samples,
+  runtime: Runtime,
+  { signal, threads }: CalibrateOptions,
+  tell: (done: number) => void,
+): Promise<Map<string, Moments>> {
+  const values = sums.map(({ value }) => value);
+  const totals = sums.map(({ side }) => ({
+    sum: new Float64Array(side),
+    second: new Float64Array(side * side),
+    count: 0,
+  }));
+  const folder = await mkdtemp(join(tmpdir(), 'lowrank-'));
+  let session: Inference | undefined;
+  try {
+    const model = join(folder, 'observed.onnx');
+    await linkData(checkpoint, folder);
+    await assemble(graph.observing(values).parts!, model, () => checkpoint.main);
+    session = await runtime.InferenceSession.create(model, {
+      executionProviders: ['cpu'],
+      ...(threads !== undefined && { intraOpNumThreads: threads }),
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
+      logSeverityLevel: 3,
+    });
+    for (let i = 0; i < samples.count; i++) {
+      signal?.throwIfAborted();
+      const outputs = await session.run(await samples.feeds(i, runtime, session), values);
+      for (const [at, { value, side }] of sums.entries()) {
+        const total = totals[at]!;
+        const x = asFloats(outputs[value]!);
+        const rows = x.length / side;
+        const job = { rows, n: side, diagonal: false, x, sum: total.sum, second: total.second };
+        await callAsync(
+          addon().accumulateMomentsAsync,
+          { ...job, threads: threadCount(threads) },
+          signal ? { signal } : {},
+        );
+        total.count += rows;
+      }
+      tell(i + 1);
+    }
+  } catch (cause) {
+    if (cause instanceof LowRankError || signal?.aborted) throw cause;
+    throw new LowRankError('ERR_ENGINE', `${checkpoint.main}: does not run: ${(cause as Error).message}`, { cause });
+  } finally {
+    await session?.release();
+    await rm(folder, { recursive: true, force: true });
+  }
+  return new Map(sums.map(({ kind, side, layers }, i) => [layers[0]!.name, meanOf(kind, side, totals[i]!)]));
+}
+
+/** Means from sums, of which the lower triangle is there. */
+function meanOf(
+  kind: Sum['kind'],
+  side: number,
+  { sum, second, count }: { sum: Float64Array; second: Float64Array; count: number },
+): Moments {
+  const mean = sum.map((value) => value / count);
+  for (let i = 0; i < side; i++) {
+    for (let j = 0; j <= i; j++) {
+      second[i * side + j]! /= count;
+      second[j * side + i] = second[i * side + j]!;
+    }
+  }
+  return { kind, second, mean, count };
+}

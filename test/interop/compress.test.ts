@@ -1,0 +1,107 @@
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
+import { calibrate } from '../../lib/compress/calibrate.js';
+import { compressCheckpoint } from '../../lib/compress/compress.js';
+import { openMoments } from '../../lib/compress/moments.js';
+import { temporaryFolder } from '../support/folder.js';
+import { distance, gaussian, norm } from '../support/matrices.js';
+import { mlp } from '../support/onnx-mlp.js';
+import { fill } from '../support/safetensors.js';
+import { python, root, runPython, unlessNoPython } from './python.js';
+
+const peers = join(root, 'test', 'peers');
+const hasPeers = existsSync(join(peers, 'node_modules'));
+const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
+
+/** Vectors that lie mostly in a few directions. */
+const vectors = (count: number) => gaussian([count, 32], 5).data.map((value, i) => value * 0.8 ** (i % 32));
+
+async function prepared(model = mlp()) {
+  const folder = temporaryFolder();
+  await fill(folder, { 'model.onnx': model });
+  const bytes = new Uint8Array(vectors(800).buffer);
+  const inputs = join(folder, 'inputs.safetensors');
+  await writeSafetensors(inputs, new Map([['x', { dtype: 'F32', shape: [800, 32], bytes }]]));
+  const path = (name: string) => join(folder, name);
+  return { path, source: path('model.onnx'), inputs, moments: path('moments.safetensors') };
+}
+
+describe.skipIf(!hasPeers)(`calibrate by onnxruntime-node${unlessNoPeers}`, () => {
+  it('sums what the layers see, and layers with one input share it', async () => {
+    const { source, inputs, moments } = await prepared();
+    const report = await calibrate(source, moments, { inputs, peers, samples: 1000 });
+    expect(report).toMatchObject({ samples: 800, vectors: 800, layers: 3, passes: 1 });
+    const file = await openMoments(moments);
+    const first = (await file.read('m.0.weight'))!;
+    const x = vectors(800);
+    const expected = new Float64Array(32 * 32);
+    for (let row = 0; row < 800; row++) {
+      for (let i = 0; i < 32 * 32; i++) {
+        expected[i]! += (x[row * 32 + Math.floor(i / 32)]! * x[row * 32 + (i % 32)]!) / 800;
+      }
+    }
+    expect(first).toMatchObject({ kind: 'inputs', count: 800 });
+    expect(distance(first.second, expected)).toBeLessThan(1e-6 * norm(expected));
+    await file.close();
+  });
+
+  it('runs the samples again where the sums do not fit, with the same result', async () => {
+    const { source, inputs, moments, path } = await prepared();
+    await calibrate(source, moments, { inputs, peers, threads: 1 });
+    const again = await calibrate(source, path('again'), { inputs, peers, threads: 1, maxMemory: 8 * 48 * 48 });
+    expect(again.passes).toBeGreaterThan(1);
+    expect(await readFile(path('again'))).toEqual(await readFile(moments));
+  });
+
+  it('takes texts, for a model with its tokenizer', async () => {
+    const { path } = await prepared();
+    await writeFile(path('texts.txt'), 'the capital of k1 is\n\nthe colour of k2 is\n');
+    const model = join(root, 'examples', 'noisy-recall', 'model', 'model.onnx');
+    const report = await calibrate(model, path('m.safetensors'), { texts: path('texts.txt'), peers });
+    expect(report.samples).toBe(2);
+    expect(report.vectors).toBeGreaterThan(2);
+    expect(report.sums).toBeLessThan(report.layers);
+  });
+});
+
+describe.skipIf(!python || !hasPeers)(`compressed models${unlessNoPython}${unlessNoPeers}`, () => {
+  const cases = (['pivoted', 'factors'] as const).flatMap((storage) =>
+    [0.9, 0.5].flatMap((keep) => [false, true].map((shared) => ({ storage, keep, shared }))),
+  );
+
+  it.each(cases)('run in onnxruntime as NumPy multiplies them out: %o', async ({ storage, keep, shared }) => {
+    const { source, inputs, moments, path } = await prepared(mlp({ shared }));
+    await calibrate(source, moments, { inputs, peers });
+    const report = await compressCheckpoint(source, path('out.onnx'), { keep, calibration: moments, storage });
+    expect(report.layers.some(({ rank }) => rank !== undefined)).toBe(true);
+    const verdict = JSON.parse(await runPython('compress_judge.py', source, path('out.onnx'), inputs)) as {
+      difference: number;
+      loss: number;
+      operators: string[];
+    };
+    expect(verdict.difference).toBeLessThan(1e-4);
+    expect(verdict.loss).toBeLessThan(keep === 0.9 ? 0.05 : 0.6);
+    // All constant nodes are gone once the model is loaded.
+    expect(new Set(verdict.operators)).toEqual(
+      new Set(verdict.operators.filter((op) => /MatMul|Gemm|Add|Relu/.test(op))),
+    );
+  });
+});
+
+describe.skipIf(!python)(`the program of docs/calibration.md${unlessNoPython}`, () => {
+  it('writes moments that are read here', async () => {
+    const out = join(temporaryFolder(), 'moments.safetensors');
+    const expected = JSON.parse(await runPython('compress_torch.py', out)) as { second: number[]; mean: number[] };
+    const file = await openMoments(out);
+    expect([...file.weights].sort()).toEqual(['down.weight', 'k.weight', 'q.weight']);
+    const moments = (await file.read('q.weight'))!;
+    expect(distance(moments.second, expected.second)).toBeLessThan(1e-10);
+    expect(distance(moments.mean!, expected.mean)).toBeLessThan(1e-12);
+    expect(moments.count).toBe(14);
+    expect(await file.read('k.weight')).toEqual(moments);
+    await file.close();
+  });
+});

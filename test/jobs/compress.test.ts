@@ -1,0 +1,151 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { open } from '../../lib/checkpoint/open.js';
+import { type CompressReport, compressCheckpoint } from '../../lib/compress/compress.js';
+import { writeMoments } from '../../lib/compress/moments.js';
+import type { Moments } from '../../lib/index.js';
+import { lowrank } from '../support/cli.js';
+import { failure } from '../support/failure.js';
+import { temporaryFolder } from '../support/folder.js';
+import { distance, gaussian, norm, product } from '../support/matrices.js';
+import { mlp, mlpWeight } from '../support/onnx-mlp.js';
+import { fill } from '../support/safetensors.js';
+
+const NAMES = { first: 'm.0.weight', second: 'm.2.weight', last: 'm.5.weight' } as const;
+
+/** A model with a file of moments: of vectors that lie mostly in a few directions. */
+async function prepared(model = mlp()) {
+  const folder = temporaryFolder();
+  const source = join(folder, 'model.onnx');
+  await fill(folder, { 'model.onnx': model });
+  const moments = (n: number, count: number): Moments => {
+    const x = gaussian([count, n], n).data.map((value, i) => value * 0.8 ** (i % n));
+    const second = new Float64Array(n * n);
+    for (let row = 0; row < count; row++) {
+      for (let i = 0; i < n * n; i++) {
+        second[i]! += (x[row * n + Math.floor(i / n)]! * x[row * n + (i % n)]!) / count;
+      }
+    }
+    return { kind: 'inputs', second, count };
+  };
+  const calibration = join(folder, 'moments.safetensors');
+  const all = new Map([
+    [NAMES.first, moments(32, 900)],
+    [NAMES.second, moments(48, 900)],
+  ]);
+  // A weight that two modules use is called as in the file.
+  const shared = new Map([NAMES.last, 'onnx::MatMul_2'].map((name) => [name, NAMES.second] as const));
+  await writeMoments(calibration, all, shared);
+  return { folder, source, calibration, out: join(folder, 'smaller.onnx') };
+}
+
+describe('compress', () => {
+  it.each(['pivoted', 'factors'] as const)('writes %s in place of weights, within the budget', async (storage) => {
+    const { source, calibration, out } = await prepared();
+    const report = await compressCheckpoint(source, out, { keep: 0.6, calibration, storage });
+    const before = 48 * 32 + 48 * 48 + 40 * 48;
+    expect(report.parameters.before).toBe(before);
+    expect(report.parameters.after).toBeLessThanOrEqual(0.6 * before);
+    expect(report.layers.map(({ name }) => name)).toEqual(Object.values(NAMES));
+    expect(report).toMatchObject({ calibrated: true, withoutMoments: [], leftOut: [], output: { out } });
+    expect(report.vectorsPerInput).toBeCloseTo(900 / 48, 10);
+    expect(report.layers.some(({ rank }) => rank !== undefined)).toBe(true);
+
+    const result = await open(out);
+    const numbers = [...result.tensors.values()]
+      .filter(({ dtype, shape }) => dtype === 'F32' && shape.length === 2)
+      .reduce((sum, { shape: [m, n] }) => sum + m! * n!, 0);
+    expect(numbers).toBe(report.parameters.after);
+    const saved = (await stat(source)).size - (await stat(out)).size;
+    // What names, nodes and orders of rows take.
+    expect(saved).toBeGreaterThan(4 * (before - report.parameters.after) - 3500);
+    await result.close();
+  });
+
+  it('writes factors whose product is near the weight where the inputs are', async () => {
+    const { source, calibration, out } = await prepared();
+    const { layers } = await compressCheckpoint(source, out, { keep: 0.6, calibration, storage: 'factors' });
+    const first = layers[0]!;
+    expect(first.rank).toBeGreaterThan(0);
+    const result = await open(out);
+    const read = async (what: string) => {
+      const name = `onnx::MatMul_1.lowrank.${what}`;
+      return new Float32Array((await result.read(name)).slice().buffer);
+    };
+    const [left, right] = [await read('left'), await read('right')];
+    const x = gaussian([50, 32], 32).data.map((value, i) => value * 0.8 ** (i % 32));
+    const w = mlpWeight(48, 32, 1);
+    const turned = w.map((_, at) => w[(at % 48) * 32 + Math.floor(at / 48)]!);
+    const y = product(x, turned, 50, 32, 48);
+    const small = product(product(x, left, 50, 32, first.rank!), right, 50, first.rank!, 48);
+    expect(distance(y, small) / norm(y)).toBeLessThan(2 * first.error + 1e-6);
+    await result.close();
+  });
+
+  it('plans without writing, and the plan is what is done', async () => {
+    const { source, calibration, out } = await prepared();
+    const plan = await compressCheckpoint(source, undefined, { keep: 0.7, calibration, dryRun: true });
+    expect(plan.output).toBeUndefined();
+    const done = await compressCheckpoint(source, out, { keep: 0.7, calibration });
+    expect(done.layers.map(({ rank }) => rank)).toEqual(plan.layers.map(({ rank }) => rank));
+    for (const [i, { error }] of done.layers.entries()) expect(error).toBeCloseTo(plan.layers[i]!.error, 5);
+  });
+
+  it('keeps everything where all may be kept', async () => {
+    const { source, calibration, out } = await prepared();
+    const { layers, parameters } = await compressCheckpoint(source, out, { keep: 1, calibration });
+    expect(layers.every(({ rank, error }) => rank === undefined && error === 0)).toBe(true);
+    expect(parameters.after).toBe(parameters.before);
+  });
+
+  it('shares the factors of a weight that two nodes share', async () => {
+    const { source, calibration, out } = await prepared(mlp({ shared: true }));
+    const { layers } = await compressCheckpoint(source, out, { keep: 0.5, calibration });
+    expect(layers[1]!.rank).toBeGreaterThan(0);
+    const result = await open(out);
+    expect(result.tensors.get('onnx::MatMul_2.lowrank.left')).toMatchObject({ users: expect.any(Array) });
+    await result.close();
+  });
+
+  it('wants moments, or to be told to do without', async () => {
+    const { source, out, folder } = await prepared();
+    expect(await failure(compressCheckpoint(source, out, { keep: 0.5 }))).toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      hint: expect.stringContaining('--calibration'),
+    });
+    const plain = await compressCheckpoint(source, out, { keep: 0.5, uncalibrated: true });
+    expect(plain).toMatchObject({ calibrated: false, vectorsPerInput: undefined });
+    expect((await failure(compressCheckpoint(source, out, { keep: 0, uncalibrated: true }))).code).toBe('ERR_ARGUMENT');
+    const none = join(folder, 'none.safetensors');
+    await writeMoments(none, new Map([['other', { kind: 'diagonal', second: Float64Array.of(1) }]]));
+    expect(
+      (await failure(compressCheckpoint(source, join(folder, 'x.onnx'), { keep: 0.5, calibration: none }))).code,
+    ).toBe('ERR_UNSUPPORTED');
+  });
+
+  it('is a command with a table, JSON and warnings', async () => {
+    const { source, calibration, out } = await prepared();
+    const plan = await lowrank(['compress', source, '--keep', '0.6', '--calibration', calibration, '--dry-run']);
+    expect(plan).toMatchObject({ code: 0 });
+    expect(plan.stdout).toContain('nothing written');
+    expect(plan.stderr).toContain('vectors of calibration for each input');
+    const done = await lowrank([
+      'compress',
+      source,
+      '-o',
+      out,
+      '--keep',
+      '0.6',
+      '--calibration',
+      calibration,
+      '--json',
+    ]);
+    const report = JSON.parse(done.stdout) as CompressReport;
+    expect(report.layers).toHaveLength(3);
+    expect(report.output!.out).toBe(out);
+    const wrong = await lowrank(['compress', source, '--keep', '0.6', '--calibration', calibration]);
+    expect(wrong).toMatchObject({ code: 2 });
+    expect(wrong.stderr).toContain('missing output path');
+  });
+});
