@@ -103,6 +103,8 @@ export interface ModelGraph {
   productOf(weight: string): string | undefined;
   /** Lays out the model's file with more values among its outputs. */
   observing(values: Iterable<string>): FileLayout;
+  /** Lays out the model's file with weights as inputs instead, by their names. */
+  feeding(weights: Iterable<TensorInfo>): FileLayout;
 }
 
 /** A model on disk, of any format: named tensors as bytes. It holds no tensor in memory. */

@@ -23,8 +23,6 @@ export interface AllocateOptions {
   readonly storage?: Storage;
   /** Ranks are multiples of it, as kernels and blocks of quantised numbers like them: 8 by default. */
   readonly multiple?: number;
-  /** The exponent of the relative loss in what is minimised: 1 by default, 0.5 for its root. */
-  readonly exponent?: number;
 }
 
 /** What becomes of a matrix. */
@@ -79,13 +77,12 @@ interface Choice {
  * @throws LowRankError `ERR_UNSUPPORTED` where even the smallest ranks do not fit; `ERR_ARGUMENT`.
  */
 export function allocate(candidates: readonly Candidate[], options: AllocateOptions): Allocation {
-  const { budget, storage = 'factors', multiple = 8, exponent = 1 } = options;
+  const { budget, storage = 'factors', multiple = 8 } = options;
   if (!(budget >= 0)) throw new ArgumentError('budget', 'a number of at least 0', budget);
   if (!Number.isSafeInteger(multiple) || multiple < 1) {
     throw new ArgumentError('multiple', 'a whole number of at least 1', multiple);
   }
-  if (!(exponent > 0)) throw new ArgumentError('exponent', 'a number above 0', exponent);
-  const menus = candidates.map((candidate) => menuOf(candidate, storage, multiple, exponent));
+  const menus = candidates.map((candidate) => menuOf(candidate, storage, multiple));
   const least = total(menus.map((menu) => menu[0]!));
   if (least > budget) {
     throw new LowRankError(
@@ -107,12 +104,7 @@ export function allocate(candidates: readonly Candidate[], options: AllocateOpti
 }
 
 /** The choices that no other beats: each holds more numbers and loses less than the one before; the last loses nothing. */
-function menuOf(
-  { name, m, n, singularValues, weight = 1 }: Candidate,
-  storage: Storage,
-  multiple: number,
-  exponent: number,
-): Choice[] {
+function menuOf({ name, m, n, singularValues, weight = 1 }: Candidate, storage: Storage, multiple: number): Choice[] {
   if (!(weight >= 0 && weight < Number.POSITIVE_INFINITY)) {
     throw new ArgumentError(`weight of ${name}`, 'a number of at least 0', weight);
   }
@@ -121,7 +113,7 @@ function menuOf(
   for (let rank = multiple; rank <= Math.min(m, n); rank += multiple) {
     const parameters = parametersOf(m, n, rank, storage);
     if (parameters >= m * n) break;
-    menu.push({ rank, parameters, loss: weight * (losses[rank] ?? 0) ** exponent });
+    menu.push({ rank, parameters, loss: weight * (losses[rank] ?? 0) });
   }
   menu.push({ rank: undefined, parameters: m * n, loss: 0 });
   // A rank beyond which nothing is lost ends the useful ones, but dense takes no decomposition on trust.

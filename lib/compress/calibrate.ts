@@ -1,7 +1,6 @@
-import { constants } from 'node:fs';
-import { copyFile, link, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { join } from 'node:path';
 import { CALL_OPTIONS, type CallOptions, callAsync, threadCount } from '../addon/call.js';
 import { addon } from '../addon/load.js';
 import type { Checkpoint, ModelGraph } from '../checkpoint/checkpoint.js';
@@ -13,6 +12,7 @@ import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath, refuseExisting } from '../files/files.js';
 import type { Moments } from '../lowrank/moments.js';
 import { boolean, callback, checkOptions, number, type OptionTypes, text, wholeNumber } from '../options.js';
+import { linkData } from './link-data.js';
 import { writeMoments } from './moments.js';
 import { type Samples, tensorSamples, textSamples } from './samples.js';
 import { type Layer, linearLayers } from './select.js';
@@ -140,17 +140,6 @@ function graphOf({ graph, path, format }: Checkpoint): ModelGraph {
   throw new LowRankError('ERR_UNSUPPORTED', `${path}: ${format} files hold no computation that could be run here`, {
     hint: 'Export the model to ONNX, or make the moments with PyTorch as docs/calibration.md shows.',
   });
-}
-
-/** Brings external data to the folder of the observed model, without copying where the file systems allow it. */
-async function linkData({ path, main, tensors }: Checkpoint, folder: string): Promise<void> {
-  const files = new Set([...tensors.values()].map(({ file }) => join(path, file)));
-  for (const file of files) {
-    if (file === main || main === path) continue;
-    const target = join(folder, relative(dirname(main), file));
-    await mkdir(dirname(target), { recursive: true });
-    await link(file, target).catch(() => copyFile(file, target, constants.COPYFILE_FICLONE));
-  }
 }
 
 function sumsFor(graph: ModelGraph, layers: readonly Layer[], allInputs: boolean): Sum[] {

@@ -4,18 +4,19 @@ import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, LowRankError } from '../errors.js';
+import type { Runtime } from '../evaluate/engines/onnx-feeds.js';
+import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath } from '../files/files.js';
-import { factorize } from '../lowrank/factorize.js';
-import type { LowRank } from '../lowrank/factors.js';
 import { boolean, checkOptions, number, type OptionTypes, oneOf, text } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
-import { toFloat32 } from '../tensor/convert.js';
-import type { FloatDType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
-import { type Allotted, allocate, type Candidate, type Storage } from './allocate.js';
+import type { Allotted, Storage } from './allocate.js';
+import { type Chosen, chooseRanks, type MeasuredLayer, measured, type Weighting } from './choose.js';
+import { LayerFactors } from './layer-factors.js';
 import { type MomentsFile, openMoments } from './moments.js';
+import { Probe } from './probe.js';
+import { tensorSamples, textSamples } from './samples.js';
 import { compressibleLayers, type Layer, type LeftOut } from './select.js';
-import { storedBytes, storedTensors, transposed } from './stored-factors.js';
+import { storedBytes, storedTensors } from './stored-factors.js';
 
 export interface CompressOptions extends Omit<CallOptions, 'onProgress'> {
   /** The share of the numbers of the linear layers that the result holds, above 0 and up to 1. */
@@ -26,6 +27,11 @@ export interface CompressOptions extends Omit<CallOptions, 'onProgress'> {
   uncalibrated?: boolean | undefined;
   /** `pivoted` by default: smaller files at the same rank. `factors` for programs that do not fold constants. */
   storage?: Storage | undefined;
+  /** Texts, or inputs, to try ranks on, as `calibrate` takes them; best others than those of the calibration. */
+  texts?: string | undefined;
+  inputs?: string | undefined;
+  /** Where to look for onnxruntime-node and \@huggingface/tokenizers besides this package. */
+  peers?: string | undefined;
   /** Compresses heads and classifiers too. */
   heads?: boolean | undefined;
   /** Chooses ranks and reports them, writes nothing. */
@@ -40,6 +46,9 @@ const COMPRESS_OPTIONS: OptionTypes<CompressOptions> = {
   calibration: text,
   uncalibrated: boolean,
   storage: oneOf(['factors', 'pivoted']),
+  texts: text,
+  inputs: text,
+  peers: text,
   heads: boolean,
   dryRun: boolean,
 };
@@ -59,6 +68,10 @@ export interface CompressReport {
   readonly source: string;
   readonly storage: Storage;
   readonly calibrated: boolean;
+  /** What the losses of layers were weighed by. */
+  readonly weighting: Weighting;
+  /** The loss of the model's outputs by each weighting, where texts or inputs were there to try them on. */
+  readonly losses: Chosen['losses'];
   readonly layers: readonly CompressedLayer[];
   /** Matrices that no linear layer of this kind multiplies by, or that are protected. */
   readonly leftOut: readonly LeftOut[];
@@ -117,10 +130,9 @@ async function compress(
 ): Promise<CompressReport> {
   const { keep, storage = 'pivoted', signal, threads, heads, dryRun } = options;
   const compute = { ...(signal && { signal }), ...(threads !== undefined && { threads }) };
+  const source = new LayerFactors(checkpoint, moments, compute);
   const { layers: all, leftOut } = compressibleLayers(checkpoint, { heads: heads ?? false });
-  const has = ({ name, info }: Layer) =>
-    moments === undefined || moments.weights.has(name) || moments.weights.has(info.name);
-  const layers = all.filter(has);
+  const layers = all.filter((layer) => source.has(layer));
   if (layers.length === 0) {
     const message = `${checkpoint.path}: no linear layer can become factors${all.length > 0 ? ', since the calibration has no moments of any' : ''}`;
     const [first] = leftOut;
@@ -130,25 +142,23 @@ async function compress(
     [...layers, ...layers].map(({ info }) => info.bytes),
     options.onProgress,
   );
-
-  let vectorsPerInput: number | undefined;
-  const candidates: Candidate[] = [];
-  for (const layer of layers) {
-    const { m, n, name, info } = layer;
-    const read = await moments?.read(moments.weights.has(name) ? name : info.name);
-    if (read?.count !== undefined)
-      vectorsPerInput = Math.min(vectorsPerInput ?? Number.POSITIVE_INFINITY, read.count / n);
-    progress.working(name, info.bytes, 0);
-    const { singularValues } = await factorize(await weightOf(checkpoint, layer), {
-      rank: Math.min(m, n),
-      moments: read,
-      ...compute,
-    });
-    candidates.push({ name, m, n, singularValues: singularValues.data });
-    progress.finished(name, info.bytes);
-  }
   const before = layers.reduce((sum, { m, n }) => sum + m * n, 0);
-  const { matrices, parameters: after } = allocate(candidates, { budget: keep * before, storage });
+  const { chosen, vectorsPerInput } = await withProbe(checkpoint, layers, options, async (probe) => {
+    let vectors: number | undefined;
+    const found: MeasuredLayer[] = [];
+    for (const layer of layers) {
+      const { name, info, n } = layer;
+      signal?.throwIfAborted();
+      progress.working(name, info.bytes, 0);
+      const count = (await source.momentsOf(layer))?.count;
+      if (count !== undefined) vectors = Math.min(vectors ?? Number.POSITIVE_INFINITY, count / n);
+      found.push(await measured(layer, source, probe));
+      progress.finished(name, info.bytes);
+    }
+    const ranks = await chooseRanks(found, { budget: keep * before, storage }, source, probe);
+    return { chosen: ranks, vectorsPerInput: vectors };
+  });
+  const { matrices, parameters: after } = chosen.allocation;
 
   const described = layers.map(({ m, n }, i) => ({
     ...matrices[i]!,
@@ -159,8 +169,10 @@ async function compress(
     source: checkpoint.path,
     storage,
     calibrated: moments !== undefined,
+    weighting: chosen.weighting,
+    losses: chosen.losses,
     leftOut,
-    withoutMoments: all.filter((layer) => !has(layer)).map(({ name }) => name),
+    withoutMoments: all.filter((layer) => !source.has(layer)).map(({ name }) => name),
     vectorsPerInput,
     parameters: { before, after },
   };
@@ -185,12 +197,7 @@ async function compress(
         let { error } = described[i]!;
         if (rank !== undefined) {
           progress.working(name, info.bytes, 0);
-          const read = await moments?.read(moments.weights.has(name) ? name : info.name);
-          const factors: LowRank = await factorize(await weightOf(checkpoint, layer), {
-            rank,
-            moments: read,
-            ...compute,
-          });
+          const factors = await source.factors(layer, rank);
           for (const [tensor, bytes] of await storedBytes(factors, layer, storage, compute))
             await copy.write(tensor, bytes);
           error = factors.certificate.relativeError;
@@ -204,8 +211,38 @@ async function compress(
   return { ...report, layers: result, output, seconds: progress.seconds };
 }
 
-/** The weight of a layer, [m, n]. */
-async function weightOf(checkpoint: Checkpoint, { info, m, n }: Layer): Promise<Tensor> {
-  const stored = toFloat32(await checkpoint.read(info.name), info.dtype as FloatDType);
-  return { data: info.orientation === 'in x out' ? transposed(stored, n, m) : stored, shape: [m, n] };
+/** The most samples that ranks are tried on, and their tokens. */
+const TRIALS = { samples: 16, length: 128 } as const;
+
+/** Opens what tries ranks on the model while `use` runs, if there are samples for it. */
+async function withProbe<T>(
+  checkpoint: Checkpoint,
+  layers: readonly Layer[],
+  { texts, inputs, peers, threads }: CompressOptions,
+  use: (probe: Probe | undefined) => Promise<T>,
+): Promise<T> {
+  if (texts === undefined && inputs === undefined) return use(undefined);
+  const { graph } = checkpoint;
+  const other = layers.find(({ info }) => info.dtype !== 'F32');
+  if (graph === undefined || other !== undefined) {
+    const why = other === undefined ? 'its files hold no computation' : `${other.name} is ${other.info.dtype}`;
+    throw new LowRankError('ERR_UNSUPPORTED', `${checkpoint.path}: cannot be tried on samples: ${why}`, {
+      hint: 'Leave out the texts or inputs: then ranks are chosen by the moments alone.',
+    });
+  }
+  const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
+  const samples =
+    texts === undefined
+      ? await tensorSamples(absolutePath(inputs!), TRIALS.samples)
+      : await textSamples(checkpoint.main, absolutePath(texts), { ...TRIALS, peers });
+  try {
+    const probe = await Probe.open(checkpoint, graph, layers, samples, runtime, threads);
+    try {
+      return await use(probe);
+    } finally {
+      await probe.close();
+    }
+  } finally {
+    await samples.close();
+  }
 }

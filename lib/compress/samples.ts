@@ -3,8 +3,14 @@ import { SafetensorsFile } from '../checkpoint/safetensors/file.js';
 import type { TensorSpan } from '../checkpoint/safetensors/header.js';
 import { ArgumentError, describe } from '../errors.js';
 import { loadTexts } from '../evaluate/compare/texts.js';
-import { type Feeds, feedsOf, type Inference, type Runtime, type RuntimeTensor } from '../evaluate/engines/onnx-feeds.js';
 import { findFiles } from '../evaluate/engines/onnx.js';
+import {
+  type Feeds,
+  feedsOf,
+  type Inference,
+  type Runtime,
+  type RuntimeTensor,
+} from '../evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../evaluate/engines/peers.js';
 
 /** What a model is run on: the inputs of one run after the other. */
@@ -42,7 +48,9 @@ export async function textSamples(
   const config = files.tokenizerConfig === undefined ? {} : await json(files.tokenizerConfig);
   const tokenizer = new Tokenizer(await json(files.tokenizer), config);
   const sequences = texts
-    .map((text) => tokenizer.encode(text, { add_special_tokens: true }).ids.slice(0, length))
+    // Tokenizers without a token for unknown words leave gaps.
+    .map((text) => tokenizer.encode(text, { add_special_tokens: true }).ids.filter((id) => id !== undefined))
+    .map((tokens) => tokens.slice(0, length))
     .filter((tokens) => tokens.length > 0);
   return {
     count: sequences.length,

@@ -39,13 +39,13 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
 void dsterf_(const int*, double*, double*, int*);
-void dgeqp3_(const int*, const int*, double*, const int*, int*, double*, double*, const int*, int*);
-void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*, const double*, const double*,
-            const int*, double*, const int*, size_t, size_t, size_t, size_t);
-void dpstrf_(const char*, const int*, double*, const int*, int*, int*, const double*, double*, int*, size_t);
 void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
 void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
              double*, const int*, int*, size_t);
+void dpstrf_(const char*, const int*, double*, const int*, int*, int*, const double*, double*, int*, size_t);
+void dgeqp3_(const int*, const int*, double*, const int*, int*, double*, double*, const int*, int*);
+void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*, const double*, const double*,
+            const int*, double*, const int*, size_t, size_t, size_t, size_t);
 int openblas_get_num_threads(void);
 void openblas_set_num_threads(int);
 char* openblas_get_config(void);
@@ -287,6 +287,20 @@ bool sterf(int64_t n, double* d, double* e) {
   return info == 0;
 }
 
+void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {
+  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1;
+  int info = 0;
+  dgbtrf_(&order, &order, &bands, &bands, band, &stride, rows, &info);
+  // A pivot of exactly 0: any tiny number in its place serves inverse iteration.
+  if (info > 0) band[(info - 1) * stride + 2 * width] = std::numeric_limits<double>::min();
+}
+
+void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x) {
+  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1, one = 1;
+  int info = 0;
+  dgbtrs_("N", &order, &bands, &bands, &one, band, &stride, rows, x, &order, &info, 1);
+}
+
 int64_t choleskyPivoted(int64_t n, double* a, int* pivots, double tolerance, double* work) {
   const int order = narrow(n, "an order");
   int rank = 0, info = 0;
@@ -314,20 +328,6 @@ void solveUpper(int64_t n, int64_t columns, const double* r, double* x) {
   const int order = narrow(n, "an order"), count = narrow(columns, "a number of columns");
   const double one = 1;
   dtrsm_("L", "U", "N", "N", &order, &count, &one, r, &order, x, &order, 1, 1, 1, 1);
-}
-
-void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {
-  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1;
-  int info = 0;
-  dgbtrf_(&order, &order, &bands, &bands, band, &stride, rows, &info);
-  // A pivot of exactly 0: any tiny number in its place serves inverse iteration.
-  if (info > 0) band[(info - 1) * stride + 2 * width] = std::numeric_limits<double>::min();
-}
-
-void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x) {
-  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1, one = 1;
-  int info = 0;
-  dgbtrs_("N", &order, &bands, &bands, &one, band, &stride, rows, x, &order, &info, 1);
 }
 
 } // namespace lapack

@@ -85,6 +85,11 @@ void tridiagonalise(int64_t n, double* a, double* d, double* e, double* work);
 // False: no convergence. QL and QR iterations without square roots.
 bool sterf(int64_t n, double* d, double* e);
 
+// LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
+// stores it, and a solve.
+void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
+void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
+
 // Cholesky factorisation with complete pivoting (Higham 1990) of a symmetric n x n matrix, of which
 // the lower triangle is read: row pivots[i] of the matrix is row i of L L', and the first p columns
 // of L replace the lower triangle. Stops at the first pivot of at most `tolerance`, and returns
@@ -97,11 +102,6 @@ int64_t qrPivotedWork(int64_t m, int64_t n);
 void qrPivoted(int64_t m, int64_t n, double* a, int* pivots, double* work);
 // x <- R^-1 x for upper triangular R (n x n) and x (n x columns), both column-major.
 void solveUpper(int64_t n, int64_t columns, const double* r, double* x);
-
-// LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
-// stores it, and a solve.
-void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
-void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
 
 } // namespace lapack
 

@@ -58,7 +58,9 @@ describe.skipIf(!hasPeers)(`calibrate by onnxruntime-node${unlessNoPeers}`, () =
 
   it('takes texts, for a model with its tokenizer', async () => {
     const { path } = await prepared();
-    await writeFile(path('texts.txt'), 'the capital of k1 is\n\nthe colour of k2 is\n');
+    const questions = await readFile(join(root, 'examples', 'noisy-recall', 'validation.jsonl'), 'utf8');
+    const texts = questions.split('\n', 2).map((line) => (JSON.parse(line) as { prompt: string }).prompt);
+    await writeFile(path('texts.txt'), texts.join('\n'));
     const model = join(root, 'examples', 'noisy-recall', 'model', 'model.onnx');
     const report = await calibrate(model, path('m.safetensors'), { texts: path('texts.txt'), peers });
     expect(report.samples).toBe(2);

@@ -18,7 +18,7 @@ import { inPlaceLayout, unknownTensor } from '../layout.js';
 import { type DataFile, ExternalFiles } from './external-data.js';
 import { findGraph, readGraph } from './graph.js';
 import { ProtobufFile } from './protobuf.js';
-import { type Replacement, type SplicedFile, splice, withOutputs } from './splice.js';
+import { type Replacement, type SplicedFile, splice, withInputs, withOutputs } from './splice.js';
 import { checkStructure } from './structure.js';
 import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js';
 import { Unlisted } from './unlisted.js';
@@ -130,6 +130,7 @@ class OnnxCheckpoint implements Checkpoint {
           wiring.multiplications(weight).map(({ node }) => (node.opType === 'MatMul' ? node.outputs[0] : undefined)),
         ),
       observing: (values) => withOutputs(this.source, values),
+      feeding: (weights) => withInputs(this.source, weights),
     };
   }
 

@@ -108,6 +108,21 @@ export function withOutputs(source: SplicedFile, values: Iterable<string>): File
   return assembled(source, [{ start: end, end, parts, places: new Map() }]);
 }
 
+/** Makes inputs of weights of the model's graph: whoever runs it has to give them. */
+export function withInputs(source: SplicedFile, weights: Iterable<TensorInfo>): FileLayout {
+  const cuts: Cut[] = [];
+  for (const { name, dtype, shape } of weights) {
+    const initializer = source.wiring.initializer(name);
+    if (initializer === undefined) throw refusal(name, 'it is no initializer of the graph');
+    const dims = shape.map((size) => field(1, field(1, size)));
+    const tensorType = field(1, joined(field(1, elementCode(dtype)), field(2, joined(...dims))));
+    const parts = new PartList();
+    parts.bytes(field(11, joined(field(1, name), field(2, tensorType))));
+    cuts.push({ ...initializer, parts, places: new Map() });
+  }
+  return assembled(source, cuts);
+}
+
 function assembled({ file, size, graph }: SplicedFile, cuts: readonly Cut[]): FileLayout {
   const inside = new PartList();
   const relative = new Map<string, Place>();

@@ -36,7 +36,10 @@ export function defineCalibrate(command: Command, terminal: Terminal): void {
   command
     .argument('<model>', '.onnx file, or a folder with one; never modified')
     .option('-o, --out <path>', 'output .safetensors file; must not exist')
-    .option('--texts <file>', 'texts to run: documents separated by blank lines, or one a line, or lines of JSON {"text": "..."}')
+    .option(
+      '--texts <file>',
+      'texts to run: documents separated by blank lines, or one a line, or lines of JSON {"text": "..."}',
+    )
     .option('--inputs <file>', 'inputs to run (.safetensors): a tensor for each, its first dimension counts samples')
     .option('--samples <n>', 'most samples to run (default: 256)', wholeNumber(1))
     .option('--length <n>', 'most tokens of a text (default: 256)', wholeNumber(1))
@@ -54,8 +57,7 @@ async function runCalibrate(model: string, flags: CalibrateFlags, terminal: Term
   const out = requireOut(path);
   const report = await runJob(terminal, {
     progress: new ProgressLine(terminal.err, ({ done, total }: Counted) => `${done} of ${total} samples`),
-    work: (signal, onProgress) =>
-      calibrate(model, out, { ...options, maxMemory: memory, signal, onProgress }),
+    work: (signal, onProgress) => calibrate(model, out, { ...options, maxMemory: memory, signal, onProgress }),
   });
   printResult(terminal, flags, report, () => printReport(report, terminal));
 }

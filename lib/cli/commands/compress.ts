@@ -14,6 +14,9 @@ interface CompressFlags {
   readonly calibration?: string;
   readonly uncalibrated?: boolean;
   readonly storage?: 'factors' | 'pivoted';
+  readonly texts?: string;
+  readonly inputs?: string;
+  readonly peers?: string;
   readonly heads?: boolean;
   readonly threads?: number;
   readonly dryRun?: boolean;
@@ -38,6 +41,9 @@ export function defineCompress(command: Command, terminal: Terminal): void {
         .choices(['pivoted', 'factors'])
         .default('pivoted'),
     )
+    .option('--texts <file>', 'texts to try ranks on, other than those of the calibration')
+    .option('--inputs <file>', 'inputs to try ranks on (.safetensors), as for calibrate')
+    .option('--peers <folder>', 'where onnxruntime-node and @huggingface/tokenizers are installed')
     .option('--heads', 'compress heads and classifiers too')
     .addOption(threadsOption())
     .addOption(dryRunOption())

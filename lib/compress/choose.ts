@@ -1,0 +1,75 @@
+import { breakEvenRank } from '../lowrank/rank.js';
+import { type Allocation, allocate, type Candidate, lossCurve, type Storage } from './allocate.js';
+import { type LayerFactors, productInFile } from './layer-factors.js';
+import type { Probe } from './probe.js';
+import type { Layer } from './select.js';
+
+/**
+ * What a layer's loss counts for: the same in all (`relative`), what the model's outputs lose by it (`probed`), or the root
+ * of that (`root`). None is always best: a probe is a linear measure, so it misleads where much is cut.
+ */
+export type Weighting = 'relative' | 'probed' | 'root';
+
+export interface Chosen {
+  readonly allocation: Allocation;
+  readonly weighting: Weighting;
+  /** The loss of the model's outputs with the ranks of each weighting; none without a probe. */
+  readonly losses: Partial<Record<Weighting, number>>;
+}
+
+/** A layer with its spectrum and what the probe has measured. */
+export interface MeasuredLayer {
+  readonly layer: Layer;
+  readonly singularValues: Float32Array;
+  /** The loss of the model's outputs for each relative loss of the layer, if probed. */
+  readonly sensitivity: number | undefined;
+}
+
+/** Decomposes a layer, and measures what the model loses when it is cut to half of its break-even rank. */
+export async function measured(layer: Layer, source: LayerFactors, probe: Probe | undefined): Promise<MeasuredLayer> {
+  const { m, n, info } = layer;
+  const factors = await source.factors(layer, Math.min(m, n));
+  const singularValues = factors.singularValues.data;
+  if (probe === undefined) return { layer, singularValues, sensitivity: undefined };
+  const rank = Math.max(1, Math.floor(breakEvenRank(m, n) / 2));
+  const relative = lossCurve(singularValues)[rank]!;
+  if (!(relative > 0)) return { layer, singularValues, sensitivity: 0 };
+  const loss = await probe.sensitivity(info.name, productInFile(layer, factors.truncate(rank)));
+  return { layer, singularValues, sensitivity: loss / relative };
+}
+
+/** Chooses ranks by each weighting, and keeps those with which the outputs of the model lose least. */
+export async function chooseRanks(
+  layers: readonly MeasuredLayer[],
+  options: { readonly budget: number; readonly storage: Storage },
+  source: LayerFactors,
+  probe: Probe | undefined,
+): Promise<Chosen> {
+  const by = (weight: (sensitivity: number) => number) =>
+    allocate(
+      layers.map(({ layer: { name, m, n }, singularValues, sensitivity }): Candidate => {
+        return { name, m, n, singularValues, weight: sensitivity === undefined ? 1 : weight(sensitivity) };
+      }),
+      options,
+    );
+  const relative = by(() => 1);
+  if (probe === undefined) return { allocation: relative, weighting: 'relative', losses: {} };
+  const choices: readonly (readonly [Weighting, Allocation])[] = [
+    ['relative', relative],
+    ['probed', by((sensitivity) => sensitivity)],
+    ['root', by(Math.sqrt)],
+  ];
+  const losses: Partial<Record<Weighting, number>> = {};
+  let best: Chosen | undefined;
+  for (const [weighting, allocation] of choices) {
+    const weights = new Map<string, Float32Array>();
+    for (const [i, { layer }] of layers.entries()) {
+      const { rank } = allocation.matrices[i]!;
+      if (rank !== undefined) weights.set(layer.info.name, productInFile(layer, await source.factors(layer, rank)));
+    }
+    const loss = await probe.loss(weights);
+    losses[weighting] = loss;
+    if (best === undefined || loss < losses[best.weighting]!) best = { allocation, weighting, losses };
+  }
+  return best!;
+}
