@@ -69,6 +69,24 @@ describe.skipIf(!hasPeers)(`calibrate by onnxruntime-node${unlessNoPeers}`, () =
   });
 });
 
+describe.skipIf(!hasPeers)(`ranks that are tried on samples${unlessNoPeers}`, () => {
+  it('are those of the weighting with which the outputs lose least', async () => {
+    const { source, inputs, moments, path } = await prepared();
+    await calibrate(source, moments, { inputs, peers });
+    const options = { keep: 0.5, calibration: moments, inputs, peers, dryRun: true } as const;
+    const { losses, weighting, layers } = await compressCheckpoint(source, undefined, options);
+    expect(Object.keys(losses).sort()).toEqual(['probed', 'relative', 'root']);
+    expect(losses[weighting]).toBe(Math.min(...Object.values(losses)));
+    expect(losses[weighting]).toBeGreaterThan(0);
+    expect(layers.some(({ rank }) => rank !== undefined)).toBe(true);
+    const plain = await compressCheckpoint(source, undefined, { keep: 0.5, calibration: moments, dryRun: true });
+    expect(plain).toMatchObject({ weighting: 'relative', losses: {} });
+    // The plan is what is done.
+    const written = await compressCheckpoint(source, path('out.onnx'), { ...options, dryRun: false });
+    expect(written.losses).toEqual(losses);
+  });
+});
+
 describe.skipIf(!python || !hasPeers)(`compressed models${unlessNoPython}${unlessNoPeers}`, () => {
   const cases = (['pivoted', 'factors'] as const).flatMap((storage) =>
     [0.9, 0.5].flatMap((keep) => [false, true].map((shared) => ({ storage, keep, shared }))),
