@@ -12,6 +12,7 @@ export type {
   FileLayout,
   FilePart,
   Format,
+  ModelGraph,
   NewTensorInfo,
   Orientation,
   Place,
@@ -88,3 +89,16 @@ export type { EditProgress } from '../progress.js';
 export { type JobPlan, type JobPlanOptions, planJob, readPlan, type Task, writePlan } from '../shards/job-plan.js';
 export { type MergeShardsOptions, type MergeShardsReport, mergeShards } from '../shards/merge-shards.js';
 export { runShard, type ShardOptions, type ShardReport } from '../shards/run-shard.js';
+
+// Compression of whole models.
+
+export type { Allotted, Storage } from '../compress/allocate.js';
+export { type CalibrateOptions, type CalibrateReport, calibrate } from '../compress/calibrate.js';
+export type { Weighting } from '../compress/choose.js';
+export {
+  type CompressedLayer,
+  type CompressOptions,
+  type CompressReport,
+  compressCheckpoint,
+} from '../compress/compress.js';
+export type { LeftOut } from '../compress/select.js';
