@@ -34,10 +34,11 @@ Certificate certify(const Candidate& c, double squaredError, double energy, Cons
   return {c.rank, c.route, bit(c.route), norm, error, std::sqrt(leastSquared(c, error, norm, w)), c.spectralError};
 }
 
-// What rounding a matrix of norm `formed` to float32 adds to an error: across it at random, and along it as far as
-// roundings agree. Of a structured matrix, whose entries repeat, no more than one in a row or column is independent.
+// What rounding a matrix of norm `formed` to float32 adds to an error: across it at random, and
+// along it as far as roundings agree. Of a structured matrix, whose rows and columns repeat, no more
+// roundings than its shorter side has numbers are independent.
 double slackOf(double error, double formed, ConstMatrix w) {
-  const double rounded = 2 * kEpsilon * formed, independent = static_cast<double>(w.rows + w.cols);
+  const double rounded = 2 * kEpsilon * formed, independent = static_cast<double>(std::min(w.rows, w.cols));
   return std::hypot(error, rounded) - error + rounded * std::min(1.0, 4 / std::sqrt(independent));
 }
 
