@@ -71,7 +71,7 @@ export function comparisonReport(comparison: ModelComparison): string {
 
 /** Draws the first figure of quality that the candidates have over size and over each latency. */
 function fronts(rows: readonly Row[]): Content {
-  const figure = FIGURES.find(({ of }) => rows.slice(1).every(({ model }) => isFinite(of(model)?.value)));
+  const figure = FIGURES.find(({ of }) => rows.slice(1).every(({ model }) => finite(of(model)?.value)));
   if (figure === undefined) return undefined;
   const { name, show, lessIsBetter } = figure;
   const points = (cost: (model: ComparedModel) => number | undefined): Point[] | undefined => {
@@ -80,7 +80,7 @@ function fronts(rows: readonly Row[]): Content {
       cost: cost(model) ?? Number.NaN,
       quality: figure.of(model)?.value ?? (index === 0 ? figure.original : undefined) ?? Number.NaN,
     }));
-    return all.every((point) => isFinite(point.cost) && isFinite(point.quality)) ? all : undefined;
+    return all.every((point) => finite(point.cost) && finite(point.quality)) ? all : undefined;
   };
   const draw = (
     id: string,
@@ -191,7 +191,7 @@ function sameRun({ latency }: ComparedModel, { kind, batch, length }: Latency): 
   return latency.find((other) => other.kind === kind && other.batch === batch && other.length === length);
 }
 
-function isFinite(value: number | undefined): boolean {
+function finite(value: number | undefined): boolean {
   return Number.isFinite(value);
 }
 

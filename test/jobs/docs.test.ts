@@ -29,6 +29,7 @@ const inside = join(root, '.build', `docs-${process.pid}`);
 const LONG_JOBS = new Set([
   'calibration.md',
   'checkpoints.md',
+  'comparing-models.md',
   'compressing.md',
   'evaluating.md',
   'many-machines.md',

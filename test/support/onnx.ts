@@ -101,12 +101,33 @@ export function nodeProto({
   ]);
 }
 
-/** A GraphProto. */
-export function graphProto(nodes: readonly Uint8Array[], initializers: readonly Uint8Array[]): Buffer {
+/** An input or output of a graph: names stand for dimensions that may be any. */
+export interface ValueParts {
+  readonly name: string;
+  /** `TensorProto.DataType`: 1 is float32, 7 is int64. */
+  readonly type: number;
+  readonly dims: readonly (number | string)[];
+}
+
+function valueInfoProto({ name, type, dims }: ValueParts): Buffer {
+  const shape = dims.map((dim) => field(1, typeof dim === 'number' ? field(1, dim) : field(2, dim)));
+  const tensor = Buffer.concat([field(1, type), field(2, Buffer.concat(shape))]);
+  return Buffer.concat([field(1, name), field(2, field(1, tensor))]);
+}
+
+/** A GraphProto; a runtime needs its inputs and outputs. */
+export function graphProto(
+  nodes: readonly Uint8Array[],
+  initializers: readonly Uint8Array[],
+  inputs: readonly ValueParts[] = [],
+  outputs: readonly ValueParts[] = [],
+): Buffer {
   return Buffer.concat([
     ...nodes.map((node) => field(1, node)),
     field(2, 'graph'),
     ...initializers.map((initializer) => field(5, initializer)),
+    ...inputs.map((input) => field(11, valueInfoProto(input))),
+    ...outputs.map((output) => field(12, valueInfoProto(output))),
   ]);
 }
 

@@ -329,6 +329,13 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
     {},
     ['format', 'style', 'countTokens', 'pieceLength'],
   ],
+  ['loadTexts', (o) => evaluation.loadTexts(absent, o as object), {}, ['samples', 'seed']],
+  [
+    'compare',
+    (o) => evaluation.compare(absent, [absent], o as evaluation.CompareOptions),
+    { engine },
+    ['engine', 'texts', 'questions', 'generate', 'length', 'runs', 'seed', 'signal', 'onProgress'],
+  ],
   ['splitQuestions', (o) => evaluation.splitQuestions([], 'all', o as object), {}, ['seed', 'validation']],
   [
     'search',

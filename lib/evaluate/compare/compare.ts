@@ -101,6 +101,8 @@ export async function compare(
   const started = performance.now();
   const { engine, texts = [], questions = [], ...given } = checkOptions(options, COMPARE_OPTIONS, 'compare');
   const { generate = 0, length = 256, runs = 9, seed = 0, signal, onProgress } = given;
+  const format = (engine as Engine | undefined)?.runs;
+  if (format === undefined) throw new ArgumentError('engine', 'onnxEngine() or llamaEngine()', engine);
   requirePath(original);
   if (!Array.isArray(candidates) || candidates.length === 0) {
     throw new ArgumentError('candidates', 'at least one path', candidates);
@@ -109,8 +111,6 @@ export async function compare(
   if (texts.length === 0 && questions.length === 0) {
     throw new ArgumentError('texts', 'at least one text, or questions', texts);
   }
-  const format = engine?.runs;
-  if (format === undefined) throw new ArgumentError('engine', 'onnxEngine() or llamaEngine()', engine);
 
   const paths = [original, ...candidates];
   const sessions: TokenSession[] = [];

@@ -30,6 +30,7 @@ describe('--help', () => {
         'merge',
         'inspect',
         'eval',
+        'compare',
         'search',
         'lora extract',
         'doctor',

@@ -1,4 +1,5 @@
-import type { Engine, ScoreRequest, TokenModel } from '../../../lib/evaluate/engines/engine.js';
+import { diverge, textLikelihood } from '../../../lib/evaluate/engines/diverge.js';
+import type { Engine, Outputs, ScoreRequest, TokenModel } from '../../../lib/evaluate/engines/engine.js';
 import { readLogits } from '../../../lib/evaluate/engines/logits.js';
 import { TokenSession } from '../../../lib/evaluate/engines/token-session.js';
 import { TokenizedQuestions } from '../../../lib/evaluate/engines/tokenize.js';
@@ -44,6 +45,13 @@ export function encodeLetters(text: string): number[] {
   return tokens;
 }
 
+function outputsOf(tokens: readonly number[], kind: TokenModel['kind']): Outputs {
+  const size = VOCABULARY + 1;
+  const data = Float32Array.from(tokens.flatMap((token) => [...logitsAfter(token)]));
+  const text = kind === 'causal' ? textLikelihood(data, size, tokens) : { logProb: 0, tokens: 0 };
+  return { kind: 'logits', rows: tokens.length, size, data, text };
+}
+
 function fakeModel(log: Log, options: Partial<TokenModel> = {}): TokenModel {
   const kind = options.kind ?? 'causal';
   return {
@@ -69,6 +77,11 @@ function fakeModel(log: Log, options: Partial<TokenModel> = {}): TokenModel {
         ),
       );
     },
+    outputs: async (tokens) => outputsOf(tokens, kind),
+    async diverge(tokens, from) {
+      return diverge(await this.outputs(tokens), from);
+    },
+    time: async () => 1,
     async reload() {
       log.reloaded++;
     },
@@ -80,16 +93,21 @@ function fakeModel(log: Log, options: Partial<TokenModel> = {}): TokenModel {
 }
 
 /** An engine of such models, and what was asked of it. */
-export function fakeEngine(options: Partial<TokenModel> = {}): { engine: Engine; log: Log } {
+export function fakeEngine(options: Partial<TokenModel> | ((checkpoint: string) => Partial<TokenModel>) = {}): {
+  engine: Engine;
+  log: Log;
+} {
   const log: Log = { encoded: 0, requests: [], opened: 0, closed: 0, reloaded: 0 };
   const prepared = new TokenizedQuestions();
   return {
     log,
     engine: {
       name: 'llama',
+      runs: 'gguf',
       async open(checkpoint) {
         log.opened++;
-        return new TokenSession(checkpoint, fakeModel(log, options), prepared);
+        const own = typeof options === 'function' ? options(checkpoint) : options;
+        return new TokenSession(checkpoint, fakeModel(log, own), prepared);
       },
       close: async () => undefined,
     },
