@@ -5,6 +5,9 @@ import { type BootstrapOptions, bootstrap, interval } from '../metrics/bootstrap
 import { cosine, PairedSimilarities } from '../metrics/similarity.js';
 import type { Estimate } from '../metrics/summary.js';
 
+/** The most texts whose pairs are compared: their number grows with the square. */
+const MOST_PAIRED = 256;
+
 /** What the outputs of a model are. */
 export const OUTPUT_KINDS = ['causal', 'masked', 'labels', 'embedding'] as const;
 export type OutputKind = (typeof OUTPUT_KINDS)[number];
@@ -19,7 +22,7 @@ export interface Quality {
   readonly agreement?: Estimate | undefined;
   /** Models with embeddings: mean cosine to the original's. */
   readonly cosine?: Estimate | undefined;
-  /** Models with embeddings: Spearman's correlation of the similarities of all pairs of texts. */
+  /** Models with embeddings: Spearman's correlation of the similarities of all pairs of the first 256 texts. */
   readonly rankCorrelation?: Estimate | undefined;
 }
 
@@ -126,7 +129,8 @@ async function ofEmbeddings(
   draw: BootstrapOptions,
 ): Promise<Quality> {
   const cosines = x.map((vector, i) => cosine(vector, y[i]!));
-  const pairs = new PairedSimilarities(x, y);
+  const count = Math.min(x.length, MOST_PAIRED);
+  const pairs = new PairedSimilarities(x.slice(0, count), y.slice(0, count));
   const correlation = pairs.correlation();
   return {
     cosine: await ratio(
@@ -136,7 +140,7 @@ async function ofEmbeddings(
     ),
     rankCorrelation: Number.isNaN(correlation)
       ? undefined
-      : await estimate(x.length, (drawn) => pairs.correlation(drawn), draw),
+      : await estimate(count, (drawn) => pairs.correlation(drawn), draw),
   };
 }
 

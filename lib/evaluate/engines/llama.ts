@@ -39,6 +39,9 @@ const LARGE_FILE_BYTES = 64e6;
 const DEFAULT_CONTEXT = 4096;
 const SPARE_CONTEXT = 16;
 
+/** A row of all logits is a map of the whole vocabulary, some megabytes. */
+const ROWS_AT_ONCE = 16;
+
 /** The part of node-llama-cpp 3 that is used here. */
 interface LlamaModule {
   getLlama(options: object): Promise<Llama>;
@@ -172,12 +175,20 @@ class LlamaTokens implements TokenModel {
     const sequence = this.#sequence!;
     await sequence.clearHistory();
     const generateNext = { logits: true, options: UNCUT };
-    const evaluated = await sequence.controlledEvaluate(tokens.map((token) => [token, { generateNext }]));
-    const rows = evaluated.map((row) => row!.next.logits);
-    const size = rows[0]!.size;
-    const data = new Float32Array(rows.length * size);
-    for (const [i, logits] of rows.entries()) for (const [token, logit] of logits) data[i * size + token] = logit;
-    return { kind: 'logits', rows: rows.length, size, data, text: textLikelihood(data, size, tokens) };
+    let [data, size] = [new Float32Array(), 0];
+    for (let begin = 0; begin < tokens.length; begin += ROWS_AT_ONCE) {
+      const piece = tokens.slice(begin, begin + ROWS_AT_ONCE);
+      const evaluated = await sequence.controlledEvaluate(piece.map((token) => [token, { generateNext }]));
+      for (const [i, row] of evaluated.entries()) {
+        if (row === undefined) throw new LowRankError('ERR_ENGINE', 'llama.cpp returned no logits for a token');
+        if (size === 0) {
+          size = row.next.logits.size;
+          data = new Float32Array(tokens.length * size);
+        }
+        for (const [token, logit] of row.next.logits) data[(begin + i) * size + token] = logit;
+      }
+    }
+    return { kind: 'logits', rows: tokens.length, size, data, text: textLikelihood(data, size, tokens) };
   }
 
   async diverge(tokens: readonly number[], from: Outputs): Promise<Divergence> {
