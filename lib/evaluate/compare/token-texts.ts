@@ -28,7 +28,9 @@ export async function tokeniseTexts(
   const cut = texts.map((text) => text.slice(0, most * CHARACTERS_PER_TOKEN));
   const { prefix, suffix } = original.model;
   const room = Math.max(0, most - prefix.length - suffix.length);
-  const encode = async ({ model }: TokenSession) => (await model.encode(cut)).map((tokens) => tokens.slice(0, room));
+  const encode = async ({ model }: TokenSession) =>
+    // Tokenizers without a token for unknown words leave gaps.
+    (await model.encode(cut)).map((tokens) => tokens.filter((token) => token !== undefined).slice(0, room));
   const whole = (session: TokenSession, tokens: readonly number[]) => [
     ...session.model.prefix,
     ...tokens,
