@@ -388,7 +388,7 @@ void tridiagonals() {
         calls++;
         if (!t.vectors(begin, end, z.data())) {
           // Clusters that float64 cannot tell apart are refused, and nothing else.
-          require(std::strcmp(kind.name, "glued Wilkinson") == 0, kind.name, n, begin, end);
+          require(std::strstr(kind.name, "Wilkinson") != nullptr, kind.name, n, begin, end);
           continue;
         }
         for (int64_t i = 0; i < count; i++) {
