@@ -15,12 +15,14 @@
 #include "core/convert.h"
 #include "core/digest.h"
 #include "core/norms.h"
+#include "lowrank/approximate_batch.h"
 #include "lowrank/batch.h"
 #include "lowrank/factors.h"
 #include "lowrank/gram.h"
 #include "lowrank/krylov.h"
 #include "lowrank/low_rank.h"
 #include "lowrank/routes.h"
+#include "lowrank/singular_values.h"
 #include "lowrank/svd.h"
 #include "lowrank/tridiagonal.h"
 #include "lowrank/two_stage.h"
@@ -620,6 +622,65 @@ void batches() {
   nothingHeld("a batch keeps memory");
 }
 
+// --- small matrices in lanes
+
+// Batches that fill lanes in part and exactly, with matrices among them that are hard; alone each has the same bits.
+void smallMatrices() {
+  const std::pair<int64_t, int64_t> shapes[] = {{2, 2}, {3, 31}, {31, 3}, {17, 16}, {40, 33}, {64, 64}, {128, 128}};
+  for (const auto& [m, n] : shapes) {
+    if (quick && m * n > 40 * 33) continue;
+    const int64_t r = std::min(m, n), size = m * n;
+    for (const int64_t rank : {int64_t{1}, r / 2, r - 1}) {
+      if (rank < 1 || rank >= r) continue;
+      const ApproximationBatch batch{19, m, n, 2, {{RankRule::fixed, rank, {}}}};
+      Floats w = gaussian(batch.count * size, 50);
+      std::fill_n(w.begin() + 3 * size, size, 0.0f);
+      std::fill_n(w.begin() + 5 * size, size, 0.25f);
+      for (int64_t i = 0; i < size; i++) w[7 * size + i] = i % (n + 1) == 0 ? 1.0f : 0.0f;
+      for (int64_t i = 0; i < size; i++) w[8 * size + i] *= 0x1p-140f;
+      const auto run = [&](const ApproximationBatch& part, const float* from, float* to) {
+        MemoryLedger ledger;
+        const Control control;
+        const auto resultOf = [&](int64_t i) { return Result{r, nullptr, nullptr, nullptr, to + i * size}; };
+        approximateBatch(ledger, control, part, from, resultOf, [&](int64_t, const Certificate& c, double) {
+          require(c.rank == rank || c.norm == 0, "lanes keep another rank", m, n, c.rank);
+        });
+        require(ledger.peak() <= approximateBatchBytes(part, resultOf(0)).worst, "lanes take more memory", m, n, rank);
+        calls += part.count;
+      };
+      Floats together(w.size()), alone(w.size());
+      run(batch, w.data(), together.data());
+      ApproximationBatch one = batch;
+      one.count = 1;
+      for (int64_t i = 0; i < batch.count; i++) run(one, w.data() + i * size, alone.data() + i * size);
+      require(std::memcmp(together.data(), alone.data(), w.size() * sizeof(float)) == 0, "lanes differ", m, n, rank);
+    }
+  }
+  nothingHeld("lanes keep memory");
+}
+
+// --- singular values alone
+
+void values() {
+  const std::pair<int64_t, int64_t> shapes[] = {{1, 1}, {1, 9}, {9, 1}, {30, 30}, {70, 40}, {40, 300}, {1040, 1030}};
+  for (const auto& [m, n] : shapes) {
+    if (quick && m > 1000) continue;
+    const Floats w = gaussian(m * n, 60);
+    const int64_t r = std::min(m, n);
+    Floats own(r), other(r);
+    MemoryLedger ledger;
+    const Control control;
+    Team team(2);
+    const Lease lease(2);
+    const Context context{ledger, control, team};
+    require(singularValues(context, ConstMatrix(w.data(), m, n), own.data()), "no convergence", m, n);
+    thinSvd(context, ConstMatrix(w.data(), m, n), other.data(), nullptr, nullptr);
+    require(distance(own.data(), other.data(), r) <= 1e-5 * norm(other), "other singular values", m, n);
+    calls++;
+  }
+  nothingHeld("singular values keep memory");
+}
+
 // A fault on purpose: whoever watches must see it.
 int overrun(int64_t by) {
   const Floats x = gaussian(16, 1);
@@ -645,6 +706,8 @@ int main(int count, char** arguments) {
   loras();
   optimizers();
   batches();
+  smallMatrices();
+  values();
   std::printf("%lld calls\n", static_cast<long long>(calls));
   return 0;
 }
