@@ -65,7 +65,7 @@ describe.skipIf(!hasPeers)(`calibrate by onnxruntime-node${unlessNoPeers}`, () =
     const report = await calibrate(model, path('m.safetensors'), { texts: path('texts.txt'), peers });
     expect(report.samples).toBe(2);
     expect(report.vectors).toBeGreaterThan(2);
-    expect(report.sums).toBeLessThan(report.layers);
+    expect(report.sums).toBeLessThanOrEqual(report.layers);
   });
 });
 
