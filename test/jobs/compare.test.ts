@@ -28,7 +28,7 @@ beforeAll(async () => {
     return `${prompt} ${answer}\n`;
   });
   await writeFile(texts, lines.join(''));
-  await editCheckpoint(join(model, 'model.onnx'), { out: edited, interventions: [parseAt('1:fc_in:0.2')] });
+  await editCheckpoint(join(model, 'model.onnx'), edited, { interventions: [parseAt('1:fc_in:0.2')] });
 });
 
 async function compared(args: readonly string[]): Promise<ModelComparison> {

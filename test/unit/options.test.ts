@@ -333,7 +333,7 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
   [
     'compare',
     (o) => evaluation.compare(absent, [absent], o as evaluation.CompareOptions),
-    { engine },
+    { engine, texts: ['a text'] },
     ['engine', 'texts', 'questions', 'generate', 'length', 'runs', 'seed', 'signal', 'onProgress'],
   ],
   ['splitQuestions', (o) => evaluation.splitQuestions([], 'all', o as object), {}, ['seed', 'validation']],

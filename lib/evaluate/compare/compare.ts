@@ -3,9 +3,9 @@ import { requirePath } from '../../files/files.js';
 import {
   abortSignal,
   callback,
-  checkedBelow,
   checkOptions,
   listOf,
+  type OptionType,
   type OptionTypes,
   text,
   wholeNumber,
@@ -47,10 +47,19 @@ export interface CompareOptions {
   readonly onProgress?: (progress: CompareProgress) => void;
 }
 
+const ENGINE: OptionType<Engine> = {
+  expected: 'an engine, such as onnxEngine()',
+  is: (value): value is Engine => typeof (value as Partial<Engine> | null)?.open === 'function',
+};
+const QUESTION: OptionType<Question> = {
+  expected: 'a question of loadQuestions',
+  is: (value): value is Question => typeof (value as Partial<Question> | null)?.prompt === 'string',
+};
+
 const COMPARE_OPTIONS: OptionTypes<CompareOptions> = {
-  engine: checkedBelow<Engine>(),
+  engine: ENGINE,
   texts: listOf(text),
-  questions: listOf(checkedBelow<Question>()),
+  questions: listOf(QUESTION),
   generate: wholeNumber(0),
   length: wholeNumber(2),
   runs: wholeNumber(0),
@@ -101,8 +110,7 @@ export async function compare(
   const started = performance.now();
   const { engine, texts = [], questions = [], ...given } = checkOptions(options, COMPARE_OPTIONS, 'compare');
   const { generate = 0, length = 256, runs = 9, seed = 0, signal, onProgress } = given;
-  const format = (engine as Engine | undefined)?.runs;
-  if (format === undefined) throw new ArgumentError('engine', 'onnxEngine() or llamaEngine()', engine);
+  if ((engine as Engine | undefined) === undefined) throw new ArgumentError('engine', ENGINE.expected, engine);
   requirePath(original);
   if (!Array.isArray(candidates) || candidates.length === 0) {
     throw new ArgumentError('candidates', 'at least one path', candidates);
@@ -111,6 +119,8 @@ export async function compare(
   if (texts.length === 0 && questions.length === 0) {
     throw new ArgumentError('texts', 'at least one text, or questions', texts);
   }
+  const format = engine.runs;
+  if (format === undefined) throw noProbabilities(engine);
 
   const paths = [original, ...candidates];
   const sessions: TokenSession[] = [];
@@ -187,7 +197,11 @@ async function openTokens(engine: Engine, path: string): Promise<TokenSession> {
   const session = await engine.open(path);
   if (session instanceof TokenSession) return session;
   await session.close();
-  throw new LowRankError('ERR_UNSUPPORTED', `${path}: the engine ${engine.name} gives no probabilities of all tokens`, {
+  throw noProbabilities(engine);
+}
+
+function noProbabilities({ name }: Engine): LowRankError {
+  return new LowRankError('ERR_UNSUPPORTED', `the engine ${name} does not give the probabilities of all tokens`, {
     hint: 'Use onnxEngine() or llamaEngine().',
   });
 }

@@ -189,8 +189,8 @@ describe('compare', () => {
       runs: 2,
       onProgress: ({ step, done, total }) => steps.push(`${step} ${done}/${total}`),
     });
-    // BEGIN is followed by a space, and each letter by the next one.
-    const logProb = 4 * LIKELY + 4 * OTHER;
+    // BEGIN is likely followed by a, and each letter by the next one: all of `abcd` and `ab`, nothing of `xa`.
+    const logProb = 6 * LIKELY + 2 * OTHER;
     expect(found).toMatchObject({
       outputs: 'causal',
       texts: 3,
