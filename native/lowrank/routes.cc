@@ -14,6 +14,7 @@
 #include "lowrank/gram.h"
 #include "lowrank/krylov.h"
 #include "lowrank/rank_rule.h"
+#include "lowrank/singular_values.h"
 #include "lowrank/svd.h"
 #include "lowrank/tridiagonal_form.h"
 
@@ -146,7 +147,9 @@ int64_t floatGramRouteBytes(const Problem& p, const Result& wanted, int threads)
 int64_t svdBytes(const Problem& p, const Result& wanted, int threads) {
   const int64_t m = p.m, n = p.n, r = p.shorter();
   const int64_t forming = formingBytes(p, wanted, threads, false);
-  return 4 * (m * r + r + r * n) + std::max({thinSvdBytes(m, n, true), forming, backwardErrorBytes(m, n, threads)});
+  const int64_t solving =
+      4 * (m * r + r + r * n) + std::max({thinSvdBytes(m, n, true), forming, backwardErrorBytes(m, n, threads)});
+  return p.rankGiven() ? solving : std::max(squaredSingularValuesBytes(m, n), 8 * r + solving);
 }
 
 // --- running: each route gives a candidate, or nothing where it cannot reach the target
@@ -206,6 +209,9 @@ std::optional<Candidate> runGram(const Context& context, ConstMatrix w, const Ma
 std::optional<Candidate> runSvd(const Context& context, ConstMatrix w, const MatrixStats&, const Request& request,
                                 const Result&, Workspace& space) {
   const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
+  // Float32 knows the values too little to choose a rank by.
+  std::optional<Buffer<double>> squares;
+  if (request.rule.kind == RankRule::byTail) squares = squaredSingularValues(context, w);
   space.u = Buffer<float>(context.memory, m * r);
   space.s = Buffer<float>(context.memory, r);
   space.vt = Buffer<float>(context.memory, r * n);
@@ -217,7 +223,8 @@ std::optional<Candidate> runSvd(const Context& context, ConstMatrix w, const Mat
   const auto square = [s](int64_t i) { return static_cast<double>(s[i]) * s[i]; };
   const int64_t k = request.rule.kind == RankRule::fixed
                         ? request.rule.rank
-                        : rankForTail(r, exactSquares(w, context.team), request.rule.tail, square);
+                        : rankForTail(r, exactSquares(w, context.team), request.rule.tail,
+                                      [&](int64_t i) { return squares ? (*squares)[r - 1 - i] : square(i); });
   const Matrix u(space.u.data(), m, r), vt(space.vt.data(), r, n), b = u.colRange(0, k);
   const double error = backwardError(context, w, u, s, vt);
   scaleColumns(b, s);

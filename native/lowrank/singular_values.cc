@@ -19,13 +19,14 @@ constexpr int64_t kTwoStages = 1024;
 
 } // namespace
 
-bool singularValues(const Context& context, ConstMatrix w, float* s) {
+std::optional<Buffer<double>> squaredSingularValues(const Context& context, ConstMatrix w) {
   requireFinite(w, context.team);
   const int64_t n = std::min(w.rows, w.cols), stride = n < kTwoStages ? n : spreadStride(n);
   const Buffer<double> gram = gramMatrix(context, w, stride);
   context.progress(0.3);
   context.control.check();
-  const Buffer<double> d(context.memory, n), e(context.memory, n);
+  Buffer<double> d(context.memory, n);
+  const Buffer<double> e(context.memory, n);
   if (n >= kTwoStages) {
     tridiagonalise(context, n, gram.data(), stride, d.data(), e.data());
   } else {
@@ -34,8 +35,23 @@ bool singularValues(const Context& context, ConstMatrix w, float* s) {
     lapack::tridiagonalise(n, gram.data(), d.data(), e.data(), work.data());
   }
   context.progress(0.9);
-  if (!lapack::sterf(n, d.data(), e.data())) return false;
-  for (int64_t i = 0; i < n; i++) s[i] = static_cast<float>(std::sqrt(std::max(d[n - 1 - i], 0.0)));
+  if (!lapack::sterf(n, d.data(), e.data())) return std::nullopt;
+  return d;
+}
+
+int64_t squaredSingularValuesBytes(int64_t m, int64_t n) {
+  const int64_t order = std::min(m, n), size = sizeof(double);
+  const int64_t stride = order < kTwoStages ? order : spreadStride(order), spread = size * order * (stride - order);
+  const int64_t reduction =
+      order < kTwoStages ? size * lapack::tridiagonaliseWork(order) : tridiagonaliseBytes(order);
+  return spread + std::max(gramMatrixBytes(m, n), size * order * (order + 2) + reduction);
+}
+
+bool singularValues(const Context& context, ConstMatrix w, float* s) {
+  const auto squares = squaredSingularValues(context, w);
+  if (!squares) return false;
+  const int64_t n = squares->size();
+  for (int64_t i = 0; i < n; i++) s[i] = static_cast<float>(std::sqrt(std::max((*squares)[n - 1 - i], 0.0)));
   return true;
 }
 

@@ -4,13 +4,23 @@
 // s_1 (docs/mathematics.md); of LAPACK in float32, c 2^-23 s_1.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "core/context.h"
 #include "core/matrix_view.h"
+#include "core/memory.h"
 
 namespace lowrank {
 
-// s <- the min(m, n) singular values, descending. False where the eigenvalues do not converge. Throws ERR_NOT_FINITE,
-// ERR_MEMORY.
+// The squares of the min(m, n) singular values, ascending. Nothing where the eigenvalues do not
+// converge. Throws ERR_NOT_FINITE, ERR_MEMORY.
+std::optional<Buffer<double>> squaredSingularValues(const Context& context, ConstMatrix w);
+// Native bytes at the peak, the result included.
+int64_t squaredSingularValuesBytes(int64_t m, int64_t n);
+
+// s <- the min(m, n) singular values, descending. False where the eigenvalues do not converge.
+// Throws as above.
 bool singularValues(const Context& context, ConstMatrix w, float* s);
 
 } // namespace lowrank

@@ -51,4 +51,8 @@ void tridiagonalise(const Context& context, int64_t n, double* a, int64_t stride
   chaseBulges<double>(context, n, band.data(), nullptr, d, e);
 }
 
+int64_t tridiagonaliseBytes(int64_t n) {
+  return bandBytes<double>(n) + BandReduction<double>::heldBytes(n) + BandReduction<double>::peakBytes(n);
+}
+
 } // namespace lowrank

@@ -41,5 +41,7 @@ private:
 
 // T alone in float64, of `a` (n x n, its upper triangle given), which is destroyed.
 void tridiagonalise(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e);
+// Native bytes without `a`, d and e.
+int64_t tridiagonaliseBytes(int64_t n);
 
 } // namespace lowrank
