@@ -30,7 +30,7 @@ struct Groups {
 // The groups, where lanes serve the batch and fit into `limit` bytes, 0 for any.
 std::optional<Groups> groupsOf(const ApproximationBatch& b, bool factors, int64_t limit) {
   const Problem problem{b.m, b.n, b.request, factors};
-  if (!Lanes::possible(problem)) return std::nullopt;
+  if (!Lanes::possible(problem, b.count)) return std::nullopt;
   Groups groups(b, problem);
   if (limit > 0 && groups.bytes() > limit) return std::nullopt;
   return groups;

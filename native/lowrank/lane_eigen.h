@@ -29,16 +29,15 @@ template <class Vector, class Number> LANE_INLINE void keepFromZero(Vector& pivo
   pivot = size < tiny ? Vector{} - tiny : pivot;
 }
 
-// The eigenvalues of a search, by their Sturm counts.
-template <int Bytes> LANE_INLINE void bisect(const Search& search) {
-  const int64_t n = search.n, count = search.known;
-  const float *d = search.d, *e = search.e;
-  float *values = search.values, *squares = search.work;
+// The eigenvalues with the indices from s.firstIndex() on, ascending from 0, and the largest magnitude that any can
+// have (Gershgorin).
+template <int Bytes> LANE_INLINE void bisect(const Sizes& s, const Arrays& arrays) {
+  const int64_t n = s.order(), count = s.values();
+  const float *d = arrays.d, *e = arrays.e;
+  float *values = arrays.values, *squares = arrays.work;
   using V = Vectors<Bytes>;
   using Float = typename V::Float;
   const Float zero = {};
-  Float start = {};
-  for (int64_t l = 0; l < V::width; l++) start[l] = static_cast<float>(search.first + l * search.by);
   Float low = *V::at(d, 0), high = low, before = zero;
   for (int64_t i = 0; i < n; i++) {
     Float after = i + 1 < n ? *V::at(e, i) : zero;
@@ -50,34 +49,34 @@ template <int Bytes> LANE_INLINE void bisect(const Search& search) {
     if (i + 1 < n) *V::at(squares, i) = after * after;
     before = after;
   }
-  *V::at(search.reach, 0) = -low > high ? -low : high;
+  *V::at(arrays.reach, 0) = -low > high ? -low : high;
   for (int64_t j = 0; j < count; j += kSearches) {
     const int searches = static_cast<int>(std::min<int64_t>(kSearches, count - j));
     Float below[kSearches], above[kSearches];
-    for (int s = 0; s < kSearches; s++) below[s] = low, above[s] = high;
+    for (int t = 0; t < kSearches; t++) below[t] = low, above[t] = high;
     for (int halving = 0; halving < kHalvings; halving++) {
       Float middle[kSearches], pivot[kSearches], found[kSearches];
-      for (int s = 0; s < kSearches; s++) {
-        middle[s] = (below[s] + above[s]) * 0.5f;
-        pivot[s] = *V::at(d, 0) - middle[s];
-        found[s] = zero;
+      for (int t = 0; t < kSearches; t++) {
+        middle[t] = (below[t] + above[t]) * 0.5f;
+        pivot[t] = *V::at(d, 0) - middle[t];
+        found[t] = zero;
       }
       for (int64_t i = 1;; i++) {
-        for (int s = 0; s < kSearches; s++) {
-          keepFromZero(pivot[s], kNothing);
-          found[s] += pivot[s] < zero ? zero + 1.0f : zero;
+        for (int t = 0; t < kSearches; t++) {
+          keepFromZero(pivot[t], kNothing);
+          found[t] += pivot[t] < zero ? zero + 1.0f : zero;
         }
         if (i == n) break;
         const Float diagonal = *V::at(d, i), square = *V::at(squares, i - 1);
-        for (int s = 0; s < kSearches; s++) pivot[s] = diagonal - middle[s] - square / pivot[s];
+        for (int t = 0; t < kSearches; t++) pivot[t] = diagonal - middle[t] - square / pivot[t];
       }
-      for (int s = 0; s < kSearches; s++) {
-        const auto right = found[s] <= start + static_cast<float>((j + s) * search.step);
-        below[s] = right ? middle[s] : below[s];
-        above[s] = right ? above[s] : middle[s];
+      for (int t = 0; t < kSearches; t++) {
+        const auto right = found[t] <= static_cast<float>(s.firstIndex() + j + t);
+        below[t] = right ? middle[t] : below[t];
+        above[t] = right ? above[t] : middle[t];
       }
     }
-    for (int s = 0; s < searches; s++) *V::at(values, j + s) = (below[s] + above[s]) * 0.5f;
+    for (int t = 0; t < searches; t++) *V::at(values, j + t) = (below[t] + above[t]) * 0.5f;
   }
 }
 
@@ -174,15 +173,16 @@ LANE_INLINE void eigenvector(int64_t n, const float* d, const float* e, float* v
   for (int64_t i = 0; i < n; i++) half.write(z, i * stride, *H::at(x, i) * scale);
 }
 
-template <int Bytes> LANE_INLINE void findVectors(const Search& search) {
+// The eigenvalues, and the eigenvectors as columns of z, each with its Rayleigh quotient.
+template <int Bytes> LANE_INLINE void findVectors(const Sizes& s, const Arrays& x) {
   using V = Vectors<Bytes>;
-  bisect<Bytes>(search);
-  for (int64_t j = 0; j < search.count; j++) {
-    float *quotient = search.quotients + j * V::width, *z = search.z + j * V::width;
-    *V::at(quotient, 0) = *V::at(search.values, j);
+  bisect<Bytes>(s, x);
+  for (int64_t j = 0; j < s.vectors(); j++) {
+    float *quotient = x.quotients + j * V::width, *z = x.z + j * V::width;
+    *V::at(quotient, 0) = *V::at(x.values, j);
     for (int64_t lane = 0; lane < V::width; lane += V::half) {
-      eigenvector<Bytes>(search.n, search.d, search.e, quotient, z, search.stride, Half<Bytes>{lane},
-                         reinterpret_cast<double*>(search.work));
+      eigenvector<Bytes>(s.order(), x.d, x.e, quotient, z, s.vectorStride(), Half<Bytes>{lane},
+                         reinterpret_cast<double*>(x.work));
     }
   }
 }

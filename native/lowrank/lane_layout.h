@@ -81,19 +81,4 @@ struct Arrays {
   }
 };
 
-// Eigenvalues and eigenvectors of tridiagonal matrices (n x n, diagonal d, off-diagonal e): lane l of the j-th vector
-// of values is the one with index first + j * step + l * by, ascending from 0.
-struct Search {
-  int64_t n;
-  const float *d, *e;
-  int64_t first, step, by;
-  int64_t known;             // vectors of eigenvalues
-  int64_t count;             // of them with eigenvectors
-  float *values, *quotients; // by bisection; by the eigenvectors
-  float* reach;              // the largest magnitude that an eigenvalue can have (Gershgorin)
-  float* z;                  // the eigenvectors as columns, n numbers of them `stride` apart
-  int64_t stride;
-  float* work; // 8 n vectors
-};
-
 } // namespace lowrank::lanes

@@ -8,28 +8,24 @@
 namespace lowrank::lanes {
 namespace {
 
-// A function of its own for each stage: one that is only inlined has no target.
-#define LOWRANK_PATH(name, bytes, target)                                                                              \
-  struct name {                                                                                                        \
-    target static void reduceAll(const Sizes& s, const float* const* w, float* memory, Figures& figures) {             \
-      reduce<bytes>(s, w, memory, figures);                                                                            \
-    }                                                                                                                  \
-    target static void findAll(const Search& search) { findVectors<bytes>(search); }                                   \
-    target static void formAll(const Sizes& s, float* memory, Figures& figures) { form<bytes>(s, memory, figures); }   \
-    static constexpr Path path = {bytes / sizeof(float), reduceAll, findAll, formAll};                                 \
-  };
-
-LOWRANK_PATH(Narrow, 16, )
 #if defined(__x86_64__)
-LOWRANK_PATH(Few, 16, __attribute__((target("avx2,fma"))))
-LOWRANK_PATH(Avx2, 32, __attribute__((target("avx2,fma"))))
-LOWRANK_PATH(Avx512, 64, __attribute__((target("avx512f,fma"))))
+__attribute__((target("avx512f,fma"))) void sixteen(const Sizes& s, const float* const* w, float* memory, Figures& f) {
+  approximate<64>(s, w, memory, f);
+}
+__attribute__((target("avx2,fma"))) void eight(const Sizes& s, const float* const* w, float* memory, Figures& f) {
+  approximate<32>(s, w, memory, f);
+}
+// For a few matrices, with the roundings of the wider ones.
+__attribute__((target("avx2,fma"))) void four(const Sizes& s, const float* const* w, float* memory, Figures& f) {
+  approximate<16>(s, w, memory, f);
+}
 #endif
+void fourNarrow(const Sizes& s, const float* const* w, float* memory, Figures& f) { approximate<16>(s, w, memory, f); }
 
 std::span<const Path> paths() {
-  static constexpr Path kNarrow[] = {Narrow::path};
+  static constexpr Path kNarrow[] = {{4, fourNarrow}};
 #if defined(__x86_64__)
-  static constexpr Path kWide[] = {Few::path, Avx2::path, Avx512::path};
+  static constexpr Path kWide[] = {{4, four}, {8, eight}, {16, sixteen}};
   if (simd() == Simd::avx512) return kWide;
   if (simd() == Simd::avx2) return std::span(kWide).first(2);
 #endif

@@ -91,7 +91,7 @@ LANE_INLINE void measure(const Sizes& s, const float* a, const float* what, cons
   }
 }
 
-// From Bytes / 4 matrices to the tridiagonal form of their Gram matrices. `memory` holds Places::end vectors.
+// From the matrices to the tridiagonal form of their Gram matrices.
 template <int Bytes> LANE_INLINE void reduce(const Sizes& s, const float* const* w, float* memory, Figures& figures) {
   using V = Vectors<Bytes>;
   const Arrays x(s, memory, V::width);
@@ -117,6 +117,15 @@ template <int Bytes> LANE_INLINE void form(const Sizes& s, float* memory, Figure
   product<Bytes>(rows, n, s.used(), {x.b + used, columns, 1}, {x.z + used, 1, columns}, x.g, x.a, stride,
                  s.complement ? Finish::subtractFrom : Finish::assign, false);
   measure<Bytes>(s, x.a, x.g, x.b, figures);
+}
+
+// Approximates Bytes / 4 matrices, null for none. `memory` holds Places::end vectors; the approximations, divided by
+// the scales, take the place of the Gram matrices.
+template <int Bytes>
+LANE_INLINE void approximate(const Sizes& s, const float* const* w, float* memory, Figures& figures) {
+  reduce<Bytes>(s, w, memory, figures);
+  findVectors<Bytes>(s, Arrays(s, memory, Vectors<Bytes>::width));
+  form<Bytes>(s, memory, figures);
 }
 
 } // namespace lowrank::lanes

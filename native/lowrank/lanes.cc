@@ -16,16 +16,16 @@ namespace {
 using lanes::Arrays;
 using lanes::Figures;
 using lanes::kMostLanes;
-using lanes::Path;
 using lanes::pathFor;
 using lanes::Places;
-using lanes::Search;
 using lanes::Sizes;
 
 // --- planning
 
 // Beyond this side the arrays of the lanes leave the cache, and LAPACK's blocks are ahead.
 constexpr int64_t kMostOrder = 128;
+// Fewer matrices leave most of the lanes empty; one after the other they are faster.
+constexpr int64_t kFewest = 4;
 constexpr int64_t kMostElements = kMostOrder * kMostOrder;
 
 // A matrix whose largest number lies beyond 2 to this power, or its inverse, may round when it is scaled back.
@@ -35,59 +35,6 @@ Sizes sizesOf(const Problem& p) {
   const int64_t k = p.request.rule.rank;
   return {p.m, p.n, k, 2 * k > p.shorter()};
 }
-
-// --- searching
-
-Search searchIn(const Sizes& s, const Arrays& x) {
-  return {s.order(),   x.d,     x.e, s.firstIndex(),   1,     0, s.values(), s.vectors(), x.values,
-          x.quotients, x.reach, x.z, s.vectorStride(), x.work};
-}
-
-// The vectors of a single matrix lie one in each lane instead: that many lanes of the widest path, all with the same
-// tridiagonal matrix, search at once. The arithmetic of each is that of searchIn.
-class LoneSearch {
-public:
-  LoneSearch(const Sizes& s, MemoryLedger& memory)
-      : path_(pathFor(kMostLanes)), sizes_(s), buffer_(memory, count(s) * path_.width) {}
-
-  // `x` are the arrays of lanes of `width` numbers, of which the first alone is in use.
-  void run(const Arrays& x, int64_t width) const {
-    const int64_t n = sizes_.order(), known = groups(sizes_.values()), found = groups(sizes_.vectors()),
-                  wide = path_.width;
-    float *d = buffer_.data(), *e = d + n * wide, *values = e + n * wide, *quotients = values + known * wide,
-          *reach = quotients + known * wide, *z = reach + wide, *work = z + n * found * wide;
-    for (int64_t i = 0; i < n; i++) {
-      std::fill_n(d + i * wide, wide, x.d[i * width]);
-      std::fill_n(e + i * wide, wide, x.e[i * width]);
-    }
-    path_.findVectors({n, d, e, sizes_.firstIndex(), wide, 1, known, found, values, quotients, reach, z, found, work});
-    x.reach[0] = reach[0];
-    for (int64_t j = 0; j < sizes_.values(); j++) x.values[j * width] = values[j];
-    for (int64_t j = 0; j < sizes_.vectors(); j++) {
-      x.quotients[j * width] = quotients[j];
-      for (int64_t i = 0; i < n; i++) x.z[(i * sizes_.vectorStride() + j) * width] = z[i * found * wide + j];
-    }
-  }
-
-  // Native bytes.
-  static int64_t bytes(const Sizes& s) {
-    return count(s) * pathFor(kMostLanes).width * static_cast<int64_t>(sizeof(float));
-  }
-
-private:
-  static int64_t groups(int64_t vectors) {
-    const int64_t width = pathFor(kMostLanes).width;
-    return (vectors + width - 1) / width;
-  }
-  // Vectors of numbers.
-  static int64_t count(const Sizes& s) {
-    return 10 * s.order() + 2 * groups(s.values()) + 1 + s.order() * groups(s.vectors());
-  }
-
-  const Path& path_;
-  const Sizes sizes_;
-  const Buffer<float> buffer_;
-};
 
 // --- judging
 
@@ -157,18 +104,18 @@ void store(const Sizes& s, const float* what, int64_t width, const Figures& figu
 
 } // namespace
 
-bool Lanes::possible(const Problem& p) {
+bool Lanes::possible(const Problem& p, int64_t count) {
   const int64_t k = p.request.rule.rank;
-  return p.rankGiven() && p.request.method == Method::automatic && !p.factors && k > 0 && k < p.shorter() &&
-         p.shorter() <= kMostOrder && p.m * p.n <= kMostElements;
+  return count >= kFewest && p.rankGiven() && p.request.method == Method::automatic && !p.factors && k > 0 &&
+         k < p.shorter() && p.shorter() <= kMostOrder && p.m * p.n <= kMostElements;
 }
 
 Lanes::Lanes(const Problem& problem, int64_t count, int threads)
-    : problem_(problem), width_(pathFor((count + threads - 1) / threads).width), alone_(count == 1) {}
+    : problem_(problem), width_(pathFor((count + threads - 1) / threads).width) {}
 
 int64_t Lanes::bytes() const {
   const Sizes sizes = sizesOf(problem_);
-  return Places(sizes).end * width_ * static_cast<int64_t>(sizeof(float)) + (alone_ ? LoneSearch::bytes(sizes) : 0);
+  return Places(sizes).end * width_ * static_cast<int64_t>(sizeof(float));
 }
 
 void Lanes::approximate(const Context& context, std::span<const float* const> w, std::span<float* const> dense,
@@ -179,15 +126,7 @@ void Lanes::approximate(const Context& context, std::span<const float* const> w,
   std::array<const float*, kMostLanes> from = {};
   std::copy(w.begin(), w.end(), from.begin());
   Figures figures;
-  const Path& path = pathFor(width_);
-  const Arrays arrays(sizes, memory.data(), width_);
-  path.reduce(sizes, from.data(), memory.data(), figures);
-  if (alone_) {
-    LoneSearch(sizes, context.memory).run(arrays, width_);
-  } else {
-    path.findVectors(searchIn(sizes, arrays));
-  }
-  path.form(sizes, memory.data(), figures);
+  pathFor(width_).approximate(sizes, from.data(), memory.data(), figures);
 
   std::array<float*, kMostLanes> to = {};
   for (size_t i = 0; i < w.size(); i++) {
@@ -210,7 +149,7 @@ void Lanes::approximate(const Context& context, std::span<const float* const> w,
     certificates[i] = c;
     to[i] = dense[i];
   }
-  store(sizes, arrays.g, width_, figures, std::span(to).first(w.size()));
+  store(sizes, Arrays(sizes, memory.data(), width_).g, width_, figures, std::span(to).first(w.size()));
 }
 
 } // namespace lowrank

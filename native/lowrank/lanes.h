@@ -17,9 +17,9 @@ namespace lowrank {
 
 class Lanes {
 public:
-  // Whether matrices of this shape and request are worked on in lanes: a given rank of a small matrix, the product
-  // alone.
-  static bool possible(const Problem& problem);
+  // Whether `count` matrices of this shape and request are worked on in lanes: a given rank of small
+  // matrices, the product alone, and enough of them to fill the narrowest registers.
+  static bool possible(const Problem& problem, int64_t count);
 
   // Plans for `count` matrices, shared out among `threads` threads.
   Lanes(const Problem& problem, int64_t count, int threads);
@@ -37,7 +37,6 @@ public:
 private:
   const Problem problem_;
   int64_t width_;
-  bool alone_; // a single matrix
 };
 
 } // namespace lowrank

@@ -624,7 +624,7 @@ void batches() {
 
 // --- small matrices in lanes
 
-// Batches that fill lanes in part and exactly, with matrices among them that are hard; alone each has the same bits.
+// Batches that fill lanes in part and exactly, with matrices among them that are hard; four copies of each have the same bits.
 void smallMatrices() {
   const std::pair<int64_t, int64_t> shapes[] = {{2, 2}, {3, 31}, {31, 3}, {17, 16}, {40, 33}, {64, 64}, {128, 128}};
   for (const auto& [m, n] : shapes) {
@@ -648,12 +648,15 @@ void smallMatrices() {
         require(ledger.peak() <= approximateBatchBytes(part, resultOf(0)).worst, "lanes take more memory", m, n, rank);
         calls += part.count;
       };
-      Floats together(w.size()), alone(w.size());
+      Floats together(w.size()), copies(4 * size), result(4 * size);
       run(batch, w.data(), together.data());
-      ApproximationBatch one = batch;
-      one.count = 1;
-      for (int64_t i = 0; i < batch.count; i++) run(one, w.data() + i * size, alone.data() + i * size);
-      require(std::memcmp(together.data(), alone.data(), w.size() * sizeof(float)) == 0, "lanes differ", m, n, rank);
+      ApproximationBatch four = batch;
+      four.count = 4;
+      for (int64_t i = 0; i < batch.count; i++) {
+        for (int64_t copy = 0; copy < 4; copy++) std::copy_n(&w[i * size], size, &copies[copy * size]);
+        run(four, copies.data(), result.data());
+        require(std::memcmp(&together[i * size], result.data(), size * sizeof(float)) == 0, "lanes differ", m, n, rank);
+      }
     }
   }
   nothingHeld("lanes keep memory");
