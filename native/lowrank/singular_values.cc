@@ -42,8 +42,7 @@ std::optional<Buffer<double>> squaredSingularValues(const Context& context, Cons
 int64_t squaredSingularValuesBytes(int64_t m, int64_t n) {
   const int64_t order = std::min(m, n), size = sizeof(double);
   const int64_t stride = order < kTwoStages ? order : spreadStride(order), spread = size * order * (stride - order);
-  const int64_t reduction =
-      order < kTwoStages ? size * lapack::tridiagonaliseWork(order) : tridiagonaliseBytes(order);
+  const int64_t reduction = order < kTwoStages ? size * lapack::tridiagonaliseWork(order) : tridiagonaliseBytes(order);
   return spread + std::max(gramMatrixBytes(m, n), size * order * (order + 2) + reduction);
 }
 
