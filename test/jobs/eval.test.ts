@@ -298,7 +298,7 @@ describe.skipIf(!hasPeers)(`lowrank eval on an engine${unlessNoPeers}`, () => {
       cwd: peers,
     });
     expect(run.code).toBe(1);
-    expect(run.stderr).toContain('these are no logits');
+    expect(run.stderr).toContain('these are not logits');
   });
 
   it('reports if a folder has other weights, which an edit would change', async () => {

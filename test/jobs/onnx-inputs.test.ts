@@ -147,7 +147,7 @@ describe('inputs of ONNX models', () => {
     const flat = { name: 'past_key_values.0.key', type: 'float32', shape: ['batch', 8] };
     await expect(refused([flat])).rejects.toThrow('the input "past_key_values.0.key" does not have four dimensions');
     await expect(refused([], { type: 'float64' })).rejects.toThrow(
-      'the logits are float64, expected float32 or float16',
+      'the output is float64, expected float32 or float16',
     );
     await expect(refused([], { type: 'float32', dims: [1, 1, 5] })).rejects.toThrow('logits has the shape [1,1,5]');
   });
