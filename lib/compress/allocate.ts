@@ -43,7 +43,12 @@ export interface Allocation {
   readonly loss: number;
 }
 
-/** The numbers that factors of rank k of an m x n matrix hold. Pivoted, k of the m rows are those of the identity. */
+/**
+ * Returns how many numbers factors of rank k of an m x n matrix hold. Pivoted, k of the m rows are
+ * those of the identity.
+ *
+ * @internal
+ */
 export function parametersOf(m: number, n: number, rank: number, storage: Storage): number {
   return rank * (m + n - (storage === 'pivoted' ? rank : 0));
 }

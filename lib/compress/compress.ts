@@ -93,7 +93,7 @@ export interface CompressReport {
  * @param source an ONNX file, or a folder with one; not modified
  * @param out must not exist
  * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` without moments unless `uncalibrated`, where no layer can become
- * factors, and where the budget is too small; as `openCheckpoint`, `openMoments`, and {@link withCopy} for `out`.
+ * factors, and where the budget is too small; as `openCheckpoint`, `openMoments`, and `editCheckpoint` for `out`.
  */
 export async function compressCheckpoint(
   source: string,

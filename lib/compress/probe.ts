@@ -115,9 +115,11 @@ export class Probe {
 }
 
 /**
- * How far vectors of outputs are from what they were, summed over the vectors: of logits or anything else, the squared
- * distance after both have lost their mean, as a share of the squared length. It grows with the divergence of the softmax
- * and with 1 - cosine, and is always below 2 where the lengths stay alike.
+ * Returns how far vectors of outputs are from what they were, summed over the vectors: the squared
+ * distance after both have lost their mean, as a share of the squared length. It grows with the
+ * divergence of the softmax and with 1 - cosine, and is below 2 if the lengths stay alike.
+ *
+ * @internal
  */
 export function outputLoss(before: Float32Array, after: Float32Array, width: number): number {
   let total = 0;

@@ -21,6 +21,7 @@ export type {
   UnlistedTensors,
 } from '../checkpoint/checkpoint.js';
 export type { Resumed } from '../checkpoint/copy/edit-copy.js';
+export type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 export { type UnfinishedWork, unfinishedWork } from '../checkpoint/copy/staging.js';
 export { open as openCheckpoint } from '../checkpoint/open.js';
 export type {

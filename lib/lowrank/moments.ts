@@ -7,6 +7,8 @@ import { LowRank } from './factors.js';
 /**
  * `inputs`: C = E[x x^T] of the vectors x that W multiplies; `diagonal`: E[x_j^2] alone, as llama.cpp's imatrix files hold
  * them; `outputs`: E[y y^T] of y = W x, smaller where W has fewer rows than columns.
+ *
+ * @useDeclaredType
  */
 export type MomentsKind = keyof typeof MOMENTS_CODE;
 

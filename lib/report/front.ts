@@ -25,6 +25,8 @@ const BOTTOM = 190;
 /**
  * Returns the points that no other one beats: none is as cheap and as good, and cheaper or better.
  * By ascending cost.
+ *
+ * @internal
  */
 export function frontOf(points: readonly Point[], lessIsBetter: boolean): Point[] {
   const sign = lessIsBetter ? -1 : 1;

@@ -2,7 +2,7 @@ import { gaussian } from './matrices.js';
 import { field, graphProto, modelProto, nodeProto, tensorProto } from './onnx.js';
 
 /** A ValueInfoProto of float32: sizes, or names of them. */
-export function valueInfo(name: string, shape: readonly (number | string)[]): Buffer {
+function valueInfo(name: string, shape: readonly (number | string)[]): Buffer {
   const dims = shape.map((size) => field(1, typeof size === 'number' ? field(1, size) : field(2, size)));
   return Buffer.concat([
     field(1, name),

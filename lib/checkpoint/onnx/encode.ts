@@ -6,7 +6,7 @@ import { BYTES, VARINT } from './protobuf.js';
 /** Messages of ONNX in the wire format of protocol buffers: just those that a spliced model gets. */
 
 /** An integer of at least 0, seven bits a byte. */
-export function varint(value: number): Uint8Array {
+function varint(value: number): Uint8Array {
   const bytes: number[] = [];
   let rest = value;
   while (rest >= 128) {

@@ -10,6 +10,11 @@ const MOST_PAIRED = 256;
 
 /** What the outputs of a model are. */
 export const OUTPUT_KINDS = ['causal', 'masked', 'labels', 'embedding'] as const;
+/**
+ * The kind of outputs that a model has.
+ *
+ * @useDeclaredType
+ */
 export type OutputKind = (typeof OUTPUT_KINDS)[number];
 
 /** How good the outputs of a model are on some texts; what does not apply is undefined. */

@@ -9,7 +9,11 @@ export function cosine(x: ArrayLike<number>, y: ArrayLike<number>): number {
   return xy / Math.sqrt(xx * yy);
 }
 
-/** Returns the place of each value in ascending order, from 1; equal values share their mean place. */
+/**
+ * Returns the place of each value in ascending order, from 1; equal values share their mean place.
+ *
+ * @internal
+ */
 export function ranks(values: ArrayLike<number>): Float64Array {
   const order = Array.from({ length: values.length }, (_, i) => i).sort((a, b) => values[a]! - values[b]!);
   const result = new Float64Array(values.length);
