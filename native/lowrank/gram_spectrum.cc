@@ -9,9 +9,13 @@
 #include "blas/lapack.h"
 #include "blas/skinny.h"
 #include "core/failure.h"
+#include "core/norms.h"
 
 namespace lowrank {
 namespace {
+
+// The largest square of what a vector may have of the leading directions.
+constexpr double kLeadingPart = 1e-6;
 
 // Rows of the Gram matrix that are formed together, a multiple of kSymmetricBlock: gemm packs all columns for them.
 int64_t rowsTogether(int64_t order) { return order < 4096 ? 128 : 256; }
@@ -98,6 +102,10 @@ bool GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
   // Without rounding they have no part in the leading ones.
   const Buffer<float> parts(context_.memory, count * p);
   gemm(context_.team, false, true, count, p, order_, 1, rest, order_, leading_.data(), order_, parts.data(), p);
+  // Where nothing but rounding is left they may have, and without it they would not be orthonormal.
+  for (int64_t i = 0; i < count; i++) {
+    if (!(squares(parts.data() + i * p, p) <= kLeadingPart)) return false;
+  }
   context_.team.ranges(count, 1, [&](int64_t first, int64_t last) {
     blas::gemm(false, false, last - first, order_, p, -1, parts.data() + first * p, p, leading_.data(), order_, 1,
                rest + first * order_, order_);

@@ -36,7 +36,7 @@ const STRICTER: [kind: string, message: RegExp][] = [
   ['InvalidHeaderDeserialization', /expected an object/],
   ['InvalidHeaderDeserialization', /expected a string/],
   ['InvalidHeaderDeserialization', /a number too large/],
-  ['InvalidHeaderDeserialization', /inside each other/],
+  ['InvalidHeaderDeserialization', /nested objects and arrays/],
   ['TooManyDimensions', /more than 64 dimensions/],
   ['ValidationOverflow', /a dimension beyond 2\^53 - 1/],
 ];
