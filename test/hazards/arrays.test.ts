@@ -28,6 +28,8 @@ function soundJobs(): [string, Job][] {
         return [field, t in ARRAYS ? new ARRAYS[t](n).fill(field === 'control' ? 0 : 1) : value];
       }),
     );
+    // The columns of a factor that is interpolated have to be independent.
+    if (fn.startsWith('interpolate')) made.b = gaussian([(made.b as Float32Array).length, 1]).data;
     const arrays = Object.values(made).filter((value) => ArrayBuffer.isView(value));
     if (arrays.length > 0 && arrays.every(({ byteLength }) => byteLength > 0) && !('maxMemory' in made))
       jobs.set(fn, made);
