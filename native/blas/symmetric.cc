@@ -7,29 +7,8 @@
 namespace lowrank {
 namespace {
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define PATH_TARGET __attribute__((target("avx512f,fma")))
-#define PATH_BYTES 64
-#include "blas/symmetric_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace avx512
-namespace avx2 {
-#define PATH_TARGET __attribute__((target("avx2,fma")))
-#define PATH_BYTES 32
-#include "blas/symmetric_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace avx2
-#endif
-namespace narrow {
-#define PATH_TARGET
-#define PATH_BYTES 16
-#include "blas/symmetric_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace narrow
+#define PATH_FILE "blas/symmetric_path.h"
+#include "core/each_path.h"
 
 using Range = void (*)(int64_t, int64_t, int64_t, const float*, int64_t, const float*, float*);
 

@@ -24,29 +24,8 @@ constexpr double kSecond = 0x1p-29;
 constexpr double kNearest = 0x1p-24;
 constexpr double kLast = 0x1p-51;
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define PATH_TARGET __attribute__((target("avx512f,fma")))
-#define PATH_BYTES 64
-#include "lowrank/sturm_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace avx512
-namespace avx2 {
-#define PATH_TARGET __attribute__((target("avx2,fma")))
-#define PATH_BYTES 32
-#include "lowrank/sturm_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace avx2
-#endif
-namespace narrow {
-#define PATH_TARGET
-#define PATH_BYTES 16
-#include "lowrank/sturm_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace narrow
+#define PATH_FILE "lowrank/sturm_path.h"
+#include "core/each_path.h"
 
 template <class Number> using Count = void (*)(int64_t, const Number*, const Number*, const Number*, int64_t*);
 

@@ -25,29 +25,8 @@ constexpr int kCorrections = 5;
 
 using Solve = void (*)(int64_t, const double*, const double*, double*, double*, double*, double*, double*, double*);
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define PATH_TARGET __attribute__((target("avx512f,fma")))
-#define PATH_BYTES 64
-#include "lowrank/twisted_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace avx512
-namespace avx2 {
-#define PATH_TARGET __attribute__((target("avx2,fma")))
-#define PATH_BYTES 32
-#include "lowrank/twisted_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace avx2
-#endif
-namespace narrow {
-#define PATH_TARGET
-#define PATH_BYTES 16
-#include "lowrank/twisted_path.h"
-#undef PATH_TARGET
-#undef PATH_BYTES
-} // namespace narrow
+#define PATH_FILE "lowrank/twisted_path.h"
+#include "core/each_path.h"
 
 Solve choose() {
 #if defined(__x86_64__)
