@@ -5,17 +5,21 @@ import { CALL_OPTIONS, type CallOptions, callAsync, threadCount } from '../addon
 import { addon } from '../addon/load.js';
 import type { Checkpoint, ModelGraph } from '../checkpoint/checkpoint.js';
 import { assemble } from '../checkpoint/copy/fill.js';
+import { identify } from '../checkpoint/copy/identity.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { asFloats, type Inference, type Runtime } from '../evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath, refuseExisting } from '../files/files.js';
+import { digestOfFile, digestOfJson } from '../files/journal.js';
 import type { Moments } from '../lowrank/moments.js';
 import { boolean, callback, checkOptions, number, type OptionTypes, text, wholeNumber } from '../options.js';
 import { linkData } from './link-data.js';
 import { writeMoments } from './moments.js';
+import { type PartialSums, type Totals, withPartialSums } from './partial-sums.js';
 import { type Samples, tensorSamples, textSamples } from './samples.js';
 import { type Layer, linearLayers } from './select.js';
+import { openSession } from './session.js';
 
 export interface CalibrateOptions extends Omit<CallOptions, 'onProgress'> {
   /** A file of texts, one a line or `.jsonl` with a `text` each; needs the model's tokenizer beside it. */
@@ -75,6 +79,7 @@ const DEFAULT_MEMORY = 4 * 2 ** 30;
 /**
  * Runs a model on samples and writes the moments of what its linear layers see, for `compress`. Layers with the same input
  * share them. Where all of them have fewer outputs than inputs, the moments of the outputs are kept: the smaller ones.
+ * An interrupted calibration resumes when it is called again: its sums are saved about every half minute.
  *
  * @param source an ONNX file, or a folder with one
  * @param out a safetensors file; must not exist
@@ -107,13 +112,23 @@ export async function calibrate(source: string, out: string, options: CalibrateO
         : await textSamples(source, absolutePath(texts), { samples: most, length, peers });
     try {
       const parts = withinMemory(sums, maxMemory);
-      const moments = new Map<string, Moments>();
-      for (const [pass, part] of parts.entries()) {
-        const tell = (done: number) =>
-          given.onProgress?.({ done: pass * samples.count + done, total: parts.length * samples.count });
-        const found = await observe(checkpoint, graph, part, samples, runtime, given, tell);
-        for (const [name, each] of found) moments.set(name, each);
-      }
+      const key = digestOfJson([
+        (await identify(checkpoint)).digest,
+        await digestOfFile(absolutePath((texts ?? inputs)!)),
+        [most, length, samples.count, parts.map((part) => part.map(({ value, kind, side }) => [value, kind, side]))],
+      ]);
+      const moments = await withPartialSums(target, key, given.signal, async (partial) => {
+        const found = new Map<string, Moments>();
+        for (const [pass, part] of parts.entries()) {
+          const tell = (done: number) =>
+            given.onProgress?.({ done: pass * samples.count + done, total: parts.length * samples.count });
+          const task = { pass, last: pass === parts.length - 1, partial, tell };
+          for (const [name, each] of await observe(checkpoint, graph, part, samples, runtime, given, task)) {
+            found.set(name, each);
+          }
+        }
+        return found;
+      });
       const shared = new Map(
         sums.flatMap(({ layers: [first, ...others] }) => others.map(({ name }) => [name, first!.name] as const)),
       );
@@ -175,6 +190,14 @@ function withinMemory(sums: readonly Sum[], maxMemory: number): Sum[][] {
   return parts;
 }
 
+/** One run over all samples. */
+interface Pass {
+  readonly pass: number;
+  readonly last: boolean;
+  readonly partial: PartialSums;
+  readonly tell: (done: number) => void;
+}
+
 async function observe(
   checkpoint: Checkpoint,
   graph: ModelGraph,
@@ -182,28 +205,25 @@ async function observe(
   samples: Samples,
   runtime: Runtime,
   { signal, threads }: CalibrateOptions,
-  tell: (done: number) => void,
+  { pass, last, partial, tell }: Pass,
 ): Promise<Map<string, Moments>> {
   const values = sums.map(({ value }) => value);
-  const totals = sums.map(({ side }) => ({
-    sum: new Float64Array(side),
-    second: new Float64Array(side * side),
-    count: 0,
-  }));
+  const totals = sums.map(
+    ({ side }): Totals => ({ sum: new Float64Array(side), second: new Float64Array(side * side), count: 0 }),
+  );
+  const resumed = await partial.restore(pass, totals);
+  tell(resumed);
   const folder = await mkdtemp(join(tmpdir(), 'lowrank-'));
   let session: Inference | undefined;
   try {
     const model = join(folder, 'observed.onnx');
     await linkData(checkpoint, folder);
     await assemble(graph.observing(values).parts!, model, () => checkpoint.main);
-    session = await runtime.InferenceSession.create(model, {
-      executionProviders: ['cpu'],
-      ...(threads !== undefined && { intraOpNumThreads: threads }),
-      extra: { session: { intra_op: { allow_spinning: '0' } } },
-      logSeverityLevel: 3,
-    });
-    for (let i = 0; i < samples.count; i++) {
+    session = await openSession(runtime, model, threads, checkpoint.main);
+    for (let i = resumed; i < samples.count; i++) {
+      if (signal?.aborted) await partial.save(pass, totals, i, true);
       signal?.throwIfAborted();
+      await partial.save(pass, totals, i);
       const outputs = await session.run(await samples.feeds(i, runtime, session), values);
       for (const [at, { value, side }] of sums.entries()) {
         const total = totals[at]!;
@@ -219,6 +239,8 @@ async function observe(
       }
       tell(i + 1);
     }
+    // Another pass may be interrupted.
+    if (!last) await partial.save(pass, totals, samples.count, true);
   } catch (cause) {
     if (cause instanceof LowRankError || signal?.aborted) throw cause;
     throw new LowRankError('ERR_ENGINE', `${checkpoint.main}: does not run: ${(cause as Error).message}`, { cause });
@@ -230,11 +252,7 @@ async function observe(
 }
 
 /** Means from sums, of which the lower triangle is there. */
-function meanOf(
-  kind: Sum['kind'],
-  side: number,
-  { sum, second, count }: { sum: Float64Array; second: Float64Array; count: number },
-): Moments {
+function meanOf(kind: Sum['kind'], side: number, { sum, second, count }: Totals): Moments {
   const mean = sum.map((value) => value / count);
   for (let i = 0; i < side; i++) {
     for (let j = 0; j <= i; j++) {

@@ -1,57 +1,23 @@
-import { CALL_OPTIONS, type CallOptions } from '../addon/call.js';
-import type { Checkpoint, TensorChange } from '../checkpoint/checkpoint.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { requireOutput } from '../checkpoint/copy/output.js';
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
-import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, LowRankError } from '../errors.js';
-import type { Runtime } from '../evaluate/engines/onnx-feeds.js';
-import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath } from '../files/files.js';
-import { boolean, checkOptions, number, type OptionTypes, oneOf, text } from '../options.js';
-import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { Progress } from '../progress.js';
 import type { Allotted, Storage } from './allocate.js';
+import { numbersOf, numbersWithin, weightBytes } from './budget.js';
 import { type Chosen, chooseRanks, type MeasuredLayer, measured, type Weighting } from './choose.js';
+import { decompose } from './decompose.js';
 import { LayerFactors } from './layer-factors.js';
 import { type MomentsFile, openMoments } from './moments.js';
-import { Probe } from './probe.js';
-import { tensorSamples, textSamples } from './samples.js';
+import { type CompressOptions, checkedOptions } from './options.js';
+import type { OutputChange } from './output-change.js';
 import { compressibleLayers, type Layer, type LeftOut } from './select.js';
-import { storedBytes, storedTensors } from './stored-factors.js';
-
-export interface CompressOptions extends Omit<CallOptions, 'onProgress'> {
-  /** The share of the numbers of the linear layers that the result holds, above 0 and up to 1. */
-  keep: number;
-  /** A file of moments of the layers' inputs, as `openMoments` reads it. */
-  calibration?: string | undefined;
-  /** Compresses without moments, by the plain error of the weights. Decoders do not survive that. */
-  uncalibrated?: boolean | undefined;
-  /** `pivoted` by default: smaller files at the same rank. `factors` for programs that do not fold constants. */
-  storage?: Storage | undefined;
-  /** Texts, or inputs, to try ranks on, as `calibrate` takes them; best others than those of the calibration. */
-  texts?: string | undefined;
-  inputs?: string | undefined;
-  /** Where to look for onnxruntime-node and \@huggingface/tokenizers besides this package. */
-  peers?: string | undefined;
-  /** Compresses heads and classifiers too. */
-  heads?: boolean | undefined;
-  /** Chooses ranks and reports them, writes nothing. */
-  dryRun?: boolean | undefined;
-  onProgress?: ((progress: EditProgress) => void) | undefined;
-}
-
-const COMPRESS_OPTIONS: OptionTypes<CompressOptions> = {
-  ...CALL_OPTIONS,
-  ...JOB_OPTIONS,
-  keep: number,
-  calibration: text,
-  uncalibrated: boolean,
-  storage: oneOf(['factors', 'pivoted']),
-  texts: text,
-  inputs: text,
-  peers: text,
-  heads: boolean,
-  dryRun: boolean,
-};
+import { type Trials, withTrials } from './trials.js';
+import { smallestWithin } from './within-divergence.js';
+import { type Work, withWork } from './work-folder.js';
+import { changesFor, type Decided, writeCompressed } from './write.js';
 
 /** A linear layer of the result. */
 export interface CompressedLayer extends Allotted {
@@ -81,6 +47,15 @@ export interface CompressReport {
   readonly vectorsPerInput: number | undefined;
   /** The numbers of all linear layers, before and after. */
   readonly parameters: { readonly before: number; readonly after: number };
+  /** The bytes of all weight files, before and after. */
+  readonly bytes: { readonly before: number; readonly after: number };
+  /** Multiplications for one vector of inputs of each layer, before and after. */
+  readonly multiplications: { readonly before: number; readonly after: number };
+  /**
+   * How far the written model's outputs are from the original's, with both loaded into onnxruntime, on samples that no rank
+   * was chosen by if there are enough. Undefined for a dry run, and without texts or inputs.
+   */
+  readonly check: OutputChange | undefined;
   /** Undefined for a dry run. */
   readonly output: OutputSummary | undefined;
   readonly seconds: number;
@@ -88,32 +63,32 @@ export interface CompressReport {
 
 /**
  * Compresses the linear layers of a model: finds factors for each, weighted by the moments of its inputs; chooses the ranks
- * of all together, with some layers left dense; and writes the model with factors in place of the weights.
+ * of all together, with some layers left dense; writes the model with factors in place of the weights; and compares it with
+ * the original before it appears. An interrupted job resumes when it is called again.
  *
  * @param source an ONNX file, or a folder with one; not modified
  * @param out must not exist
  * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` without moments unless `uncalibrated`, where no layer can become
- * factors, and where the budget is too small; as `openCheckpoint`, `openMoments`, and `editCheckpoint` for `out`.
+ * factors, and where the budget is too small; `ERR_ENGINE` where a model does not run; as `openCheckpoint`, `openMoments`,
+ * and `editCheckpoint` for `out`.
  */
 export async function compressCheckpoint(
   source: string,
   out: string | undefined,
   options: CompressOptions,
 ): Promise<CompressReport> {
-  const given = checkOptions(options, COMPRESS_OPTIONS, 'compressCheckpoint');
-  const { keep, calibration, uncalibrated = false } = given;
-  if (!(keep > 0 && keep <= 1)) throw new ArgumentError('keep', 'a number above 0 and up to 1', keep);
-  if (calibration === undefined && !uncalibrated) {
-    throw new LowRankError('ERR_UNSUPPORTED', 'missing calibration: plain approximations of weights ruin most models', {
-      hint: 'Make moments with `lowrank calibrate` and pass --calibration <file>, or insist with --uncalibrated.',
-    });
-  }
-  if (out === undefined && !given.dryRun) throw new ArgumentError('out', 'a path', out);
+  const given = checkedOptions(options, 'compressCheckpoint');
+  const { calibration, dryRun = false, work, restart, signal } = given;
+  if (out === undefined && !dryRun) throw new ArgumentError('out', 'a path', out);
   const moments = calibration === undefined ? undefined : await openMoments(absolutePath(calibration));
   try {
     const checkpoint = await open(source);
     try {
-      return await compress(checkpoint, out, given, moments);
+      const target = dryRun ? undefined : out;
+      if (target !== undefined) await requireOutput(checkpoint, target);
+      return await withWork({ work, out: target, restart, signal }, (folder) =>
+        compress(checkpoint, target, given, moments, folder),
+      );
     } finally {
       await checkpoint.close();
     }
@@ -127,122 +102,140 @@ async function compress(
   out: string | undefined,
   options: CompressOptions,
   moments: MomentsFile | undefined,
+  work: Work,
 ): Promise<CompressReport> {
-  const { keep, storage = 'pivoted', signal, threads, heads, dryRun } = options;
-  const compute = { ...(signal && { signal }), ...(threads !== undefined && { threads }) };
-  const source = new LayerFactors(checkpoint, moments, compute);
-  const { layers: all, leftOut } = compressibleLayers(checkpoint, { heads: heads ?? false });
+  const { storage = 'pivoted', signal } = options;
+  const source = new LayerFactors(checkpoint, moments, work.decompositions, options);
+  const { layers: all, leftOut } = compressibleLayers(checkpoint, { heads: options.heads ?? false });
   const layers = all.filter((layer) => source.has(layer));
-  if (layers.length === 0) {
-    const message = `${checkpoint.path}: no linear layer can become factors${all.length > 0 ? ', since the calibration has no moments of any' : ''}`;
-    const [first] = leftOut;
-    throw new LowRankError('ERR_UNSUPPORTED', message, { hint: first && `${first.name}: ${first.why}.` });
-  }
-  const progress = new Progress(
-    [...layers, ...layers].map(({ info }) => info.bytes),
-    options.onProgress,
-  );
-  const before = layers.reduce((sum, { m, n }) => sum + m * n, 0);
-  const { chosen, vectorsPerInput } = await withProbe(checkpoint, layers, options, async (probe) => {
-    let vectors: number | undefined;
-    const found: MeasuredLayer[] = [];
-    for (const layer of layers) {
-      const { name, info, n } = layer;
-      signal?.throwIfAborted();
-      progress.working(name, info.bytes, 0);
-      const count = (await source.momentsOf(layer))?.count;
-      if (count !== undefined) vectors = Math.min(vectors ?? Number.POSITIVE_INFINITY, count / n);
-      found.push(await measured(layer, source, probe));
-      progress.finished(name, info.bytes);
+  requireLayers(checkpoint, layers, all, leftOut);
+  const progress = new JobProgress(layers, out !== undefined, options);
+  await decompose(layers, source, { ...options, started: progress.started, finished: progress.finished });
+  return withTrials(checkpoint, layers, options, async (trials) => {
+    const chosen = await choose(checkpoint, layers, options, source, trials, progress);
+    const { matrices, parameters: after } = chosen.allocation;
+    const decided = layers.map((layer, i): Decided => ({ layer, allotted: matrices[i]! }));
+    const before = numbersOf(layers);
+    const report = {
+      source: checkpoint.path,
+      storage,
+      calibrated: moments !== undefined,
+      weighting: chosen.weighting,
+      losses: chosen.losses,
+      leftOut,
+      withoutMoments: all.filter((layer) => !source.has(layer)).map(({ name }) => name),
+      vectorsPerInput: await vectorsPerInput(layers, source),
+      parameters: { before, after },
+      bytes: {
+        before: await weightBytes(checkpoint),
+        after: await weightBytes(checkpoint, changesFor(decided, storage)),
+      },
+      multiplications: { before, after: multiplications(decided) },
+    };
+    const errors = new Map(decided.map(({ allotted: { name, loss } }) => [name, Math.sqrt(loss)]));
+    const described = () =>
+      decided.map(
+        ({ layer: { m, n }, allotted }): CompressedLayer => ({
+          ...allotted,
+          shape: [m, n],
+          error: errors.get(allotted.name)!,
+        }),
+      );
+    if (out === undefined) {
+      return { ...report, layers: described(), check: undefined, output: undefined, seconds: progress.seconds };
     }
-    const ranks = await chooseRanks(found, { budget: keep * before, storage }, source, probe);
-    return { chosen: ranks, vectorsPerInput: vectors };
+    const { result: check, output } = await writeCompressed(checkpoint, out, decided, source, {
+      storage,
+      signal,
+      started: progress.started,
+      finished: (layer, factors) => {
+        if (factors !== undefined) errors.set(layer.name, factors.certificate.relativeError);
+        progress.finished(layer);
+      },
+      judge: async (main) => trials?.check(main),
+      onCommit: () => progress.commit(),
+    });
+    return { ...report, layers: described(), check, output, seconds: progress.seconds };
   });
-  const { matrices, parameters: after } = chosen.allocation;
-
-  const described = layers.map(({ m, n }, i) => ({
-    ...matrices[i]!,
-    shape: [m, n] as const,
-    error: Math.sqrt(matrices[i]!.loss),
-  }));
-  const report = {
-    source: checkpoint.path,
-    storage,
-    calibrated: moments !== undefined,
-    weighting: chosen.weighting,
-    losses: chosen.losses,
-    leftOut,
-    withoutMoments: all.filter((layer) => !source.has(layer)).map(({ name }) => name),
-    vectorsPerInput,
-    parameters: { before, after },
-  };
-  if (dryRun || out === undefined) {
-    return { ...report, layers: described, output: undefined, seconds: progress.seconds };
-  }
-  const changes = new Map<string, TensorChange>(
-    layers.flatMap((layer, i) => {
-      const { rank } = matrices[i]!;
-      return rank === undefined ? [] : [[layer.info.name, { by: storedTensors(layer, rank, storage) }] as const];
-    }),
-  );
-  const { result, output } = await withCopy(
-    checkpoint,
-    out,
-    { ...(signal && { signal }), changes, onCommit: () => progress.phase('commit') },
-    async (copy) => {
-      const written: CompressedLayer[] = [];
-      for (const [i, layer] of layers.entries()) {
-        const { name, info } = layer;
-        const { rank } = matrices[i]!;
-        let { error } = described[i]!;
-        if (rank !== undefined) {
-          progress.working(name, info.bytes, 0);
-          const factors = await source.factors(layer, rank);
-          for (const [tensor, bytes] of await storedBytes(factors, layer, storage, compute))
-            await copy.write(tensor, bytes);
-          error = factors.certificate.relativeError;
-        }
-        written.push({ ...described[i]!, error });
-        progress.finished(name, info.bytes);
-      }
-      return written;
-    },
-  );
-  return { ...report, layers: result, output, seconds: progress.seconds };
 }
 
-/** The most samples that ranks are tried on, and their tokens. */
-const TRIALS = { samples: 16, length: 128 } as const;
-
-/** Opens what tries ranks on the model while `use` runs, if there are samples for it. */
-async function withProbe<T>(
+async function choose(
   checkpoint: Checkpoint,
   layers: readonly Layer[],
-  { texts, inputs, peers, threads }: CompressOptions,
-  use: (probe: Probe | undefined) => Promise<T>,
-): Promise<T> {
-  if (texts === undefined && inputs === undefined) return use(undefined);
-  const { graph } = checkpoint;
-  const other = layers.find(({ info }) => info.dtype !== 'F32');
-  if (graph === undefined || other !== undefined) {
-    const why = other === undefined ? 'its files hold no computation' : `${other.name} is ${other.info.dtype}`;
-    throw new LowRankError('ERR_UNSUPPORTED', `${checkpoint.path}: cannot be tried on samples: ${why}`, {
-      hint: 'Leave out the texts or inputs: then ranks are chosen by the moments alone.',
-    });
+  { keep, size, maxKl, storage = 'pivoted', signal }: CompressOptions,
+  source: LayerFactors,
+  trials: Trials | undefined,
+  progress: JobProgress,
+): Promise<Chosen> {
+  const found: MeasuredLayer[] = [];
+  for (const layer of layers) {
+    signal?.throwIfAborted();
+    progress.started(layer);
+    found.push(await measured(layer, source, trials?.probe));
+    progress.finished(layer);
   }
-  const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
-  const samples =
-    texts === undefined
-      ? await tensorSamples(absolutePath(inputs!), TRIALS.samples)
-      : await textSamples(checkpoint.main, absolutePath(texts), { ...TRIALS, peers });
-  try {
-    const probe = await Probe.open(checkpoint, graph, layers, samples, runtime, threads);
-    try {
-      return await use(probe);
-    } finally {
-      await probe.close();
-    }
-  } finally {
-    await samples.close();
+  const within = (budget: number) => chooseRanks(found, { budget, storage }, source, trials?.probe);
+  const all = numbersOf(layers);
+  if (maxKl === undefined) {
+    return within(size === undefined ? keep! * all : await numbersWithin(checkpoint, layers, size, storage));
   }
+  const smallest = await smallestWithin(maxKl, [0, all], async (budget) => {
+    const result = await within(budget);
+    return { result, divergence: result.losses[result.weighting]! };
+  });
+  return smallest ?? within(all);
+}
+
+/** Counts each layer for its decomposition, for its measurement and, where a model is written, for its factors. */
+class JobProgress {
+  readonly #progress: Progress;
+
+  constructor(layers: readonly Layer[], writes: boolean, { onProgress }: CompressOptions) {
+    const sizes = layers.map(({ info }) => info.bytes);
+    this.#progress = new Progress(writes ? [...sizes, ...sizes, ...sizes] : [...sizes, ...sizes], onProgress);
+  }
+
+  get seconds(): number {
+    return this.#progress.seconds;
+  }
+
+  readonly started = ({ name, info }: Layer): void => this.#progress.working(name, info.bytes, 0);
+
+  readonly finished = ({ name, info }: Layer, stored = false): void =>
+    stored ? this.#progress.resumed(name, info.bytes) : this.#progress.finished(name, info.bytes);
+
+  commit(): void {
+    this.#progress.phase('commit');
+  }
+}
+
+function requireLayers(
+  { path }: Checkpoint,
+  layers: readonly Layer[],
+  all: readonly Layer[],
+  [first]: readonly LeftOut[],
+): void {
+  if (layers.length > 0) return;
+  const why = all.length > 0 ? ', since the calibration has no moments of any' : '';
+  throw new LowRankError('ERR_UNSUPPORTED', `${path}: no linear layer can become factors${why}`, {
+    hint: first && `${first.name}: ${first.why}.`,
+  });
+}
+
+async function vectorsPerInput(layers: readonly Layer[], source: LayerFactors): Promise<number | undefined> {
+  let least: number | undefined;
+  for (const layer of layers) {
+    const count = await source.vectors(layer);
+    if (count !== undefined) least = Math.min(least ?? Number.POSITIVE_INFINITY, count / layer.n);
+  }
+  return least;
+}
+
+/** Above its break-even rank a layer is multiplied by the product, as if it were dense. */
+function multiplications(decided: readonly Decided[]): number {
+  return decided.reduce(
+    (sum, { layer: { m, n }, allotted: { rank } }) =>
+      sum + Math.min(m * n, rank === undefined ? m * n : rank * (m + n)),
+    0,
+  );
 }

@@ -13,6 +13,8 @@ export interface MomentsFile {
   readonly weights: ReadonlySet<string>;
   /** The moments of what a weight multiplies; undefined for a weight that the file does not have. */
   read(weight: string): Promise<Moments | undefined>;
+  /** How many vectors were seen, if the file tells. */
+  count(weight: string): Promise<number | undefined>;
   close(): Promise<void>;
 }
 
@@ -63,7 +65,7 @@ class SafetensorsMoments implements MomentsFile {
 
   async read(weight: string): Promise<Moments | undefined> {
     if (!this.weights.has(weight)) return undefined;
-    const name = this.file.header.metadata?.get(SHARED + weight) ?? weight;
+    const name = this.#owner(weight);
     const kind = KINDS.find((each) => this.#spans.has(`${name}.${each}`));
     if (kind === undefined) throw fault(this.file.file, `${describe(weight)} shares moments that are missing`);
     const span = this.#spans.get(`${name}.${kind}`)!;
@@ -77,12 +79,21 @@ class SafetensorsMoments implements MomentsFile {
       );
     }
     const mean = await this.#optional(`${name}.mean`, side);
-    const count = await this.#optional(`${name}.count`, 1);
-    return { kind, second, ...(mean && { mean }), ...(count && { count: count[0]! }) };
+    const count = await this.count(weight);
+    return { kind, second, ...(mean && { mean }), ...(count !== undefined && { count }) };
+  }
+
+  async count(weight: string): Promise<number | undefined> {
+    return (await this.#optional(`${this.#owner(weight)}.count`, 1))?.[0];
   }
 
   close(): Promise<void> {
     return this.file.close();
+  }
+
+  /** The weight whose moments a weight shares, or itself. */
+  #owner(weight: string): string {
+    return this.file.header.metadata?.get(SHARED + weight) ?? weight;
   }
 
   async #optional(name: string, length: number): Promise<Float64Array | undefined> {
@@ -118,19 +129,22 @@ async function openImatrix(path: string): Promise<MomentsFile> {
     await file.close();
     throw fault(path, 'is a GGUF file without the sums of an imatrix');
   }
-  const read = async (weight: string): Promise<Moments | undefined> => {
-    if (!weights.has(weight)) return undefined;
-    const [sums, counts] = await Promise.all(
-      ['in_sum2', 'counts'].map(async (what) => {
-        const tensor = tensors.get(`${weight}.${what}`)!;
-        return toFloat32(await file.read(tensor), tensor.type);
-      }),
-    );
-    const count = counts![0]!;
-    if (!(count > 0)) return undefined;
-    return { kind: 'diagonal', second: Float64Array.from(sums!, (sum) => sum / count), count };
+  const numbers = async (name: string) => {
+    const tensor = tensors.get(name)!;
+    return toFloat32(await file.read(tensor), tensor.type);
   };
-  return { weights, read, close: () => file.close() };
+  const count = async (weight: string): Promise<number | undefined> => {
+    if (!weights.has(weight)) return undefined;
+    const [seen] = await numbers(`${weight}.counts`);
+    return seen! > 0 ? seen : undefined;
+  };
+  const read = async (weight: string): Promise<Moments | undefined> => {
+    const seen = await count(weight);
+    if (seen === undefined) return undefined;
+    const sums = await numbers(`${weight}.in_sum2`);
+    return { kind: 'diagonal', second: Float64Array.from(sums, (sum) => sum / seen), count: seen };
+  };
+  return { weights, read, count, close: () => file.close() };
 }
 
 /**

@@ -87,6 +87,21 @@ export type { EditProgress } from '../progress.js';
 
 // One job on many machines.
 
+export {
+  type CompressPlan,
+  type CompressPlanOptions,
+  type CompressTask,
+  planCompression,
+  readCompressPlan,
+  writeCompressPlan,
+} from '../shards/compress-plan.js';
+export {
+  type CompressShardOptions,
+  type CompressShardReport,
+  type MergeCompressionOptions,
+  mergeCompression,
+  runCompressShard,
+} from '../shards/compress-shard.js';
 export { type JobPlan, type JobPlanOptions, planJob, readPlan, type Task, writePlan } from '../shards/job-plan.js';
 export { type MergeShardsOptions, type MergeShardsReport, mergeShards } from '../shards/merge-shards.js';
 export { runShard, type ShardOptions, type ShardReport } from '../shards/run-shard.js';
@@ -94,12 +109,14 @@ export { runShard, type ShardOptions, type ShardReport } from '../shards/run-sha
 // Compression of whole models.
 
 export type { Allotted, Storage } from '../compress/allocate.js';
+export type { Budget } from '../compress/budget.js';
 export { type CalibrateOptions, type CalibrateReport, calibrate } from '../compress/calibrate.js';
 export type { Weighting } from '../compress/choose.js';
 export {
   type CompressedLayer,
-  type CompressOptions,
   type CompressReport,
   compressCheckpoint,
 } from '../compress/compress.js';
+export type { CompressChoices, CompressOptions } from '../compress/options.js';
+export type { OutputChange } from '../compress/output-change.js';
 export type { LeftOut } from '../compress/select.js';

@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
 import { parseJson, toJson } from './document.js';
-import { ioError, openFile, readAt, writeThrough } from './files.js';
+import { ioError, openFile, passRange, readAt, writeThrough } from './files.js';
 import { MAX_JOURNAL_BYTES } from './limits.js';
 
 /** Hex digits of the digest at the start of each line. */
@@ -90,6 +90,20 @@ export async function digestOf(bytes: Uint8Array): Promise<string> {
     if (at + HASH_BYTES < bytes.length) await turn();
   }
   return hash.digest('hex');
+}
+
+/** Returns the SHA-256 of a file in hex. */
+export async function digestOfFile(file: string): Promise<string> {
+  const { handle, size } = await openFile(file);
+  try {
+    const hash = createHash('sha256');
+    await passRange({ handle, file, offset: 0 }, size, async (part) => {
+      hash.update(part);
+    });
+    return hash.digest('hex');
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Returns the SHA-256 of a value as JSON, in hex. */

@@ -10,6 +10,7 @@ import { isMatrixOrBatch, matricesNamed, type SkippedTensors, tensorsNamed } fro
 import type { LayerType } from '../model/types.js';
 import { boolean, checkOptions, type OptionTypes, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
+import { sideBySide } from '../side-by-side.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
@@ -219,23 +220,6 @@ async function spectra(
   await sideBySide(small, threads, (tensor) => compute(tensor, small.length > 1 ? 1 : threads));
   for (const tensor of tensors) if (!isSmall(tensor)) await compute(tensor, threads);
   return tensors.flatMap((tensor) => found.get(tensor)!);
-}
-
-/**
- * Calls `work` for each item, for up to `count` of them at a time. After a failure no further item
- * begins; the failure is thrown when those that run have ended.
- */
-async function sideBySide<T>(items: readonly T[], count: number, work: (item: T) => Promise<void>): Promise<void> {
-  const waiting = items.values();
-  const failures: unknown[] = [];
-  const worker = async () => {
-    for (const item of waiting) {
-      if (failures.length > 0) return;
-      await work(item).catch((error: unknown) => failures.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: count }, worker));
-  if (failures.length > 0) throw failures[0];
 }
 
 /** Adds the tensor's name to errors of the linear algebra, which does not know names. */

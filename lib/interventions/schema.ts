@@ -1,11 +1,10 @@
-import { METHOD_CODE, ROUTES } from '../addon/contract.js';
+import { METHOD_CODE } from '../addon/contract.js';
 import { MAX_DIMENSIONS, MAX_THREADS } from '../files/limits.js';
 import {
   aBoolean,
   absent,
   aFinite,
   all,
-  aMagnitude,
   aName,
   aNumber,
   aQuantity,
@@ -15,13 +14,13 @@ import {
   either,
   exactly,
   expected,
-  fields,
   list,
   object,
   oneOf,
   optional,
   orNull,
 } from '../files/schema.js';
+import { aKeptEnergy, certificateCheck } from '../lowrank/certificate-check.js';
 import { FAMILIES } from '../model/families.js';
 import { LAYER_TYPES } from '../model/types.js';
 import { FLOAT_DTYPES, QUANTIZED_BLOCKS, WRITABLE_TYPES } from '../tensor/dtype.js';
@@ -43,24 +42,13 @@ const range: Check = all(list(aWhole(), 2, 2), (value, at) => {
   const [start, end] = value as [number, number];
   return start < end ? undefined : expected('a start before its end', value, at);
 });
-/** A share of energy, which rounding may make slightly negative. */
-const aKeptEnergy = aFinite(-1e-3, 2 ** 50);
 const SLICE = object({ axis: oneOf('rows', 'columns'), ranges: list(range, 1) });
 
 /** The fields that identify a matrix. */
 export const MATRIX_PLACE = { tensor: aString, slice: optional(SLICE), shape: SHAPE };
 
 function editedMatrix(excessBound: Check): Check {
-  const certificate = object({
-    rank: aWhole(),
-    method: oneOf(...ROUTES),
-    methodsTried: list(oneOf(...ROUTES)),
-    ...fields(aMagnitude, 'norm', 'spectralError'),
-    ...fields(aQuantity, 'relativeError', 'discardedEnergy', 'seconds'),
-    keptEnergy: aKeptEnergy,
-    excessBound,
-    bytes: aWhole(),
-  });
+  const certificate = certificateCheck(excessBound);
   return object({
     ...MATRIX_PLACE,
     layer: optional(aWhole(0, MAX_LAYERS)),

@@ -4,7 +4,6 @@ import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';
 import { checksOf } from '../edit/run.js';
-import { CheckpointError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
 import { byTensor, changes, nameOf, tensorChanges } from '../interventions/edit.js';
@@ -14,6 +13,7 @@ import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
 import { openPlan, readPlan, tasksOfShards } from './job-plan.js';
+import { missingResults } from './missing-results.js';
 import { Results } from './results.js';
 
 export interface MergeShardsOptions extends Pick<ComputeOptions, 'signal'> {
@@ -67,6 +67,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
     // Reading the results first takes some time.
     await requireOutput(checkpoint, out);
     const results = Results.beside(plan);
+    const planned = { tasks: job.tasks, divided: tasksOfShards(job, job.shards) };
     const sizes = edits.edits.map(({ shape, dtype }) => storedBytes(elements(shape), dtype));
     const progress = new Progress(sizes, given.onProgress);
     const kernels = new Set<string>();
@@ -78,7 +79,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
       if (found === undefined || found.record.sourceSha256 !== source) missing.push(task);
       else kernels.add(found.record.kernel);
     }
-    if (missing.length > 0) throw missingResults(results.folder, job, missing);
+    if (missing.length > 0) throw missingResults(results.folder, planned, missing);
 
     const taskOf = new Map(groups.map((group, task) => [group[0]!.tensor, task]));
     const done: EditedMatrix[] = [];
@@ -101,7 +102,7 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
           const task = taskOf.get(tensor)!;
           const found = await results.find(job.job, task, group);
           // It existed a moment ago.
-          if (found === undefined) throw missingResults(results.folder, job, [task]);
+          if (found === undefined) throw missingResults(results.folder, planned, [task]);
           await copy.write(tensor, found.bytes, found.record.edited);
           done.push(...found.record.edited);
         }
@@ -125,16 +126,4 @@ export async function mergeShards(plan: string, options?: MergeShardsOptions): P
   } finally {
     await checkpoint.close();
   }
-}
-
-function missingResults(folder: string, job: Awaited<ReturnType<typeof readPlan>>, missing: readonly number[]) {
-  const names = missing.slice(0, 3).map((task) => job.tasks[task]?.tensor);
-  const isMissing = new Set(missing);
-  const shards = tasksOfShards(job, job.shards).flatMap((tasks, i) =>
-    tasks.some((task) => isMissing.has(task)) ? [i + 1] : [],
-  );
-  const message = `lacks the results of ${missing.length} of ${job.tasks.length} tasks: ${names.join(', ')}${missing.length > 3 ? ', ...' : ''}`;
-  return new CheckpointError('ERR_CHECKPOINT_IO', 'MissingResults', folder, message, {
-    hint: `Run the missing shards; of ${job.shards} these are ${shards.slice(0, 20).join(', ')}${shards.length > 20 ? ', ...' : ''}.`,
-  });
 }

@@ -56,6 +56,29 @@ describe.skipIf(!hasPeers)(`calibrate by onnxruntime-node${unlessNoPeers}`, () =
     expect(await readFile(path('again'))).toEqual(await readFile(moments));
   });
 
+  it('resumes after an interruption, to the same bytes', async () => {
+    const { source, inputs, moments, path } = await prepared();
+    const options = { inputs, peers, threads: 1, maxMemory: 8 * 48 * 48, samples: 90 } as const;
+    await calibrate(source, moments, options);
+    for (const stopAt of [30, 100]) {
+      const out = path(`stopped-${stopAt}`);
+      const controller = new AbortController();
+      const seen: number[] = [];
+      const onProgress = ({ done }: { readonly done: number }) => {
+        seen.push(done);
+        if (done === stopAt) controller.abort(new Error('stopped'));
+      };
+      const stopped = calibrate(source, out, { ...options, signal: controller.signal, onProgress });
+      await expect(stopped).rejects.toThrow('stopped');
+      seen.length = 0;
+      await calibrate(source, out, { ...options, onProgress: ({ done }) => seen.push(done) });
+      expect(seen).toContain(stopAt);
+      expect(seen).not.toContain(stopAt - 1);
+      expect(await readFile(out)).toEqual(await readFile(moments));
+      expect(existsSync(path(`.stopped-${stopAt}.lowrank`))).toBe(false);
+    }
+  });
+
   it('takes texts, for a model with its tokenizer', async () => {
     const { path } = await prepared();
     const questions = await readFile(join(root, 'examples', 'noisy-recall', 'validation.jsonl'), 'utf8');
@@ -84,6 +107,8 @@ describe.skipIf(!hasPeers)(`ranks that are tried on samples${unlessNoPeers}`, ()
     // The plan is what is done.
     const written = await compressCheckpoint(source, path('out.onnx'), { ...options, dryRun: false });
     expect(written.losses).toEqual(losses);
+    expect(written.check!.cosine).toBeGreaterThan(0.5);
+    expect(written.check!.samples).toBeGreaterThan(0);
   });
 });
 

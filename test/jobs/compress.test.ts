@@ -1,5 +1,6 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
 import { type CompressReport, compressCheckpoint } from '../../lib/compress/compress.js';
@@ -122,6 +123,82 @@ describe('compress', () => {
     expect(
       (await failure(compressCheckpoint(source, join(folder, 'x.onnx'), { keep: 0.5, calibration: none }))).code,
     ).toBe('ERR_UNSUPPORTED');
+  });
+
+  it('stays below the size of the file that was asked for', async () => {
+    const { source, calibration, out } = await prepared();
+    const { size: before } = await stat(source);
+    const size = Math.round(0.8 * before);
+    const report = await compressCheckpoint(source, out, { size, calibration });
+    expect((await stat(out)).size).toBeLessThanOrEqual(size);
+    expect((await stat(out)).size).toBeGreaterThan(0.95 * size);
+    expect(report.bytes).toEqual({ before, after: (await stat(out)).size });
+    const tiny = failure(compressCheckpoint(source, `${out}.2`, { size: 100, calibration }));
+    expect(await tiny).toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringContaining('cannot become') });
+    const two = failure(compressCheckpoint(source, `${out}.2`, { size, keep: 0.5, calibration }));
+    expect(await two).toMatchObject({ code: 'ERR_ARGUMENT', message: expect.stringContaining('exactly one') });
+    expect(readdirSync(dirname(out)).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  it('reuses the decompositions of a work folder for another budget', async () => {
+    const { source, calibration, out, folder } = await prepared();
+    const work = join(folder, 'work');
+    await compressCheckpoint(source, out, { keep: 0.8, calibration, work });
+    const files = readdirSync(work);
+    expect(files.filter((name) => name.endsWith('.safetensors'))).toHaveLength(3);
+    const times = files.map((name) => statSync(join(work, name)).mtimeMs);
+    const resumed: (number | undefined)[] = [];
+    await compressCheckpoint(source, `${out}.2`, {
+      keep: 0.6,
+      calibration,
+      work,
+      onProgress: ({ done }) => resumed.push(done),
+    });
+    expect(readdirSync(work).map((name) => statSync(join(work, name)).mtimeMs)).toEqual(times);
+    await compressCheckpoint(source, `${out}.3`, { keep: 0.6, calibration });
+    expect(readFileSync(`${out}.2`).equals(readFileSync(`${out}.3`))).toBe(true);
+    writeFileSync(join(work, 'mine.txt'), 'mine');
+    await compressCheckpoint(source, `${out}.4`, { keep: 0.6, calibration, work, restart: true });
+    expect(readdirSync(work)).toContain('mine.txt');
+  });
+
+  it('resumes after an abort, to the same bytes', async () => {
+    const { source, calibration, out } = await prepared();
+    const controller = new AbortController();
+    const stopped = compressCheckpoint(source, out, {
+      keep: 0.6,
+      calibration,
+      signal: controller.signal,
+      onProgress: ({ done }) => done >= 2 && controller.abort(new Error('stopped')),
+    });
+    await expect(stopped).rejects.toThrow('stopped');
+    const left = join(dirname(out), `.${basename(out)}.lowrank`, 'layers');
+    const kept = readdirSync(left).filter((name) => name.endsWith('.safetensors'));
+    expect(kept.length).toBeGreaterThan(0);
+    await compressCheckpoint(source, out, { keep: 0.6, calibration });
+    expect(existsSync(dirname(left))).toBe(false);
+    await compressCheckpoint(source, `${out}.2`, { keep: 0.6, calibration });
+    expect(readFileSync(out).equals(readFileSync(`${out}.2`))).toBe(true);
+  });
+
+  it('is spread over shards, and merged to the bytes of one run', async () => {
+    const { source, calibration, out, folder } = await prepared();
+    const file = join(folder, 'plan.json');
+    const single = `${out}.single`;
+    await compressCheckpoint(source, single, { keep: 0.6, calibration, threads: 1 });
+    const flags = ['--keep', '0.6', '--calibration', calibration, '--threads', '1', '--shards', '2', '-f', file];
+    expect(await lowrank(['plan', source, '-o', out, ...flags])).toMatchObject({ code: 0 });
+    expect(await lowrank(['run', file, '--shard', '2/2'])).toMatchObject({ code: 0 });
+    const early = await lowrank(['merge', file]);
+    expect(early.code).toBe(1);
+    expect(early.stderr).toContain('these are 1');
+    const run = await lowrank(['run', file, '--shard', '1/2']);
+    expect(run.stdout).toContain('shard 1 of 2');
+    expect((await lowrank(['run', file, '--shard', '1/2'])).stdout).toMatch(/(\d) decompositions?, \1 already done/);
+    expect(await lowrank(['merge', file])).toMatchObject({ code: 0 });
+    expect(readFileSync(out).equals(readFileSync(single))).toBe(true);
+    const both = await lowrank(['plan', source, '-o', out, '--keep', '0.6', '--at', 'all:mlp:0.1', '-f', file]);
+    expect(both).toMatchObject({ code: 2 });
   });
 
   it('is a command with a table, JSON and warnings', async () => {

@@ -147,6 +147,18 @@ export class EditCopy {
     });
   }
 
+  /**
+   * Waits until every file of the copy is written, and returns its path, so that the copy can be read before it is
+   * published.
+   */
+  written(): Promise<string> {
+    return this.actions.run(async () => {
+      this.requireUsable();
+      await Promise.all(this.settled.values());
+      return this.state === 'published' ? this.out : this.staging.copy;
+    });
+  }
+
   /** Publishes the copy as a whole. */
   commit(): Promise<void> {
     return this.actions.run(async () => {

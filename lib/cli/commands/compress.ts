@@ -1,23 +1,24 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { type CompressedLayer, type CompressReport, compressCheckpoint } from '../../compress/compress.js';
-import { formatError, formatShape, formatShare } from '../../text/format.js';
+import type { OutputChange } from '../../compress/output-change.js';
+import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
+import { byteSize } from '../byte-size.js';
+import { addCompressOptions, type CompressChoiceFlags } from '../compress-options.js';
+import { Interrupted } from '../interrupt.js';
 import { printResult, runJob } from '../job.js';
-import { decimal, dryRunOption, jsonOption, requireOut, threadsOption } from '../options.js';
+import { dryRunOption, jsonOption, requireOut, restartOption, threadsOption } from '../options.js';
+import { RESUME_HINT } from '../resume-hint.js';
 import { describeOutput } from '../terminal/output-summary.js';
 import { ProgressLine } from '../terminal/progress.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Terminal } from '../terminal/terminal.js';
 
-interface CompressFlags {
+interface CompressFlags extends CompressChoiceFlags {
   readonly out?: string;
-  readonly keep: number;
-  readonly calibration?: string;
-  readonly uncalibrated?: boolean;
-  readonly storage?: 'factors' | 'pivoted';
-  readonly texts?: string;
-  readonly inputs?: string;
   readonly peers?: string;
-  readonly heads?: boolean;
+  readonly memory?: number;
+  readonly work?: string;
+  readonly restart?: boolean;
   readonly threads?: number;
   readonly dryRun?: boolean;
   readonly json?: boolean;
@@ -26,25 +27,21 @@ interface CompressFlags {
 const EXAMPLES = `
 Examples:
   lowrank compress model.onnx -o smaller.onnx --keep 0.9 --calibration moments.safetensors
-  lowrank compress model.onnx --keep 0.8 --calibration moments.safetensors --dry-run`;
+  lowrank compress model.onnx -o smaller.onnx --size 60MB --calibration moments.safetensors --texts held-out.txt
+  lowrank compress model.onnx --keep 0.8 --calibration moments.safetensors --dry-run
+
+To resume an interrupted job, run the same command again.`;
 
 /** `lowrank compress`: writes a model whose linear layers are factors. */
 export function defineCompress(command: Command, terminal: Terminal): void {
-  command
+  const taken = command
     .argument('<model>', '.onnx file, or a folder with one; never modified')
-    .option('-o, --out <path>', 'output path; must not exist')
-    .requiredOption('--keep <share>', 'share of the numbers of the linear layers to keep, such as 0.9', decimal)
-    .option('--calibration <file>', 'moments of the inputs of the layers (safetensors, or an imatrix of llama.cpp)')
-    .option('--uncalibrated', 'compress without moments, which ruins most models')
-    .addOption(
-      new Option('--storage <form>', 'form of the factors in the file')
-        .choices(['pivoted', 'factors'])
-        .default('pivoted'),
-    )
-    .option('--texts <file>', 'texts to try ranks on, other than those of the calibration')
-    .option('--inputs <file>', 'inputs to try ranks on (.safetensors), as for calibrate')
+    .option('-o, --out <path>', 'output path; must not exist');
+  addCompressOptions(taken)
     .option('--peers <folder>', 'where onnxruntime-node and @huggingface/tokenizers are installed')
-    .option('--heads', 'compress heads and classifiers too')
+    .option('--memory <size>', 'most memory for decompositions, such as 8GB', byteSize)
+    .option('--work <folder>', 'keeps decompositions there, for other budgets of the same model')
+    .addOption(restartOption())
     .addOption(threadsOption())
     .addOption(dryRunOption())
     .addOption(jsonOption())
@@ -53,14 +50,25 @@ export function defineCompress(command: Command, terminal: Terminal): void {
 }
 
 async function runCompress(model: string, flags: CompressFlags, terminal: Terminal): Promise<void> {
-  const { json, out: path, ...options } = flags;
+  const { json, out: path, memory, ...options } = flags;
   const out = flags.dryRun ? undefined : requireOut(path, ' or --dry-run');
+  const kept = out !== undefined || flags.work !== undefined;
   const report = await runJob(terminal, {
     progress: new ProgressLine(terminal.err),
-    work: (signal, onProgress) => compressCheckpoint(model, out, { ...options, signal, onProgress }),
+    ...(kept && { interrupted: new Interrupted('interrupted, finished decompositions are kept', RESUME_HINT) }),
+    work: (signal, onProgress) => compressCheckpoint(model, out, { ...options, maxMemory: memory, signal, onProgress }),
   });
+  printCompression(report, flags, terminal);
+}
+
+/** Prints what was done, with warnings. */
+export function printCompression(
+  report: CompressReport,
+  flags: { readonly json?: boolean | undefined },
+  terminal: Terminal,
+): void {
   warn(report, terminal);
-  printResult(terminal, flags, report, () => printReport(report, terminal));
+  printResult(terminal, flags.json ? { json: true } : {}, report, () => printReport(report, terminal));
 }
 
 /** Fewer vectors than this for each input of a layer cost quality. */
@@ -84,13 +92,27 @@ const COLUMNS: readonly Column[] = [
 ];
 
 function printReport(report: CompressReport, { out: output }: Terminal): void {
-  const { layers, parameters } = report;
+  const { layers, parameters, multiplications, bytes } = report;
   output.lines(formatTable(COLUMNS, layers.map(rowOf), output.columns, output.colors.bold));
   const factored = layers.filter(({ rank }) => rank !== undefined).length;
   output.lines([
-    `${factored} of ${layers.length} layers factored, ${formatShare(parameters.after / parameters.before)} of their numbers`,
+    `${factored} of ${layers.length} layers factored: ${shareOf(parameters)} of their numbers, ${shareOf(multiplications)} of their multiplications`,
+    `weights ${formatBytes(bytes.before)} -> ${formatBytes(bytes.after)}`,
+    ...(report.check === undefined ? [] : [describeCheck(report.check)]),
     ...(report.output === undefined ? ['nothing written'] : describeOutput(report.output, report.seconds, output)),
   ]);
+}
+
+function shareOf({ before, after }: { readonly before: number; readonly after: number }): string {
+  return formatShare(after / before);
+}
+
+function describeCheck({ samples, divergence, agreement, cosine }: OutputChange): string {
+  const quality =
+    cosine === undefined
+      ? `KL ${divergence!.toPrecision(3)}, same likeliest token ${formatShare(agreement!)}`
+      : `mean cosine ${cosine.toFixed(4)}`;
+  return `loaded and compared with the original on ${samples} samples: ${quality}`;
 }
 
 function rowOf({ name, shape, rank, parameters, error }: CompressedLayer): string[] {

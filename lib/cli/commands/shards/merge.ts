@@ -1,16 +1,20 @@
 import type { Command } from 'commander';
+import { isCompressPlan } from '../../../shards/compress-plan.js';
+import { mergeCompression } from '../../../shards/compress-shard.js';
 import { readPlan } from '../../../shards/job-plan.js';
 import { type MergeShardsReport, mergeShards } from '../../../shards/merge-shards.js';
 import { printResult, runJob } from '../../job.js';
-import { jsonOption, restartOption } from '../../options.js';
+import { jsonOption, restartOption, wrongUsage } from '../../options.js';
 import { describeOutput } from '../../terminal/output-summary.js';
 import { ProgressLine } from '../../terminal/progress.js';
 import type { Terminal } from '../../terminal/terminal.js';
+import { printCompression } from '../compress.js';
 
 interface MergeFlags {
   readonly out?: string;
   readonly source?: string;
   readonly restart?: boolean;
+  readonly peers?: string;
   readonly json?: boolean;
 }
 
@@ -27,13 +31,23 @@ export function defineMerge(command: Command, terminal: Terminal): void {
     .argument('<plan>', 'file written by `lowrank plan`')
     .option('-o, --out <path>', 'output path; default: the one in the plan')
     .option('--source <path>', 'path of the checkpoint on this machine; default: the one in the plan')
+    .option('--peers <folder>', 'where onnxruntime-node and @huggingface/tokenizers are installed, for a compression')
     .addOption(restartOption())
     .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((plan: string, flags: MergeFlags) => runMerge(plan, flags, terminal));
 }
 
-async function runMerge(plan: string, { json, ...options }: MergeFlags, terminal: Terminal): Promise<void> {
+async function runMerge(plan: string, { json, peers, ...options }: MergeFlags, terminal: Terminal): Promise<void> {
+  if (await isCompressPlan(plan)) {
+    const { restart, ...paths } = options;
+    if (restart) throw wrongUsage('--restart: merging a compression leaves nothing to discard');
+    const report = await runJob(terminal, {
+      progress: new ProgressLine(terminal.err),
+      work: (signal, onProgress) => mergeCompression(plan, { ...paths, peers, signal, onProgress }),
+    });
+    return printCompression(report, { json }, terminal);
+  }
   const report = await runJob(terminal, {
     progress: new ProgressLine(terminal.err),
     resumes: async () => options.out ?? (await readPlan(plan).catch(() => undefined))?.out,

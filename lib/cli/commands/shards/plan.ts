@@ -1,14 +1,21 @@
 import type { Command } from 'commander';
+import { type CompressPlan, planCompression, writeCompressPlan } from '../../../shards/compress-plan.js';
 import { type JobPlan, planJob, writePlan } from '../../../shards/job-plan.js';
 import { formatBytes } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
+import {
+  addCompressOptions,
+  type CompressChoiceFlags,
+  compressChoices,
+  isCompression,
+} from '../../compress-options.js';
 import { addEditOptions, type EditFlags, planOptions } from '../../edit-options.js';
 import { printResult } from '../../job.js';
-import { requireOut, wholeNumber } from '../../options.js';
+import { requireOut, wholeNumber, wrongUsage } from '../../options.js';
 import { printSkipped } from '../../terminal/globs.js';
 import type { Output, Terminal } from '../../terminal/terminal.js';
 
-interface PlanFlags extends EditFlags {
+interface PlanFlags extends EditFlags, CompressChoiceFlags {
   readonly shards?: number;
   readonly file: string;
   readonly json?: boolean;
@@ -20,11 +27,14 @@ Examples:
   lowrank run plan.json --shard 1/8
   lowrank merge plan.json
 
-The editing options are those of lowrank laser.`;
+  lowrank plan model.onnx -o smaller.onnx --keep 0.9 --calibration moments.safetensors --shards 8
+
+The editing options are those of lowrank laser. With --keep, --size or --max-kl it plans a compression, whose
+options are those of lowrank compress.`;
 
 /** `lowrank plan`: writes the plan of a job for many machines. */
 export function definePlan(command: Command, terminal: Terminal): void {
-  addEditOptions(command)
+  addCompressOptions(addEditOptions(command))
     .option('--shards <n>', 'number of parts to plan for', wholeNumber(1))
     .option('-f, --file <path>', 'plan file; replaces an older plan', 'plan.json')
     .option('--json', 'print the plan on standard output too')
@@ -33,12 +43,32 @@ export function definePlan(command: Command, terminal: Terminal): void {
 }
 
 async function runPlan(checkpoint: string, flags: PlanFlags, terminal: Terminal): Promise<void> {
+  if (isCompression(flags)) return planOfCompression(checkpoint, flags, terminal);
   const { shards, file } = flags;
   const options = planOptions(flags);
   const plan = await planJob(checkpoint, requireOut(flags.out), { ...options, shards });
   await writePlan(file, plan);
   printSkipped(plan.skipped, 'matrices', terminal.err);
   printResult(terminal, flags, plan, () => printPlan(plan, file, terminal.out));
+}
+
+async function planOfCompression(checkpoint: string, flags: PlanFlags, terminal: Terminal): Promise<void> {
+  const { shards, file, threads, at, tensor } = flags;
+  if (at !== undefined || tensor !== undefined) {
+    throw wrongUsage('--keep, --size and --max-kl compress the model, --at and --tensor edit it: choose one');
+  }
+  const choices = { ...compressChoices(flags), threads };
+  const plan = await planCompression(checkpoint, requireOut(flags.out), { ...choices, shards });
+  await writeCompressPlan(file, plan);
+  printResult(terminal, flags, plan, () => printCompressPlan(plan, file, terminal.out));
+}
+
+function printCompressPlan({ tasks, shards, choices }: CompressPlan, file: string, output: Output): void {
+  const memory = Math.max(...tasks.map((task) => task.memory));
+  output.lines([
+    `${tasks.length} ${tasks.length === 1 ? 'decomposition' : 'decompositions'} for ${shards} ${shards === 1 ? 'shard' : 'shards'}, ${choices.threads} threads each, up to ${formatBytes(memory)} of memory`,
+    `wrote ${printable(file)}`,
+  ]);
 }
 
 function printPlan({ tasks, output: copy, shards, settings }: JobPlan, file: string, output: Output): void {

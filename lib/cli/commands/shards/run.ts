@@ -1,7 +1,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { isCompressPlan } from '../../../shards/compress-plan.js';
+import { type CompressShardReport, runCompressShard } from '../../../shards/compress-shard.js';
 import { runShard, type ShardReport } from '../../../shards/run-shard.js';
 import { formatBytes, formatSeconds } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
+import { byteSize } from '../../byte-size.js';
 import { Interrupted } from '../../interrupt.js';
 import { printResult, runJob } from '../../job.js';
 import { jsonOption, wrongUsage } from '../../options.js';
@@ -13,6 +16,7 @@ import { type Shard, shardOfEnvironment } from './shard.js';
 interface RunFlags {
   readonly shard?: Shard;
   readonly source?: string;
+  readonly memory?: number;
   readonly json?: boolean;
 }
 
@@ -30,6 +34,7 @@ export function defineRun(command: Command, terminal: Terminal): void {
     .argument('<plan>', 'file written by `lowrank plan`; results go to a folder beside it')
     .option('--shard <i/n>', 'shard to run, from 1/n to n/n; default: taken from Slurm or Kubernetes', parseShard)
     .option('--source <path>', 'path of the checkpoint on this machine; default: the one in the plan')
+    .option('--memory <size>', 'most memory for the decompositions of a compression, such as 8GB', byteSize)
     .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((plan: string, flags: RunFlags) => runRun(plan, flags, terminal));
@@ -40,10 +45,23 @@ async function runRun(plan: string, flags: RunFlags, terminal: Terminal): Promis
   if (chosen === undefined) {
     throw wrongUsage('missing shard: pass --shard i/n, or run it as an array job of Slurm or Kubernetes');
   }
-  const report = await runJob(terminal, {
+  const job = {
     progress: new ProgressLine(terminal.err),
     interrupted: new Interrupted('interrupted, finished results are kept', RESUME_HINT),
-    work: (signal, onProgress) => runShard(plan, { ...chosen, source: flags.source, signal, onProgress }),
+  };
+  const { source, memory } = flags;
+  if (await isCompressPlan(plan)) {
+    const report = await runJob(terminal, {
+      ...job,
+      work: (signal, onProgress) =>
+        runCompressShard(plan, { ...chosen, source, maxMemory: memory, signal, onProgress }),
+    });
+    return printResult(terminal, flags, report, () => printCompressReport(report, terminal.out));
+  }
+  if (memory !== undefined) throw wrongUsage('--memory: the plan of an edit has its own limit');
+  const report = await runJob(terminal, {
+    ...job,
+    work: (signal, onProgress) => runShard(plan, { ...chosen, source, signal, onProgress }),
   });
   printResult(terminal, flags, report, () => printReport(report, terminal.out));
 }
@@ -53,6 +71,14 @@ function printReport({ shard, shards, tasks, results, seconds }: ShardReport, ou
   const bytes = tasks.reduce((sum, task) => sum + task.bytes, 0);
   output.lines([
     `shard ${shard} of ${shards}: ${tasks.length} ${tasks.length === 1 ? 'task' : 'tasks'} (${formatBytes(bytes)}), ${tasks.length - computed.length} already done`,
+    `results in ${printable(results)}, ${formatSeconds(seconds)}`,
+  ]);
+}
+
+function printCompressReport({ shard, shards, tasks, results, seconds }: CompressShardReport, output: Output): void {
+  const done = tasks.filter((task) => !task.computed).length;
+  output.lines([
+    `shard ${shard} of ${shards}: ${tasks.length} ${tasks.length === 1 ? 'decomposition' : 'decompositions'}, ${done} already done`,
     `results in ${printable(results)}, ${formatSeconds(seconds)}`,
   ]);
 }

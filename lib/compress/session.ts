@@ -1,0 +1,32 @@
+import { LowRankError } from '../errors.js';
+import type { Inference, Runtime } from '../evaluate/engines/onnx-feeds.js';
+
+/**
+ * Loads an ONNX file into onnxruntime.
+ *
+ * @param name what messages call the model
+ * @throws LowRankError `ERR_ENGINE` where it does not load.
+ */
+export async function openSession(
+  runtime: Runtime,
+  path: string,
+  threads: number | undefined,
+  name = path,
+): Promise<Inference> {
+  try {
+    return await runtime.InferenceSession.create(path, {
+      executionProviders: ['cpu'],
+      ...(threads !== undefined && { intraOpNumThreads: threads }),
+      // Linear algebra runs between two runs: waiting threads must not take its cores.
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
+      logSeverityLevel: 3,
+    });
+  } catch (cause) {
+    throw new LowRankError('ERR_ENGINE', `${name}: does not load: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** The output that a model is judged by: its logits, or the first. */
+export function judgedOutput({ outputNames }: Inference): string {
+  return outputNames.find((name) => name === 'logits') ?? outputNames[0]!;
+}

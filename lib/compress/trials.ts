@@ -1,0 +1,59 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { LowRankError } from '../errors.js';
+import type { Runtime } from '../evaluate/engines/onnx-feeds.js';
+import { importPeer } from '../evaluate/engines/peers.js';
+import { absolutePath } from '../files/files.js';
+import { compareOutputs } from './check.js';
+import type { CompressOptions } from './options.js';
+import type { OutputChange } from './output-change.js';
+import { Probe } from './probe.js';
+import { tensorSamples, textSamples } from './samples.js';
+import type { Layer } from './select.js';
+
+/** What a model is tried on: texts or inputs, in onnxruntime. */
+export interface Trials {
+  readonly probe: Probe;
+  /** Compares a written model with the original, on samples that the probe has not seen if there are any. */
+  check(main: string): Promise<OutputChange>;
+}
+
+/** The samples that ranks are tried on, and their tokens; as many again are for the check of the result. */
+const TRIALS = { samples: 16, length: 128 } as const;
+
+/** Opens what a model is tried on while `use` runs, if there are texts or inputs. */
+export async function withTrials<T>(
+  checkpoint: Checkpoint,
+  layers: readonly Layer[],
+  { texts, inputs, peers, threads, signal }: CompressOptions,
+  use: (trials: Trials | undefined) => Promise<T>,
+): Promise<T> {
+  if (texts === undefined && inputs === undefined) return use(undefined);
+  const { graph } = checkpoint;
+  const other = layers.find(({ info }) => info.dtype !== 'F32');
+  if (graph === undefined || other !== undefined) {
+    const why = other === undefined ? 'its files hold no computation' : `${other.name} is ${other.info.dtype}`;
+    throw new LowRankError('ERR_UNSUPPORTED', `${checkpoint.path}: cannot be tried on samples: ${why}`, {
+      hint: 'Leave out the texts or inputs: then ranks are chosen by the moments alone.',
+    });
+  }
+  const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
+  const count = 2 * TRIALS.samples;
+  const samples =
+    texts === undefined
+      ? await tensorSamples(absolutePath(inputs!), count)
+      : await textSamples(checkpoint.main, absolutePath(texts), { samples: count, length: TRIALS.length, peers });
+  try {
+    const probe = await Probe.open(checkpoint, graph, layers, samples, runtime, threads);
+    try {
+      const from = TRIALS.samples;
+      return await use({
+        probe,
+        check: (main) => compareOutputs(checkpoint.main, main, { runtime, samples, from, threads, signal }),
+      });
+    } finally {
+      await probe.close();
+    }
+  } finally {
+    await samples.close();
+  }
+}
