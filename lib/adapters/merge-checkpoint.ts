@@ -2,7 +2,7 @@ import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint, TensorChange } from '../checkpoint/checkpoint.js';
 import type { EditCopy } from '../checkpoint/copy/edit-copy.js';
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
-import type { Job } from '../checkpoint/copy/resume.js';
+import type { ResumableJob } from '../checkpoint/copy/resume.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { typeChanges } from '../checkpoint/layout.js';
@@ -162,7 +162,7 @@ export async function applyLoras(
  * Describes everything that determines the bytes of the result, apart from the checkpoint's
  * weights.
  */
-async function describeJob(planned: readonly Planned[], threads: number | undefined): Promise<Job> {
+async function describeJob(planned: readonly Planned[], threads: number | undefined): Promise<ResumableJob> {
   const applied = [];
   for (const { info, updates } of planned) {
     const own = [];

@@ -49,8 +49,9 @@ export interface UnlistedTensors {
   readonly hint: string;
 }
 
-/** The position of a tensor in a file. */
-export interface Place {
+/** The range of bytes that a tensor takes in a file. */
+export interface ByteRange {
+  /** The position of its first byte. */
   readonly offset: number;
   readonly bytes: number;
 }
@@ -92,7 +93,7 @@ export interface FileLayout {
    */
   readonly parts: readonly FilePart[] | undefined;
   /** The positions of its edited and new tensors, by their names in the copy. */
-  readonly places: ReadonlyMap<string, Place>;
+  readonly places: ReadonlyMap<string, ByteRange>;
 }
 
 /** Describes how values flow through a model whose file holds its computation. */

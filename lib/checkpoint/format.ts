@@ -1,4 +1,4 @@
-import type { Checkpoint, Format, Place } from './checkpoint.js';
+import type { ByteRange, Checkpoint, Format } from './checkpoint.js';
 
 /** The content of a weight file; `index` is the list of a safetensors checkpoint's shards. */
 export type FileContent = Format | 'index';
@@ -38,9 +38,10 @@ export interface FormatDescription {
    * Reads the current positions of the tensors in one weight file. Undefined for a format whose
    * files can only be read together, by {@link open}.
    */
-  readonly placesIn?: (file: string) => Promise<readonly NamedPlace[]>;
+  readonly placesIn?: (file: string) => Promise<readonly NamedRange[]>;
 }
 
-export interface NamedPlace extends Place {
+/** The range of a tensor in its file. */
+export interface NamedRange extends ByteRange {
   readonly name: string;
 }

@@ -1,6 +1,6 @@
 import { describe, LowRankError } from '../errors.js';
 import type { StoredType } from '../tensor/dtype.js';
-import type { Checkpoint, FileLayout, Place, TensorChange } from './checkpoint.js';
+import type { ByteRange, Checkpoint, FileLayout, TensorChange } from './checkpoint.js';
 
 /**
  * Returns the types of changed tensors, for a format that cannot replace one tensor by others.
@@ -38,7 +38,7 @@ export function inPlaceLayout(
   types: ReadonlyMap<string, StoredType>,
 ): readonly FileLayout[] {
   const { format, tensors } = checkpoint;
-  const places = new Map<string, Map<string, Place>>();
+  const places = new Map<string, Map<string, ByteRange>>();
   for (const { file } of tensors.values()) {
     if (!places.has(file)) places.set(file, new Map());
   }
@@ -51,6 +51,19 @@ export function inPlaceLayout(
     places.get(info.file)!.set(name, { offset: info.offset, bytes: info.bytes });
   }
   return [...places].map(([file, inFile]) => ({ file, parts: undefined, places: inFile }));
+}
+
+/**
+ * Checks that the format can store a copy with these changes. Only the format knows, by laying it
+ * out.
+ *
+ * @throws as {@link Checkpoint.layout}.
+ */
+export function requireStorable(
+  checkpoint: Pick<Checkpoint, 'layout'>,
+  changes: ReadonlyMap<string, TensorChange>,
+): void {
+  checkpoint.layout(changes);
 }
 
 /** Returns the changes of tensors that keep their names and shapes. */

@@ -3,7 +3,7 @@ import { withResumeHint } from './resume-hint.js';
 import type { Terminal } from './terminal/terminal.js';
 
 /** How a command runs its job. */
-export interface Job<T, P> {
+export interface CommandJob<T, P> {
   /** Shows progress on stderr. `end` clears what it drew, before any other output. */
   readonly progress: { readonly show: (progress: P) => void; end(): void };
   /** Says what the first Ctrl-C does to the work; default: `stopping`. */
@@ -26,7 +26,7 @@ export interface Job<T, P> {
  * @throws what the job throws; {@link Interrupted} after Ctrl-C. The program turns it into a
  *   message and an exit code.
  */
-export async function runJob<T, P>(terminal: Terminal, job: Job<T, P>): Promise<T> {
+export async function runJob<T, P>(terminal: Terminal, job: CommandJob<T, P>): Promise<T> {
   const { progress, stopping = 'stopping', stopped, interrupted, resumes, work } = job;
   const announce = (again: boolean) => {
     progress.end();

@@ -1,6 +1,6 @@
 import type { Checkpoint, TensorChange } from '../checkpoint/checkpoint.js';
 import { locate, weightFile } from '../checkpoint/copy/entries.js';
-import { lengthOf } from '../checkpoint/copy/places.js';
+import { lengthOf } from '../checkpoint/copy/layouts.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { statusOf } from '../files/files.js';
 import { formatBytes } from '../text/format.js';

@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { requireStorable } from '../checkpoint/layout.js';
 import { ArgumentError } from '../errors.js';
 import { type Edit, tensorChanges } from '../interventions/edit.js';
 import { asInterventions, type Intervention } from '../interventions/spec.js';
@@ -102,8 +103,7 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
 
   const position = new Map([...checkpoint.tensors.keys()].map((name, index) => [name, index]));
   edits.sort((a, b) => position.get(a.tensor)! - position.get(b.tensor)! || start(a) - start(b));
-  // The format itself knows whether it can store the new types.
-  checkpoint.layout(tensorChanges(edits));
+  requireStorable(checkpoint, tensorChanges(edits));
   const settings = chooseSettings(checkpoint, edits, options);
   return { family, edits, skipped, memory: predictMemory(checkpoint, edits, settings), settings };
 }

@@ -8,6 +8,7 @@
 // Files.
 
 export type {
+  ByteRange,
   Checkpoint,
   FileLayout,
   FilePart,
@@ -15,12 +16,11 @@ export type {
   ModelGraph,
   NewTensorInfo,
   Orientation,
-  Place,
   TensorChange,
   TensorInfo,
   UnlistedTensors,
 } from '../checkpoint/checkpoint.js';
-export type { Resumed } from '../checkpoint/copy/edit-copy.js';
+export type { ResumedWork } from '../checkpoint/copy/edit-copy.js';
 export type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 export { type UnfinishedWork, unfinishedWork } from '../checkpoint/copy/staging.js';
 export { open as openCheckpoint } from '../checkpoint/open.js';
@@ -63,7 +63,6 @@ export {
 // LASER: interventions, plan and run.
 
 export type { MethodChoice } from '../edit/budget.js';
-export type { EditPlan, PlanOptions, PredictedMemory, Settings } from '../edit/plan.js';
 export {
   type CheckpointPlan,
   type EditedMatrix,
@@ -71,7 +70,8 @@ export {
   type EditReport,
   editCheckpoint,
   planCheckpoint,
-} from '../edit/run.js';
+} from '../edit/edit-checkpoint.js';
+export type { EditPlan, PlanOptions, PredictedMemory, Settings } from '../edit/plan.js';
 export type { Amount } from '../interventions/amount.js';
 export type { Edit } from '../interventions/edit.js';
 export type { InterventionKind } from '../interventions/kinds/kinds.js';
@@ -102,7 +102,7 @@ export {
   mergeCompression,
   runCompressShard,
 } from '../shards/compress-shard.js';
-export { type JobPlan, type JobPlanOptions, planJob, readPlan, type Task, writePlan } from '../shards/job-plan.js';
+export { type JobPlan, type JobPlanOptions, planJob, readPlan, type ShardTask, writePlan } from '../shards/job-plan.js';
 export { type MergeShardsOptions, type MergeShardsReport, mergeShards } from '../shards/merge-shards.js';
 export { runShard, type ShardOptions, type ShardReport } from '../shards/run-shard.js';
 

@@ -1,6 +1,6 @@
 import { addon } from '../addon/load.js';
 import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
-import { pathOfCopy } from '../checkpoint/copy/places.js';
+import { pathOfCopy } from '../checkpoint/copy/layouts.js';
 import { open } from '../checkpoint/open.js';
 import { describe, LowRankError } from '../errors.js';
 import { singularValues } from '../linalg/svd.js';

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import type { EditedMatrix, EditReport } from '../edit/run.js';
+import type { EditedMatrix, EditReport } from '../edit/edit-checkpoint.js';
 import { nameOf as nameOfMatrix } from '../interventions/edit.js';
 import { DEFAULT_KIND } from '../interventions/kinds/kinds.js';
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../text/format.js';

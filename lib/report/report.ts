@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { EditReport } from '../edit/run.js';
+import type { EditReport } from '../edit/edit-checkpoint.js';
 import { CheckpointError } from '../errors.js';
 import type { ModelComparison } from '../evaluate/compare/compare.js';
 import { writeAtomically } from '../files/atomic.js';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { mainOfCopy } from '../checkpoint/copy/places.js';
+import { mainOfCopy } from '../checkpoint/copy/layouts.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { typeChanges } from '../checkpoint/layout.js';
 import { open } from '../checkpoint/open.js';

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { listEntries, locate } from '../checkpoint/copy/entries.js';
-import { layoutsOf } from '../checkpoint/copy/places.js';
+import { layoutsOf } from '../checkpoint/copy/layouts.js';
 import { bytesInCopy } from '../checkpoint/copy/size.js';
 import { typeChanges } from '../checkpoint/layout.js';
 import type { Demand } from '../files/space.js';

@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { mainOfCopy, pathOfCopy } from '../checkpoint/copy/places.js';
+import { mainOfCopy, pathOfCopy } from '../checkpoint/copy/layouts.js';
 import { workFolder } from '../checkpoint/copy/staging.js';
 import { open } from '../checkpoint/open.js';
-import { editCheckpoint } from '../edit/run.js';
+import { editCheckpoint } from '../edit/edit-checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Engine } from '../evaluate/engines/engine.js';
 import { requireSpace } from '../files/space.js';

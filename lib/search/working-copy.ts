@@ -1,9 +1,9 @@
 import { constants } from 'node:fs';
 import { chmod, copyFile, link, mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Checkpoint, Place } from '../checkpoint/checkpoint.js';
-import { type Entry, listEntries, locate } from '../checkpoint/copy/entries.js';
-import { mainOfCopy } from '../checkpoint/copy/places.js';
+import type { ByteRange, Checkpoint } from '../checkpoint/checkpoint.js';
+import { listEntries, locate, type SourceEntry } from '../checkpoint/copy/entries.js';
+import { mainOfCopy } from '../checkpoint/copy/layouts.js';
 import { typeChanges } from '../checkpoint/layout.js';
 import { describe, LowRankError } from '../errors.js';
 import { ioError, type OpenFile, openFile, readAt, writeAt } from '../files/files.js';
@@ -39,8 +39,8 @@ export class WorkingCopy {
   readonly #path: string;
   readonly #folder: string;
   readonly #checkpoint: Checkpoint;
-  readonly #places: ReadonlyMap<string, { readonly file: string; readonly place: Place }>;
-  readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #places: ReadonlyMap<string, { readonly file: string; readonly place: ByteRange }>;
+  readonly #entries: ReadonlyMap<string, SourceEntry>;
   /** Weight files that are real copies, open for writing. */
   readonly #own = new Map<string, OpenFile>();
   readonly #written = new Set<string>();
@@ -50,8 +50,8 @@ export class WorkingCopy {
     folder: string,
     path: string,
     checkpoint: Checkpoint,
-    entries: readonly Entry[],
-    places: ReadonlyMap<string, { file: string; place: Place }>,
+    entries: readonly SourceEntry[],
+    places: ReadonlyMap<string, { file: string; place: ByteRange }>,
   ) {
     this.#folder = folder;
     this.#path = path;
@@ -69,7 +69,7 @@ export class WorkingCopy {
   static async create(checkpoint: Checkpoint, folder: string, editable: ReadonlySet<string>): Promise<WorkingCopy> {
     const { source, isFolder } = await locate(checkpoint);
     const inOwnType = typeChanges([...editable].map((name) => [name, checkpoint.tensors.get(name)!.dtype]));
-    const places = new Map<string, { file: string; place: Place }>();
+    const places = new Map<string, { file: string; place: ByteRange }>();
     for (const layout of checkpoint.layout(inOwnType)) {
       if (layout.parts !== undefined) {
         throw new LowRankError('ERR_UNSUPPORTED', `${layout.file}: its tensors cannot be written in place`);
@@ -155,7 +155,7 @@ export class WorkingCopy {
     return found;
   }
 
-  async #place({ from, path, folder }: Entry): Promise<void> {
+  async #place({ from, path, folder }: SourceEntry): Promise<void> {
     const to = this.#pathOf(path);
     if (folder) {
       await mkdir(to, { mode: 0o700 });

@@ -3,8 +3,8 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { open } from '../checkpoint/open.js';
 import type { Settings } from '../edit/budget.js';
+import { describeJob } from '../edit/edit-checkpoint.js';
 import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits } from '../edit/plan.js';
-import { describeJob } from '../edit/run.js';
 import { ArgumentError, CheckpointError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
 import { type DocumentKind, readDocument, toJson } from '../files/document.js';
@@ -20,7 +20,7 @@ import { checkOptions, number, type OptionTypes } from '../options.js';
 import { balance, costOf } from './balance.js';
 
 /** A tensor to edit, independent of all others. */
-export interface Task {
+export interface ShardTask {
   readonly tensor: string;
   /** The number of its matrices to edit. */
   readonly matrices: number;
@@ -47,7 +47,7 @@ export interface JobPlan {
   readonly job: string;
   /** The number of shards, if `run` gets none. */
   readonly shards: number;
-  readonly tasks: readonly Task[];
+  readonly tasks: readonly ShardTask[];
   /** Tensors that a glob matched but that are left unchanged, because they are not matrices. */
   readonly skipped: readonly SkippedTensors[];
   /** The bytes of all files of the result, as far as known when the plan was made. */
@@ -228,11 +228,11 @@ export async function openPlan(file: string, plan: JobPlan, source = plan.source
 }
 
 /** Returns the tasks of a file with their fields in the order in which they are written. */
-function tasksIn({ tasks }: JobPlan): Task[] {
+function tasksIn({ tasks }: JobPlan): ShardTask[] {
   return tasks.map(({ tensor, matrices, bytes, cost }) => ({ tensor, matrices, bytes, cost }));
 }
 
-function tasksOf(checkpoint: Checkpoint, edits: readonly Edit[]): Task[] {
+function tasksOf(checkpoint: Checkpoint, edits: readonly Edit[]): ShardTask[] {
   return byTensor(edits)
     .filter(changes)
     .map((group) => ({

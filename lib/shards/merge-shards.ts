@@ -1,9 +1,9 @@
-import type { Resumed } from '../checkpoint/copy/edit-copy.js';
+import type { ResumedWork } from '../checkpoint/copy/edit-copy.js';
 import { requireOutput } from '../checkpoint/copy/output.js';
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { type TransactionOptions, withCopy } from '../checkpoint/copy/with-copy.js';
 import { type EditedMatrix, unchanged } from '../edit/apply-to-tensor.js';
-import { checksOf } from '../edit/run.js';
+import { checksOf } from '../edit/edit-checkpoint.js';
 import { absolutePath } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
 import { byTensor, changes, nameOf, tensorChanges } from '../interventions/edit.js';
@@ -38,7 +38,7 @@ export interface MergeShardsReport extends OutputSummary {
   readonly source: string;
   readonly family: string | undefined;
   readonly edits: readonly EditedMatrix[];
-  readonly resumed: Resumed | undefined;
+  readonly resumed: ResumedWork | undefined;
   /**
    * The kernels of the machines that computed; with several, the bytes may differ from those of one
    * machine.

@@ -1,7 +1,7 @@
 import { kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { editTensor } from '../edit/apply-to-tensor.js';
-import { computeOptions } from '../edit/run.js';
+import { computeOptions } from '../edit/edit-checkpoint.js';
 import { ArgumentError } from '../errors.js';
 import { digestOf } from '../files/journal.js';
 import { requireSpace } from '../files/space.js';

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'no
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { editCheckpoint } from '../../lib/edit/run.js';
+import { editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { LowRankError } from '../../lib/errors.js';
 import { parseAt, parseTensorSpec } from '../../lib/interventions/spec.js';
 import { tinyLlama, weights, writeModel } from '../support/checkpoints.js';

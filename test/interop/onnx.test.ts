@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
-import { editCheckpoint } from '../../lib/edit/run.js';
+import { editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { temporaryFolder } from '../support/folder.js';
 import { corpus } from '../support/onnx-corpus.js';
 import { python, root, runPython, unlessNoPython } from './python.js';

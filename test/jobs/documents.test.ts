@@ -3,7 +3,7 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { unfinishedWork, workFolder } from '../../lib/checkpoint/copy/staging.js';
-import { type EditOptions, editCheckpoint } from '../../lib/edit/run.js';
+import { type EditOptions, editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { LowRankError } from '../../lib/errors.js';
 import { toJson } from '../../lib/files/document.js';
 import { Journal, readJournal } from '../../lib/files/journal.js';

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
-import { editCheckpoint } from '../../lib/edit/run.js';
+import { editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { paperIntervention, parseAt, parseTensorSpec } from '../../lib/interventions/spec.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import { changedTensors, filesIn, readTensor, tinyLlama, weights, writeModel } from '../support/checkpoints.js';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
-import { editCheckpoint } from '../../lib/edit/run.js';
+import { editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { inspectCheckpoint } from '../../lib/inspect/inspect.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import { models } from '../support/checkpoints.js';

@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { EditReport } from '../../lib/edit/run.js';
+import type { EditReport } from '../../lib/edit/edit-checkpoint.js';
 import { readTensor } from '../support/checkpoints.js';
 import { lowrank } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';

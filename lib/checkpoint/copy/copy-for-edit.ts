@@ -2,9 +2,9 @@ import { exists, ioError } from '../../files/files.js';
 import type { Checkpoint } from '../checkpoint.js';
 import { EditCopy } from './edit-copy.js';
 import { identify } from './identity.js';
+import { type Changes, layoutsOf } from './layouts.js';
 import { requireOutput } from './output.js';
-import { type Changes, layoutsOf } from './places.js';
-import type { Job } from './resume.js';
+import type { ResumableJob } from './resume.js';
 import { StagingFolder, workFolder } from './staging.js';
 
 export interface CopyOptions extends Changes {
@@ -14,7 +14,7 @@ export interface CopyOptions extends Changes {
    */
   readonly signal?: AbortSignal;
   /** Without a job, nothing can be resumed, and a failure leaves nothing behind. */
-  readonly job?: Job;
+  readonly job?: ResumableJob;
   /** Discards what this or another job has left unfinished for the same output. */
   readonly restart?: boolean;
   /** Called after all checks, before the first file is created. */

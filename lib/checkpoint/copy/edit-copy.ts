@@ -7,18 +7,18 @@ import { digestOf, Journal } from '../../files/journal.js';
 import { OpenFiles } from '../../files/open-files.js';
 import { SerialQueue } from '../../files/serial-queue.js';
 import { requireSpace } from '../../files/space.js';
-import type { Checkpoint, FileLayout, Place } from '../checkpoint.js';
-import { type CopyEntry, type Entry, listEntries, newEntries, weightFile } from './entries.js';
+import type { ByteRange, Checkpoint, FileLayout } from '../checkpoint.js';
+import { type CopyEntry, listEntries, newEntries, type SourceEntry, weightFile } from './entries.js';
 import { assemble, copyWhole, demandOfCopy, makeFolder, sealCopy } from './fill.js';
 import { checkIdentity, checkPlaces, type Identity } from './identity.js';
 import {
   checkJobEntries,
   headOf,
   isTransient,
-  type Job,
   matchesDigest,
   matchesLayout,
   matchesRecord,
+  type ResumableJob,
   recordedIn,
   removeUnknownEntries,
   sameContents,
@@ -28,7 +28,7 @@ import { newFiles } from './size.js';
 import { checkedLines, type HeadLine, type Line, type StagingFolder, type TensorLine } from './staging.js';
 
 /** The work that an earlier run had already done. */
-export interface Resumed {
+export interface ResumedWork {
   readonly tensors: number;
   /** The bytes of these tensors. */
   readonly bytes: number;
@@ -53,7 +53,7 @@ export class EditCopy {
   private jobSettings: unknown;
   private entries: readonly CopyEntry[] = [];
   private readonly files = new OpenFiles();
-  private readonly places = new Map<string, { file: string; place: Place }>();
+  private readonly places = new Map<string, { file: string; place: ByteRange }>();
   /** Files with a layout that the journal of an earlier run lists. */
   private copied: ReadonlySet<string> = new Set();
   /** Tensors that an earlier run finished. */
@@ -96,7 +96,7 @@ export class EditCopy {
   }
 
   /** Undefined if there was nothing to resume. */
-  get resumed(): Resumed | undefined {
+  get resumed(): ResumedWork | undefined {
     if (!this.resumes) return undefined;
     const bytes = [...this.tensors.values()].reduce((sum, line) => sum + line.bytes, 0);
     return { tensors: this.tensors.size, bytes };
@@ -218,7 +218,7 @@ export class EditCopy {
   }
 
   /** Decides whether unfinished work, if there is any, can be resumed. @internal */
-  async begin(job: Job | undefined, restart: boolean, outputExists: boolean): Promise<void> {
+  async begin(job: ResumableJob | undefined, restart: boolean, outputExists: boolean): Promise<void> {
     this.jobSettings = job?.settings;
     const wanted = job && headOf(job, this.identity.digest);
     // Clear it unread: the user may want to get rid of an unreadable journal.
@@ -309,7 +309,7 @@ export class EditCopy {
   /** @param entry undefined for a file that the source lacks */
   private async fillLaidOut(
     layout: FileLayout,
-    entry: Entry | undefined,
+    entry: SourceEntry | undefined,
     to: string,
     signal?: AbortSignal,
   ): Promise<void> {
@@ -345,7 +345,7 @@ export class EditCopy {
     this.worthKeeping = true;
   }
 
-  private async fillOther(entry: Entry, to: string): Promise<void> {
+  private async fillOther(entry: SourceEntry, to: string): Promise<void> {
     if (this.resumes && (await sameContents(entry.from, to))) return;
     await rm(to, { recursive: true, force: true });
     await copyWhole(entry, to);

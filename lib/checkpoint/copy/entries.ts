@@ -21,7 +21,7 @@ export interface CopyEntry {
 }
 
 /** A file or folder of a checkpoint that goes into a copy. */
-export interface Entry extends CopyEntry {
+export interface SourceEntry extends CopyEntry {
   /** The path of its bytes, with links resolved. */
   readonly from: string;
   /** Bytes of a file, 0 of a folder. */
@@ -43,7 +43,7 @@ export async function locate(checkpoint: Checkpoint): Promise<{ source: string; 
  * @throws CheckpointError `ERR_CHECKPOINT_IO`, kinds `FolderTooDeep`, `FolderTooLarge`,
  *   `LinkOutside`, `LinkToFolder`, `NotAFile` and those of the operating system.
  */
-export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal): Promise<Entry[]> {
+export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal): Promise<SourceEntry[]> {
   const { source, isFolder } = await locate(checkpoint);
   if (!isFolder) return [await fileEntry(source, '')];
   const weights = new Set([...checkpoint.tensors.values()].map(({ file }) => join(source, file)));
@@ -52,7 +52,7 @@ export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal):
   const blobs = basename(snapshots) === 'snapshots' ? join(dirname(snapshots), 'blobs') : undefined;
   const isOurs = (link: string, real: string) =>
     weights.has(link) || isInside(real, source) || (blobs !== undefined && isInside(real, blobs));
-  const entries: Entry[] = [];
+  const entries: SourceEntry[] = [];
 
   const visit = async (folder: string, path: string, depth: number): Promise<void> => {
     if (depth > MAX_FOLDER_DEPTH) {
@@ -111,7 +111,7 @@ async function realPath(path: string): Promise<string> {
 }
 
 /** Opens the file only to refuse pipes and devices and to read its permissions. */
-async function fileEntry(from: string, path: string): Promise<Entry> {
+async function fileEntry(from: string, path: string): Promise<SourceEntry> {
   const { handle, size, mode } = await openFile(from);
   await handle.close();
   return { from, path, folder: false, size, mode };

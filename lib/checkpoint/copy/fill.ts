@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { copyRange, exists, ioError, openFile, syncFolder, writeAt } from '../../files/files.js';
 import type { Demand } from '../../files/space.js';
 import type { FileLayout, FilePart } from '../checkpoint.js';
-import type { CopyEntry, Entry } from './entries.js';
-import { lengthOf } from './places.js';
+import type { CopyEntry, SourceEntry } from './entries.js';
+import { lengthOf } from './layouts.js';
 import { bytesInCopy, newFiles } from './size.js';
 
 /** The length of a journal line with the certificates of a few matrices. */
@@ -20,12 +20,12 @@ const JOURNAL_LINE_BYTES = 2000;
  */
 export async function demandOfCopy(
   copy: string,
-  entries: readonly Entry[],
+  entries: readonly SourceEntry[],
   layouts: ReadonlyMap<string, FileLayout>,
   pending: number,
 ): Promise<Demand> {
   // Any file can show whether blocks can be shared; the largest one matters most.
-  let largest: Entry | undefined;
+  let largest: SourceEntry | undefined;
   let [bytes, shared] = [0, 0];
   for (const entry of entries) {
     if (entry.folder) continue;
@@ -57,7 +57,7 @@ async function allocatedBytes(path: string): Promise<number> {
 }
 
 /** Copies a file, by sharing its blocks if the file system can. */
-export async function copyWhole({ from, mode }: Entry, to: string): Promise<void> {
+export async function copyWhole({ from, mode }: SourceEntry, to: string): Promise<void> {
   try {
     await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     // The copy of a read-only file must accept new bytes; sealCopy restores its permissions.

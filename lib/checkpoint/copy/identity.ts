@@ -4,7 +4,7 @@ import { CheckpointError, LowRankError } from '../../errors.js';
 import { ioError } from '../../files/files.js';
 import { digestOfJson } from '../../files/journal.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint.js';
-import type { NamedPlace } from '../format.js';
+import type { NamedRange } from '../format.js';
 import { formatNamed } from '../formats.js';
 import { open } from '../open.js';
 import { locate, weightFile } from './entries.js';
@@ -86,8 +86,8 @@ export async function checkPlaces(checkpoint: Checkpoint): Promise<void> {
 async function reread(
   checkpoint: Checkpoint,
   file: string | undefined,
-  read: () => Promise<readonly NamedPlace[]>,
-): Promise<readonly NamedPlace[]> {
+  read: () => Promise<readonly NamedRange[]>,
+): Promise<readonly NamedRange[]> {
   try {
     return await read();
   } catch (cause) {
@@ -96,7 +96,7 @@ async function reread(
   }
 }
 
-function samePlaces(found: readonly NamedPlace[], expected: readonly NamedPlace[]): boolean {
+function samePlaces(found: readonly NamedRange[], expected: readonly NamedRange[]): boolean {
   return (
     found.length === expected.length &&
     found.every(({ name, offset, bytes }, i) => {

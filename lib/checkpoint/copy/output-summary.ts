@@ -3,7 +3,7 @@ import type { Checkpoint } from '../checkpoint.js';
 import { FORMATS } from '../formats.js';
 import { open } from '../open.js';
 import { listEntries, locate } from './entries.js';
-import { pathOfCopy } from './places.js';
+import { pathOfCopy } from './layouts.js';
 
 /** The summary of an output. */
 export interface OutputSummary {

@@ -5,13 +5,13 @@ import { CheckpointError } from '../../errors.js';
 import { exists, ioError, isRegularFile, type OpenFile, openFile, passRange, sameRange } from '../../files/files.js';
 import { digestOfJson, invalidJournal } from '../../files/journal.js';
 import type { Check } from '../../files/schema.js';
-import type { Checkpoint, FileLayout, Place } from '../checkpoint.js';
+import type { ByteRange, Checkpoint, FileLayout } from '../checkpoint.js';
 import type { CopyEntry } from './entries.js';
-import { lengthOf, partsAround } from './places.js';
+import { lengthOf, partsAround } from './layouts.js';
 import type { HeadLine, Line, TensorLine } from './staging.js';
 
 /** Identifies a job, so that an interrupted copy can be resumed. */
-export interface Job {
+export interface ResumableJob {
   /**
    * Everything that determines the bytes, apart from the source: two jobs with equal descriptions
    * give equal results.
@@ -30,7 +30,7 @@ export interface Job {
  *
  * @param source the digest of the source
  */
-export function headOf({ description, settings }: Job, source: string): HeadLine {
+export function headOf({ description, settings }: ResumableJob, source: string): HeadLine {
   return { lowrank: 1, job: digestOfJson([description, source]), source, settings };
 }
 
@@ -66,7 +66,7 @@ export function recordedIn(lines: readonly Line[], places: ReadonlyMap<string, u
  * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidJournal`.
  */
 export function checkJobEntries(
-  job: Job | undefined,
+  job: ResumableJob | undefined,
   { head, lines }: { readonly head: HeadLine; readonly lines: readonly Line[] },
   places: ReadonlyMap<string, unknown>,
   journal: string,
@@ -120,7 +120,7 @@ export async function matchesLayout(
 }
 
 /** Verifies a finished tensor's bytes against the digest in the journal. */
-export async function matchesDigest(path: string, place: Place, line: TensorLine): Promise<boolean> {
+export async function matchesDigest(path: string, place: ByteRange, line: TensorLine): Promise<boolean> {
   if (line.bytes !== place.bytes) return false;
   const { handle } = await openFile(path);
   try {

@@ -1,10 +1,10 @@
 import { ArgumentError } from '../../errors.js';
 import type { Checkpoint, FileLayout } from '../checkpoint.js';
-import { type CopyEntry, type Entry, listEntries, locate } from './entries.js';
-import { type Changes, layoutsOf, lengthOf } from './places.js';
+import { type CopyEntry, listEntries, locate, type SourceEntry } from './entries.js';
+import { type Changes, layoutsOf, lengthOf } from './layouts.js';
 
 /** Returns the bytes of a file in a copy; for a weight file those of its layout. */
-export function bytesInCopy({ size }: Pick<Entry, 'size'>, layout: FileLayout | undefined): number {
+export function bytesInCopy({ size }: Pick<SourceEntry, 'size'>, layout: FileLayout | undefined): number {
   return layout?.parts?.reduce((sum, part) => sum + lengthOf(part), 0) ?? size;
 }
 

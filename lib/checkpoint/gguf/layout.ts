@@ -1,6 +1,6 @@
 import { describe, LowRankError } from '../../errors.js';
 import { blockOf, isWritableType, type StoredType } from '../../tensor/dtype.js';
-import type { FileLayout, Place } from '../checkpoint.js';
+import type { ByteRange, FileLayout } from '../checkpoint.js';
 import { PartList } from '../parts.js';
 import type { GgufFile } from './file.js';
 import { aligned, type GgufTensor, KEY_COUNT_AT } from './header.js';
@@ -44,7 +44,7 @@ export function ggufLayout(files: GgufFiles, edited: ReadonlyMap<string, StoredT
 function unchanged(name: string, { header }: GgufFile, edited: ReadonlyMap<string, StoredType>): FileLayout {
   const places = header.tensors
     .filter((tensor) => edited.has(tensor.name))
-    .map(({ name: tensor, offset, bytes }): [string, Place] => [tensor, { offset, bytes }]);
+    .map(({ name: tensor, offset, bytes }): [string, ByteRange] => [tensor, { offset, bytes }]);
   return { file: name, parts: undefined, places: new Map(places) };
 }
 
@@ -57,7 +57,7 @@ function rewritten(
 ): FileLayout {
   const { alignment, tensors, tensorsAt } = header;
   const file = new PartList();
-  const places = new Map<string, Place>();
+  const places = new Map<string, ByteRange>();
   const head = Buffer.from(header.bytes);
   file.bytes(head.subarray(0, tensorsAt));
   if (addedKey !== undefined) {

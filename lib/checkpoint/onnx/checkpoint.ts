@@ -4,11 +4,11 @@ import { exists, type OpenFile, openFile, readAt } from '../../files/files.js';
 import { MAX_INITIALIZERS } from '../../files/limits.js';
 import type { StoredType } from '../../tensor/dtype.js';
 import type {
+  ByteRange,
   Checkpoint,
   FileLayout,
   ModelGraph,
   NewTensorInfo,
-  Place,
   TensorChange,
   TensorInfo,
   UnlistedTensors,
@@ -158,7 +158,7 @@ class OnnxCheckpoint implements Checkpoint {
     const inPlace = inPlaceLayout(this, types);
     const files = inPlace.some(({ file }) => file === model)
       ? inPlace
-      : [{ file: model, parts: undefined, places: new Map<string, Place>() }, ...inPlace];
+      : [{ file: model, parts: undefined, places: new Map<string, ByteRange>() }, ...inPlace];
     const replaced = [...changes].flatMap(([name, change]) =>
       'by' in change ? [this.#replacement(name, change.by)] : [],
     );

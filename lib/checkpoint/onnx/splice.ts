@@ -1,7 +1,7 @@
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
 import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
 import { elements } from '../../tensor/tensor.js';
-import type { FileLayout, NewTensorInfo, Place, TensorInfo } from '../checkpoint.js';
+import type { ByteRange, FileLayout, NewTensorInfo, TensorInfo } from '../checkpoint.js';
 import { PartList } from '../parts.js';
 import {
   attribute,
@@ -36,7 +36,7 @@ export interface Replacement {
 interface Cut extends Stretch {
   readonly parts: PartList;
   /** Where in `parts` new tensors lie. */
-  readonly places: ReadonlyMap<string, Place>;
+  readonly places: ReadonlyMap<string, ByteRange>;
 }
 
 /**
@@ -55,7 +55,7 @@ interface Cut extends Stretch {
 export function splice(
   source: SplicedFile,
   replacements: readonly Replacement[],
-  places: ReadonlyMap<string, Place>,
+  places: ReadonlyMap<string, ByteRange>,
 ): FileLayout {
   const names = new Names(source.wiring, replacements);
   const cuts = replacements.flatMap((replacement) => cutsFor(source, names, replacement));
@@ -125,7 +125,7 @@ export function withInputs(source: SplicedFile, weights: Iterable<TensorInfo>): 
 
 function assembled({ file, size, graph }: SplicedFile, cuts: readonly Cut[]): FileLayout {
   const inside = new PartList();
-  const relative = new Map<string, Place>();
+  const relative = new Map<string, ByteRange>();
   let at = graph.begin;
   for (const cut of [...cuts].sort((a, b) => a.start - b.start)) {
     inside.copy(file, at, cut.start - at);
@@ -156,7 +156,7 @@ function cutsFor(source: SplicedFile, names: Names, replacement: Replacement): C
   if (nodes.length !== wiring.uses(name)) throw refusal(name, 'other nodes use it than MatMul and Gemm');
   const factors = factorsOf(replacement, nodes);
   const initializers = new PartList();
-  const places = new Map<string, Place>();
+  const places = new Map<string, ByteRange>();
   for (const { name: own, dtype, shape } of replacement.by) {
     const bytes = (elements(shape) * DTYPE_BITS[dtype as DType]) / 8;
     const start = tensorStart(own, dtype, shape, bytes);

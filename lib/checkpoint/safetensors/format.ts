@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path';
-import type { FormatDescription, NamedPlace } from '../format.js';
+import type { FormatDescription, NamedRange } from '../format.js';
 import { openSafetensors } from './checkpoint.js';
 import { SafetensorsFile } from './file.js';
 import { isIndexName } from './shards.js';
@@ -28,7 +28,7 @@ export const SAFETENSORS: FormatDescription = {
   placesIn,
 };
 
-async function placesIn(path: string): Promise<readonly NamedPlace[]> {
+async function placesIn(path: string): Promise<readonly NamedRange[]> {
   const file = await SafetensorsFile.open(path);
   await file.close();
   return file.header.tensors.map((span) => ({

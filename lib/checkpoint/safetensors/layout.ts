@@ -1,5 +1,5 @@
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
-import type { Checkpoint, FileLayout, NewTensorInfo, Place, TensorChange } from '../checkpoint.js';
+import type { ByteRange, Checkpoint, FileLayout, NewTensorInfo, TensorChange } from '../checkpoint.js';
 import { inPlaceLayout, unknownTensor } from '../layout.js';
 import { PartList } from '../parts.js';
 import type { SafetensorsFile } from './file.js';
@@ -103,7 +103,7 @@ function rewrittenFile(
   });
   const ordered = [...tensors].sort(referenceOrder);
   const parts = new PartList();
-  const places = new Map<string, Place>();
+  const places = new Map<string, ByteRange>();
   parts.bytes(formatHeader(ordered, file.header.metadata, file.file));
   for (const tensor of ordered) {
     const span = spans.get(tensor);

@@ -5,7 +5,7 @@ import {
   type EditReport,
   editCheckpoint,
   planCheckpoint,
-} from '../../edit/run.js';
+} from '../../edit/edit-checkpoint.js';
 import { type Edit, nameOf } from '../../interventions/edit.js';
 import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
 import { addEditOptions, type EditFlags, planOptions } from '../edit-options.js';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { planCheckpoint } from '../../../lib/edit/run.js';
+import { planCheckpoint } from '../../../lib/edit/edit-checkpoint.js';
 import { parseAt } from '../../../lib/interventions/spec.js';
 import { description, number, validGguf, word } from '../../support/gguf.js';
 import { ggufCorpus } from '../../support/gguf-corpus.js';

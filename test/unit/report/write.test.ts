@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type EditReport, editCheckpoint } from '../../../lib/edit/run.js';
+import { type EditReport, editCheckpoint } from '../../../lib/edit/edit-checkpoint.js';
 import { parseDocument, toJson } from '../../../lib/files/document.js';
 import { parseAt } from '../../../lib/interventions/spec.js';
 import { EDIT_REPORT } from '../../../lib/report/edit-document.js';

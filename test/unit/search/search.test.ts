@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { open } from '../../../lib/checkpoint/open.js';
-import { editCheckpoint } from '../../../lib/edit/run.js';
+import { editCheckpoint } from '../../../lib/edit/edit-checkpoint.js';
 import { CheckpointError, LowRankError } from '../../../lib/errors.js';
 import type { AskOptions, Engine, Session } from '../../../lib/evaluate/engines/engine.js';
 import { judge } from '../../../lib/evaluate/engines/grade.js';

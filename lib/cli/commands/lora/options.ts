@@ -1,13 +1,13 @@
 import { FLOAT_DTYPES } from '../../../tensor/dtype.js';
 import { printable } from '../../../text/printable.js';
-import type { Job } from '../../job.js';
+import type { CommandJob } from '../../job.js';
 import { wrongUsage } from '../../options.js';
 
 /** Choices of `--dtype`. */
 export const DTYPES = FLOAT_DTYPES.map((dtype) => dtype.toLowerCase());
 
 /** What Ctrl-C does to a job that leaves nothing behind. */
-export function leavesNothing(out: string): Pick<Job<unknown, unknown>, 'stopping' | 'stopped'> {
+export function leavesNothing(out: string): Pick<CommandJob<unknown, unknown>, 'stopping' | 'stopped'> {
   return {
     stopping: 'stopping and removing what was written',
     stopped: `stopped; an unfinished copy may be left beside ${printable(out)}, with a name that starts with a dot`,

@@ -1,8 +1,8 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import type { EditCopy, Resumed } from '../checkpoint/copy/edit-copy.js';
+import type { EditCopy, ResumedWork } from '../checkpoint/copy/edit-copy.js';
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
-import type { Job } from '../checkpoint/copy/resume.js';
+import type { ResumableJob } from '../checkpoint/copy/resume.js';
 import { sizeOfCopy } from '../checkpoint/copy/size.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
@@ -45,7 +45,7 @@ export interface EditReport extends OutputSummary {
   /** Tensors that a glob matched but that were left unchanged, because they are not matrices. */
   readonly skipped: readonly SkippedTensors[];
   /** What an interrupted run of the same job had already done; undefined if there was none. */
-  readonly resumed: Resumed | undefined;
+  readonly resumed: ResumedWork | undefined;
   readonly memory: {
     readonly predicted: PredictedMemory;
     /** In bytes: of the whole process since it started, and of the native buffers alone. */
@@ -163,7 +163,7 @@ export function describeJob(edits: readonly Edit[], options: PlanOptions): unkno
 }
 
 /** Returns the checks of an edit's journal, beyond those of every journal. */
-export function checksOf(edits: readonly Edit[]): Pick<Job, 'checkSettings' | 'checkNote'> {
+export function checksOf(edits: readonly Edit[]): Pick<ResumableJob, 'checkSettings' | 'checkNote'> {
   const groups = new Map(byTensor(edits).map((group) => [group[0]!.tensor, group]));
   return { checkSettings: SETTINGS, checkNote: (tensor) => editedMatrices(groups.get(tensor) ?? []) };
 }

@@ -1,6 +1,6 @@
 import { join, relative } from 'node:path';
 import { ArgumentError } from '../../errors.js';
-import type { Checkpoint, FileLayout, FilePart, Place, TensorChange } from '../checkpoint.js';
+import type { ByteRange, Checkpoint, FileLayout, FilePart, TensorChange } from '../checkpoint.js';
 import { opensAs } from '../open.js';
 
 /** The changes of a copy. */
@@ -40,9 +40,9 @@ export function layoutsOf(
 
 /** Allows any tensor to be written in place. */
 function wholeLayout({ tensors }: Checkpoint): readonly FileLayout[] {
-  const files = new Map<string, Map<string, Place>>();
+  const files = new Map<string, Map<string, ByteRange>>();
   for (const { name, file, offset, bytes } of tensors.values()) {
-    const places = files.get(file) ?? new Map<string, Place>();
+    const places = files.get(file) ?? new Map<string, ByteRange>();
     files.set(file, places.set(name, { offset, bytes }));
   }
   return [...files].map(([file, places]) => ({ file, parts: undefined, places }));
