@@ -2,7 +2,7 @@
 
 /** @import { Run, Result, Task } from './types.js' */
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +25,7 @@ const USAGE = `npm run bench -- [options]
   --rounds <n>    rounds of short tasks (5)
   --threads <n>   threads of every contender (all cores)
   --simd <path>   holds every contender to sse2, avx2 or avx512
+  --resume        keeps the tasks that a stopped run with the same options has finished on this machine
   --list          the names of the tasks`;
 
 function readOptions() {
@@ -36,6 +37,7 @@ function readOptions() {
       rounds: { type: 'string' },
       threads: { type: 'string' },
       simd: { type: 'string' },
+      resume: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -101,14 +103,47 @@ async function run(tasks, options, folder) {
     versions,
     log,
   };
-  /** @type {Result[]} */
-  const results = [];
+  const unfinished = new Unfinished(options);
+  const { results } = unfinished;
+  Object.assign(versions, unfinished.versions);
   for (const [i, task] of tasks.entries()) {
+    if (i < results.length) continue;
     log(`${i + 1}/${tasks.length} ${task.id}`);
     results.push(await measure(task, context));
+    unfinished.save(versions);
   }
   await reference.close();
+  unfinished.remove();
   return { results, versions };
+}
+
+/** The results of a run that may be stopped, in the order of its tasks. */
+class Unfinished {
+  #file = here('.cache/unfinished.json');
+  #key;
+  /** @type {Result[]} */
+  results = [];
+  /** @type {Run['versions']} */
+  versions = {};
+
+  /** @param {Options} options */
+  constructor({ resume, ...options }) {
+    this.#key = JSON.stringify([options, machine()]);
+    if (!resume || !existsSync(this.#file)) return;
+    const { key, results, versions } = JSON.parse(readFileSync(this.#file, 'utf8'));
+    if (key === this.#key) Object.assign(this, { results, versions });
+    else log('--resume: the stopped run had other options, or ran on another machine; starting anew');
+  }
+
+  /** @param {Run['versions']} versions */
+  save(versions) {
+    mkdirSync(here('.cache'), { recursive: true });
+    writeFileSync(this.#file, JSON.stringify({ key: this.#key, results: this.results, versions }));
+  }
+
+  remove() {
+    rmSync(this.#file, { force: true });
+  }
 }
 
 async function main() {
