@@ -21,22 +21,32 @@ const NEW_RUNNERS = ['macos-15-intel'];
 
 class NotAsked extends Error {}
 
-/** The results of the checks: `passed`, `FAILED`, `NOT ASKED`. */
+/** @typedef {'passed' | 'FAILED' | 'NOT ASKED'} End */
+/** The results of the checks. @type {End[]} */
 const ends = [];
 
-/** Runs a check, which passes unless it throws. */
+/**
+ * Runs a check, which passes unless it throws.
+ *
+ * @param {string} name
+ * @param {() => unknown} body
+ */
 async function check(name, body) {
   const begin = performance.now();
-  let [end, why] = ['passed', ''];
+  /** @type {End} */
+  let end = 'passed';
+  let why = '';
   try {
     await body();
   } catch (error) {
-    [end, why] = [error instanceof NotAsked ? 'NOT ASKED' : 'FAILED', error.message];
+    end = error instanceof NotAsked ? 'NOT ASKED' : 'FAILED';
+    why = error instanceof Error ? error.message : String(error);
   }
   ends.push(end);
   console.log(`${name}: ${end}, ${((performance.now() - begin) / 1000).toFixed(1)} s${why && `\n${why.trimEnd()}`}`);
 }
 
+/** @param {string} program @param {string[]} args */
 function run(program, args) {
   const { error, status, stdout, stderr } = spawnSync(program, args, {
     cwd: root,
@@ -47,21 +57,27 @@ function run(program, args) {
   return { status, stdout, stderr };
 }
 
+/** Throws what the program prints, if it fails. @param {string} program @param {string[]} args */
 function mustPass(program, args) {
   const { status, stdout, stderr } = run(program, args);
   if (status !== 0) throw new Error(`${stdout}${stderr}`.trim() || `exit code ${status}`);
 }
 
-/** The build's tsconfig.json maps files of lib/ to those of dist/, even if these do not exist. */
+/**
+ * Looks for unused code. The build's tsconfig.json maps files of lib/ to those of dist/, even if these
+ * do not exist.
+ *
+ * @param {string[]} mode further arguments of knip
+ */
 function unused(...mode) {
   const settings = ['--config', join(here, 'knip.jsonc'), '--tsConfig', 'tsconfig.build.json'];
   mustPass(join(tools, 'knip'), [...settings, '--treat-config-hints-as-errors', '--no-progress', ...mode]);
 }
 
+/** Packs the package into an empty folder. @param {string} folder */
 function pack(folder) {
   mustPass('npm', ['pack', '--ignore-scripts', '--pack-destination', folder]);
-  const [name] = readdirSync(folder);
-  return join(folder, name);
+  return join(folder, ...readdirSync(folder));
 }
 
 async function workflows() {
@@ -70,11 +86,13 @@ async function workflows() {
   const folder = join(root, '.github', 'workflows');
   const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
   if (files.length === 0) throw new Error(`no workflows in ${folder}`);
+  /** @type {string[]} */
   const faults = [];
   for (const name of files) {
     for (const { message, line, column } of await runLint(readFileSync(join(folder, name), 'utf8'), name)) {
       const runner = /^label "(.*?)" is unknown/.exec(message)?.[1];
-      if (!NEW_RUNNERS.includes(runner)) faults.push(`.github/workflows/${name}:${line}:${column} ${message}`);
+      if (runner === undefined || !NEW_RUNNERS.includes(runner))
+        faults.push(`.github/workflows/${name}:${line}:${column} ${message}`);
     }
   }
   if (faults.length > 0) throw new Error(faults.join('\n'));
@@ -95,7 +113,9 @@ function audit() {
     throw new NotAsked(`the registry in use has no audit (HTTP status ${answer.statusCode})`);
   }
   if (answer.auditReportVersion === undefined) throw new Error(`npm audit: ${answer.message ?? stdout}`);
-  const grave = Object.values(answer.vulnerabilities).filter(({ severity }) => ['high', 'critical'].includes(severity));
+  /** @type {{ name: string, severity: string }[]} */
+  const vulnerabilities = Object.values(answer.vulnerabilities);
+  const grave = vulnerabilities.filter(({ severity }) => ['high', 'critical'].includes(severity));
   if (grave.length > 0) throw new Error(grave.map(({ name, severity }) => `${name}: ${severity}`).join('\n'));
 }
 
@@ -104,11 +124,10 @@ const scratch = mkdtempSync(join(tmpdir(), 'lowrank-check-'));
 try {
   await check('knip', () => unused());
   await check('knip, what is published', () => unused('--production', '--workspace', '.'));
-  let tarball;
-  await check('npm pack', () => {
-    tarball = pack(scratch);
-  });
-  if (tarball !== undefined) {
+  /** @type {string[]} */
+  const packed = [];
+  await check('npm pack', () => packed.push(pack(scratch)));
+  for (const tarball of packed) {
     await check('publint', () => mustPass(join(tools, 'publint'), ['run', tarball, '--strict']));
     // CommonJS loads the package by require() of an ES module, which attw does not support; hence
     // the profile.
@@ -119,6 +138,6 @@ try {
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
-const count = (end) => ends.filter((other) => other === end).length;
+const count = (/** @type {End} */ end) => ends.filter((other) => other === end).length;
 console.log(`check: ${count('passed')} passed, ${count('FAILED')} failed, ${count('NOT ASKED')} not asked`);
 process.exitCode = count('FAILED') === 0 ? 0 : 1;

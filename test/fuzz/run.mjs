@@ -2,11 +2,13 @@
 // GGUF, ONNX and of a folder's JSON, PEFT adapters, the command line, and the arguments of the
 // native addon.
 //
-// npm run test:fuzz                                     a minute in all, seed 1 npm run test:fuzz
-// -- --seconds 3600 --seed 7          longer, with other inputs; 0 draws a seed npm run test:fuzz
-// -- --target gguf,onnx               some of them npm run test:fuzz -- --replay
-// test/fuzz/corpus/gguf-0123456789ab    one input again npm run test:fuzz -- --target addon
-// --sanitized       with the addon that scripts/test/sanitize.mjs has built
+// Usage: npm run test:fuzz [-- <options>]
+//
+// (none)                           a minute in all, seed 1
+// --seconds 3600 --seed 7          longer, with other inputs; 0 draws a seed
+// --target gguf,onnx               only some targets
+// --replay test/fuzz/corpus/<name> one input again
+// --target addon --sanitized       with the addon that scripts/test/sanitize.mjs has built
 //
 // Every target runs in its own process, which may die or hang: the input that caused it is kept. An
 // input must end within a second of processor time, with the package's own error or a result that
@@ -25,6 +27,9 @@ import { build } from 'vite';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '..', '..');
 const corpus = join(here, 'corpus');
+/** @import { Message } from './worker.js' */
+/** @typedef {(fault: string, input: Uint8Array) => void} Found receives a fault and the input that caused it */
+
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
@@ -35,7 +40,8 @@ const { values } = parseArgs({
   },
 });
 const seed = Number(values.seed) || randomInt(1, 2 ** 31);
-const names = values.replay ? [basename(values.replay).split('-')[0]] : values.target.split(',');
+/** Names of targets; a kept input has that of its target before the first hyphen. */
+const names = values.replay ? [basename(values.replay).replace(/-.*/, '')] : values.target.split(',');
 /**
  * A process without an answer for this long counts as hanging. Long, because the machine may be
  * busy.
@@ -56,8 +62,14 @@ const seconds = ((performance.now() - begun) / 1000).toFixed(1);
 console.log(`${inputs} inputs in ${seconds} s, seed ${seed}: ${faults === 0 ? 'no fault' : `${faults} faults`}`);
 process.exitCode = faults === 0 ? 0 : 1;
 
-/** Runs a target for some time, and starts a new process after each one that ends by itself. */
+/**
+ * Runs a target for some time, and starts a new process after each one that ends by itself.
+ *
+ * @param {string} name
+ * @param {number} milliseconds
+ */
 async function fuzz(name, milliseconds) {
+  /** @type {Set<string>} */
   const seen = new Set();
   const tally = { inputs: 0, answers: 0 };
   const end = performance.now() + milliseconds;
@@ -80,6 +92,16 @@ async function fuzz(name, milliseconds) {
   );
 }
 
+/**
+ * Runs one process of a target.
+ *
+ * @param {string} name
+ * @param {number} own the seed of its inputs
+ * @param {number} end when it is told to end, by the clock of `performance`
+ * @param {{ inputs: number, answers: number }} tally updated when it has ended
+ * @param {Found} found
+ * @returns {Promise<void>}
+ */
 function session(name, own, end, tally, found) {
   const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'lowrank-fuzz-'));
   const args = [name, String(own), folder, String(limit), ...(values.replay ? [values.replay] : [])];
@@ -92,19 +114,19 @@ function session(name, own, end, tally, found) {
   let stderr = '';
   let hangs = false;
   const counted = { inputs: 0, answers: 0 };
-  const hear = (text) => {
+  const hear = (/** @type {string} */ text) => {
     stderr = (stderr + text).slice(-20_000);
     // LAPACK's own check of arguments, which ours must precede; printed by C, so the input may be
     // an earlier one.
     if (text.includes('On entry to')) found(`LAPACK refuses an argument: ${text}`, lastInput(folder));
   };
-  child.stdout.setEncoding('utf8').on('data', hear);
-  child.stderr.setEncoding('utf8').on('data', hear);
-  child.on('message', ({ tried = counted.inputs, answers = counted.answers, fault, input }) => {
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', hear);
+  child.on('message', (message) => {
+    const { tried = counted.inputs, answers = counted.answers, fault, input } = /** @type {Message} */ (message);
     heard = performance.now();
     Object.assign(counted, { inputs: tried, answers });
-    if (fault !== undefined)
-      found(fault, input === undefined ? readFileSync(values.replay) : Buffer.from(input, 'base64'));
+    if (fault === undefined) return;
+    found(fault, input === undefined ? readFileSync(values.replay ?? '') : Buffer.from(input, 'base64'));
   });
   const timer = setInterval(() => {
     if (performance.now() > end && child.connected && !values.replay) child.send('end');
@@ -125,11 +147,19 @@ function session(name, own, end, tally, found) {
   });
 }
 
+/** Returns the input that the process of this folder tried last. @param {string} folder */
 function lastInput(folder) {
   const bytes = readFileSync(join(folder, 'current'));
   return bytes.length < 8 ? Buffer.alloc(0) : bytes.subarray(8, 8 + bytes.readUInt32LE());
 }
 
+/**
+ * Writes a faulty input to the corpus and reports it.
+ *
+ * @param {string} name
+ * @param {string} fault
+ * @param {Uint8Array} input
+ */
 function keep(name, fault, input) {
   const path = join(corpus, `${name}-${createHash('sha256').update(input).digest('hex').slice(0, 12)}`);
   if (!values.replay) {
@@ -163,7 +193,8 @@ async function bundled() {
 function sanitizedEnvironment() {
   const addon = join(root, '.build', 'sanitize-address', 'Release', 'lowrank.node');
   if (!existsSync(addon)) throw new Error('first: npm run test:sanitize');
-  const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
+  const runtime = (/** @type {string} */ name) =>
+    execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
   return {
     ...process.env,
     ASAN_OPTIONS: 'detect_leaks=0:exitcode=97',

@@ -22,7 +22,8 @@ const work = join(folder, 'work');
 mkdirSync(work, { recursive: true });
 const current = openSync(join(folder, 'current'), 'w');
 
-interface Message {
+/** A message to run.mjs. */
+export interface Message {
   readonly tried?: number;
   readonly answers?: number;
   readonly fault?: string;

@@ -17,9 +17,10 @@ import { Worker } from 'node:worker_threads';
 import { openCheckpoint } from '../../dist/entries/checkpoint.js';
 import { AdamW, factorize, Lora, laser, laserSync, matmul, memoryUsage, Sgd, svd, tensor } from '../../dist/index.js';
 
-if (typeof globalThis.gc !== 'function') throw new Error('run it with node --expose-gc');
+const { gc } = globalThis;
+if (gc === undefined) throw new Error('run it with node --expose-gc');
 const quick = process.argv.includes('--quick');
-const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : '';
+const only = process.argv.includes('--only') ? (process.argv[process.argv.indexOf('--only') + 1] ?? '') : '';
 
 /** Bytes of growth over the second half of a loop that count as noise. */
 const ALLOWANCE = 2e6;
@@ -27,8 +28,8 @@ const LOOKS = 5;
 /** How often a half that has grown is repeated. */
 const REPEATS = 3;
 
-const numbers = (count) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * i + 1));
-const matrix = (m, n) => tensor(numbers(m * n), [m, n]);
+const numbers = (/** @type {number} */ count) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * i + 1));
+const matrix = (/** @type {number} */ m, /** @type {number} */ n) => tensor(numbers(m * n), [m, n]);
 const w = matrix(48, 40);
 const folder = mkdtempSync(join(tmpdir(), 'lowrank-leak-'));
 
@@ -51,8 +52,11 @@ const bad = tensor(numbers(48 * 40).fill(Number.NaN, 100, 101), [48, 40]);
 const lora = new Lora({ dim: 64, dimOut: 48, r: 8 });
 const x = matrix(16, 64);
 const gradient = matrix(16, 48);
-const optimizers = [new AdamW([lora.A, lora.B], { lr: 1e-3 }), new Sgd([lora.A, lora.B], { lr: 1e-3, momentum: 0.9 })];
-const refused = async (promise) => {
+const optimizers = {
+  adamW: new AdamW([lora.A, lora.B], { lr: 1e-3 }),
+  sgd: new Sgd([lora.A, lora.B], { lr: 1e-3, momentum: 0.9 }),
+};
+const refused = async (/** @type {Promise<unknown>} */ promise) => {
   try {
     await promise;
   } catch {
@@ -66,7 +70,8 @@ const worker = `
   laserSync(w, { rank: 2 });
   laser(w, { rank: 2 });`;
 
-/** [name, calls, one call]. */
+/** @typedef {[name: string, calls: number, call: (i: number) => unknown]} Loop */
+/** @type {Loop[]} */
 const LOOPS = [
   ['laser', 10_000, () => laser(w, { rank: 5 })],
   ['laserSync', 10_000, () => laserSync(w, { rank: 5 })],
@@ -85,7 +90,7 @@ const LOOPS = [
     'forward, backward and a step',
     10_000,
     (i) => {
-      const optimizer = optimizers[i % 2];
+      const optimizer = i % 2 === 0 ? optimizers.adamW : optimizers.sgd;
       optimizer.zeroGrad();
       lora.forward(x);
       lora.backward(gradient);
@@ -121,43 +126,48 @@ function stopped() {
   return promise;
 }
 
-/** A small job may be done before it can be stopped. */
+/** A small job may be done before it can be stopped. @param {unknown} error */
 function isStopped(error) {
-  if (error.name !== 'AbortError') throw error;
+  if (!(error instanceof Error && error.name === 'AbortError')) throw error;
 }
 
 const openFiles = () => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0);
 
-/** Returns the process's memory after garbage collection. */
-async function rss() {
+/**
+ * Returns the process's memory after garbage collection.
+ *
+ * @param {NodeJS.GCFunction} collect
+ */
+async function rss(collect) {
+  /** @type {number[]} */
   const looks = [];
   for (let i = 0; i < LOOKS; i++) {
-    globalThis.gc();
+    collect();
     await sleep(10);
     looks.push(process.memoryUsage().rss);
   }
-  return looks.sort((a, b) => a - b)[LOOKS >> 1];
+  return /** @type {number} */ (looks.sort((a, b) => a - b)[LOOKS >> 1]);
 }
 
 let grown = 0;
-const megabytes = (bytes) => (bytes / 1e6).toFixed(2).padStart(8);
+const megabytes = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(2).padStart(8);
 console.log(`${'loop'.padEnd(36)}   calls seconds  MB at first  after half  at the end   growth of the second half`);
 for (const [name, full, call] of LOOPS) {
   if (!name.includes(only)) continue;
   const count = quick ? Math.ceil(full / 4) : full;
   const half = Math.floor(count / 2);
   const begun = performance.now();
-  const first = await rss();
+  const first = await rss(gc);
   for (let i = 0; i < half; i++) await call(i);
   const [files, native] = [openFiles(), memoryUsage().native.now];
   // A thread's stack and heap are allocated and freed in larger pieces.
   const allowed = name.startsWith('workers') ? 6 * ALLOWANCE : ALLOWANCE;
-  let [middle, last, growth, calls] = [0, await rss(), Number.POSITIVE_INFINITY, half];
+  let [middle, last, growth, calls] = [0, await rss(gc), Number.POSITIVE_INFINITY, half];
   for (let turn = 0; turn <= REPEATS && growth > allowed; turn++) {
     middle = last;
     for (let i = half; i < count; i++) await call(i);
     calls += count - half;
-    last = await rss();
+    last = await rss(gc);
     growth = last - middle;
   }
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);

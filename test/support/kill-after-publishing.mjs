@@ -5,9 +5,12 @@ import { syncBuiltinESMExports } from 'node:module';
 
 let left = Number(process.env.KILL_BEFORE_STEP);
 let published = false;
+/** @type {Record<string, (...args: unknown[]) => Promise<unknown>>} */
+const calls = Object(fs);
 for (const name of ['link', 'rename', 'rm', 'rmdir', 'unlink']) {
-  const real = fs[name];
-  fs[name] = async (...args) => {
+  const real = calls[name];
+  if (real === undefined) throw new Error(`fs.${name} is missing`);
+  calls[name] = async (...args) => {
     if (published && left-- === 0) {
       process.kill(process.pid, 'SIGKILL');
       await new Promise(() => {});

@@ -1,4 +1,4 @@
-import check from './check.js';
+import check from './check.cjs';
 import * as entries from './entries.mjs';
 
 console.log(await check(entries));

@@ -1,4 +1,4 @@
-const check = require('./check.js');
+const check = require('./check.cjs');
 
 check({
   lowrank: require('lowrank'),

@@ -1,11 +1,12 @@
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import check from './check.js';
+import check from './check.cjs';
 import * as entries from './entries.mjs';
 
 if (isMainThread) {
   // Two at once, and the main thread beside them.
   const run = () =>
     new Promise((resolve, reject) => {
+      /** @type {unknown} */
       let answer;
       new Worker(new URL(import.meta.url))
         .on('message', (message) => {
@@ -17,5 +18,5 @@ if (isMainThread) {
   const answers = await Promise.all([run(), run(), check(entries)]);
   if (answers.every((answer) => answer === 'checked')) console.log('checked');
 } else {
-  parentPort.postMessage(await check(entries));
+  parentPort?.postMessage(await check(entries));
 }
