@@ -4,22 +4,27 @@ import { ArgumentError } from '../errors.js';
 import { matmul } from '../linalg/matmul.js';
 import { asMatrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
 
-/** A matrix B A of rank k by k of its own rows: k (m + n - k) numbers, and the order of the rows. */
+/**
+ * A matrix B A of rank k in terms of k of its own rows: k (m + n - k) numbers, and the order of the
+ * rows.
+ */
 export interface Interpolative {
   /** The pivot rows of B A, [k, n]. */
   readonly pivots: Tensor;
-  /** [m - k, k]: the other rows are these combinations of the pivot rows. */
+  /** The other rows as combinations of the pivot rows, [m - k, k]. */
   readonly coefficients: Tensor;
-  /** m numbers: where each of the pivot rows, and then of the others, stands in B A. */
+  /** m numbers: the positions in B A of the pivot rows, then of the others. */
   readonly order: Int32Array;
 }
 
 /**
- * Writes factors `B A` of rank k as k rows of the product and the coefficients of the others, so that the k x k identity
- * among the coefficients needs no room (Cheng, Gimbutas, Martinsson and Rokhlin 2005). Pivots are chosen by QR with column
- * pivoting of B^T, which keeps coefficients small.
+ * Computes the interpolative decomposition of a product `B A` of rank k: k of its rows, the pivots,
+ * and the coefficients of the others (Cheng, Gimbutas, Martinsson and Rokhlin 2005). The
+ * coefficients of the pivots themselves, a k x k identity, are not stored. QR with column pivoting
+ * of B^T chooses pivots that keep the coefficients small.
  *
- * @throws ArgumentError `ERR_SHAPE` where the shapes do not fit; LowRankError `ERR_ARGUMENT` where B has dependent columns.
+ * @throws ArgumentError `ERR_SHAPE` if the shapes do not fit; LowRankError `ERR_ARGUMENT` if the
+ *   columns of B are linearly dependent.
  */
 export async function interpolate(
   factors: { readonly b: TensorLike; readonly a: TensorLike },

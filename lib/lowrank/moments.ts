@@ -5,21 +5,27 @@ import { asMatrices, type Matrices, type TensorLike } from '../tensor/tensor.js'
 import { LowRank } from './factors.js';
 
 /**
- * `inputs`: C = E[x x^T] of the vectors x that W multiplies; `diagonal`: E[x_j^2] alone, as llama.cpp's imatrix files hold
- * them; `outputs`: E[y y^T] of y = W x, smaller where W has fewer rows than columns.
+ * Which second moments are known of the vectors x that W multiplies:
+ *
+ * - `inputs`: C = E[x x^T]
+ * - `diagonal`: the diagonal of C alone, E[x_j^2], as in llama.cpp's imatrix files
+ * - `outputs`: E[y y^T] of y = W x, which is smaller if W has fewer rows than columns
  *
  * @useDeclaredType
  */
 export type MomentsKind = keyof typeof MOMENTS_CODE;
 
-/** Moments of the vectors that pass a matrix W of shape [m, n]. The matrix of second moments may be singular. */
+/** Moments of the inputs or outputs of a matrix W of shape [m, n]. C may be singular. */
 export interface Moments {
   readonly kind: MomentsKind;
-  /** n x n numbers of `inputs`, n of `diagonal`, m x m of `outputs`; symmetric and positive semidefinite. */
+  /**
+   * n x n numbers for `inputs`, n for `diagonal`, m x m for `outputs`. Symmetric and positive
+   * semidefinite.
+   */
   readonly second: Float64Array;
-  /** The mean of the same vectors: n numbers, of `outputs` m. */
+  /** The mean of the same vectors: n numbers, or m for `outputs`. */
   readonly mean?: Float64Array | undefined;
-  /** How many vectors were seen. */
+  /** The number of vectors. */
   readonly count?: number | undefined;
 }
 
@@ -36,7 +42,7 @@ const MOMENTS_FIELDS: OptionTypes<Moments> = {
 };
 export const MOMENTS = optionsOf<Moments>(MOMENTS_FIELDS);
 
-/** Checks moments straight from a caller. */
+/** Validates moments that a caller passes. */
 function checked(moments: Moments, taker: string): Moments {
   const given = checkOptions(moments, MOMENTS_FIELDS, taker);
   if (given.kind === undefined || given.second === undefined) {
@@ -45,12 +51,12 @@ function checked(moments: Moments, taker: string): Moments {
   return given;
 }
 
-/** The length of the vectors whose moments these are. */
+/** Returns the length of the vectors that the moments describe. */
 function sideOf({ kind }: Moments, { m, n }: Pick<Matrices, 'm' | 'n'>): number {
   return kind === 'outputs' ? m : n;
 }
 
-/** The fields of the native job. */
+/** Returns the moments as fields of a native job. */
 export function momentsJob(moments: Moments, matrices: Matrices): { moments: Float64Array; momentsKind: number } {
   const { kind, second } = checked(moments, 'factorize');
   const { batched, m, n } = matrices;
@@ -69,10 +75,10 @@ export function momentsJob(moments: Moments, matrices: Matrices): { moments: Flo
 }
 
 /**
- * The moments about the mean, C - mu mu^T: the right weights for a layer with a bias, which takes up the error of the mean
- * when {@link biasCorrection} is added to it.
+ * Returns the moments about the mean, C - mu mu^T. They are the right weights for a layer with a
+ * bias: {@link biasCorrection}, added to the bias, removes the error of the mean.
  *
- * @throws ArgumentError where the mean is missing or has another length.
+ * @throws ArgumentError if the mean is missing or has another length.
  */
 export function centred(moments: Moments): Moments {
   const { kind, second } = checked(moments, 'centred');
@@ -80,7 +86,7 @@ export function centred(moments: Moments): Moments {
   const mean = meanOf(moments, side);
   const about = second.slice();
   if (kind === 'diagonal') {
-    // Not below 0, where rounding has made the mean larger than the second moment allows.
+    // Rounding can make the square of the mean exceed the second moment.
     for (let j = 0; j < side; j++) about[j] = Math.max(0, about[j]! - mean[j]! ** 2);
   } else {
     for (let i = 0; i < side; i++) {
@@ -91,12 +97,13 @@ export function centred(moments: Moments): Moments {
 }
 
 /**
- * What to add to the bias of a layer y = W x + b when W is replaced by B A: (W - B A) mu, so that the mean of y stays what
- * it was. From moments of the outputs, whose factors are B = U and A = U^T W, it is (I - U U^T) times their mean.
+ * Returns the correction of the bias of a layer y = W x + b when B A replaces W: (W - B A) mu. It
+ * keeps the mean of y as it was. With moments of the outputs, for which B = U and A = U^T W, it is
+ * (I - U U^T) times their mean.
  *
  * @param w - [m, n].
  * @returns m numbers.
- * @throws ArgumentError where shapes do not fit or the mean is missing.
+ * @throws ArgumentError if shapes do not fit or the mean is missing.
  */
 export function biasCorrection(w: TensorLike, factors: LowRank, moments: Moments): Float64Array {
   const { data, batched, m, n } = asMatrices(w, 'w');

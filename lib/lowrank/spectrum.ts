@@ -8,7 +8,7 @@ export interface Spectrum {
   readonly rank: number;
   /** exp of the entropy of s_i / sum(s) (Roy and Vetterli 2007). */
   readonly effectiveRank: number;
-  /** The smallest k that keeps 90 %, 95 %, 99 % of the energy sum(s_i^2). */
+  /** The smallest k that keeps 90 %, 95 % and 99 % of the energy sum(s_i^2). */
   readonly energyRank90: number;
   readonly energyRank95: number;
   readonly energyRank99: number;
@@ -18,11 +18,13 @@ export interface Spectrum {
    * section III.E).
    */
   readonly marchenkoPasturRank: number;
-  /** mn / (m + n): below it factors are smaller than the matrix. */
+  /** floor(mn / (m + n)): up to this rank, factors are no larger than the matrix. */
   readonly breakEvenRank: number;
 }
 
 /**
+ * Computes the rank figures of an m x n matrix.
+ *
  * @param s - all min(m, n) singular values, descending.
  * @throws ArgumentError `ERR_SHAPE` if `s` has another length, `ERR_ARGUMENT` for other types.
  */

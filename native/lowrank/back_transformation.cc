@@ -12,11 +12,12 @@ namespace {
 using Quad = Reflectors::Quad;
 constexpr int64_t kTogether = Reflectors::kTogether;
 
-// Vectors that are transformed together, one a column of a strip of this many columns: it stays in the cache of a core.
+// Vectors that are transformed together, as the columns of a strip that stays in the cache of a
+// core.
 constexpr int64_t kStrip = 64;
 
-// Quads of neighbouring sweeps whose steps are taken together: what they change is a few rows more than what one
-// changes.
+// Quads of neighbouring sweeps whose steps are taken together. They change only a few rows more
+// than one quad does.
 constexpr int64_t kGroup = 16;
 
 // z = (I - V T V') z for the kRows x kStrip elements of z, `Lanes` vectors of `Bytes` at a time.
@@ -49,8 +50,8 @@ template <int Bytes, int64_t Lanes> inline __attribute__((always_inline)) void a
   }
 }
 
-// Groups of sweeps from the last on. Within one the steps go down: a step of a later sweep shares rows with the next
-// step of earlier ones, and has to be before it.
+// Applies the groups of sweeps from the last to the first. Within a group the steps go down: a step
+// of a later sweep shares rows with the next step of earlier sweeps, and must come before it.
 template <int Bytes, int64_t Lanes>
 inline __attribute__((always_inline)) void applyAll(const Context& context, const Reflectors& reflectors, float* z) {
   const int64_t quads = Reflectors::quads(reflectors.order());
@@ -92,7 +93,7 @@ Apply choose() {
   return applyNarrow;
 }
 
-// Rows of a strip: a quad reads beyond the last element, where its reflectors are zero.
+// Rows of a strip. A quad reads beyond the last element, where its reflectors are zero.
 int64_t stripRows(int64_t n) { return n + Reflectors::kRows; }
 
 // to (count columns) = from' for from: count x n.

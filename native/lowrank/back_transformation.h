@@ -1,5 +1,5 @@
-// Eigenvectors of the tridiagonal matrix become those of the band: the reflectors of bulge chasing applied to k
-// vectors, four at once (Auckenthaler et al. 2011).
+// Turns eigenvectors of the tridiagonal matrix into those of the band: applies the reflectors of
+// bulge chasing to k vectors, four reflectors at once (Auckenthaler et al. 2011).
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace lowrank {
 
-// Row i of `vectors` (k x n, compact) becomes Q times it.
+// Multiplies each row of `vectors` (k x n, compact) by Q.
 void transformBack(const Context& context, const Reflectors& reflectors, int64_t k, float* vectors);
 
-// Native bytes that it needs.
+// Native bytes that `transformBack` needs.
 int64_t transformBackBytes(int64_t n, int threads);
 
 } // namespace lowrank

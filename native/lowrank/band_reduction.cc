@@ -10,22 +10,23 @@ namespace {
 
 constexpr int64_t b = kPanelRows;
 
-// Tiles of the trailing matrix, at multiples of this. Only those on and above the diagonal are kept, the former whole.
+// The side of the tiles of the trailing matrix, which begin at its multiples. Tiles on the diagonal
+// are kept whole, and of the others those above it.
 constexpr int64_t kTile = 128;
 
-// Panels that are applied to vectors at a time, and the vectors of one task.
+// Rows of the panels that are applied to vectors together, and the vectors of one task.
 constexpr int64_t kJoined = 2 * b;
 constexpr int64_t kVectors = 256;
 constexpr int64_t kLeastParts = 4;
 
-// Rows of the panel's V', of X', and of V' once more, so that both [V X]' and [X V]' are one matrix.
+// Rows for V' of the panel, X', and V' again, so that [V X]' and [X V]' are one matrix each.
 constexpr int64_t kUpdateRows = 3 * b;
 
 int64_t panels(int64_t n) { return n > b ? (n - 1) / b : 0; }
 int64_t joinedBlocks(int64_t n) { return (panels(n) * b + kJoined - 1) / kJoined; }
 int64_t tiles(int64_t n) { return (n + kTile - 1) / kTile; }
 
-// The columns [begin, end) of tile `index` counted from the one that holds column `start`.
+// The columns [begin, end) of a tile. Index 0 is the tile that holds column `start`.
 struct TileColumns {
   int64_t begin, end;
   TileColumns(int64_t index, int64_t start, int64_t n) {
@@ -39,15 +40,16 @@ int64_t tilesFrom(int64_t start, int64_t n) { return tiles(n) - start / kTile; }
 
 } // namespace
 
-// Each step takes the b rows of a panel, Q' A Q = A - V X' - X V' with X = W - V (T' V' W) / 2 and W = A V T:
-// the products of all tiles with V, X, and the update, within which one member already factorises the next panel.
+// Each step eliminates the b rows of a panel: Q' A Q = A - V X' - X V' with X = W - V (T' V' W) / 2
+// and W = A V T. It forms the products of all tiles with V, then X, then the update. During the
+// update, one member of the team already factorises the next panel.
 template <class T>
 BandReduction<T>::BandReduction(const Context& context, int64_t n, T* a, int64_t stride, T* band, int64_t bandStride)
     : context_(context), n_(n), a_(a), stride_(stride), t_(context.memory, panels(n) * b * b) {
   Team& team = context.team;
   const Buffer<T> y(context.memory, b * n), sides(context.memory, kUpdateRows * n),
       inner(context.memory, (tiles(n) + 2) * b * b), r(context.memory, b * b);
-  // The tiles on the diagonal are read as if they were not symmetric.
+  // The products read tiles on the diagonal as general matrices.
   team.tasks(tiles(n), [&](int64_t tile) {
     const int64_t end = std::min(n, (tile + 1) * kTile);
     for (int64_t i = tile * kTile; i < end; i++) {
@@ -64,7 +66,7 @@ BandReduction<T>::BandReduction(const Context& context, int64_t n, T* a, int64_t
     team.tasks(count, [&](int64_t tile) {
       const TileColumns columns(tile, start, n);
       T* target = y.data() + columns.begin;
-      // The tiles above, with that on the diagonal, and those to the right of it.
+      // The tiles above and on the diagonal, then those to the right of it.
       blas::gemm(false, false, b, columns.size(), columns.end - start, 1, v + start, stride,
                  a + start * stride + columns.begin, stride, 0, target, n);
       blas::gemm(false, true, b, columns.size(), n - columns.end, 1, v + columns.end, stride,
@@ -106,14 +108,15 @@ BandReduction<T>::BandReduction(const Context& context, int64_t n, T* a, int64_t
   }
 }
 
-// Hands the b rows from `row` on to the band, and makes reflectors of what lies to the right of it.
+// Copies the b rows from `row` on into the band, and makes reflectors of the elements to the right
+// of it.
 template <class T> void BandReduction<T>::factorise(int64_t row, T* band, int64_t bandStride, T* r) {
   const int64_t start = row + b, rows = std::min(b, n_ - row);
   for (int64_t i = row; i < row + rows; i++) {
     T *const from = a_ + i * stride_, *const to = band + i * bandStride;
     std::copy(from + i, from + row + rows, to);
     std::fill(to + row + rows - i, to + b + 1, T{0});
-    // Panels that are applied together read this as zeros of their V.
+    // Panels that are applied together read these elements as zeros of V.
     std::fill(from + row, from + row + rows, T{0});
   }
   if (start >= n_) return;
@@ -122,7 +125,7 @@ template <class T> void BandReduction<T>::factorise(int64_t row, T* band, int64_
   for (int64_t i = 0; i < b; i++) std::copy_n(r + i * b, std::min(i + 1, m), band + (row + i) * bandStride + b - i);
 }
 
-// (I - V T V') z from the last panels to the first; of row vectors, z' - ((z' V) T') V'.
+// Applies I - V T V' from the last panels to the first; to row vectors, z' - ((z' V) T') V'.
 template <class T> void BandReduction<T>::transformBack(int64_t k, T* vectors) const {
   const int64_t blocks = joinedBlocks(n_);
   const Buffer<T> joined(context_.memory, blocks * kJoined * kJoined);

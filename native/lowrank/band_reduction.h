@@ -1,6 +1,7 @@
-// The first of two stages to tridiagonal form: a symmetric matrix becomes a band, A = Q B Q' (Bischof, Lang and Sun
-// 2000). Almost all of it are products of matrices, where the way in one stage spends half its time in products of the
-// whole matrix with one vector, which memory bounds once the matrix is out of the cache.
+// The first of two stages to tridiagonal form: reduces a symmetric matrix to a band, A = Q B Q'
+// (Bischof, Lang and Sun 2000). Almost all of its operations are matrix products. A reduction in
+// one stage spends half its time multiplying the whole matrix by one vector, which is bound by
+// memory once the matrix exceeds the cache.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +17,17 @@ public:
   // Diagonals of the band on either side.
   static constexpr int64_t kWidth = kPanelRows;
 
-  // Reduces `a` (n x n, symmetric, its upper triangle given); from then on it holds reflectors, and has to outlive
-  // this. Row i of `band` gets the elements (i, i) to (i, i + kWidth) of B, zero beyond n.
+  // Reduces `a` (n x n, symmetric, upper triangle given). From then on `a` holds the reflectors and
+  // must outlive this object. Row i of `band` receives the elements (i, i) to (i, i + kWidth) of B,
+  // with zeros beyond n.
   BandReduction(const Context& context, int64_t n, T* a, int64_t stride, T* band, int64_t bandStride);
 
-  // Row i of `vectors` (k x n, compact), an eigenvector of B, becomes that of A: Q times it.
+  // Multiplies each row of `vectors` (k x n, compact), an eigenvector of B, by Q. It becomes one of
+  // A.
   void transformBack(int64_t k, T* vectors) const;
 
-  // Native bytes: what the reduction holds, what it needs beyond that while it is made, and while it transforms.
+  // Native bytes: held by the object, needed beyond that during construction, and during
+  // `transformBack`.
   static int64_t heldBytes(int64_t n);
   static int64_t peakBytes(int64_t n);
   static int64_t transformBackBytes(int64_t n, int threads);

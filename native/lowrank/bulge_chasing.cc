@@ -16,14 +16,15 @@ namespace {
 
 constexpr int64_t b = Reflectors::kLength;
 
-// From an element of a block to the next in its row; those of its columns are next to each other.
+// The distance from an element of a block to the next in its row. Columns are contiguous.
 constexpr int64_t kColumn = kBandRow - 1;
 
-// Sweeps that one thread takes down the band together, two steps apart, while what they share is in its cache.
+// Sweeps that one thread takes down the band together, two steps apart, while the elements that
+// they share are in its cache.
 constexpr int64_t kSweeps = 8;
 static_assert(kSweeps % Reflectors::kTogether == 0);
 
-// 1 on and below the diagonal, or below it alone.
+// 1 on and below the diagonal; if `strict`, only below it.
 template <class T, int64_t W, bool strict> constexpr std::array<std::array<T, W>, W> lowerTriangle() {
   std::array<std::array<T, W>, W> mask{};
   for (int64_t j = 0; j < W; j++) {
@@ -32,8 +33,8 @@ template <class T, int64_t W, bool strict> constexpr std::array<std::array<T, W>
   return mask;
 }
 
-// One chase step in vectors of `Bytes`. A block is b x b, its columns kColumn apart, always whole: there are zeros
-// beyond the order of the matrix.
+// One step of a sweep, in vectors of `Bytes`. A block is always a whole b x b, its columns kColumn
+// apart, with zeros beyond the order of the matrix.
 template <class T, int Bytes> struct Step {
   using Vector = typename Lane<T, Bytes>::type;
   static constexpr int64_t W = Lane<T, Bytes>::width;
@@ -45,7 +46,7 @@ template <class T, int Bytes> struct Step {
   static LOWRANK_INLINE Vector& at(T* x) { return *reinterpret_cast<Vector*>(x); }
   static LOWRANK_INLINE const Vector& at(const T* x) { return *reinterpret_cast<const Vector*>(x); }
 
-  // The sum of a vector's elements, halves first.
+  // Sums the elements of a vector, halves first.
   template <int Size> static LOWRANK_INLINE T sum(const T* x) {
     if constexpr (Size <= 16) {
       T total = x[0];
@@ -65,8 +66,8 @@ template <class T, int Bytes> struct Step {
     return sum<Bytes>(all);
   }
 
-  // y += A v by the columns of stripe J, of which `block` has the lower triangle; what their dots with v add to y
-  // later.
+  // y += A v by the columns of the lower triangle, which `block` holds. Their dot products with v,
+  // which the upper triangle adds to y, go to `dots`.
   static LOWRANK_INLINE void multiply(const T* block, const T* v, Vector (&y)[K], T* dots) {
 #pragma GCC unroll 8
     for (int64_t J = 0; J < K; J++)
@@ -99,7 +100,8 @@ template <class T, int Bytes> struct Step {
       }
   }
 
-  // H A H for the symmetric block on the diagonal: A - v w' - w v' with w = tau A v - (tau / 2) (tau v' A v) v.
+  // H A H for the symmetric block on the diagonal: A - v w' - w v' with w = tau A v - (tau / 2)
+  // (tau v' A v) v.
   static LOWRANK_INLINE void diagonal(T tau, const T* v, T* block) {
     Vector y[K] = {};
     alignas(64) T w[b];
@@ -114,8 +116,9 @@ template <class T, int Bytes> struct Step {
     update(block, v, w);
   }
 
-  // The block below it: B H, whose first column gives the next reflector, then H_next B H, all but that column in one
-  // pass: B - w v' - next u' with w = tau B v and u = nextTau (B' next - (w' next) v).
+  // Transforms the block below it. The first column of B H gives the next reflector. All other
+  // columns of H_next B H take one pass: B - w v' - next u' with w = tau B v and u = nextTau (B'
+  // next - (w' next) v).
   static LOWRANK_INLINE T below(T tau, const T* v, T* block, T* next) {
     Vector even[K] = {}, odd[K] = {};
     for (int64_t j = 0; j < b; j += 2) {
@@ -158,8 +161,8 @@ template <class T, int Bytes> struct Step {
   }
 };
 
-// Applies (tau, v) to the block on the diagonal and to that below it, and makes the next reflector; `next` is null
-// where there is no block below.
+// Applies (tau, v) to the block on the diagonal and to the one below it, and makes the next
+// reflector. `next` is null if there is no block below.
 template <class T> using StepFunction = T (*)(T tau, const T* v, T* block, T* next);
 
 #if defined(__x86_64__)
@@ -180,7 +183,7 @@ template <class T> StepFunction<T> chooseStep() {
   return stepNarrow<T>;
 }
 
-// Column l of a quad, which is zero so far.
+// Stores a reflector as column l of its quad, which is zero so far.
 template <class T> void keep(Reflectors& reflectors, int64_t sweep, int64_t step, T tau, const T* v) {
   const int64_t l = sweep % Reflectors::kTogether;
   Reflectors::Quad& quad = reflectors.at(sweep / Reflectors::kTogether, step);
@@ -188,7 +191,8 @@ template <class T> void keep(Reflectors& reflectors, int64_t sweep, int64_t step
   quad.t[l][l] = static_cast<float>(tau);
 }
 
-// Groups of kSweeps sweeps, each taken by the next free thread. A group follows the one before it down the band.
+// Runs the sweeps in groups of kSweeps. The next free thread takes a group, which follows the one
+// before it down the band.
 template <class T> class Chase {
 public:
   Chase(const Context& context, int64_t n, T* band, Reflectors* reflectors)
@@ -204,7 +208,7 @@ public:
           chase(group);
         }
       } catch (...) {
-        stopped_ = true; // or those that wait for this one would wait forever
+        stopped_ = true; // otherwise threads would wait for this one forever
         throw;
       }
     });
@@ -216,7 +220,7 @@ private:
     std::atomic<int64_t> steps{0};
   };
 
-  // Cores may be shared with others: who waits for long lets them work.
+  // Cores may be shared with other work, so a thread that waits for long yields.
   void await(int64_t group, int64_t steps) const {
     constexpr int kSpins = 200;
     for (int spin = 0; progress_[group].steps.load(std::memory_order_acquire) < steps && !stopped_; spin++) {
@@ -224,7 +228,8 @@ private:
     }
   }
 
-  // Sweep s may take step c once sweep s - 1 has done step c + 1, which is the last to touch the same elements.
+  // Sweep s may take step c once sweep s - 1 has done step c + 1, which is the last to touch the
+  // same elements.
   void chase(int64_t group) {
     static const StepFunction<T> step = chooseStep<T>();
     const int64_t first = group * kSweeps, sweeps = std::min(kSweeps, Reflectors::sweeps(n_) - first);

@@ -1,6 +1,6 @@
-// The second of two stages to tridiagonal form: a symmetric band becomes tridiagonal, B = Q T Q', by one sweep of
-// reflectors for each column (Lang 1993). Sweeps follow each other down the band, two steps apart, so that several
-// threads work at once (Haidar, Ltaief and Dongarra 2011).
+// The second of two stages to tridiagonal form: reduces a symmetric band to tridiagonal form, B = Q
+// T Q', by one sweep of reflectors for each column (Lang 1993). Sweeps follow each other down the
+// band, two steps apart, so that several threads work at once (Haidar, Ltaief and Dongarra 2011).
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,14 @@
 
 namespace lowrank {
 
-// Row i of a band (kBandRow elements) has the elements (i, i) to (i, i + kLength) of B, then room for what the sweeps
-// fill in. It is read by whole vectors: what is beyond the order, or between the rows, has to be zero.
+// Row i of a band (kBandRow elements) holds the elements (i, i) to (i, i + kLength) of B, then room
+// for the fill-in of the sweeps. Rows are read in whole vectors, so the elements beyond the order
+// and between the rows must be zero.
 constexpr int64_t kBandRow = 2 * Reflectors::kLength + 16;
 constexpr int64_t bandRows(int64_t n) { return n + Reflectors::kLength; }
 
-// `diagonal` (n) and `offDiagonal` (n - 1) are those of T. `band` is destroyed. Without `reflectors` T is all there is.
+// Writes T to `diagonal` (n elements) and `offDiagonal` (n - 1). Destroys `band`. Keeps the
+// reflectors unless `reflectors` is null.
 template <class T>
 void chaseBulges(const Context& context, int64_t n, T* band, Reflectors* reflectors, T* diagonal, T* offDiagonal);
 

@@ -10,8 +10,8 @@
 namespace lowrank {
 namespace {
 
-// A row as measured by 32 random vectors, raised: the lengths of single rows scatter by an eighth,
-// and as much again was seen between the measured sum and the true one.
+// Raises the length of a row as measured by 32 random vectors. The lengths of single rows scatter
+// by an eighth, and the measured sum was seen to differ from the true one by as much again.
 constexpr double kRaised = 1.5;
 
 // c = [c -] a b by the team, for a: m x k.

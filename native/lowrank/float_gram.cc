@@ -15,18 +15,17 @@
 namespace lowrank {
 namespace {
 
-// Error of a singular value, as a share of the largest, up to which it counts as known.
+// A singular value counts as known up to this error, as a share of the largest one.
 constexpr double kValueError = 1e-5;
 
-// No more directions than this are taken out first.
+// The maximum number of directions that are taken out first.
 constexpr int64_t kLeading = 32;
 
-// Couplings that lie between an eigenvalue as measured and one that the choice of a rank may rely
-// upon.
+// The choice of a rank may rely on a measured eigenvalue less this many couplings.
 constexpr double kDeciding = 4;
 
-// The singular vectors that w is cut with at rank k: those of the larger values or, for the
-// complement, those of the smaller ones; and the nearest vector on the other side, the neighbour.
+// A cut of the spectrum at rank k. Its vectors are those of the larger values or, for the
+// complement, those of the smaller ones. The neighbour is the nearest vector on the other side.
 struct Cut {
   int64_t order, k;
   bool complement;
@@ -34,14 +33,14 @@ struct Cut {
   int64_t count() const { return complement ? order - k : k; }
   bool neighbour() const { return complement ? k > 0 : k < order; }
   int64_t known() const { return count() + (neighbour() ? 1 : 0); }
-  // Where in the whole spectrum the known ones begin; among the known ones, the vectors, and the
-  // neighbour.
+  // Positions: of the first known vector in the whole spectrum; among the known ones, of the first
+  // vector of the cut, and of the neighbour.
   int64_t first() const { return complement ? order - known() : 0; }
   int64_t own() const { return complement && neighbour() ? 1 : 0; }
   int64_t beyond() const { return complement ? 0 : k; }
 };
 
-// w ~ b a by the known vectors of a cut, and what was measured of them.
+// w ~ b a from the known vectors of a cut, and what was measured of them.
 struct Side {
   Buffer<float> b, a;            // m x known, known x n
   std::vector<double> squares;   // of the singular values, one for each known vector
@@ -98,9 +97,9 @@ std::optional<Side> sideOf(const Context& context, ConstMatrix w, const GramSpec
   return side;
 }
 
-// How many of the leading directions have to be taken out for the couplings, which are of the size
-// of the rounding of the largest value that is left, to become smaller by the square root of
-// `factor`; 0 where that is too many.
+// Returns how many of the leading directions have to be taken out to make the couplings smaller by
+// the square root of `factor`; 0 if that is too many. Couplings are of the size of the rounding of
+// the largest value that is left.
 int64_t leadingCount(const GramSpectrum& spectrum, double factor) {
   const double largest = spectrum.squaredValue(0) * std::sqrt(factor);
   for (int64_t i = 1; i <= kLeading && i < spectrum.order() / 2; i++) {
@@ -109,8 +108,8 @@ int64_t leadingCount(const GramSpectrum& spectrum, double factor) {
   return 0;
 }
 
-// The same spectrum with its first `count` directions taken out of w. False: there is no room for
-// that.
+// Computes the spectrum again with its first `count` directions taken out of w. Returns false if
+// there is no room for that, or if the directions are not orthogonal.
 bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>& spectrum, int64_t count) {
   const int64_t order = spectrum->order(), limit = context.memory.limit();
   const int64_t more = GramSpectrum::leadingBytes(w.rows, w.cols, count, order);
@@ -130,8 +129,8 @@ bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>&
   return true;
 }
 
-// Whether the values that are reported are good to kValueError of the largest: rounding couples a
-// vector with those of its own side as with the others.
+// Whether the reported values are accurate to kValueError of the largest. Rounding couples a vector
+// with those of its own side as much as with the others.
 bool valuesKnown(const Cut& cut, const Side& side, double largest, bool all) {
   if (cut.count() == 0) return true;
   const double whole = std::sqrt(static_cast<double>(cut.order) / static_cast<double>(cut.order - cut.count()));

@@ -1,7 +1,7 @@
 // The route `gram`: the best approximation from the spectrum of the Gram matrix in float32
-// (gram_spectrum.h), proved by what its vectors are measured to be coupled by (coupling.h). A dense
-// result of high rank is w less the part of the smaller values, which takes fewer vectors. Where
-// the largest values would drown the rest in their rounding, they are taken out first, once.
+// (gram_spectrum.h), proved by the measured couplings of its vectors (coupling.h). A dense result
+// of high rank is w less the part of the smaller values, which takes fewer vectors. If the rounding
+// of the largest values would drown the rest, they are taken out first, once.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace lowrank {
 
-// As RouteEntry::run and RouteEntry::bytes say; the bytes are those up to the candidate.
+// See RouteEntry::run and RouteEntry::bytes. The bytes are those up to the candidate.
 std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, const MatrixStats& stats,
                                       const Request& request, const Result& result, Workspace& space);
 int64_t floatGramBytes(const Problem& problem, int threads);

@@ -14,10 +14,11 @@
 namespace lowrank {
 namespace {
 
-// The largest square of what a vector may have of the leading directions.
+// A vector may have a part of at most this squared length in the leading directions.
 constexpr double kLeadingPart = 1e-6;
 
-// Rows of the Gram matrix that are formed together, a multiple of kSymmetricBlock: gemm packs all columns for them.
+// Rows of the Gram matrix that are formed together, a multiple of kSymmetricBlock. For each such
+// group gemm packs all columns.
 int64_t rowsTogether(int64_t order) { return order < 4096 ? 128 : 256; }
 
 // Rows or columns of w from which the leading directions are taken out at a time.
@@ -34,7 +35,7 @@ GramSpectrum::GramSpectrum(const Context& context, ConstMatrix w, Stages stages,
   context.control.check();
   form_.emplace(context, order_, gram_.data(), stride_, stages);
   const float *d = form_->diagonal(), *e = form_->offDiagonal();
-  // A caller's array that changes meanwhile could have brought a NaN. It has spread by now.
+  // A caller's array that is changed meanwhile could bring in a NaN, which has spread by now.
   for (int64_t i = 0; i < order_; i++) {
     if (!std::isfinite(d[i]) || (i + 1 < order_ && !std::isfinite(e[i]))) {
       throw Failure("ERR_NOT_FINITE", "the Gram matrix is not finite");
@@ -58,7 +59,7 @@ void GramSpectrum::product(ConstMatrix w) {
   }
 }
 
-// The Gram matrix of a panel, added to `beta` of what is there.
+// gram_ = beta gram_ + the Gram matrix of a panel.
 void GramSpectrum::add(ConstMatrix panel, float beta) {
   const int64_t together = rowsTogether(order_);
   std::atomic<int64_t> next{0};
@@ -73,8 +74,8 @@ void GramSpectrum::add(ConstMatrix panel, float beta) {
   });
 }
 
-// panel (1 - V'V), or (1 - V'V) panel for what stands on its side; twice, as rounding leaves a
-// share of the first product behind.
+// Returns panel (I - V'V), or (I - V'V) panel if w is wide. Projects twice, because rounding leaves
+// a part behind the first time.
 Buffer<float> GramSpectrum::deflated(ConstMatrix panel) const {
   const int64_t m = panel.rows, n = panel.cols, p = taken();
   Buffer<float> rest(context_.memory, m * n);
@@ -99,10 +100,10 @@ bool GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
   if (!tridiagonal_->vectors(from - p, end - p, rest)) return false;
   form_->transformBack(count, rest);
   if (p == 0) return true;
-  // Without rounding they have no part in the leading ones.
+  // In exact arithmetic they have no part in the leading directions.
   const Buffer<float> parts(context_.memory, count * p);
   gemm(context_.team, false, true, count, p, order_, 1, rest, order_, leading_.data(), order_, parts.data(), p);
-  // Where nothing but rounding is left they may have, and without it they would not be orthonormal.
+  // If only rounding is left of w they may have one, and without it they would not be orthonormal.
   for (int64_t i = 0; i < count; i++) {
     if (!(squares(parts.data() + i * p, p) <= kLeadingPart)) return false;
   }

@@ -22,13 +22,14 @@ using lanes::Sizes;
 
 // --- planning
 
-// Beyond this side the arrays of the lanes leave the cache, and LAPACK's blocks are ahead.
+// Beyond this order the arrays of the lanes exceed the cache, and LAPACK's blocks are faster.
 constexpr int64_t kMostOrder = 128;
-// Fewer matrices leave most of the lanes empty; one after the other they are faster.
+// Fewer matrices leave most of the lanes empty, and are faster one after the other.
 constexpr int64_t kFewest = 4;
 constexpr int64_t kMostElements = kMostOrder * kMostOrder;
 
-// A matrix whose largest number lies beyond 2 to this power, or its inverse, may round when it is scaled back.
+// Scaling back may round a matrix whose largest number is above 2 to this power, or below its
+// inverse.
 constexpr int kRange = 40;
 
 Sizes sizesOf(const Problem& p) {
@@ -49,17 +50,17 @@ private:
   int64_t width_;
 };
 
-// A unit in the last place of float32 of the largest eigenvalue, as often as the Gram matrix and its reduction may err,
-// statistically (Higham and Mary 2019).
+// The rounding of the Gram matrix and its reduction, at its statistical size (Higham and Mary
+// 2019): a number of units in the last place, in float32, of the largest eigenvalue.
 double roundingOf(const Sizes& s, double largest) {
   return kEpsilon * largest * (4 + std::sqrt(static_cast<double>(s.rows())) / 4);
 }
 
-// How much more energy the best approximation could hold, as docs/mathematics.md bounds it; infinite where the
-// eigenvectors are not those that were asked for.
+// Bounds how much more energy the best approximation could hold (docs/mathematics.md). Infinite if
+// the eigenvectors are not those that were asked for.
 double gainOf(const Sizes& s, const Places& places, const LaneNumbers& lane) {
-  constexpr double kLeast = 0.5; // a vector that loses more than half to those before it is none of its own
-  constexpr double kFound = 16;  // roundings between an eigenvalue as bisection finds it and the Rayleigh quotient
+  constexpr double kLeast = 0.5; // a vector that loses more than half to those before it is not a new one
+  constexpr double kFound = 16;  // roundings allowed between bisection's eigenvalue and the Rayleigh quotient
   const double largest = lane.at(places.reach), rounding = roundingOf(s, largest), found = kFound * kEpsilon * largest;
   double residuals = 0;
   for (int64_t i = 0; i < s.vectors(); i++) {
@@ -69,7 +70,7 @@ double gainOf(const Sizes& s, const Places& places, const LaneNumbers& lane) {
     residuals += lane.at(places.residuals, i);
   }
   if (!std::isfinite(residuals)) return INFINITY;
-  // Of the eigenvalues on the other side of the cut, none is nearer than this.
+  // No eigenvalue on the other side of the cut is nearer than this.
   const double across = lane.at(places.values, s.across()), doubt = found + std::sqrt(residuals);
   double gain = 0;
   for (int64_t i = s.firstUsed(); i < s.firstUsed() + s.used(); i++) {
@@ -79,14 +80,15 @@ double gainOf(const Sizes& s, const Places& places, const LaneNumbers& lane) {
   return gain;
 }
 
-// Whether the singular value that was dropped first is good to a hundred-thousandth of the largest.
+// Whether the largest dropped singular value is accurate to a hundred-thousandth of the largest of
+// all.
 bool knowsSpectralError(const Sizes& s, const Places& places, const LaneNumbers& lane) {
   constexpr double kKnown = 1e-5;
   const double largest = lane.at(places.reach), value = std::max(lane.at(places.values, s.boundary()), 0.0);
   return roundingOf(s, largest) <= 4 * kKnown * std::sqrt(largest * value);
 }
 
-// What is stored for W / scale is the result for W: powers of two round nothing.
+// Stores the results for W / scale as those for W. Powers of two do not round.
 void store(const Sizes& s, const float* what, int64_t width, const Figures& figures, std::span<float* const> dense) {
   constexpr int64_t kBlock = 16;
   const int64_t step = (s.turned() ? s.stride() : 1) * width;

@@ -14,7 +14,7 @@
 namespace lowrank {
 namespace {
 
-// From this order on the way over a band is faster: it stays in the cache.
+// From this order on, the reduction over a band is faster, because it stays in the cache.
 constexpr int64_t kTwoStages = 1024;
 
 } // namespace

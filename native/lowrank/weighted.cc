@@ -16,7 +16,7 @@
 namespace lowrank {
 namespace {
 
-// Rows that a thread takes through a product in float64 at a time.
+// Rows of a product in float64 that a thread forms at a time.
 constexpr int64_t kRows = 64;
 
 // A singular value below this share of the largest is the rounding of the image to float32.
@@ -24,8 +24,9 @@ constexpr double kNoise = 0x1p-22;
 
 void widen(const float* from, int64_t count, double* to) { std::copy_n(from, count, to); }
 
-// Calls rows(begin, count, scratch) for panels of at most kRows of `m` rows, shared out among the team; `scratch` has
-// `size` numbers a row of its own. Returns the sum of what the calls return, in the order of the panels.
+// Calls rows(begin, count, scratch) for panels of at most kRows of `m` rows, shared out among the
+// team. Each call has its own `scratch`, `size` numbers for a row. Returns the sum of what the
+// calls return, in the order of the panels.
 template <class Rows> double sumOverRows(const Context& context, int64_t m, int64_t size, const Rows& rows) {
   const int64_t height = std::min(kRows, m), panels = (m + height - 1) / height, parts = context.team.size();
   const Buffer<double> scratch(context.memory, parts * height * size), sums(context.memory, panels);
@@ -42,13 +43,13 @@ template <class Rows> double sumOverRows(const Context& context, int64_t m, int6
   return sum;
 }
 
-// M with M M' = W C W', in float32: |(W - b b' W) x| on average is |M - b b' M|_F.
+// M with M M' = W C W', in float32: the mean of |(W - b b' W) x|^2 is |M - b b' M|_F^2.
 struct Image {
   int64_t rows, cols = 0;
   Buffer<float> numbers;
   double energy = 0;  // |M|_F^2 before rounding
   double rounded = 0; // |M - what is stored|_F
-  double doubt = 0;   // what the squared error of any approximation may be too large by
+  double doubt = 0;   // by how much the squared error of any approximation may be too large
 
   ConstMatrix view() const { return {numbers.data(), rows, cols}; }
   void store(int64_t begin, int64_t count, const double* values) const {
@@ -62,8 +63,8 @@ double energyOf(const double* values, int64_t count) {
   return sum;
 }
 
-// |W D|_F^2 with D = diag(C)^(1/2), or |D|_F^2 of moments of the outputs: C may be below F F' by doubt D^2, and the
-// best approximation leaves W, or I, times a projector from the left.
+// Returns |W D|_F^2 with D = diag(C)^(1/2), or |D|_F^2 for moments of the outputs: C may be below F
+// F' by doubt D^2, and the best approximation leaves W, or I, times a projector from the left.
 double powerOf(ConstMatrix w, const Moments& moments) {
   double power = 0;
   if (moments.kind == Moments::outputs) {
@@ -123,7 +124,7 @@ Image imageOf(const Context& context, ConstMatrix w, const Moments& moments) {
   return image;
 }
 
-// tr(D C D') for D = w - b a; with moments of the outputs, for D = I - b b'.
+// Returns tr(D C D') for D = w - b a; with moments of the outputs, for D = I - b b'.
 double weightedError(const Context& context, ConstMatrix w, ConstMatrix b, ConstMatrix a, const Moments& moments) {
   const bool outputs = moments.kind == Moments::outputs;
   const int64_t m = w.rows, n = outputs ? m : w.cols, k = b.cols;
@@ -156,7 +157,7 @@ double weightedError(const Context& context, ConstMatrix w, ConstMatrix b, Const
   });
 }
 
-// a = q w in float64: the rounding of a sum would weigh what C weighs most.
+// a = q w, in float64, because C would weight the rounding of sums in float32.
 void project(const Context& context, ConstMatrix q, ConstMatrix w, float* a) {
   const int64_t k = q.rows, m = w.rows, n = w.cols;
   if (k == 0) return;
@@ -184,7 +185,8 @@ void columnsToRows(ConstMatrix b, int64_t count, float* q) {
   }
 }
 
-// Rows `found` to k of q: the leading left singular vectors of what the others leave of w.
+// Fills the rows of q from `found` to k: the leading left singular vectors of what the rows before
+// them leave of w.
 void complete(const Context& context, ConstMatrix w, const Request& request, int64_t found, int64_t k, float* q) {
   const int64_t m = w.rows, n = w.cols, rest = k - found;
   orthonormalise(context, found, m, q);
@@ -229,7 +231,8 @@ Certificate approximateWeighted(const Context& context, ConstMatrix w, const Mom
   int64_t found = std::min(known, k);
   while (found > 0 && !(s[found - 1] > kNoise * s[0])) found--;
 
-  // Columns of b are u_i s_i, each to the rounding of s_1, so their span holds of every u_i s_i all but that rounding.
+  // The columns of b are u_i s_i, each accurate to the rounding of s_1, so their span holds every
+  // u_i s_i but for that rounding.
   const Buffer<float> q(context.memory, std::max<int64_t>(k, 1) * m);
   columnsToRows(ConstMatrix(b.data(), m, known), found, q.data());
   if (found < k) complete(context, w, request, found, k, q.data());

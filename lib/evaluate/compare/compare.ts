@@ -23,7 +23,7 @@ import { tokeniseTexts } from './token-texts.js';
 /** The progress of a comparison. */
 export interface CompareProgress {
   readonly step: 'texts' | 'speed' | 'questions';
-  /** Texts, rounds of timed runs, or questions of all models. */
+  /** In texts, in rounds of timed runs, or in questions, which count once for each model. */
   readonly done: number;
   readonly total: number;
 }
@@ -31,17 +31,20 @@ export interface CompareProgress {
 export interface CompareOptions {
   /** Runs all models: `onnxEngine()` or `llamaEngine()`. The caller closes it. */
   readonly engine: Engine;
-  /** Texts to compare the outputs on, such as those of {@link loadTexts}; not the calibration's. */
+  /**
+   * Texts on which the outputs are compared, such as those of {@link loadTexts}. The texts of a
+   * calibration would flatter the candidates.
+   */
   readonly texts?: readonly string[];
   /** Questions to ask all models. */
   readonly questions?: readonly Question[];
   /** The number of tokens to generate for a question; as in `AskOptions`. */
   readonly generate?: number;
-  /** The most tokens of a text; longer ones are cut. 256 by default. */
+  /** The maximum number of tokens of a text; longer ones are truncated. 256 by default. */
   readonly length?: number;
-  /** How often each run is timed; 9 by default, 0 times nothing. */
+  /** The number of times that each run is timed: 9 by default, 0 for no timings. */
   readonly runs?: number;
-  /** Seeds the intervals; 0 by default. */
+  /** The seed of the bootstrap intervals; 0 by default. */
   readonly seed?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompareProgress) => void;
@@ -73,14 +76,14 @@ export interface ComparedModel extends ModelSize, Quality, Speed {
   readonly checkpoint: string;
   /** Its metrics on the questions; undefined without questions. */
   readonly summary: Summary | undefined;
-  /** The difference of its accuracy to the original's, by paired draws; undefined for the original. */
+  /** The change of its accuracy, by paired bootstrap draws; undefined for the original. */
   readonly accuracyChange: Comparison | undefined;
 }
 
 /** The result of {@link compare}. */
 export interface ModelComparison {
   readonly engine: EngineName;
-  /** What the outputs of the models are; undefined without texts. */
+  /** The kind of output of the models; undefined without texts. */
   readonly outputs: OutputKind | undefined;
   /** The number of texts, of their tokens, and of questions. */
   readonly texts: number;
@@ -92,13 +95,13 @@ export interface ModelComparison {
 }
 
 /**
- * Compares models with the model that they were made from: their outputs on texts, answers to
- * questions, sizes, and times, which are measured in turns. All models are in memory at once.
+ * Compares models with the model that they were made from: outputs on texts, answers to questions,
+ * size and speed. Timed runs of the models alternate. All models are in memory at once.
  *
  * @param original a file or folder that the engine runs
  * @param candidates at least one
- * @throws {@link LowRankError} `ERR_ARGUMENT` if there is nothing to compare or no text and no
- *   question; `ERR_UNSUPPORTED` if tokenizers or outputs differ, or the engine gives no
+ * @throws {@link LowRankError} `ERR_ARGUMENT` without candidates, or with neither texts nor
+ *   questions; `ERR_UNSUPPORTED` if tokenizers or outputs differ, or the engine gives no
  *   probabilities; `ERR_DATASET` if no text has two tokens; `ERR_ENGINE`, `ERR_PEER`;
  *   `ERR_NOT_FINITE`; the signal's reason when aborted.
  */

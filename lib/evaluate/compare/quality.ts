@@ -5,36 +5,39 @@ import { type BootstrapOptions, bootstrap, interval } from '../metrics/bootstrap
 import { cosine, PairedSimilarities } from '../metrics/similarity.js';
 import type { Estimate } from '../metrics/summary.js';
 
-/** The most texts whose pairs are compared: their number grows with the square. */
+/** The maximum number of texts whose pairs are compared: the number of pairs grows with its square. */
 const MOST_PAIRED = 256;
 
-/** What the outputs of a model are. */
+/** The kinds of output that a model can have. */
 export const OUTPUT_KINDS = ['causal', 'masked', 'labels', 'embedding'] as const;
 /**
- * The kind of outputs that a model has.
+ * The kind of output of a model.
  *
  * @useDeclaredType
  */
 export type OutputKind = (typeof OUTPUT_KINDS)[number];
 
-/** How good the outputs of a model are on some texts; what does not apply is undefined. */
+/** The quality of a model's outputs on some texts. Figures that do not apply are undefined. */
 export interface Quality {
   /** Causal models: exp of the negative mean log-probability of the tokens. */
   readonly perplexity?: Estimate | undefined;
   /** Models with logits: mean KL(original || candidate) in nats; undefined for the original. */
   readonly divergence?: Estimate | undefined;
-  /** Models with logits: share of the positions with the original's likeliest token. */
+  /** Models with logits: share of positions with the same most likely token as the original. */
   readonly agreement?: Estimate | undefined;
-  /** Models with embeddings: mean cosine to the original's. */
+  /** Models with embeddings: mean cosine similarity to the original's. */
   readonly cosine?: Estimate | undefined;
-  /** Models with embeddings: Spearman's correlation of the similarities of all pairs of the first 256 texts. */
+  /**
+   * Models with embeddings: Spearman's correlation, between candidate and original, of the cosine
+   * similarities of all pairs of the first 256 texts.
+   */
   readonly rankCorrelation?: Estimate | undefined;
 }
 
 /**
- * Finds out what a model returns, and that its candidates return the same.
+ * Determines the kind of output of the first model, and checks that all others return the same.
  *
- * @throws {@link LowRankError} `ERR_UNSUPPORTED` if they do not.
+ * @throws {@link LowRankError} `ERR_UNSUPPORTED` if one does not.
  */
 export async function outputKind(sessions: readonly TokenSession[], tokens: readonly number[]): Promise<OutputKind> {
   const [original, ...candidates] = sessions as [TokenSession, ...TokenSession[]];
@@ -45,8 +48,8 @@ export async function outputKind(sessions: readonly TokenSession[], tokens: read
     const [its, theirs] = [describeOutputs(found), describeOutputs(expected)];
     throw new LowRankError(
       'ERR_UNSUPPORTED',
-      `${checkpoint}: returns ${its} (${model.kind}), but ${original.checkpoint} ${theirs} (${original.model.kind})`,
-      { hint: 'Compare models of one vocabulary and one task.' },
+      `${checkpoint}: returns ${its} (${model.kind}), but ${original.checkpoint} returns ${theirs} (${original.model.kind})`,
+      { hint: 'Compare models with the same vocabulary and task.' },
     );
   }
   if (expected.kind === 'embedding') return 'embedding';
@@ -58,7 +61,7 @@ function describeOutputs({ kind, rows, size }: Outputs): string {
 }
 
 /**
- * Runs all models on all sequences, one at a time, and compares the candidates with the first model.
+ * Runs all models on all sequences, one at a time, and compares each with the first model.
  *
  * @returns the quality of each model, in order
  * @throws {@link LowRankError} `ERR_NOT_FINITE` if an output has a NaN.
@@ -159,26 +162,30 @@ function perplexity(texts: readonly TextLikelihood[], draw: BootstrapOptions): P
   );
 }
 
-/** The sum of the tops over the sum of the bottoms, with texts drawn whole. */
+/** Estimates sum(numerators) / sum(denominators), with one of each for a text; draws whole texts. */
 function ratio(
-  tops: readonly number[],
-  bottoms: readonly number[],
+  numerators: readonly number[],
+  denominators: readonly number[],
   draw: BootstrapOptions,
   finish: (mean: number) => number = Number,
 ): Promise<Estimate> {
   const statistic = (drawn: Uint32Array | undefined) => {
-    let [top, bottom] = [0, 0];
-    for (let i = 0; i < tops.length; i++) {
+    let [numerator, denominator] = [0, 0];
+    for (let i = 0; i < numerators.length; i++) {
       const times = drawn?.[i] ?? 1;
-      top += times * tops[i]!;
-      bottom += times * bottoms[i]!;
+      numerator += times * numerators[i]!;
+      denominator += times * denominators[i]!;
     }
-    return finish(top / bottom);
+    return finish(numerator / denominator);
   };
-  return estimate(tops.length, statistic, draw);
+  return estimate(numerators.length, statistic, draw);
 }
 
-/** A statistic of all items, and the interval of the same statistic of draws of them. */
+/**
+ * Computes a statistic of `count` items, and its bootstrap interval.
+ *
+ * @param statistic gets how often each item was drawn; undefined if each counts once
+ */
 export async function estimate(
   count: number,
   statistic: (drawn: Uint32Array | undefined) => number,
@@ -192,7 +199,7 @@ function sum(values: Float32Array): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-/** Returns `result` if a number that every NaN reaches is none. */
+/** Returns `result`, unless `total` is NaN, as it is if the output has a NaN. */
 function finite<T>({ checkpoint }: TokenSession, result: T, total: number): T {
   if (!Number.isNaN(total)) return result;
   throw new LowRankError('ERR_NOT_FINITE', `${checkpoint}: its output for a text is not a number`, {

@@ -3,13 +3,14 @@ import { dirname, join } from 'node:path';
 import { open } from '../../checkpoint/open.js';
 import { findModel } from '../engines/find-model.js';
 
-/** What a model takes on disk. */
+/** The size of a model on disk. */
 export interface ModelSize {
-  /** Bytes of the model's file and of the files with its data, without tokenizer and configuration. */
+  /** Bytes of the model's file and its data files, without tokenizer and configuration. */
   readonly bytes: number;
   /**
-   * Numbers in its tensors, without whole numbers of 32 and 64 bits, which are shapes and indices.
-   * Packed weights of ONNX count as the bytes that hold them. Undefined if the file cannot be parsed.
+   * The number of elements of its tensors. Booleans and integers of 32 and 64 bits do not count,
+   * since they are shapes, indices and masks. Weights that ONNX packs into bytes count as bytes.
+   * Undefined if the file cannot be parsed.
    */
   readonly parameters: number | undefined;
 }

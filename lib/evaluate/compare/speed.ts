@@ -7,12 +7,12 @@ import { estimate, type OutputKind } from './quality.js';
 /** The time that a model takes for one kind of run. */
 export interface Latency {
   /**
-   * `whole`: a batch of sequences at once (for a causal model the prompt); `decode`: the token
-   * after one sequence.
+   * `whole`: one pass over a batch of sequences; for a causal model, over the prompt. `decode`: the
+   * next token after one sequence.
    */
   readonly kind: TimedRun['kind'];
   readonly batch: number;
-  /** Tokens of a sequence; for `decode`, those before the token. */
+  /** Tokens of a sequence; for `decode`, those before the next token. */
   readonly length: number;
   /** Milliseconds, the median of the runs. */
   readonly milliseconds: Estimate;
@@ -20,9 +20,12 @@ export interface Latency {
   readonly relative: Estimate | undefined;
 }
 
-/** How fast a model is. */
+/** The speed of a model. */
 export interface Speed {
-  /** Milliseconds to load the file into the engine, the median; files are in the system's cache. */
+  /**
+   * Milliseconds to load the file into the engine, the median. The file is in the system's cache by
+   * then.
+   */
   readonly loadMilliseconds: number | undefined;
   readonly latency: readonly Latency[];
 }
@@ -44,7 +47,7 @@ const PROMPT: readonly Shape[] = [
 ];
 const LOADS = 3;
 
-/** What is timed for models of a kind that take so many tokens. */
+/** Returns the runs to time for models of this kind and context length. */
 export function shapesOf(kind: OutputKind, contextLength: number): Shape[] {
   const shapes = (kind === 'causal' ? PROMPT : WHOLE).map((shape) => ({
     ...shape,
@@ -55,11 +58,11 @@ export function shapesOf(kind: OutputKind, contextLength: number): Shape[] {
 }
 
 /**
- * Times models in turns: in every round each model runs once, so that what else the machine does
- * meets all alike; a model that was first in one round is last in the next. One run of each is not
- * counted.
+ * Times models in turns. Each runs once in a round, so that other work of the machine affects all
+ * alike, and the model that was first in one round is last in the next. One warm-up run of each is
+ * not counted.
  *
- * @param tokens repeated to the lengths that are needed
+ * @param tokens repeated to fill the sequences
  * @returns the speed of each model, in order
  */
 export async function speedOf(
@@ -121,6 +124,6 @@ async function loadTime({ model }: TokenSession): Promise<number> {
 
 function median(times: readonly number[], drawn?: Uint32Array): number {
   const values = drawn === undefined ? times : times.flatMap((time, i) => new Array<number>(drawn[i]!).fill(time));
-  // The middle 0 % of the values.
+  // The interval at level 0 is the median.
   return interval(values, 0).low;
 }

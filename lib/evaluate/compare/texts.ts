@@ -6,18 +6,18 @@ import { checkOptions, type OptionTypes, wholeNumber } from '../../options.js';
 import { drawn } from '../../random.js';
 
 export interface TextOptions {
-  /** The most texts to return; all by default. */
+  /** The maximum number of texts to return; all by default. */
   readonly samples?: number;
-  /** Seeds the choice if there are more texts; 0 by default. */
+  /** The seed of the random choice if the file has more texts; 0 by default. */
   readonly seed?: number;
 }
 
 const TEXT_OPTIONS: OptionTypes<TextOptions> = { samples: wholeNumber(1), seed: wholeNumber(0) };
 
 /**
- * Reads texts from a local file in UTF-8. Lines of JSON `{ "text": "..." }` are one text each.
- * Anything else is plain text: documents separated by blank lines, or one a line if no line is
- * blank. White space around a text is removed, and empty texts are left out.
+ * Reads texts from a local file in UTF-8. In a file of JSON lines, `{ "text": "..." }`, each line is
+ * a text. Anything else is plain text: documents separated by blank lines, or one a line if no line
+ * is blank. White space around a text is removed, and empty texts are left out.
  *
  * @returns the texts in the order of the file
  * @throws {@link LowRankError} `ERR_DATASET` if the file is malformed or has no text, with the line

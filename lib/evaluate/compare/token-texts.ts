@@ -2,20 +2,25 @@ import { LowRankError } from '../../errors.js';
 import { printable } from '../../text/printable.js';
 import type { TokenSession } from '../engines/token-session.js';
 
-/** Texts as tokens, with what the tokenizer puts around them. */
+/** Tokenised texts. */
 export interface TokenTexts {
+  /** The tokens of each text, with the tokenizer's prefix and suffix, such as [CLS] and [SEP]. */
   readonly sequences: readonly (readonly number[])[];
-  /** All sequences in a row, without affixes: what runs are timed with. */
+  /** The tokens of all texts in a row, without prefixes and suffixes. Timed runs take them. */
   readonly inner: readonly number[];
 }
 
-/** A text is cut here before it is tokenised; no tokenizer's tokens are so long on average. */
+/**
+ * Characters to tokenise for each token that is kept. No tokenizer's tokens are this long on
+ * average, so the rest of a text could not matter.
+ */
 const CHARACTERS_PER_TOKEN = 64;
 
 /**
- * Tokenises texts, and cuts them to a number of tokens with their affixes.
+ * Tokenises texts and truncates them.
  *
- * @throws {@link LowRankError} `ERR_UNSUPPORTED` if the models do not tokenise a text alike;
+ * @param length the maximum number of tokens, with prefix and suffix
+ * @throws {@link LowRankError} `ERR_UNSUPPORTED` if the models' tokens of a text differ;
  *   `ERR_DATASET` if no text has two tokens.
  */
 export async function tokeniseTexts(
@@ -29,7 +34,7 @@ export async function tokeniseTexts(
   const { prefix, suffix } = original.model;
   const room = Math.max(0, most - prefix.length - suffix.length);
   const encode = async ({ model }: TokenSession) =>
-    // Tokenizers without a token for unknown words leave gaps.
+    // A tokenizer that lacks a token for unknown words returns undefined for them.
     (await model.encode(cut)).map((tokens) => tokens.filter((token) => token !== undefined).slice(0, room));
   const whole = (session: TokenSession, tokens: readonly number[]) => [
     ...session.model.prefix,

@@ -13,7 +13,7 @@ export function diverge(Q: Outputs, P: Outputs): Divergence {
   if (P.kind !== Q.kind || P.rows !== Q.rows || P.size !== Q.size) {
     const [q, p] = [Q, P].map(({ kind, rows, size }) => `${kind} of ${rows} x ${size}`);
     throw new LowRankError('ERR_UNSUPPORTED', `returns ${q}, but the original ${p}`, {
-      hint: 'Compare models of one vocabulary and one task.',
+      hint: 'Compare models with the same vocabulary and task.',
     });
   }
   let kl = 0;
