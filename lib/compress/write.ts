@@ -1,6 +1,6 @@
 import type { Checkpoint, TensorChange } from '../checkpoint/checkpoint.js';
-import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { mainOfCopy } from '../checkpoint/copy/layouts.js';
+import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import type { LowRank } from '../lowrank/factors.js';
 import type { Allotted, Storage } from './allocate.js';
