@@ -12,8 +12,14 @@ export function threadsFor({ m, n }: Layer, threads = addon().info().threads): n
   return m * n <= SMALL ? 1 : threads;
 }
 
-/** The bytes that the decomposition of a layer takes, with the layer, its moments and its factors; measured and rounded up. */
-export function bytesFor({ m, n }: Layer): number {
+/**
+ * The bytes that the decomposition of a layer takes, with the layer, its moments and its factors.
+ *
+ * @param moments bytes of the second moments
+ */
+export function bytesFor({ m, n, info }: Layer, moments: number): number {
   const least = Math.min(m, n);
-  return 4 * (3 * m * n + least * (m + n)) + 8 * (Math.max(m, n) ** 2 + 4 * least ** 2);
+  const factors = 4 * least * (m + n + 1);
+  // The image of the weight in float32, its Gram matrix and eigenvectors in float64.
+  return info.bytes + 4 * 2 * m * n + factors + moments + 8 * 3 * least ** 2;
 }

@@ -1,6 +1,6 @@
 import { addon } from '../addon/load.js';
 import { sideBySide } from '../side-by-side.js';
-import { bytesFor, threadsFor } from './cost.js';
+import { threadsFor } from './cost.js';
 import type { LayerFactors } from './layer-factors.js';
 import type { Layer } from './select.js';
 
@@ -27,7 +27,7 @@ export async function decompose(
     finished(layer, stored);
   };
   const small = layers.filter((layer) => threadsFor(layer, all) === 1);
-  const largest = Math.max(0, ...small.map(bytesFor));
+  const largest = Math.max(0, ...small.map((layer) => source.bytes(layer)));
   const count = Math.max(1, Math.min(all, Math.floor(maxMemory / largest) || 1));
   await sideBySide(small, count, work);
   for (const layer of layers) if (!small.includes(layer)) await work(layer);

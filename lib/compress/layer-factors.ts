@@ -7,7 +7,7 @@ import type { Moments } from '../lowrank/moments.js';
 import { toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { threadsFor } from './cost.js';
+import { bytesFor, threadsFor } from './cost.js';
 import type { Decompositions } from './decompositions.js';
 import type { MomentsFile } from './moments.js';
 import type { Layer } from './select.js';
@@ -47,6 +47,12 @@ export class LayerFactors {
   vectors(layer: Layer): Promise<number | undefined> {
     const { moments } = this;
     return moments === undefined ? Promise.resolve(undefined) : moments.count(this.#nameIn(moments, layer));
+  }
+
+  /** The bytes that the decomposition of the layer takes. */
+  bytes(layer: Layer): number {
+    const { moments } = this;
+    return bytesFor(layer, moments === undefined ? 0 : moments.bytes(this.#nameIn(moments, layer)));
   }
 
   /** Whether the layer was decomposed before, by this job or another with the same weight and moments. */

@@ -13,6 +13,8 @@ export interface MomentsFile {
   readonly weights: ReadonlySet<string>;
   /** The moments of what a weight multiplies; undefined for a weight that the file does not have. */
   read(weight: string): Promise<Moments | undefined>;
+  /** The bytes of the second moments of a weight in memory. */
+  bytes(weight: string): number;
   /** How many vectors were seen, if the file tells. */
   count(weight: string): Promise<number | undefined>;
   close(): Promise<void>;
@@ -66,9 +68,9 @@ class SafetensorsMoments implements MomentsFile {
   async read(weight: string): Promise<Moments | undefined> {
     if (!this.weights.has(weight)) return undefined;
     const name = this.#owner(weight);
-    const kind = KINDS.find((each) => this.#spans.has(`${name}.${each}`));
-    if (kind === undefined) throw fault(this.file.file, `${describe(weight)} shares moments that are missing`);
-    const span = this.#spans.get(`${name}.${kind}`)!;
+    const found = this.#second(weight);
+    if (found === undefined) throw fault(this.file.file, `${describe(weight)} shares moments that are missing`);
+    const { kind, span } = found;
     const second = await this.#numbers(span);
     const side = span.shape[0] ?? 0;
     const expected = kind === 'diagonal' ? [side] : [side, side];
@@ -83,6 +85,10 @@ class SafetensorsMoments implements MomentsFile {
     return { kind, second, ...(mean && { mean }), ...(count !== undefined && { count }) };
   }
 
+  bytes(weight: string): number {
+    return 8 * elements(this.#second(weight)?.span.shape ?? [0]);
+  }
+
   async count(weight: string): Promise<number | undefined> {
     return (await this.#optional(`${this.#owner(weight)}.count`, 1))?.[0];
   }
@@ -94,6 +100,12 @@ class SafetensorsMoments implements MomentsFile {
   /** The weight whose moments a weight shares, or itself. */
   #owner(weight: string): string {
     return this.file.header.metadata?.get(SHARED + weight) ?? weight;
+  }
+
+  #second(weight: string): { readonly kind: MomentsKind; readonly span: TensorSpan } | undefined {
+    const name = this.#owner(weight);
+    const kind = KINDS.find((each) => this.#spans.has(`${name}.${each}`));
+    return kind && { kind, span: this.#spans.get(`${name}.${kind}`)! };
   }
 
   async #optional(name: string, length: number): Promise<Float64Array | undefined> {
@@ -144,7 +156,8 @@ async function openImatrix(path: string): Promise<MomentsFile> {
     const sums = await numbers(`${weight}.in_sum2`);
     return { kind: 'diagonal', second: Float64Array.from(sums, (sum) => sum / seen), count: seen };
   };
-  return { weights, read, count, close: () => file.close() };
+  const bytes = (weight: string) => 8 * elements(tensors.get(`${weight}.in_sum2`)?.shape ?? [0]);
+  return { weights, read, bytes, count, close: () => file.close() };
 }
 
 /**

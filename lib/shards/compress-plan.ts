@@ -1,7 +1,6 @@
 import { addon, kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
-import { bytesFor } from '../compress/cost.js';
 import { Decompositions } from '../compress/decompositions.js';
 import { LayerFactors } from '../compress/layer-factors.js';
 import { openMoments } from '../compress/moments.js';
@@ -89,7 +88,7 @@ export async function planCompression(
     threads,
   };
   const plan = { source: absolutePath(source), choices };
-  return withLayers(plan, undefined, async ({ checkpoint, layers }) => ({
+  return withLayers(plan, undefined, async ({ checkpoint, layers, source }) => ({
     lowrank: 1,
     kind: 'compress',
     source: plan.source,
@@ -98,15 +97,15 @@ export async function planCompression(
     kernel: kernels(),
     job: digestOf(checkpoint, choices),
     shards,
-    tasks: layers.map(taskOf),
+    tasks: layers.map((layer) => taskOf(layer, source)),
   }));
 }
 
-function taskOf(layer: Layer): CompressTask {
+function taskOf(layer: Layer, source: LayerFactors): CompressTask {
   const { name, m, n } = layer;
   const least = Math.min(m, n);
   // The Gram matrix, its reduction with vectors, and the factors.
-  return { tensor: name, shape: [m, n], cost: m * n * least + 4 * least ** 3, memory: bytesFor(layer) };
+  return { tensor: name, shape: [m, n], cost: m * n * least + 4 * least ** 3, memory: source.bytes(layer) };
 }
 
 /** Leaves out paths, since machines may have copies. */
@@ -206,7 +205,10 @@ export async function openCompressPlan<T>(
   const store = new Decompositions(Results.beside(file).folder);
   return withLayers({ source: path, choices }, { store, signal: options.signal }, (opened) => {
     const expected = digestOf(opened.checkpoint, choices);
-    if (expected !== job || toJson(opened.layers.map(taskOf)) !== toJson(tasks.map(inOrder))) {
+    if (
+      expected !== job ||
+      toJson(opened.layers.map((layer) => taskOf(layer, opened.source))) !== toJson(tasks.map(inOrder))
+    ) {
       const message = 'does not match the plan: the model, its moments or the version of lowrank has changed';
       throw new CheckpointError('ERR_CHECKPOINT_IO', 'Changed', opened.checkpoint.path, message, {
         hint: 'Plan again, or pass the model of the plan.',
