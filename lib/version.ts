@@ -9,20 +9,27 @@ let found: string | undefined;
  * job that another version started is not resumed: it may have been computed differently.
  */
 export function packageVersion(): string {
-  found ??= readVersion() ?? 'unknown';
+  found ??= packageManifest()?.version ?? 'unknown';
   return found;
 }
 
 /**
- * Reads the nearest package.json of this name: how far up it is depends on how the code was built.
+ * Returns the folder of this package; undefined if a bundle has left out its package.json.
  */
-function readVersion(): string | undefined {
+export function packageFolder(): string | undefined {
+  return packageManifest()?.folder;
+}
+
+/**
+ * Finds the nearest package.json of this name: how far up it is depends on how the code was built.
+ */
+function packageManifest(): { readonly folder: string; readonly version: string | undefined } | undefined {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (; folder !== dirname(folder); folder = dirname(folder)) {
     const manifest = join(folder, 'package.json');
     if (!existsSync(manifest)) continue;
     const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
-    if (name === 'lowrank') return version;
+    if (name === 'lowrank') return { folder, version };
   }
   return undefined;
 }

@@ -77,7 +77,10 @@ export interface NewTensorInfo {
 export type TensorChange =
   /** It keeps its name and shape, and gets new bytes of this type. */
   | { readonly as: StoredType }
-  /** These replace it, such as the two factors of a matrix. One of them may keep its name. */
+  /**
+   * These replace it, such as the two factors of a matrix. One of them may keep its name. None: it
+   * is left out.
+   */
   | { readonly by: readonly NewTensorInfo[] };
 
 /** A file of an edited copy that differs from the source's. */

@@ -54,6 +54,11 @@ const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./commands/compress.js')).defineCompress,
   },
   {
+    term: 'expand [options] <model>',
+    description: 'multiply the factors of a compressed checkpoint out again, for other programs',
+    load: async () => (await import('./commands/expand.js')).defineExpand,
+  },
+  {
     term: 'inspect [options] <checkpoint>',
     description: 'list the layers, types and tensors of a checkpoint',
     load: async () => (await import('./commands/inspect.js')).defineInspect,

@@ -9,6 +9,7 @@ import type { Allotted, Storage } from './allocate.js';
 import { numbersOf, numbersWithin, weightBytes } from './budget.js';
 import { type Chosen, chooseRanks, type MeasuredLayer, measured, type Weighting } from './choose.js';
 import { decompose } from './decompose.js';
+import { requireCompressible } from './files-beside.js';
 import { LayerFactors } from './layer-factors.js';
 import { type MomentsFile, openMoments } from './moments.js';
 import { type CompressOptions, checkedOptions } from './options.js';
@@ -66,7 +67,7 @@ export interface CompressReport {
  * of all together, with some layers left dense; writes the model with factors in place of the weights; and compares it with
  * the original before it appears. An interrupted job resumes when it is called again.
  *
- * @param source an ONNX file, or a folder with one; not modified
+ * @param source an ONNX file, or a folder with one or with safetensors; not modified
  * @param out must not exist
  * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` without moments unless `uncalibrated`, where no layer can become
  * factors, and where the budget is too small; `ERR_ENGINE` where a model does not run; as `openCheckpoint`, `openMoments`,
@@ -86,6 +87,7 @@ export async function compressCheckpoint(
     try {
       const target = dryRun ? undefined : out;
       if (target !== undefined) await requireOutput(checkpoint, target);
+      await requireCompressible(checkpoint);
       return await withWork({ work, out: target, restart, signal }, (folder) =>
         compress(checkpoint, target, given, moments, folder),
       );

@@ -34,8 +34,8 @@ export class LayerFactors {
   ) {}
 
   /** Whether there are moments of the layer, or none are used at all. */
-  has({ name, info }: Layer): boolean {
-    return this.moments === undefined || this.moments.weights.has(name) || this.moments.weights.has(info.name);
+  has(layer: Layer): boolean {
+    return this.moments === undefined || this.moments.weights.has(this.#nameIn(this.moments, layer));
   }
 
   momentsOf(layer: Layer): Promise<Moments | undefined> {
@@ -89,8 +89,8 @@ export class LayerFactors {
     return key;
   }
 
-  #nameIn({ weights }: MomentsFile, { name, info }: Layer): string {
-    return weights.has(name) ? name : info.name;
+  #nameIn({ weights }: MomentsFile, { name, info, aliases }: Layer): string {
+    return [name, info.name, ...aliases].find((each) => weights.has(each)) ?? name;
   }
 
   async #decomposed(layer: Layer): Promise<LowRank> {

@@ -1,14 +1,21 @@
-import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import { isFloatDType } from '../tensor/dtype.js';
+import { factorNames, stemOf } from './factor-names.js';
+import { moduleMatrices } from './module-matrices.js';
 
 /** A linear layer y = W x that can be written as factors: W has m rows, one for each output, and n columns. */
 export interface Layer {
-  readonly info: TensorInfo;
+  /** The weight, with the way it lies. */
+  readonly info: TensorInfo & { readonly orientation: Orientation };
   /** The name of the weight in the model that was exported, where the file tells it. */
   readonly name: string;
   readonly m: number;
   readonly n: number;
+  /** What the names of its factors begin with. */
+  readonly stem: string;
+  /** Other names under which a file of moments may have it: those of GGUF. */
+  readonly aliases: readonly string[];
 }
 
 /** A matrix that stays as it is, and why. */
@@ -17,43 +24,67 @@ export interface LeftOut {
   readonly why: string;
 }
 
-/** Names of layers whose outputs are what the model says. */
-const HEADS = /(?:^|\.)(?:lm_head|embed_out|score|classifier|qa_outputs|pooler|cls|predictions)(?:\.|$)/;
-
-/** Lists the linear layers of a checkpoint: the matrices of which it tells how they lie. */
-export function linearLayers({ tensors }: Checkpoint): Layer[] {
+/** Lists the linear layers that the model's graph shows. */
+export function linearLayers({ tensors, format }: Checkpoint): Layer[] {
   return [...tensors.values()].flatMap((info) => {
     const { shape, orientation, alias } = info;
     if (shape.length !== 2 || orientation === undefined || Math.min(...shape) < 2) return [];
-    const [m, n] = (orientation === 'in x out' ? shape.toReversed() : shape) as [number, number];
-    return [{ info, name: alias ?? info.name, m, n }];
+    return [layerOf(format, { ...info, orientation }, alias ?? info.name)];
   });
 }
 
+function layerOf(
+  format: Checkpoint['format'],
+  info: Layer['info'],
+  name: string,
+  aliases: readonly string[] = [],
+): Layer {
+  const [m, n] = (info.orientation === 'in x out' ? info.shape.toReversed() : info.shape) as [number, number];
+  return { info, name, m, n, stem: stemOf(info.name, format), aliases };
+}
+
+/** Names of layers whose outputs are what the model says. */
+const HEADS = /(?:^|\.)(?:lm_head|embed_out|score|classifier|qa_outputs|pooler|cls|predictions)(?:\.|$)/;
+
 /**
  * Finds the linear layers whose weights can be replaced by factors. Heads and classifiers stay as they are unless `heads`
- * is set.
+ * is set. Which matrices of a file without a graph belong to linear layers, only the model's family tells: matrices that it
+ * does not name stay as they are, too.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` for files without a graph whose family is not known.
  */
 export function compressibleLayers(
   checkpoint: Checkpoint,
   { heads = false }: { readonly heads?: boolean } = {},
 ): { readonly layers: readonly Layer[]; readonly leftOut: readonly LeftOut[] } {
+  const isHead = (name: string) => HEADS.test(name);
   const layers: Layer[] = [];
   const leftOut: LeftOut[] = [];
-  for (const layer of linearLayers(checkpoint)) {
+  const consider = (layer: Layer) => {
     const { name } = layer;
-    const why = !heads && HEADS.test(name) ? 'it is a head of the model' : obstacle(checkpoint, layer);
+    const why = !heads && isHead(name) ? 'it is a head of the model' : obstacle(checkpoint, layer);
     if (why === undefined) layers.push(layer);
     else leftOut.push({ name, why });
+  };
+  if (checkpoint.graph !== undefined) {
+    for (const layer of linearLayers(checkpoint)) consider(layer);
+    return { layers, leftOut };
+  }
+  for (const matrix of moduleMatrices(checkpoint, isHead)) {
+    const { name } = matrix.info;
+    if ('why' in matrix) leftOut.push({ name, why: matrix.why });
+    else consider(layerOf(checkpoint.format, matrix.info, name, matrix.ggufNames));
   }
   return { layers, leftOut };
 }
 
 /** Why a weight cannot become factors: the format is asked for a layout with some. */
-function obstacle(checkpoint: Checkpoint, { info, m, n }: Layer): string | undefined {
+function obstacle(checkpoint: Checkpoint, { info, m, n, stem }: Layer): string | undefined {
   const { name, dtype } = info;
   if (!isFloatDType(dtype)) return `its type is ${dtype}`;
-  const [left, right] = factorNames(info);
+  // Without a graph no other tensor or node can be in the way.
+  if (checkpoint.graph === undefined) return undefined;
+  const [left, right] = factorNames(stem);
   const by = [
     { name: left, dtype, shape: [n, 1] },
     { name: right, dtype, shape: [1, m] },
@@ -65,9 +96,4 @@ function obstacle(checkpoint: Checkpoint, { info, m, n }: Layer): string | undef
     if (error instanceof LowRankError) return error.message;
     throw error;
   }
-}
-
-/** The names of the tensors that take a weight's place. */
-export function factorNames({ name }: TensorInfo): [left: string, right: string, order: string] {
-  return [`${name}.lowrank.left`, `${name}.lowrank.right`, `${name}.lowrank.order`];
 }

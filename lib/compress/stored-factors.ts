@@ -5,11 +5,12 @@ import { interpolate } from '../lowrank/interpolative.js';
 import { fromFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Storage } from './allocate.js';
-import { factorNames, type Layer } from './select.js';
+import { factorNames } from './factor-names.js';
+import type { Layer } from './select.js';
 
 /** The tensors that stand for a layer of rank k, without their numbers. */
-export function storedTensors({ info, m, n }: Layer, rank: number, storage: Storage): NewTensorInfo[] {
-  const [left, right, order] = factorNames(info);
+export function storedTensors({ info, m, n, stem }: Layer, rank: number, storage: Storage): NewTensorInfo[] {
+  const [left, right, order] = factorNames(stem);
   const { dtype } = info;
   const first = { name: left, dtype, shape: [n, rank] };
   if (storage === 'factors') return [first, { name: right, dtype, shape: [rank, m] }];
@@ -19,11 +20,11 @@ export function storedTensors({ info, m, n }: Layer, rank: number, storage: Stor
 /** The bytes of those tensors: for x of a row, y = (x left) right. */
 export async function storedBytes(
   factors: LowRank,
-  { info }: Layer,
+  { info, stem }: Layer,
   storage: Storage,
   options: CallOptions,
 ): Promise<Map<string, Uint8Array>> {
-  const [leftName, rightName, orderName] = factorNames(info);
+  const [leftName, rightName, orderName] = factorNames(stem);
   const dtype = info.dtype as FloatDType;
   const numbers = (data: Float32Array, rows: number, columns: number) =>
     fromFloat32(transposed(data, rows, columns), dtype);

@@ -4,6 +4,7 @@ import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import type { LowRank } from '../lowrank/factors.js';
 import type { Allotted, Storage } from './allocate.js';
+import { filesBeside } from './files-beside.js';
 import type { LayerFactors } from './layer-factors.js';
 import type { Layer } from './select.js';
 import { storedBytes, storedTensors } from './stored-factors.js';
@@ -48,7 +49,8 @@ export async function writeCompressed<T>(
 ): Promise<{ readonly result: T; readonly output: OutputSummary }> {
   const { storage, signal, started, finished, judge, onCommit } = options;
   const changes = changesFor(decided, storage);
-  return withCopy(checkpoint, out, { ...(signal && { signal }), changes, onCommit }, async (copy) => {
+  const files = await filesBeside(checkpoint, decided, storage);
+  return withCopy(checkpoint, out, { ...(signal && { signal }), changes, files, onCommit }, async (copy) => {
     for (const { layer, allotted } of decided) {
       signal?.throwIfAborted();
       started(layer);

@@ -117,6 +117,7 @@ export {
   type CompressReport,
   compressCheckpoint,
 } from '../compress/compress.js';
+export { type ExpandedLayer, type ExpandOptions, type ExpandReport, expandCheckpoint } from '../compress/expand.js';
 export type { CompressChoices, CompressOptions } from '../compress/options.js';
 export type { OutputChange } from '../compress/output-change.js';
 export type { LeftOut } from '../compress/select.js';

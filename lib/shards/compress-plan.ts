@@ -2,6 +2,7 @@ import { addon, kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
 import { Decompositions } from '../compress/decompositions.js';
+import { requireCompressible } from '../compress/files-beside.js';
 import { LayerFactors } from '../compress/layer-factors.js';
 import { openMoments } from '../compress/moments.js';
 import { COMPRESS_CHOICES, type CompressChoices, checkChoices } from '../compress/options.js';
@@ -233,6 +234,7 @@ async function withLayers<T>(
   try {
     const checkpoint = await open(path);
     try {
+      await requireCompressible(checkpoint);
       const compute = { threads, ...(work?.signal && { signal: work.signal }) };
       const source = new LayerFactors(checkpoint, moments, work?.store ?? new Decompositions(path), compute);
       const layers = compressibleLayers(checkpoint, { heads }).layers.filter((layer) => source.has(layer));

@@ -67,6 +67,10 @@ def _gemma() -> tf.PreTrainedModel:
     return tf.GemmaForCausalLM(tf.GemmaConfig(**{**_LLAMA_LIKE, "head_dim": 10, "num_key_value_heads": 1}))
 
 
+def _mixtral() -> tf.PreTrainedModel:
+    return tf.MixtralForCausalLM(tf.MixtralConfig(num_local_experts=3, **_LLAMA_LIKE))
+
+
 def _phi() -> tf.PreTrainedModel:
     return tf.PhiForCausalLM(
         tf.PhiConfig(partial_rotary_factor=0.5, **{**_LLAMA_LIKE, "num_attention_heads": 3, "num_key_value_heads": 3})
@@ -136,6 +140,7 @@ MODELS: dict[str, Callable[[], tf.PreTrainedModel]] = {
     "mistral": _mistral,
     "qwen2": _qwen2,
     "gemma": _gemma,
+    "mixtral": _mixtral,
     "phi": _phi,
     "phi3": _phi3,
     "neox": _neox,

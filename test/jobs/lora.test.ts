@@ -6,7 +6,16 @@ import { loraDelta } from '../../lib/adapters/adapter.js';
 import { readAdapter } from '../../lib/adapters/peft.js';
 import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
-import { changedTensors, filesIn, models, readTensor, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
+import {
+  changedTensors,
+  filesIn,
+  models,
+  readTensor,
+  tinyGpt2,
+  tinyLlama,
+  weights,
+  writeModel,
+} from '../support/checkpoints.js';
 import { lowrank } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';
 import { distance, norm } from '../support/matrices.js';
@@ -32,23 +41,6 @@ async function writeAdapterFiles(
   await writeFile(at(name, 'adapter_config.json'), JSON.stringify({ peft_type: 'LORA', ...config }));
   await writeSafetensors(at(name, 'adapter_model.safetensors'), tensors, new Map([['format', 'pt']]));
   return at(name);
-}
-
-/**
- * GPT-2's blocks as the hub keeps them: without `transformer.`, stored [in, out]; c_proj of
- * attention is square. With `linear` as nanoGPT keeps them, stored [out, in].
- */
-function tinyGpt2(dtype: FloatDType, { linear = false } = {}): Map<string, NewTensor> {
-  const tensors = new Map<string, NewTensor>();
-  const stored = (width: number, out: number) => (linear ? [out, width] : [width, out]);
-  for (const layer of [0, 1]) {
-    tensors.set(`h.${layer}.ln_1.weight`, weights([16], dtype, 100 + layer));
-    tensors.set(`h.${layer}.attn.c_attn.weight`, weights(stored(16, 48), dtype, 110 + layer));
-    tensors.set(`h.${layer}.attn.c_proj.weight`, weights([16, 16], dtype, 120 + layer));
-    tensors.set(`h.${layer}.mlp.c_fc.weight`, weights(stored(16, 40), dtype, 130 + layer));
-    tensors.set(`h.${layer}.mlp.c_proj.weight`, weights(stored(40, 16), dtype, 140 + layer));
-  }
-  return tensors.set('wte.weight', weights([20, 16], dtype, 150));
 }
 
 const GPT2_MODULES = {

@@ -218,6 +218,13 @@ function onNode(kit, tarball) {
       'the model is not one of the same size and other weights',
     );
   });
+  test(where, 'npx lowrank compress, which writes its loader', () => {
+    rmSync(join(folder, 'model', 'model.onnx'));
+    const args = [kit.npx, '--no', 'lowrank', 'compress', 'model', '-o', 'small', '--keep', '0.9', '--uncalibrated'];
+    run(kit.node, args, { cwd: folder, env: { PATH: kit.bin + delimiter + process.env.PATH } });
+    const loader = readFileSync(join(folder, 'small', 'lowrank_loader.py'), 'utf8');
+    expect(loader.includes('def load('), 'lowrank_loader.py is not the loader');
+  });
   return folder;
 }
 

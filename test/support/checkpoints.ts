@@ -38,6 +38,23 @@ export function tinyLlama(dtype: FloatDType = 'F32', layers = 2): Map<string, Ne
   return tensors;
 }
 
+/**
+ * GPT-2's blocks as the hub keeps them: without `transformer.`, stored [in, out]; c_proj of
+ * attention is square. With `linear` as nanoGPT keeps them, stored [out, in].
+ */
+export function tinyGpt2(dtype: FloatDType, { linear = false } = {}): Map<string, NewTensor> {
+  const tensors = new Map<string, NewTensor>();
+  const stored = (width: number, out: number) => (linear ? [out, width] : [width, out]);
+  for (const layer of [0, 1]) {
+    tensors.set(`h.${layer}.ln_1.weight`, weights([16], dtype, 100 + layer));
+    tensors.set(`h.${layer}.attn.c_attn.weight`, weights(stored(16, 48), dtype, 110 + layer));
+    tensors.set(`h.${layer}.attn.c_proj.weight`, weights([16, 16], dtype, 120 + layer));
+    tensors.set(`h.${layer}.mlp.c_fc.weight`, weights(stored(16, 40), dtype, 130 + layer));
+    tensors.set(`h.${layer}.mlp.c_proj.weight`, weights(stored(40, 16), dtype, 140 + layer));
+  }
+  return tensors.set('wte.weight', weights([20, 16], dtype, 150));
+}
+
 const LLAMA = { model_type: 'llama', architectures: ['LlamaForCausalLM'] };
 
 /**

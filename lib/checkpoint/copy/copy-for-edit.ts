@@ -2,7 +2,7 @@ import { exists, ioError } from '../../files/files.js';
 import type { Checkpoint } from '../checkpoint.js';
 import { EditCopy } from './edit-copy.js';
 import { identify } from './identity.js';
-import { type Changes, layoutsOf } from './layouts.js';
+import { type Changes, layoutsOf, leftOutOf } from './layouts.js';
 import { requireOutput } from './output.js';
 import type { ResumableJob } from './resume.js';
 import { StagingFolder, workFolder } from './staging.js';
@@ -56,6 +56,7 @@ export async function copyForEdit(checkpoint: Checkpoint, out: string, options: 
     await StagingFolder.open(workFolder(target)),
     identity,
     layouts,
+    leftOutOf(options),
   );
   try {
     await copy.begin(job, restart, await exists(target));

@@ -82,6 +82,8 @@ export class EditCopy {
     private readonly identity: Identity,
     /** By path in the copy. */
     private readonly layouts: ReadonlyMap<string, FileLayout>,
+    /** Paths in the source that are not copied. */
+    private readonly leftOut: ReadonlySet<string>,
   ) {
     for (const { file, places } of layouts.values()) {
       for (const [name, place] of places) this.places.set(name, { file, place });
@@ -286,7 +288,8 @@ export class EditCopy {
   /** Creates the files of the copy, apart from those of an earlier run. @internal */
   async fill(signal: AbortSignal | undefined, onCopy: (() => void) | undefined): Promise<void> {
     const { copy } = this.staging;
-    const entries = await listEntries(this.checkpoint, signal);
+    const all = await listEntries(this.checkpoint, signal);
+    const entries = all.filter(({ path }) => !this.leftOut.has(path));
     const added = newFiles(entries, this.layouts);
     this.entries = [...entries, ...newEntries(added, entries)];
     await checkPlaces(this.checkpoint);

@@ -10,9 +10,14 @@ export interface Changes {
   /**
    * Small files that the copy gets instead of the source's, or beside them, such as `config.json`:
    * their bytes by their paths with `/`, relative to the checkpoint's folder. Their folders must
-   * exist in the source.
+   * exist in the source. A file of the source whose bytes are undefined is left out of the copy.
    */
-  readonly files?: ReadonlyMap<string, Uint8Array>;
+  readonly files?: ReadonlyMap<string, Uint8Array | undefined>;
+}
+
+/** The files of the source that the copy does not get. */
+export function leftOutOf({ files = new Map() }: Changes): ReadonlySet<string> {
+  return new Set([...files].flatMap(([file, data]) => (data === undefined ? [file] : [])));
 }
 
 /**
@@ -33,7 +38,7 @@ export function layoutsOf(
     if (!isFolder) throw new ArgumentError('files', `none, since ${checkpoint.path} is a single file`, file);
     if (!isPathInside(file)) throw new ArgumentError('files', 'paths in the folder of the checkpoint', file);
     if (byPath.has(file)) throw new ArgumentError('files', 'other files than those of the weights', file);
-    byPath.set(file, { file, parts: [{ kind: 'bytes', data }], places: new Map() });
+    if (data !== undefined) byPath.set(file, { file, parts: [{ kind: 'bytes', data }], places: new Map() });
   }
   return byPath;
 }

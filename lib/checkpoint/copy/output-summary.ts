@@ -34,26 +34,47 @@ export async function summariseOutput(checkpoint: Checkpoint, out: string): Prom
 }
 
 async function untouchedWeights(checkpoint: Checkpoint): Promise<string[]> {
-  const { source, isFolder } = await locate(checkpoint);
-  if (!isFolder) return [];
-  const own = new Set([...checkpoint.tensors.values()].map(({ file }) => join(source, file)));
-  const main = resolve(source, relative(checkpoint.path, checkpoint.main));
   const untouched: string[] = [];
-  for (const { path, folder } of await listEntries(checkpoint)) {
-    const file = join(source, path);
-    if (folder || !isWeightFile(path) || own.has(file) || file === main) continue;
-    if (!(await liesOn(file, own))) untouched.push(path);
-  }
+  for (const path of await otherWeights(checkpoint)) if (!(await liesOn(checkpoint, path))) untouched.push(path);
   return untouched;
 }
 
-/** Whether this is an ONNX graph whose weights are in these files, and so were edited with them. */
-async function liesOn(file: string, weights: ReadonlySet<string>): Promise<boolean> {
-  if (!file.endsWith('.onnx')) return false;
+/**
+ * Returns the ONNX graphs in the checkpoint's folder whose weights are in its files. They are of no use where these files
+ * become others.
+ */
+export async function graphsOn(checkpoint: Checkpoint): Promise<string[]> {
+  const graphs: string[] = [];
+  for (const path of await otherWeights(checkpoint)) if (await liesOn(checkpoint, path)) graphs.push(path);
+  return graphs;
+}
+
+/** Lists the weight files of the folder that are not the checkpoint's own. */
+async function otherWeights(checkpoint: Checkpoint): Promise<string[]> {
+  const { source, isFolder } = await locate(checkpoint);
+  if (!isFolder) return [];
+  const own = ownFiles(checkpoint, source);
+  const main = resolve(source, relative(checkpoint.path, checkpoint.main));
+  const entries = await listEntries(checkpoint);
+  return entries.flatMap(({ path, folder }) => {
+    const file = join(source, path);
+    return folder || !isWeightFile(path) || own.has(file) || file === main ? [] : [path];
+  });
+}
+
+function ownFiles({ tensors }: Checkpoint, source: string): ReadonlySet<string> {
+  return new Set([...tensors.values()].map(({ file }) => join(source, file)));
+}
+
+/** Whether this is an ONNX graph whose weights are in the checkpoint's files, and so are edited with them. */
+async function liesOn(checkpoint: Checkpoint, path: string): Promise<boolean> {
+  if (!path.endsWith('.onnx')) return false;
+  const { source } = await locate(checkpoint);
+  const own = ownFiles(checkpoint, source);
   try {
-    const graph = await open(file);
+    const graph = await open(join(source, path));
     await graph.close();
-    return [...graph.tensors.values()].some((tensor) => weights.has(join(graph.path, tensor.file)));
+    return [...graph.tensors.values()].some((tensor) => own.has(join(graph.path, tensor.file)));
   } catch {
     return false;
   }

@@ -1,7 +1,7 @@
 import { ArgumentError } from '../../errors.js';
 import type { Checkpoint, FileLayout } from '../checkpoint.js';
 import { type CopyEntry, listEntries, locate, type SourceEntry } from './entries.js';
-import { type Changes, layoutsOf, lengthOf } from './layouts.js';
+import { type Changes, layoutsOf, leftOutOf, lengthOf } from './layouts.js';
 
 /** Returns the bytes of a file in a copy; for a weight file those of its layout. */
 export function bytesInCopy({ size }: Pick<SourceEntry, 'size'>, layout: FileLayout | undefined): number {
@@ -31,7 +31,8 @@ export function newFiles(
 export async function sizeOfCopy(checkpoint: Checkpoint, changes: Changes): Promise<number> {
   const { isFolder } = await locate(checkpoint);
   const layouts = layoutsOf(checkpoint, isFolder, changes);
-  const entries = await listEntries(checkpoint);
+  const leftOut = leftOutOf(changes);
+  const entries = (await listEntries(checkpoint)).filter(({ path }) => !leftOut.has(path));
   const added = newFiles(entries, layouts).reduce((sum, layout) => sum + bytesInCopy({ size: 0 }, layout), 0);
   return entries.reduce((sum, entry) => sum + bytesInCopy(entry, layouts.get(entry.path)), added);
 }

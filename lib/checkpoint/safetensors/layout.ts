@@ -1,4 +1,4 @@
-import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import { describe, LowRankError } from '../../errors.js';
 import type { ByteRange, Checkpoint, FileLayout, NewTensorInfo, TensorChange } from '../checkpoint.js';
 import { inPlaceLayout, unknownTensor } from '../layout.js';
 import { PartList } from '../parts.js';
@@ -55,7 +55,6 @@ function replacementsIn(
     const info = checkpoint.tensors.get(name);
     if (info === undefined) throw unknownTensor(checkpoint, name);
     if ('by' in change) {
-      if (change.by.length === 0) throw new ArgumentError(`changes: ${describe(name)} by`, 'at least one tensor', '[]');
       replacements.set(name, change.by.map(describedTensor));
     } else if (change.as !== info.dtype) {
       replacements.set(name, [describedTensor({ name, dtype: change.as, shape: info.shape })]);

@@ -35,7 +35,7 @@ To resume an interrupted job, run the same command again.`;
 /** `lowrank compress`: writes a model whose linear layers are factors. */
 export function defineCompress(command: Command, terminal: Terminal): void {
   const taken = command
-    .argument('<model>', '.onnx file, or a folder with one; never modified')
+    .argument('<model>', '.onnx file, or a folder with one or with safetensors; never modified')
     .option('-o, --out <path>', 'output path; must not exist');
   addCompressOptions(taken)
     .option('--peers <folder>', 'where onnxruntime-node and @huggingface/tokenizers are installed')
