@@ -1,9 +1,9 @@
 """Runs compressed checkpoints in transformers by the loader beside their weights, and judges them.
 
-Usage: python compress_transformers.py moments <model> <out.safetensors>
+Usage: python compress_transformers.py moments <jobs.json>
        python compress_transformers.py judge <jobs.json>
 
-`moments` runs the program of docs/calibration.md on a model and random tokens.
+`moments` takes a list of {"model", "out"}: it runs the program of docs/calibration.md on models and random tokens.
 
 `judge` takes a list of {"name", "compressed", "dense"}: two folders, of factors and of what `lowrank expand` made of them.
 It writes for each, as JSON, {"name", "factored", "dtype", "difference", "again", "missing", "tokens"}: the modules that are
@@ -34,15 +34,15 @@ def class_of(config):
     return getattr(transformers, config.architectures[0])
 
 
-def moments(model_path, out):
+def moments(model, out):
     program = {}
     exec(re.search(r"```python\n(.*?)```", CALIBRATION.read_text(), re.DOTALL).group(1), program)
-    config = transformers.AutoConfig.from_pretrained(model_path)
-    model = class_of(config).from_pretrained(model_path, dtype=torch.float32).eval()
-    sums = program["Moments"](model)
+    config = transformers.AutoConfig.from_pretrained(model)
+    network = class_of(config).from_pretrained(model, dtype=torch.float32).eval()
+    sums = program["Moments"](network)
     with torch.no_grad():
         for row in tokens(config, 30):
-            model(row[None])
+            network(row[None])
     sums.save(out)
 
 
@@ -88,11 +88,9 @@ def judge(name, compressed, dense):
 def main():
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    command, *arguments = sys.argv[1:]
-    if command == "moments":
-        moments(*arguments)
-    else:
-        print(json.dumps([judge(**job) for job in json.loads(Path(arguments[0]).read_text())]))
+    command, path = sys.argv[1:]
+    does = {"moments": moments, "judge": judge}[command]
+    print(json.dumps([does(**job) for job in json.loads(Path(path).read_text())]))
 
 
 if __name__ == "__main__":
