@@ -1,5 +1,5 @@
 import { addon } from '../addon/load.js';
-import { sideBySide } from '../side-by-side.js';
+import { sideBySide } from '../addon/side-by-side.js';
 import { threadsFor } from './cost.js';
 import type { LayerFactors } from './layer-factors.js';
 import type { Layer } from './select.js';

@@ -1,4 +1,5 @@
 import { addon } from '../addon/load.js';
+import { sideBySide } from '../addon/side-by-side.js';
 import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
 import { pathOfCopy } from '../checkpoint/copy/layouts.js';
 import { open } from '../checkpoint/open.js';
@@ -10,7 +11,6 @@ import { isMatrixOrBatch, matricesNamed, type SkippedTensors, tensorsNamed } fro
 import type { LayerType } from '../model/types.js';
 import { boolean, checkOptions, type OptionTypes, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
-import { sideBySide } from '../side-by-side.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
