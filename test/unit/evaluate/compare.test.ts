@@ -260,7 +260,7 @@ describe('compare', () => {
     );
     await expect(compare(model, [other], { engine: smaller.engine, texts })).rejects.toMatchObject({
       code: 'ERR_UNSUPPORTED',
-      message: expect.stringMatching(/b\.gguf: returns logits of 5 x 2 .* but .*a\.gguf logits of 5 x 30/),
+      message: expect.stringMatching(/b\.gguf: returns logits of 5 x 2 .* but .*a\.gguf returns logits of 5 x 30/),
     });
     const broken = fakeEngine((path) =>
       path === model
