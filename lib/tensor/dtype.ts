@@ -62,6 +62,19 @@ export const QUANTIZED_BLOCKS = {
   Q4_K: { numbers: 256, bytes: 144 },
   Q5_K: { numbers: 256, bytes: 176 },
   Q6_K: { numbers: 256, bytes: 210 },
+  IQ1_S: { numbers: 256, bytes: 50 },
+  IQ1_M: { numbers: 256, bytes: 56 },
+  IQ2_XXS: { numbers: 256, bytes: 66 },
+  IQ2_XS: { numbers: 256, bytes: 74 },
+  IQ2_S: { numbers: 256, bytes: 82 },
+  IQ3_XXS: { numbers: 256, bytes: 98 },
+  IQ3_S: { numbers: 256, bytes: 110 },
+  IQ4_NL: { numbers: 32, bytes: 18 },
+  IQ4_XS: { numbers: 256, bytes: 136 },
+  TQ1_0: { numbers: 256, bytes: 54 },
+  TQ2_0: { numbers: 256, bytes: 66 },
+  MXFP4: { numbers: 32, bytes: 17 },
+  NVFP4: { numbers: 64, bytes: 36 },
 } as const;
 
 /**
@@ -79,19 +92,6 @@ export type QuantizedType = keyof typeof QUANTIZED_BLOCKS;
 const OPAQUE_BLOCKS = {
   Q8_1: { numbers: 32, bytes: 40 },
   Q8_K: { numbers: 256, bytes: 292 },
-  IQ1_S: { numbers: 256, bytes: 50 },
-  IQ1_M: { numbers: 256, bytes: 56 },
-  IQ2_XXS: { numbers: 256, bytes: 66 },
-  IQ2_XS: { numbers: 256, bytes: 74 },
-  IQ2_S: { numbers: 256, bytes: 82 },
-  IQ3_XXS: { numbers: 256, bytes: 98 },
-  IQ3_S: { numbers: 256, bytes: 110 },
-  IQ4_NL: { numbers: 32, bytes: 18 },
-  IQ4_XS: { numbers: 256, bytes: 136 },
-  TQ1_0: { numbers: 256, bytes: 54 },
-  TQ2_0: { numbers: 256, bytes: 66 },
-  MXFP4: { numbers: 32, bytes: 17 },
-  NVFP4: { numbers: 64, bytes: 36 },
   Q1_0: { numbers: 128, bytes: 18 },
 } as const;
 
@@ -133,8 +133,12 @@ export type WritableType = (typeof WRITABLE_TYPES)[number];
 /** The types to offer for a quantised tensor that gets new numbers; F64 would only add bytes. */
 export const QUANT_TYPES: readonly WritableType[] = ['Q8_0', 'F16', 'BF16', 'F32'];
 
+export function isQuantizedType(type: string): type is QuantizedType {
+  return Object.hasOwn(QUANTIZED_BLOCKS, type);
+}
+
 export function isReadableType(type: string): type is ReadableType {
-  return isFloatDType(type) || Object.hasOwn(QUANTIZED_BLOCKS, type);
+  return isFloatDType(type) || isQuantizedType(type);
 }
 
 export function isWritableType(type: string): type is WritableType {
@@ -146,7 +150,7 @@ export function isWritableType(type: string): type is WritableType {
  * number of most types, or several numbers of types smaller than a byte.
  */
 export function blockOf(type: StoredType): { readonly numbers: number; readonly bytes: number } {
-  if (Object.hasOwn(QUANTIZED_BLOCKS, type)) return QUANTIZED_BLOCKS[type as QuantizedType];
+  if (isQuantizedType(type)) return QUANTIZED_BLOCKS[type];
   if (Object.hasOwn(OPAQUE_BLOCKS, type)) return OPAQUE_BLOCKS[type as OpaqueType];
   const bits = Object.hasOwn(ONNX_BITS, type) ? ONNX_BITS[type as OnnxType] : DTYPE_BITS[type as DType];
   const numbers = bits % 8 === 0 ? 1 : bits === 4 ? 2 : 4;

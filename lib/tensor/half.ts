@@ -3,6 +3,15 @@
  * code converts whole arrays (convert.ts).
  */
 
+/** A table of all halves as numbers, since every block has one to four of them. */
+let halves: Float32Array | undefined;
+
+/** Returns the number that two bytes hold. */
+export function halfAt(bytes: Uint8Array, at: number): number {
+  halves ??= Float32Array.from({ length: 0x10000 }, (_, bits) => halfToNumber(bits));
+  return halves[bytes[at]! | (bytes[at + 1]! << 8)]!;
+}
+
 /** Returns the number that 16 bits represent; all of them are exact in float32. */
 export function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;

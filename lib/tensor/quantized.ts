@@ -1,6 +1,7 @@
 import { ArgumentError, LowRankError } from '../errors.js';
 import { QUANTIZED_BLOCKS, type QuantizedType } from './dtype.js';
-import { halfToNumber, positiveToHalf } from './half.js';
+import { halfAt, positiveToHalf } from './half.js';
+import { SMALL_DECODERS } from './small-quants.js';
 
 /*
  * Decodes and encodes the blocks of quantised numbers in GGUF. Layouts and arithmetic are those of
@@ -16,9 +17,11 @@ import { halfToNumber, positiveToHalf } from './half.js';
 type Decoder = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
 
 const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
+  ...SMALL_DECODERS,
+
   // scale | 32 x 4 bits: the low halves are the first 16 numbers, the high ones the others.
   Q4_0(bytes, at, out, to) {
-    const scale = half(bytes, at);
+    const scale = halfAt(bytes, at);
     for (let i = 0; i < 16; i++) {
       const pair = bytes[at + 2 + i]!;
       out[to + i] = scale * ((pair & 15) - 8);
@@ -28,8 +31,8 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // scale | offset | as Q4_0, not negative
   Q4_1(bytes, at, out, to) {
-    const scale = half(bytes, at);
-    const offset = half(bytes, at + 2);
+    const scale = halfAt(bytes, at);
+    const offset = halfAt(bytes, at + 2);
     for (let i = 0; i < 16; i++) {
       const pair = bytes[at + 4 + i]!;
       out[to + i] = scale * (pair & 15) + offset;
@@ -39,7 +42,7 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // scale | 32 fifth bits | 32 x 4 bits
   Q5_0(bytes, at, out, to) {
-    const scale = half(bytes, at);
+    const scale = halfAt(bytes, at);
     for (let i = 0; i < 16; i++) {
       const pair = bytes[at + 6 + i]!;
       out[to + i] = scale * (((pair & 15) | fifth(bytes, at + 2, i)) - 16);
@@ -49,8 +52,8 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // scale | offset | 32 fifth bits | 32 x 4 bits
   Q5_1(bytes, at, out, to) {
-    const scale = half(bytes, at);
-    const offset = half(bytes, at + 2);
+    const scale = halfAt(bytes, at);
+    const offset = halfAt(bytes, at + 2);
     for (let i = 0; i < 16; i++) {
       const pair = bytes[at + 8 + i]!;
       out[to + i] = scale * ((pair & 15) | fifth(bytes, at + 4, i)) + offset;
@@ -60,14 +63,14 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // scale | 32 signed bytes
   Q8_0(bytes, at, out, to) {
-    const scale = half(bytes, at);
+    const scale = halfAt(bytes, at);
     for (let i = 0; i < 32; i++) out[to + i] = scale * signed(bytes[at + 2 + i]!);
   },
 
   // 16 x (4 bits of scale, 4 of offset) | 256 x 2 bits | scale of the scales | scale of the offsets
   Q2_K(bytes, at, out, to) {
-    const scale = half(bytes, at + 80);
-    const offset = half(bytes, at + 82);
+    const scale = halfAt(bytes, at + 80);
+    const offset = halfAt(bytes, at + 82);
     for (let group = 0; group < 16; group++) {
       const own = bytes[at + group]!;
       const groupScale = scale * (own & 15);
@@ -82,7 +85,7 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // 256 third bits | 256 x 2 bits | 16 x 6 bits of scale | scale of the scales
   Q3_K(bytes, at, out, to) {
-    const scale = half(bytes, at + 108);
+    const scale = halfAt(bytes, at + 108);
     for (let group = 0; group < 16; group++) {
       const groupScale = scale * threeBitScale(bytes, at + 96, group);
       const numbers = at + 32 + twoBitByte(group);
@@ -98,8 +101,8 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // scale of the scales | scale of the offsets | 8 x (6 bits of scale, 6 of offset) | 256 x 4 bits
   Q4_K(bytes, at, out, to) {
-    const scale = half(bytes, at);
-    const offset = half(bytes, at + 2);
+    const scale = halfAt(bytes, at);
+    const offset = halfAt(bytes, at + 2);
     for (let group = 0; group < 8; group++) {
       const groupScale = scale * sixBitScale(bytes, at + 4, group);
       const groupOffset = offset * sixBitOffset(bytes, at + 4, group);
@@ -113,8 +116,8 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // as Q4_K, with 256 fifth bits before the numbers
   Q5_K(bytes, at, out, to) {
-    const scale = half(bytes, at);
-    const offset = half(bytes, at + 2);
+    const scale = halfAt(bytes, at);
+    const offset = halfAt(bytes, at + 2);
     for (let group = 0; group < 8; group++) {
       const groupScale = scale * sixBitScale(bytes, at + 4, group);
       const groupOffset = offset * sixBitOffset(bytes, at + 4, group);
@@ -129,7 +132,7 @@ const DECODERS: Readonly<Record<QuantizedType, Decoder>> = {
 
   // 256 x 4 bits | 256 x 2 upper bits | 16 signed bytes of scale | scale of the scales
   Q6_K(bytes, at, out, to) {
-    const scale = half(bytes, at + 208);
+    const scale = halfAt(bytes, at + 208);
     for (let group = 0; group < 16; group++) {
       const groupScale = scale * signed(bytes[at + 192 + group]!);
       const low = at + 64 * (group >> 3) + 16 * (group & 3);
@@ -197,14 +200,6 @@ export function quantizeQ8(data: Float32Array): Uint8Array {
     for (let i = 0; i < numbers; i++) out[at + 2 + i] = roundHalfAway(Math.fround(data[from + i]! * reciprocal));
   }
   return out;
-}
-
-/** A table of all halves as numbers, since every block has one to four of them. */
-let halves: Float32Array | undefined;
-
-function half(bytes: Uint8Array, at: number): number {
-  halves ??= Float32Array.from({ length: 0x10000 }, (_, bits) => halfToNumber(bits));
-  return halves[bytes[at]! | (bytes[at + 1]! << 8)]!;
 }
 
 function signed(byte: number): number {

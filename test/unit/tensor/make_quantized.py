@@ -12,6 +12,8 @@ import numpy as np
 SCALES = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
     "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+    "IQ1_S": [0], "IQ1_M": [], "IQ2_XXS": [0], "IQ2_XS": [0], "IQ2_S": [0], "IQ3_XXS": [0], "IQ3_S": [0],
+    "IQ4_NL": [0], "IQ4_XS": [0], "TQ1_0": [52], "TQ2_0": [64], "MXFP4": [], "NVFP4": [],
 }  # fmt: skip
 BLOCKS = 2
 
@@ -25,6 +27,13 @@ def main() -> None:
         for at in scales:
             values = random.normal(0, 0.1, (BLOCKS, 1)).astype("<f2")
             blocks[:, at : at + 2] = values.view(np.uint8)
+        if name == "IQ1_M":  # The scale lies in the upper halves of four bytes.
+            bits = random.normal(0, 0.1, BLOCKS).astype("<f2").view("<u2")
+            for i in range(4):
+                at = 49 + 2 * i
+                blocks[:, at] = (blocks[:, at] & 15) | ((bits >> (4 * i)) & 15) << 4
+        if name == "MXFP4":  # The exponent of the scale.
+            blocks[:, 0] = random.integers(110, 130, BLOCKS)
         numbers = gguf.quants.dequantize(blocks, kind).astype("<f4")
         decoded[name] = {
             "blocks": blocks.tobytes().hex(),
