@@ -1,8 +1,7 @@
-import type { NewTensor } from '../checkpoint/safetensors/file.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { matmulSync } from '../linalg/matmul.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
-import type { FloatDType } from '../tensor/dtype.js';
+import { blockOf, isWritableType, type StoredType, type WritableType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { configObstacles } from './peft-config.js';
 
@@ -12,24 +11,34 @@ import { configObstacles } from './peft-config.js';
  */
 export type LoraKind = 'linear' | 'embedding';
 
+/** A tensor of an adapter's file: little-endian, row-major. */
+export interface LoraTensor {
+  readonly dtype: StoredType;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
 /** The update of one module: `scaling * B A`, of shape [out, in]. */
 export interface LoraModule {
-  /** The module's path in the base model, such as `model.layers.0.self_attn.q_proj`. */
+  /**
+   * The module's path in the base model, such as `model.layers.0.self_attn.q_proj`; in GGUF the name
+   * of its weight without `.weight`, such as `blk.0.attn_q`.
+   */
   readonly name: string;
   readonly kind: LoraKind;
   /** [rank, in], as in the file; for an embedding, `in` is the number of its vectors. */
-  readonly a: NewTensor;
+  readonly a: LoraTensor;
   /** [out, rank], as in the file. */
-  readonly b: NewTensor;
+  readonly b: LoraTensor;
   readonly rank: number;
   readonly alpha: number;
   /** alpha / rank, or alpha / sqrt(rank) if the configuration has `use_rslora`. */
   readonly scaling: number;
 }
 
-/** A LoRA adapter in PEFT's form, in memory. */
+/** A LoRA adapter in memory. */
 export interface LoraAdapter {
-  /** The complete contents of `adapter_config.json`. */
+  /** The complete contents of `adapter_config.json`; of an adapter in GGUF what would be there. */
   readonly config: Readonly<Record<string, unknown>>;
   /** By name, in the order of the file. */
   readonly modules: ReadonlyMap<string, LoraModule>;
@@ -37,13 +46,19 @@ export interface LoraAdapter {
    * Tensors that are not a pair of LoRA factors, by their names in the file. They are written back
    * unchanged.
    */
-  readonly others: ReadonlyMap<string, NewTensor>;
-  /** The metadata of the safetensors file. */
+  readonly others: ReadonlyMap<string, LoraTensor>;
+  /** The metadata of the safetensors file; of a GGUF file its texts. */
   readonly metadata: ReadonlyMap<string, string> | undefined;
   /**
-   * Where it was read, with the configuration found there; undefined for an adapter made in memory.
+   * `general.architecture` of an adapter in GGUF, whose modules have GGUF's names; undefined for one
+   * in PEFT's form.
    */
-  readonly source: { readonly folder: string; readonly config: Readonly<Record<string, unknown>> } | undefined;
+  readonly architecture?: string | undefined;
+  /**
+   * Where it was read, a folder or a GGUF file, with the configuration found there; undefined for an
+   * adapter made in memory.
+   */
+  readonly source: { readonly path: string; readonly config: Readonly<Record<string, unknown>> } | undefined;
 }
 
 /**
@@ -139,7 +154,7 @@ export function requirePlain(adapter: LoraAdapter, action: string): void {
   const named = `${found.slice(0, 3).join(', ')}${found.length > 3 ? ` and ${found.length - 3} more` : ''}`;
   throw new LowRankError(
     'ERR_UNSUPPORTED',
-    `${adapter.source?.folder ?? 'the adapter'}: cannot ${action} an adapter with ${named}`,
+    `${adapter.source?.path ?? 'the adapter'}: cannot ${action} an adapter with ${named}`,
     {
       hint: 'Only updates of the form alpha times B A are supported; convert it with PEFT first. It can be inspected and copied.',
     },
@@ -147,16 +162,36 @@ export function requirePlain(adapter: LoraAdapter, action: string): void {
 }
 
 /**
- * Converts numbers to a tensor of a file.
+ * Converts numbers to a tensor of a file. Rows that do not fill the blocks of a quantised type become
+ * F16, as llama.cpp's converter stores them.
  *
  * @throws LowRankError `ERR_NOT_FINITE` if one does not fit into the dtype.
  */
-export function stored({ data, shape }: Tensor, dtype: FloatDType, name: string): NewTensor {
+export function stored({ data, shape }: Tensor, type: WritableType, name: string): LoraTensor {
+  const dtype = shape.at(-1)! % blockOf(type).numbers === 0 ? type : 'F16';
   const bytes = fromFloat32(data, dtype);
   // Only F16 has a smaller range than float32.
   const written = dtype === 'F16' ? toFloat32(bytes, dtype) : data;
   requireFinite(written, shape, `${name} as ${dtype}`);
   return { dtype, shape, bytes };
+}
+
+/**
+ * Checks that factors of an adapter can be stored in a type.
+ *
+ * @param architecture undefined for an adapter in PEFT's form
+ * @throws LowRankError `ERR_UNSUPPORTED` for Q8_0 outside GGUF.
+ */
+export function requireTypeFor(architecture: string | undefined, type: WritableType | undefined): void {
+  if (type !== 'Q8_0' || architecture !== undefined) return;
+  throw new LowRankError('ERR_UNSUPPORTED', "Q8_0 exists only in GGUF, and the adapter is in PEFT's form", {
+    hint: 'Choose F32, F16 or BF16, or convert it: lowrank lora convert.',
+  });
+}
+
+/** Returns the type in which new numbers of a tensor are stored: its own, if that is possible. */
+export function writableType({ dtype }: LoraTensor): WritableType {
+  return isWritableType(dtype) ? dtype : 'F32';
 }
 
 /** Returns the transpose of a matrix. */
@@ -169,8 +204,8 @@ export function transpose({ data, shape }: Tensor): Tensor {
   return { data: result, shape: [n, m] };
 }
 
-function numbers({ dtype, shape, bytes }: NewTensor, name: string): Tensor {
-  const data = toFloat32(bytes, dtype as FloatDType);
+function numbers({ dtype, shape, bytes }: LoraTensor, name: string): Tensor {
+  const data = toFloat32(bytes, dtype);
   requireFinite(data, shape, name);
   return { data, shape };
 }

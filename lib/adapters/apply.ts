@@ -1,8 +1,9 @@
 import type { CallOptions } from '../addon/call.js';
 import { LowRankError } from '../errors.js';
 import { matmul } from '../linalg/matmul.js';
+import { storedBytes } from '../tensor/block-slice.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
-import { DTYPE_BITS, type FloatDType } from '../tensor/dtype.js';
+import type { ReadableType, WritableType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type LoraModule, storedFactors } from './adapter.js';
 
@@ -23,25 +24,34 @@ export interface WeightChange {
   readonly relativeChange: number;
 }
 
+/** A weight as it is stored, and the type for its new numbers. */
+interface StoredWeight {
+  readonly name: string;
+  readonly dtype: ReadableType;
+  readonly writtenAs: WritableType;
+  /** [rows, columns]; each update must have it. */
+  readonly shape: readonly number[];
+}
+
 /**
- * Adds updates to a weight, in place: W + sum scale * scaling * B A, computed in float32 and
- * rounded to the weight's dtype at the end. The update exists only in blocks of rows.
+ * Adds updates to a weight: W + sum scale * scaling * B A, computed in float32 and rounded to
+ * `writtenAs` at the end. The update exists only in blocks of rows.
  *
- * @param bytes - the weight as it is stored
- * @param shape - [rows, columns]; each update must have it
+ * @param bytes - the weight as it is stored; overwritten if its type does not change
  * @throws LowRankError `ERR_NOT_FINITE`, naming the weight, if a number in it, or a result in its
- *   dtype, is not finite.
+ *   type, is not finite.
  */
 export async function addUpdates(
   bytes: Uint8Array,
-  { name, dtype, shape }: { readonly name: string; readonly dtype: FloatDType; readonly shape: readonly number[] },
+  { name, dtype, writtenAs, shape }: StoredWeight,
   updates: readonly ScaledUpdate[],
   options: CallOptions,
-): Promise<WeightChange> {
+): Promise<WeightChange & { readonly bytes: Uint8Array }> {
   const [m, n] = shape as [number, number];
   const { left, right } = joined(updates, m, n);
   const rank = right.shape[0]!;
-  const itemBytes = DTYPE_BITS[dtype] / 8;
+  const [rowBytes, newRowBytes] = [storedBytes(n, dtype), storedBytes(n, writtenAs)];
+  const result = writtenAs === dtype ? bytes : new Uint8Array(m * newRowBytes);
   const blockRows = Math.max(1, Math.floor(BLOCK_NUMBERS / n));
   let energy = 0;
   let changed = 0;
@@ -49,19 +59,24 @@ export async function addUpdates(
     const rows = Math.min(blockRows, m - row);
     const part = left.data.slice(row * rank, (row + rows) * rank);
     const { data: update } = await matmul({ data: part, shape: [rows, rank] }, right, options);
-    const place = bytes.subarray(row * n * itemBytes, (row + rows) * n * itemBytes);
-    const before = toFloat32(place, dtype);
+    const before = toFloat32(bytes.subarray(row * rowBytes, (row + rows) * rowBytes), dtype);
+    const requireFinite = (values: Float32Array) => {
+      const index = values.findIndex((value) => !Number.isFinite(value));
+      if (index < 0) return;
+      throw notFinite(name, writtenAs, before[index]!, row + Math.floor(index / n), index % n);
+    };
     for (let i = 0; i < update.length; i++) update[i] = before[i]! + update[i]!;
-    const written = fromFloat32(update, dtype);
-    const after = toFloat32(written, dtype);
+    requireFinite(update);
+    const written = fromFloat32(update, writtenAs);
+    const after = toFloat32(written, writtenAs);
+    requireFinite(after);
     for (let i = 0; i < after.length; i++) {
-      if (!Number.isFinite(after[i]!)) throw notFinite(name, dtype, before[i]!, row + Math.floor(i / n), i % n);
       energy += before[i]! ** 2;
       changed += (after[i]! - before[i]!) ** 2;
     }
-    place.set(written);
+    result.set(written, row * newRowBytes);
   }
-  return { relativeChange: changed === 0 ? 0 : Math.sqrt(changed / energy) };
+  return { bytes: result, relativeChange: changed === 0 ? 0 : Math.sqrt(changed / energy) };
 }
 
 /** Joins all updates into one product, so that one pass over the weight is enough. */
@@ -80,7 +95,7 @@ function joined(updates: readonly ScaledUpdate[], m: number, n: number): { left:
   return { left: { data: left, shape: [m, rank] }, right: { data: right, shape: [rank, n] } };
 }
 
-function notFinite(name: string, dtype: FloatDType, before: number, row: number, column: number): LowRankError {
+function notFinite(name: string, dtype: WritableType, before: number, row: number, column: number): LowRankError {
   const place = `[${row}, ${column}]`;
   return Number.isFinite(before)
     ? new LowRankError('ERR_NOT_FINITE', `${name}: the result at ${place} does not fit into ${dtype}`, {

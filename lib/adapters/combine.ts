@@ -1,8 +1,16 @@
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { checkedBelow, checkOptions, number, type OptionTypes } from '../options.js';
-import type { FloatDType } from '../tensor/dtype.js';
+import type { WritableType } from '../tensor/dtype.js';
 import { sameShape, type Tensor } from '../tensor/tensor.js';
-import { factorsOf, type LoraAdapter, type LoraModule, type PeftFactors, requirePlain } from './adapter.js';
+import {
+  factorsOf,
+  type LoraAdapter,
+  type LoraModule,
+  type PeftFactors,
+  requirePlain,
+  requireTypeFor,
+  writableType,
+} from './adapter.js';
 import { assemble, type Update } from './assemble.js';
 import { LORA_JOB_OPTIONS, type LoraJobOptions, yieldTurn } from './resize.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
@@ -56,6 +64,7 @@ export async function mergeLoras(
   const given = checkOptions(options, LORA_JOB_OPTIONS, 'mergeLoras');
   const choice = readChoice(given);
   checkParts(parts);
+  requireTypeFor(parts[0]!.adapter.architecture, given.dtype);
   const names = [...new Set(parts.flatMap(({ adapter }) => [...adapter.modules.keys()]))];
   const updates: Update[] = [];
   const report: MergedModule[] = [];
@@ -82,9 +91,10 @@ export async function mergeLoras(
     layers_to_transform: null,
     layers_pattern: null,
   };
-  const metadata = new Map([['format', 'pt']]);
+  const { architecture } = parts[0]!.adapter;
+  const metadata = architecture === undefined ? new Map([['format', 'pt']]) : undefined;
   return {
-    adapter: { ...assemble(config, updates), others: new Map(), metadata, source: undefined },
+    adapter: { ...assemble(config, updates), others: new Map(), metadata, architecture, source: undefined },
     modules: report,
     shortfall: await findShortfall(report, async ({ name }) => spectra.get(name)),
   };
@@ -104,6 +114,13 @@ function checkParts(parts: readonly WeightedLora[]): void {
     const { adapter, weight } = checkOptions(part, WEIGHTED_LORA, 'a part of mergeLoras');
     if (!Number.isFinite(weight)) throw new ArgumentError('weight', 'a finite number', weight);
     requirePlain(adapter, 'merge');
+  }
+  const forms = new Set(parts.map(({ adapter }) => adapter.architecture));
+  if (forms.size > 1) {
+    const named = [...forms].map((form) => (form === undefined ? "PEFT's form" : `GGUF (${form})`)).join(' and ');
+    throw new LowRankError('ERR_UNSUPPORTED', `the adapters are in ${named}, whose modules have different names`, {
+      hint: 'Convert one of them first: lowrank lora convert, or convertLora.',
+    });
   }
   const flags = parts.map(({ adapter }) => adapter.config.fan_in_fan_out === true);
   if (new Set(flags).size > 1) {
@@ -151,7 +168,7 @@ function matrix(data: Float32Array, m: number, n: number): Tensor {
   return { data, shape: [m, n] };
 }
 
-function commonDtype(modules: readonly LoraModule[]): FloatDType {
-  const dtypes = new Set(modules.flatMap(({ a, b }) => [a.dtype, b.dtype]));
-  return dtypes.size === 1 ? (modules[0]!.a.dtype as FloatDType) : 'F32';
+function commonDtype(modules: readonly LoraModule[]): WritableType {
+  const dtypes = new Set(modules.flatMap(({ a, b }) => [writableType(a), writableType(b)]));
+  return dtypes.size === 1 ? writableType(modules[0]!.a) : 'F32';
 }

@@ -8,13 +8,13 @@ import type { SkippedTensors } from '../model/names.js';
 import { boolean, checkOptions, listOf, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
-import { FLOAT_DTYPES, type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { isReadableType, WRITABLE_TYPES, type WritableType } from '../tensor/dtype.js';
 import { sameShape, type Tensor } from '../tensor/tensor.js';
-import type { LoraAdapter, LoraKind } from './adapter.js';
+import { type LoraAdapter, type LoraKind, requireTypeFor } from './adapter.js';
+import { adapterConfig } from './adapter-config.js';
 import { assemble } from './assemble.js';
 import { difference, type ExtractChoice, type ExtractedUpdate, extractUpdate, updateError } from './extract.js';
-import { extractedConfig } from './extracted-config.js';
-import { requireModuleNames } from './modules.js';
+import { architectureOf, requireAdapterFormat } from './modules.js';
 import { type SelectedModule, selectModules } from './select-modules.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
 
@@ -32,8 +32,8 @@ export interface ExtractOptions {
    * config.json are refused.
    */
   readonly fanInFanOut?: boolean | undefined;
-  /** The dtype of the factors, F32 by default. */
-  readonly dtype?: FloatDType | undefined;
+  /** The type of the factors, F32 by default. Q8_0 only in GGUF. */
+  readonly dtype?: WritableType | undefined;
   /** `base_model_name_or_path` of the adapter; by default the given `base`. */
   readonly baseName?: string | undefined;
   readonly method?: Method | undefined;
@@ -50,7 +50,7 @@ const EXTRACT_OPTIONS: OptionTypes<ExtractChoice & ExtractOptions> = {
   family: text,
   fanInFanOut: boolean,
   baseName: text,
-  dtype: oneOf(FLOAT_DTYPES),
+  dtype: oneOf(WRITABLE_TYPES),
   method: COMPUTE_OPTIONS.method,
   seed: wholeNumber(0),
   threads: wholeNumber(1),
@@ -110,7 +110,9 @@ export interface ExtractedLora {
  *
  * Write the adapter with {@link writeAdapter}.
  *
- * @param base - a folder or file of safetensors, F32, F16 or BF16
+ * From two GGUF models it is an adapter in GGUF, from their numbers as llama.cpp decodes them.
+ *
+ * @param base - safetensors (F32, F16 or BF16) or GGUF
  * @param tuned - the same model after training; its config.json names the family
  * @throws {@link LowRankError} `ERR_NOT_FOUND` for a matrix that `base` lacks, or if no selected
  *   matrix differs; `ERR_SHAPE`, `ERR_UNSUPPORTED`, `ERR_NOT_FINITE` naming the tensor;
@@ -159,7 +161,7 @@ export async function planExtract(
   return withBoth(base, tuned, given, async (from, to) => {
     const { selected, skipped } = selectModules(from, to, given);
     const { rank: wanted = Number.POSITIVE_INFINITY } = given as { rank?: number };
-    const modules = selected.map(({ module: name, kind, tensor, info: { shape } }) => {
+    const modules = selected.map(({ name, kind, tensor, info: { shape } }) => {
       return { name, kind, tensor, shape, rank: Math.min(wanted, ...shape) };
     });
     const numbers = modules.reduce((sum, { shape: [m, n], rank }) => sum + rank * (m! + n!), 0);
@@ -179,7 +181,9 @@ async function withBoth<T>(
   try {
     const to = await open(tuned);
     try {
-      for (const checkpoint of [from, to]) requireModuleNames(checkpoint, 'extracted from');
+      for (const checkpoint of [from, to]) requireAdapterFormat(checkpoint, 'extracted from');
+      requireSameFormat(from, to);
+      requireTypeFor(architectureOf(to), options.dtype);
       return await work(from, to);
     } finally {
       await to.close();
@@ -220,7 +224,7 @@ async function extract(
     if (change.data.every((value) => value === 0)) {
       unchanged.push(tensor);
     } else {
-      const { module: name, kind, transposed } = item;
+      const { name, kind, transposed } = item;
       const onProgress = (share: number) => progress.working(tensor, info.bytes, share);
       const extracted = await extractUpdate(change, { name, kind, dtype, transposed }, options, {
         ...compute,
@@ -240,18 +244,19 @@ async function extract(
     );
   }
   const updates = found.map(({ update }) => update);
-  const assembled = assemble(extractedConfig(tuned, found, options.baseName), updates);
+  const model = { config: tuned.config, weights: tuned.tensors.keys() };
+  const assembled = assemble(adapterConfig(model, found, options.baseName), updates);
   const modules: ExtractedModule[] = [];
   for (const item of found) {
     // Read the matrices a second time, because the scalings depend on all ranks, and only one
     // matrix is held at a time.
     signal?.throwIfAborted();
-    const module = assembled.modules.get(item.module)!;
+    const module = assembled.modules.get(item.name)!;
     const change = await differenceOf(base, tuned, item);
     const relativeError = await updateError(change, module, item.transposed, compute);
     const { tensor, kind, certificate, singularValues } = item;
     modules.push({
-      name: item.module,
+      name: item.name,
       kind,
       tensor,
       shape: item.info.shape,
@@ -264,13 +269,14 @@ async function extract(
   }
   const shortfall = await findShortfall(modules, async ({ name, shape: [m, n] }) => {
     if (m! * n! * Math.min(m!, n!) > MOST_FOR_SPECTRUM) return undefined;
-    const change = await differenceOf(base, tuned, found.find(({ module }) => module === name)!);
+    const change = await differenceOf(base, tuned, found.find((item) => item.name === name)!);
     return (await singularValuesOf(change, { threads, signal })).data;
   });
   const uncovered = await findUncovered(base, tuned, new Set(selected.map(({ tensor }) => tensor)), signal);
-  const metadata = new Map([['format', 'pt']]);
+  const architecture = architectureOf(tuned);
+  const metadata = architecture === undefined ? new Map([['format', 'pt']]) : undefined;
   return {
-    adapter: { ...assembled, others: new Map(), metadata, source: undefined },
+    adapter: { ...assembled, others: new Map(), metadata, architecture, source: undefined },
     modules,
     shortfall,
     unchanged,
@@ -278,6 +284,14 @@ async function extract(
     uncovered,
     seconds: progress.seconds,
   };
+}
+
+function requireSameFormat(base: Checkpoint, tuned: Checkpoint): void {
+  if (base.format === tuned.format) return;
+  const formats = `${base.path} is ${base.format}, ${tuned.path} is ${tuned.format}`;
+  throw new LowRankError('ERR_UNSUPPORTED', `${formats}: their tensors have different names`, {
+    hint: 'Pass two models of one format; lowrank lora convert changes the format of the adapter.',
+  });
 }
 
 function checkChoice(choice: ExtractChoice): void {
@@ -335,6 +349,6 @@ async function findUncovered(
 async function differs(base: Checkpoint, before: TensorInfo, tuned: Checkpoint, after: TensorInfo): Promise<boolean> {
   const [x, y] = [await base.read(before.name), await tuned.read(after.name)];
   if (before.dtype === after.dtype) return Buffer.compare(x, y) !== 0;
-  if (!isFloatDType(before.dtype) || !isFloatDType(after.dtype)) return true;
+  if (!isReadableType(before.dtype) || !isReadableType(after.dtype)) return true;
   return difference({ bytes: x, dtype: before.dtype }, { bytes: y, dtype: after.dtype }).some((value) => value !== 0);
 }

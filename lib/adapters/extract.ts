@@ -4,7 +4,7 @@ import type { ComputeOptions } from '../lowrank/approximate.js';
 import type { Certificate } from '../lowrank/certificate.js';
 import { factorize } from '../lowrank/factorize.js';
 import { toFloat32 } from '../tensor/convert.js';
-import type { FloatDType } from '../tensor/dtype.js';
+import type { ReadableType, WritableType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type LoraKind, type LoraModule, storedFactors, transpose } from './adapter.js';
 import type { Update } from './assemble.js';
@@ -35,7 +35,7 @@ export interface ExtractedUpdate {
  */
 export async function extractUpdate(
   difference: Tensor,
-  { name, kind, dtype, transposed }: { name: string; kind: LoraKind; dtype: FloatDType; transposed: boolean },
+  { name, kind, dtype, transposed }: { name: string; kind: LoraKind; dtype: WritableType; transposed: boolean },
   choice: ExtractChoice,
   options: ComputeOptions,
 ): Promise<ExtractedUpdate> {
@@ -89,8 +89,8 @@ export async function updateError(
  * numbers are close to each other, the difference is mostly exact too (Sterbenz 1974).
  */
 export function difference(
-  base: { readonly bytes: Uint8Array; readonly dtype: FloatDType },
-  tuned: { readonly bytes: Uint8Array; readonly dtype: FloatDType },
+  base: { readonly bytes: Uint8Array; readonly dtype: ReadableType },
+  tuned: { readonly bytes: Uint8Array; readonly dtype: ReadableType },
 ): Float32Array {
   const result = toFloat32(tuned.bytes, tuned.dtype);
   const start = toFloat32(base.bytes, base.dtype);

@@ -10,15 +10,17 @@ import { open } from '../checkpoint/open.js';
 import { ArgumentError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { digestOf } from '../files/journal.js';
-import { aBoolean, aName, aNumber, aQuantity, aWhole, exactly, object, oneOf } from '../files/schema.js';
-import { SHAPE } from '../interventions/schema.js';
+import { aBoolean, aName, aNumber, aQuantity, aWhole, exactly, object } from '../files/schema.js';
+import { READABLE, SHAPE, WRITABLE } from '../interventions/schema.js';
 import { Model } from '../model/model.js';
+import { QUANT, typeForNewNumbers } from '../model/new-type.js';
 import { boolean, checkedBelow, checkOptions, number, type OptionTypes, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
-import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
+import type { ReadableType, WritableType } from '../tensor/dtype.js';
 import { type LoraAdapter, requirePlain } from './adapter.js';
 import { addUpdates, type ScaledUpdate } from './apply.js';
-import { areTransposed, asWeight, requireModuleNames, type WeightInfo, weightOf } from './modules.js';
+import { inFormOf } from './convert.js';
+import { areTransposed, asWeight, requireAdapterFormat, type WeightInfo, weightOf } from './modules.js';
 
 /** An adapter and the factor of its updates. */
 export interface ScaledLora {
@@ -27,7 +29,15 @@ export interface ScaledLora {
   readonly scale?: number;
 }
 
-export interface ApplyOptions {
+export interface PlanLorasOptions {
+  /**
+   * The type in which quantised weights of GGUF are written that get an update. Without it, updates
+   * of such weights are refused.
+   */
+  readonly quant?: WritableType | undefined;
+}
+
+export interface ApplyOptions extends PlanLorasOptions {
   readonly threads?: number | undefined;
   /** Discards what a killed job has left for the same output, instead of resuming it. */
   readonly restart?: boolean | undefined;
@@ -36,7 +46,13 @@ export interface ApplyOptions {
 }
 
 const SCALED_LORA: OptionTypes<ScaledLora> = { adapter: checkedBelow(), scale: number };
-const APPLY_OPTIONS: OptionTypes<ApplyOptions> = { ...JOB_OPTIONS, threads: wholeNumber(1), restart: boolean };
+const PLAN_OPTIONS: OptionTypes<PlanLorasOptions> = { quant: QUANT };
+const APPLY_OPTIONS: OptionTypes<ApplyOptions> = {
+  ...PLAN_OPTIONS,
+  ...JOB_OPTIONS,
+  threads: wholeNumber(1),
+  restart: boolean,
+};
 
 /** The change of one weight. */
 export interface AppliedWeight {
@@ -44,7 +60,10 @@ export interface AppliedWeight {
   /** The adapters' name for it. */
   readonly module: string;
   readonly shape: readonly number[];
-  readonly dtype: FloatDType;
+  /** The type in the source. */
+  readonly dtype: ReadableType;
+  /** The type in the result. */
+  readonly writtenAs: WritableType;
   /** Whether the weight is stored [in, out]. */
   readonly transposed: boolean;
   /** The sum of the ranks of the updates that were added. */
@@ -78,11 +97,16 @@ export interface ApplyReport extends OutputSummary {
  *
  * @throws the errors of {@link applyLoras} before it reads the first weight.
  */
-export async function planLoras(source: string, loras: readonly ScaledLora[]): Promise<ApplyPlan> {
+export async function planLoras(
+  source: string,
+  loras: readonly ScaledLora[],
+  options?: PlanLorasOptions,
+): Promise<ApplyPlan> {
+  const { quant } = checkOptions(options, PLAN_OPTIONS, 'planLoras');
   checkLoras(loras);
   const checkpoint = await open(source);
   try {
-    const planned = plan(checkpoint, loras);
+    const planned = plan(checkpoint, loras, quant);
     return {
       source: absolutePath(source),
       weights: planned.map(describeWeight),
@@ -97,12 +121,13 @@ export async function planLoras(source: string, loras: readonly ScaledLora[]): P
  * Adds the updates of adapters to the weights of a checkpoint and writes the result to `out`: W +
  * sum_i scale_i scaling_i B_i A_i, transposed if the weight is stored [in, out], computed in
  * float32 and rounded to the weight's dtype at the end. One weight is held at a time. The source is
- * never modified, and tensors without an update keep their bytes.
+ * never modified, and tensors without an update keep their bytes. An adapter in the other form than
+ * the checkpoint's, PEFT's or GGUF, is converted as by `convertLora`.
  *
  * All modules are looked up before anything is written. After a failure nothing is left; after the
  * death of the process the same call resumes the job, as with `editCheckpoint`.
  *
- * @param source - a folder or file of safetensors, F32, F16 or BF16
+ * @param source - safetensors (F32, F16 or BF16) or GGUF, whose quantised weights need `quant`
  * @param out - must not exist
  * @throws {@link LowRankError} `ERR_NOT_FOUND`, naming a module that the checkpoint lacks;
  *   `ERR_SHAPE`, naming a weight that an update does not fit; `ERR_UNSUPPORTED` for a dtype, a
@@ -116,12 +141,12 @@ export async function applyLoras(
   options?: ApplyOptions,
 ): Promise<ApplyReport> {
   const given = checkOptions(options, APPLY_OPTIONS, 'applyLoras');
-  const { signal, restart, threads } = given;
+  const { signal, restart, threads, quant } = given;
   signal?.throwIfAborted();
   checkLoras(loras);
   const checkpoint = await open(source);
   try {
-    const planned = plan(checkpoint, loras);
+    const planned = plan(checkpoint, loras, quant);
     const progress = new Progress(
       planned.map(({ info }) => info.bytes),
       given.onProgress,
@@ -164,7 +189,7 @@ export async function applyLoras(
  */
 async function describeJob(planned: readonly Planned[], threads: number | undefined): Promise<ResumableJob> {
   const applied = [];
-  for (const { info, updates } of planned) {
+  for (const { info, writtenAs, updates } of planned) {
     const own = [];
     for (const { module, scale, transposed } of updates) {
       const { name, kind, a, b, scaling } = module;
@@ -172,7 +197,7 @@ async function describeJob(planned: readonly Planned[], threads: number | undefi
       for (const { dtype, shape, bytes } of [a, b]) factors.push({ dtype, shape, sha256: await digestOf(bytes) });
       own.push({ name, kind, scaling, scale, transposed, factors });
     }
-    applied.push({ tensor: info.name, updates: own });
+    applied.push({ tensor: info.name, writtenAs, updates: own });
   }
   return { description: { ...describeArithmetic(threads), applied }, checkNote: appliedWeight };
 }
@@ -183,7 +208,8 @@ const appliedWeight = (tensor: string) =>
     tensor: exactly(tensor),
     module: aName,
     shape: SHAPE,
-    dtype: oneOf(...FLOAT_DTYPES),
+    dtype: READABLE,
+    writtenAs: WRITABLE,
     transposed: aBoolean,
     rank: aWhole(),
     adapters: aWhole(1),
@@ -193,6 +219,7 @@ const appliedWeight = (tensor: string) =>
 
 interface Planned {
   readonly info: WeightInfo;
+  readonly writtenAs: WritableType;
   readonly module: string;
   readonly updates: ScaledUpdate[];
 }
@@ -206,24 +233,30 @@ function checkLoras(loras: readonly ScaledLora[]): void {
   }
 }
 
-/** Returns the weights that change. Each keeps its type. */
+/** Returns the weights that change, with their types. */
 function changesOf(planned: readonly Planned[]): Map<string, TensorChange> {
-  return typeChanges(planned.map(({ info }) => [info.name, info.dtype]));
+  return typeChanges(planned.map(({ info, writtenAs }) => [info.name, writtenAs]));
 }
 
 /** Assigns updates to weights, in the checkpoint's order. */
-function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[]): Planned[] {
-  requireModuleNames(checkpoint, 'merged into');
+function plan(checkpoint: Checkpoint, loras: readonly ScaledLora[], quant: WritableType | undefined): Planned[] {
+  requireAdapterFormat(checkpoint, 'merged into');
   const model = Model.find(checkpoint);
   const byTensor = new Map<string, Planned>();
-  for (const { adapter, scale = 1 } of loras) {
+  for (const { adapter: given, scale = 1 } of loras) {
+    const adapter = inFormOf(checkpoint, given);
     const adapted = [...adapter.modules.values()].map((module) => ({
       info: asWeight(weightOf(checkpoint, module.name)),
       module,
     }));
     const transposed = areTransposed(adapted, model, adapter.config.fan_in_fan_out === true);
     for (const [i, { info, module }] of adapted.entries()) {
-      const planned = byTensor.get(info.name) ?? { info, module: module.name, updates: [] };
+      const planned = byTensor.get(info.name) ?? {
+        info,
+        module: module.name,
+        writtenAs: typeForNewNumbers(info, info.dtype, quant),
+        updates: [],
+      };
       planned.updates.push({ module, scale, transposed: transposed[i]! });
       byTensor.set(info.name, planned);
     }
@@ -238,21 +271,23 @@ async function applyOne(
   { threads, signal }: ApplyOptions,
 ): Promise<AppliedWeight> {
   const started = performance.now();
-  const { info, updates } = planned;
-  const bytes = await checkpoint.read(info.name);
-  const { relativeChange } = await addUpdates(bytes, info, updates, { threads, signal });
+  const { info, writtenAs, updates } = planned;
+  const stored = await checkpoint.read(info.name);
+  const compute = { threads, signal };
+  const { bytes, relativeChange } = await addUpdates(stored, { ...info, writtenAs }, updates, compute);
   const seconds = (performance.now() - started) / 1000;
   const weight: AppliedWeight = { ...describeWeight(planned), relativeChange, seconds };
   await copy.write(info.name, bytes, weight);
   return weight;
 }
 
-function describeWeight({ info, module, updates }: Planned): PlannedWeight {
+function describeWeight({ info, writtenAs, module, updates }: Planned): PlannedWeight {
   return {
     tensor: info.name,
     module,
     shape: info.shape,
     dtype: info.dtype,
+    writtenAs,
     transposed: updates[0]!.transposed,
     rank: updates.reduce((sum, { module: { rank } }) => sum + rank, 0),
     adapters: updates.length,

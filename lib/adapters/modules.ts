@@ -3,12 +3,12 @@ import { formatNamed } from '../checkpoint/formats.js';
 import { describe, LowRankError } from '../errors.js';
 import type { Model } from '../model/model.js';
 import { hintForType } from '../model/not-editable.js';
-import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import { isReadableType, type ReadableType } from '../tensor/dtype.js';
 import type { LoraModule } from './adapter.js';
 
 /** A matrix whose numbers float32 can hold. */
 export interface WeightInfo extends TensorInfo {
-  readonly dtype: Exclude<FloatDType, 'F64'>;
+  readonly dtype: Exclude<ReadableType, 'F64'>;
 }
 
 /** The ending of the names of modules' weights. */
@@ -19,6 +19,11 @@ export function moduleOf(tensor: string): string | undefined {
   return tensor.endsWith(WEIGHT) ? tensor.slice(0, -WEIGHT.length) : undefined;
 }
 
+/** Returns the name of a module's weight. */
+export function weightName(module: string): string {
+  return `${module}${WEIGHT}`;
+}
+
 /**
  * Returns the weight of a module. Models are saved with and without the path of their head's inner
  * model (`transformer.h.0.` or `h.0.` for GPT-2), so a name with one leading part more or less is
@@ -27,10 +32,10 @@ export function moduleOf(tensor: string): string | undefined {
  * @throws LowRankError `ERR_NOT_FOUND` naming the module.
  */
 export function weightOf({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, module: string): TensorInfo {
-  const exact = tensors.get(`${module}${WEIGHT}`);
+  const exact = tensors.get(weightName(module));
   if (exact !== undefined) return exact;
-  const inner = tensors.get(`${module.slice(module.indexOf('.') + 1)}${WEIGHT}`);
-  const outer = [...tensors.values()].filter(({ name }) => name.slice(name.indexOf('.') + 1) === `${module}${WEIGHT}`);
+  const inner = tensors.get(weightName(module.slice(module.indexOf('.') + 1)));
+  const outer = [...tensors.values()].filter(({ name }) => name.slice(name.indexOf('.') + 1) === weightName(module));
   const found = inner === undefined ? outer : [inner, ...outer];
   if (found.length === 1) return found[0]!;
   throw new LowRankError(
@@ -43,20 +48,36 @@ export function weightOf({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>
 }
 
 /**
- * Refuses other formats than safetensors: adapter files name the modules of safetensors models, and
- * GGUF and ONNX name their tensors differently.
+ * Refuses formats for which there are no adapter files.
  *
- * @throws LowRankError `ERR_UNSUPPORTED` for another format.
+ * @throws LowRankError `ERR_UNSUPPORTED` for such a format.
  */
-export function requireModuleNames({ path, format }: Pick<Checkpoint, 'path' | 'format'>, what: string): void {
-  if (formatNamed(format).hasModuleNames) return;
+export function requireAdapterFormat({ path, format }: Pick<Checkpoint, 'path' | 'format'>, what: string): void {
+  if (formatNamed(format).hasAdapters) return;
   throw new LowRankError('ERR_UNSUPPORTED', `${path}: adapters cannot be ${what} ${format}`, {
     hint: 'Use the safetensors checkpoint that it was made from.',
   });
 }
 
 /**
- * Checks that a tensor is a matrix of F32, F16 or BF16.
+ * Returns the architecture by which an adapter in GGUF says which model it is for; undefined for a
+ * checkpoint of another format.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` for a GGUF file without one.
+ */
+export function architectureOf({
+  path,
+  format,
+  config,
+}: Pick<Checkpoint, 'path' | 'format' | 'config'>): string | undefined {
+  if (format !== 'gguf') return undefined;
+  const architecture = config?.['general.architecture'];
+  if (typeof architecture === 'string') return architecture;
+  throw new LowRankError('ERR_UNSUPPORTED', `${path}: its metadata have no general.architecture`);
+}
+
+/**
+ * Checks that a tensor is a matrix of F32, F16, BF16 or of a quantised type that can be decoded.
  *
  * @throws LowRankError `ERR_UNSUPPORTED` or `ERR_SHAPE` if it is not.
  */
@@ -64,12 +85,11 @@ export function asWeight(info: TensorInfo): WeightInfo {
   if (info.shape.length !== 2 || info.shape.includes(0)) {
     throw new LowRankError('ERR_SHAPE', `${info.name}: shape ${describe(info.shape)} is not a matrix`);
   }
-  if (!isFloatDType(info.dtype) || info.dtype === 'F64') {
-    throw new LowRankError(
-      'ERR_UNSUPPORTED',
-      `${info.name}: dtype ${info.dtype}, only F32, F16 and BF16 are supported`,
-      { hint: hintForType(info.dtype) },
-    );
+  if (!isReadableType(info.dtype) || info.dtype === 'F64') {
+    const supported = 'only F32, F16, BF16 and quantised types of GGUF are supported';
+    throw new LowRankError('ERR_UNSUPPORTED', `${info.name}: dtype ${info.dtype}, ${supported}`, {
+      hint: hintForType(info.dtype),
+    });
   }
   return { ...info, dtype: info.dtype };
 }

@@ -107,18 +107,34 @@ export function readScalings(config: PeftConfig, file: string): Scalings {
  * r / rank even for programs that read the ranks from the tensors and do not support patterns.
  */
 export function configWithRanks(config: PeftConfig, ranks: ReadonlyMap<string, number>): PeftConfig {
-  const counts = new Map<number, number>();
-  for (const rank of ranks.values()) counts.set(rank, (counts.get(rank) ?? 0) + 1);
-  const [r = 1] = [...counts].sort(([p, x], [q, y]) => y - x || q - p)[0] ?? [];
-  const others = [...ranks].filter(([, rank]) => rank !== r);
+  const r = mostFrequent(ranks);
+  return configWithScalings(config, ranks, new Map([...ranks.keys()].map((name) => [name, r])));
+}
+
+/** Makes the configuration for modules of these ranks and alphas, with the scaling alpha / rank. */
+export function configWithScalings(
+  config: PeftConfig,
+  ranks: ReadonlyMap<string, number>,
+  alphas: ReadonlyMap<string, number>,
+): PeftConfig {
+  const [r, alpha] = [mostFrequent(ranks), mostFrequent(alphas)];
+  const patterns = (values: ReadonlyMap<string, number>, usual: number) =>
+    Object.fromEntries([...values].flatMap(([name, value]) => (value === usual ? [] : [[exactPattern(name), value]])));
   return {
     ...config,
     r,
-    lora_alpha: r,
-    rank_pattern: Object.fromEntries(others.map(([name, rank]) => [exactPattern(name), rank])),
-    alpha_pattern: {},
+    lora_alpha: alpha,
+    rank_pattern: patterns(ranks, r),
+    alpha_pattern: patterns(alphas, alpha),
     use_rslora: false,
   };
+}
+
+/** Of several most frequent values the largest. */
+function mostFrequent(values: ReadonlyMap<string, number>): number {
+  const counts = new Map<number, number>();
+  for (const value of values.values()) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].sort(([p, x], [q, y]) => y - x || q - p)[0]?.[0] ?? 1;
 }
 
 /**

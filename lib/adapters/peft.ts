@@ -1,5 +1,5 @@
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
@@ -7,12 +7,11 @@ import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint
 import { sniff } from '../checkpoint/sniff.js';
 import { CheckpointError, describe, LowRankError } from '../errors.js';
 import { makeFolderAtomically } from '../files/atomic.js';
-import { absolutePath, exists, ioError, readSmallFile, refuseExisting } from '../files/files.js';
+import { exists, ioError, readSmallFile } from '../files/files.js';
 import { MAX_CONFIG_BYTES } from '../files/limits.js';
-import { requireSpace } from '../files/space.js';
-import { abortSignal, checkOptions } from '../options.js';
-import { isFloatDType } from '../tensor/dtype.js';
-import { type LoraAdapter, type LoraKind, type LoraModule, requireAdapter } from './adapter.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
+import { DTYPE_BITS, type DType, isFloatDType, isReadableType } from '../tensor/dtype.js';
+import type { LoraAdapter, LoraKind, LoraModule, LoraTensor } from './adapter.js';
 import { type PeftConfig, readScalings } from './peft-config.js';
 
 const CONFIG = 'adapter_config.json';
@@ -32,10 +31,9 @@ const FACTOR = /^base_model\.model\.(.+)\.lora_(?:(embedding_[AB])|[AB]\.weight)
  *   or the reverse), `DuplicateModule` (a linear and an embedding pair of one name), `RankMismatch`
  *   (two factors that do not fit together, or not the rank that the configuration states), or those
  *   of the safetensors file.
- * @throws {@link LowRankError} `ERR_UNSUPPORTED` for other kinds of adapters and for pickled ones.
+ * @throws LowRankError `ERR_UNSUPPORTED` for other kinds of adapters and for pickled ones.
  */
-export async function readAdapter(path: string): Promise<LoraAdapter> {
-  const folder = absolutePath(path);
+export async function readPeftAdapter(folder: string): Promise<LoraAdapter> {
   await requireFolder(folder);
   const config = await readConfig(join(folder, CONFIG));
   const file = join(folder, WEIGHTS);
@@ -52,7 +50,7 @@ export async function readAdapter(path: string): Promise<LoraAdapter> {
       tensors.set(span.name, { dtype: span.dtype, shape: span.shape, bytes: await weights.read(span) });
     }
     const { metadata } = weights.header;
-    return { config, ...pairFactors(tensors, config, folder), metadata, source: { folder, config } };
+    return { config, ...pairFactors(tensors, config, folder), metadata, source: { path: folder, config } };
   } finally {
     await weights.close();
   }
@@ -63,22 +61,18 @@ export async function readAdapter(path: string): Promise<LoraAdapter> {
  * adapter that was read, the other files of its folder are copied, and so is `adapter_config.json`,
  * to the byte, unless the configuration was changed.
  *
- * @throws {@link CheckpointError} `ERR_OUTPUT` if `out` already exists or lies in the adapter's own
- *   folder; `ERR_CHECKPOINT_IO`.
+ * @param target an absolute path that does not exist
+ * @throws CheckpointError `ERR_OUTPUT` if it lies in the adapter's own folder; `ERR_CHECKPOINT_IO`.
  */
-export async function writeAdapter(
+export async function writePeftAdapter(
   adapter: LoraAdapter,
-  out: string,
-  options?: { signal?: AbortSignal | undefined },
+  target: string,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { signal } = checkOptions(options, { signal: abortSignal }, 'writeAdapter');
-  requireAdapter(adapter);
-  const target = absolutePath(out);
-  await requireNewFolder(target, adapterBytes(adapter));
   await makeFolderAtomically(target, async (temporary) => {
     signal?.throwIfAborted();
     if (adapter.source === undefined) await makeFolder(temporary);
-    else await copyFolder(adapter.source.folder, temporary, signal);
+    else await copyFolder(adapter.source.path, temporary, signal);
     if (adapter.config !== adapter.source?.config) {
       await writeText(join(temporary, CONFIG), `${JSON.stringify(adapter.config, null, 2)}\n`);
     }
@@ -89,35 +83,21 @@ export async function writeAdapter(
   });
 }
 
-/**
- * Checks before a long job that {@link writeAdapter} can write to `out`.
- *
- * @param bytes how many it will write, as far as known
- * @throws CheckpointError `ERR_OUTPUT` if it already exists or its parent folder is missing;
- *   `ERR_CHECKPOINT_IO`, kind `NoSpace`.
- */
-export async function requireNewFolder(out: string, bytes = 0): Promise<void> {
-  const target = absolutePath(out);
-  await refuseExisting(target);
-  if (await exists(dirname(target))) return requireSpace(target, { bytes });
-  throw new CheckpointError('ERR_OUTPUT', 'NoFolder', target, `the folder ${dirname(target)} does not exist`, {
-    hint: 'Create it first.',
-  });
-}
-
-/** Returns the bytes of an adapter's tensors; the other files are small. */
-function adapterBytes(adapter: LoraAdapter): number {
-  return [...tensorsOf(adapter).values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
-}
-
 /** Returns the tensors of the file by their names in it. */
 function tensorsOf({ modules, others }: LoraAdapter): Map<string, NewTensor> {
-  const tensors = new Map(others);
+  const tensors = new Map([...others].map(([name, tensor]) => [name, storable(tensor, name)]));
   for (const { name, kind, a, b } of modules.values()) {
     for (const [factor, tensor] of [['A', a] as const, ['B', b] as const])
-      tensors.set(tensorName(name, kind, factor), tensor);
+      tensors.set(tensorName(name, kind, factor), storable(tensor, name));
   }
   return tensors;
+}
+
+/** Returns a tensor in a type that safetensors has. */
+function storable({ dtype, shape, bytes }: LoraTensor, name: string): NewTensor {
+  if (Object.hasOwn(DTYPE_BITS, dtype)) return { dtype: dtype as DType, shape, bytes };
+  if (isReadableType(dtype)) return { dtype: 'F32', shape, bytes: fromFloat32(toFloat32(bytes, dtype), 'F32') };
+  throw new LowRankError('ERR_UNSUPPORTED', `${name}: a tensor of type ${dtype} cannot be stored in safetensors`);
 }
 
 function tensorName(module: string, kind: LoraKind, factor: 'A' | 'B'): string {
@@ -177,9 +157,9 @@ async function requireFolder(folder: string): Promise<void> {
     throw ioError(folder, 'cannot be opened', cause);
   }
   if (isFolder && (await exists(join(folder, CONFIG)))) return;
-  const message = isFolder ? `has no ${CONFIG}` : 'is a file, but an adapter is a folder';
+  const message = isFolder ? `has no ${CONFIG}` : 'is neither a folder nor a GGUF file';
   throw new CheckpointError('ERR_CHECKPOINT_IO', 'NoAdapter', folder, message, {
-    hint: `Pass the folder with ${CONFIG} and ${WEIGHTS}.`,
+    hint: `Pass the folder with ${CONFIG} and ${WEIGHTS}, or an adapter in GGUF.`,
   });
 }
 

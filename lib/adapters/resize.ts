@@ -1,21 +1,21 @@
 import { setImmediate } from 'node:timers/promises';
 import { abortSignal, checkOptions, type OptionTypes, oneOf } from '../options.js';
-import { FLOAT_DTYPES, type FloatDType } from '../tensor/dtype.js';
-import { factorsOf, type LoraAdapter, type LoraModule, requirePlain } from './adapter.js';
+import { WRITABLE_TYPES, type WritableType } from '../tensor/dtype.js';
+import { factorsOf, type LoraAdapter, type LoraModule, requirePlain, requireTypeFor, writableType } from './adapter.js';
 import { assemble, type Update } from './assemble.js';
 import { findShortfall, type Shortfall } from './shortfall.js';
 import { checkChoice, LORA_RANK_CHOICE, type LoraRankChoice, truncateProduct } from './truncate.js';
 
 export interface LoraJobOptions {
-  /** The dtype of the factors; unchanged by default. */
-  readonly dtype?: FloatDType | undefined;
+  /** The type of the factors; unchanged by default. Q8_0 only for adapters in GGUF. */
+  readonly dtype?: WritableType | undefined;
   /** Stops the job between two modules. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export const LORA_JOB_OPTIONS: OptionTypes<LoraRankChoice & LoraJobOptions> = {
   ...LORA_RANK_CHOICE,
-  dtype: oneOf(FLOAT_DTYPES),
+  dtype: oneOf(WRITABLE_TYPES),
   signal: abortSignal,
 };
 
@@ -56,13 +56,14 @@ export async function resizeLora(adapter: LoraAdapter, options: LoraRankChoice &
   const given = checkOptions(options, LORA_JOB_OPTIONS, 'resizeLora');
   checkChoice(given);
   requirePlain(adapter, 'resize');
+  requireTypeFor(adapter.architecture, given.dtype);
   const updates: Update[] = [];
   const report: ResizedModule[] = [];
   for (const module of adapter.modules.values()) {
     await yieldTurn(given);
     const { name, kind } = module;
     const { a, b, ...kept } = truncateProduct(factorsOf(module), module.scaling, given);
-    updates.push({ name, kind, a, b, dtype: given.dtype ?? (module.b.dtype as FloatDType) });
+    updates.push({ name, kind, a, b, dtype: given.dtype ?? writableType(module.b) });
     report.push(resized(module, kept));
   }
   const shortfall = await findShortfall(report, async ({ singularValues }) => singularValues);

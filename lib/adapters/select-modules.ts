@@ -11,7 +11,7 @@ import { asWeight, moduleOf, type WeightInfo } from './modules.js';
 export interface SelectedModule {
   readonly tensor: string;
   /** The path by which PEFT looks it up. */
-  readonly module: string;
+  readonly name: string;
   readonly kind: LoraKind;
   readonly transposed: boolean;
   readonly info: WeightInfo;
@@ -19,10 +19,16 @@ export interface SelectedModule {
 }
 
 /**
- * Layers that look up vectors, by their names in the transformers library: their updates are stored
- * differently.
+ * Layers that look up vectors, by their names in the transformers library and in GGUF: their updates
+ * are stored differently.
  */
-const EMBEDDING = /(?:^|\.)(?:wte|wpe|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
+const EMBEDDINGS =
+  /(?:^|\.)(?:wte|wpe|token_embd|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;
+
+/** Whether a module looks up vectors. */
+export function isEmbedding(module: string): boolean {
+  return EMBEDDINGS.test(module);
+}
 
 /** The options that select modules; see `ExtractOptions`. */
 interface ModuleChoice {
@@ -70,11 +76,11 @@ export function selectModules(
       const shapes = `${describe(own.shape)} in ${base.path}, ${describe(info.shape)} in ${tuned.path}`;
       throw new LowRankError('ERR_SHAPE', `${info.name}: ${shapes}`, { hint: 'They must be the same model.' });
     }
-    const kind: LoraKind = EMBEDDING.test(name) ? 'embedding' : 'linear';
+    const kind: LoraKind = isEmbedding(name) ? 'embedding' : 'linear';
     const transposed = kind === 'embedding' || isTransposed(info.name, model, options.fanInFanOut);
     return {
       tensor: info.name,
-      module: prefix + name,
+      name: prefix + name,
       kind,
       transposed,
       info: asWeight(info),
@@ -90,7 +96,7 @@ export function selectModules(
  * @throws LowRankError `ERR_SHAPE` if a layer's shapes contradict config.json and the caller has
  *   not decided.
  */
-function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boolean | undefined): boolean {
+export function isTransposed(tensor: string, model: Model | undefined, fanInFanOut: boolean | undefined): boolean {
   const role = model?.roleOf(tensor);
   if (role === undefined || (role.orientation === undefined && fanInFanOut !== undefined)) return fanInFanOut ?? false;
   return model!.orientationOf(tensor) === 'in x out';
@@ -125,7 +131,7 @@ function isWeightOfModule(info: TensorInfo): boolean {
  * Returns the path that PEFT's model has before the checkpoint's names: a model with a head is
  * often saved as `h.0.` but loaded as `transformer.h.0.`.
  */
-function missingPrefix({ config, tensors }: Checkpoint, family: Family | undefined): string {
+export function missingPrefix({ config, tensors }: Checkpoint, family: Family | undefined): string {
   const { architectures, model_type } = config ?? {};
   const architecture = Array.isArray(architectures) ? architectures[0] : undefined;
   if (family === undefined || typeof architecture !== 'string' || !/For[A-Z]|Head/.test(architecture)) return '';

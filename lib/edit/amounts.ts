@@ -3,12 +3,9 @@ import { describe, LowRankError } from '../errors.js';
 import type { Amount } from '../interventions/amount.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
 import { kindOf } from '../interventions/kinds/kinds.js';
-import type { Intervention } from '../interventions/spec.js';
-import { isFloatDType, QUANT_TYPES, type ReadableType, type WritableType } from '../tensor/dtype.js';
+import { typeForNewNumbers } from '../model/new-type.js';
+import type { WritableType } from '../tensor/dtype.js';
 import type { SelectedMatrix } from './select.js';
-
-/** The types, in words, to which an edited tensor of a quantised type can change. */
-export const QUANT_CHOICES = `${QUANT_TYPES.slice(0, -1).join(', ')} or ${QUANT_TYPES.at(-1)}`;
 
 /**
  * Settles the edit of a selected matrix: the components to keep, and the type in which it is
@@ -28,31 +25,11 @@ export function settleAmount(
   const { shape, dtype } = selected;
   const [m, n] = shape.slice(-2) as [number, number];
   const { rank, threshold, identity } = kindOf(intervention.kind).resolve(amount, [m, n]);
-  const writtenAs = identity ? dtype : typeWritten(info, dtype, intervention, quant);
+  const chosen = `chosen by ${describe(intervention.spec)}`;
+  const writtenAs = identity ? dtype : typeForNewNumbers(info, dtype, quant, chosen);
   const uses = info.users === undefined ? {} : { uses: info.users.length };
   // The amount also decides on the components, so the edit keeps it.
   return { ...selected, writtenAs, intervention: { ...intervention, amount }, rank, threshold, ...uses, identity };
-}
-
-/**
- * Floats keep their type. A quantised tensor cannot store new numbers, so the user chooses its new
- * type.
- */
-function typeWritten(
-  { name }: TensorInfo,
-  dtype: ReadableType,
-  { spec }: Intervention,
-  quant: WritableType | undefined,
-): WritableType {
-  if (isFloatDType(dtype)) return dtype;
-  if (quant !== undefined) return quant;
-  throw new LowRankError(
-    'ERR_UNSUPPORTED',
-    `${name}: is stored as ${dtype}, which cannot store edited numbers (chosen by ${describe(spec)})`,
-    {
-      hint: `Choose a type for edited tensors with --quant (quant: ...): ${QUANT_CHOICES}; Q8_0 is the smallest, F32 the most precise.`,
-    },
-  );
 }
 
 /** The most users of a tensor that a message names. */

@@ -5,9 +5,10 @@ import { type Edit, tensorChanges } from '../interventions/edit.js';
 import { asInterventions, type Intervention } from '../interventions/spec.js';
 import { COMPUTE_OPTIONS, type Method } from '../lowrank/approximate.js';
 import type { SkippedTensors } from '../model/names.js';
+import { QUANT, QUANT_CHOICES } from '../model/new-type.js';
 import { boolean, checkedBelow, listOf, number, type OptionTypes, text, wholeNumber } from '../options.js';
 import { isWritableType, type WritableType } from '../tensor/dtype.js';
-import { checkUses, QUANT_CHOICES, settleAmount } from './amounts.js';
+import { checkUses, settleAmount } from './amounts.js';
 import { chooseSettings, type PredictedMemory, predictMemory, type Settings } from './budget.js';
 import { rejectMeetings, selectMatrices } from './select.js';
 
@@ -68,10 +69,7 @@ export const PLAN_OPTIONS: OptionTypes<PlanOptions> = {
   seed: wholeNumber(0),
   threads: wholeNumber(1),
   maxMemory: number,
-  quant: {
-    expected: QUANT_CHOICES,
-    is: (value): value is WritableType => typeof value === 'string' && isWritableType(value),
-  },
+  quant: QUANT,
   shared: boolean,
 };
 

@@ -1,15 +1,22 @@
 /**
- * LoRA adapters in PEFT's form: `readAdapter`, `writeAdapter`, `mergeLoras`, `resizeLora`,
- * `extractLora`, `applyLoras`.
+ * LoRA adapters in PEFT's form and in GGUF: `readAdapter`, `writeAdapter`, `convertLora`,
+ * `mergeLoras`, `resizeLora`, `extractLora`, `applyLoras`, `correctQuantization`.
  *
  * @module lowrank/adapters
  */
 
 // Adapter files.
 
-export { adapterObstacles, type LoraAdapter, type LoraKind, type LoraModule, loraDelta } from '../adapters/adapter.js';
-export { readAdapter, writeAdapter } from '../adapters/peft.js';
-export type { NewTensor } from '../checkpoint/safetensors/file.js';
+export {
+  adapterObstacles,
+  type LoraAdapter,
+  type LoraKind,
+  type LoraModule,
+  type LoraTensor,
+  loraDelta,
+} from '../adapters/adapter.js';
+export { type ConvertLoraOptions, convertLora, type LoraForm } from '../adapters/convert.js';
+export { readAdapter, writeAdapter } from '../adapters/files.js';
 
 // Operations on adapters.
 
@@ -36,8 +43,18 @@ export {
   type ApplyPlan,
   type ApplyReport,
   applyLoras,
+  type PlanLorasOptions,
   type PlannedWeight,
   planLoras,
   type ScaledLora,
 } from '../adapters/merge-checkpoint.js';
 export type { Shortfall } from '../adapters/shortfall.js';
+
+// Corrections of quantised models.
+
+export {
+  type CorrectedWeight,
+  type Correction,
+  type CorrectOptions,
+  correctQuantization,
+} from '../compress/correct.js';

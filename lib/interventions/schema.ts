@@ -32,7 +32,7 @@ import { MAX_LAYERS } from './spec.js';
 
 export const aSeed = aWhole(0, Number.MAX_SAFE_INTEGER);
 const METHOD = oneOf(...Object.keys(METHOD_CODE));
-const READABLE = oneOf(...FLOAT_DTYPES, ...Object.keys(QUANTIZED_BLOCKS));
+export const READABLE = oneOf(...FLOAT_DTYPES, ...Object.keys(QUANTIZED_BLOCKS));
 export const WRITABLE = oneOf(...WRITABLE_TYPES);
 export const KIND = oneOf(...KIND_NAMES);
 export const FAMILY = oneOf(...FAMILIES.map(({ name }) => name));

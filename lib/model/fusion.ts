@@ -1,7 +1,7 @@
 import { describe, LowRankError } from '../errors.js';
 import type { Range, Slice } from '../tensor/slice.js';
 import type { FusedPart } from './families.js';
-import { type Config, hiddenSize, stated } from './sizes.js';
+import { attentionHeads, type Config, hiddenSize, stated } from './sizes.js';
 
 /** The number of attention heads of a layer, and their width. */
 interface Heads {
@@ -62,9 +62,9 @@ function ranges({ fusion, axis, index }: FusedPart, tensor: string, length: numb
 }
 
 function headsOf(config: Config, tensor: string): Heads {
-  const query = stated(config, ['num_attention_heads', 'n_head'])?.value;
+  const heads = attentionHeads(config);
   const hidden = hiddenSize(config)?.value;
-  if (query === undefined || hidden === undefined) {
+  if (heads === undefined || hidden === undefined) {
     throw new LowRankError(
       'ERR_UNSUPPORTED',
       `${tensor}: q, k and v share this tensor, but config.json does not state their sizes`,
@@ -74,9 +74,8 @@ function headsOf(config: Config, tensor: string): Heads {
     );
   }
   return {
-    query,
-    keyValue: stated(config, ['num_key_value_heads', 'n_head_kv'])?.value ?? query,
-    width: stated(config, ['head_dim'])?.value ?? hidden / query,
+    ...heads,
+    width: stated(config, ['head_dim'])?.value ?? hidden / heads.query,
   };
 }
 

@@ -3,6 +3,7 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import type { Slice } from '../tensor/slice.js';
 import type { Family, FusedPart, TensorNaming } from './families.js';
 import { sliceOfPart } from './fusion.js';
+import { NameReader } from './naming.js';
 import { contradiction, inferOrientations, type LayerMatrix } from './orientation.js';
 import { recognise, requireFamily } from './recognise.js';
 import type { Config } from './sizes.js';
@@ -219,25 +220,18 @@ function placesUnder(
   orientation: Family['orientation'],
   named: readonly NamedTensor[],
 ): Map<number, LocatedMatrix[]> {
-  const patterns = MATRIX_TYPES.flatMap((type) =>
-    (naming.matrices[type] ?? []).map(({ name, part }) => ({
-      type,
-      part,
-      pattern: new RegExp(`^${escaped(name).replace('#', '\\d+')}$`),
-    })),
-  );
+  const reader = new NameReader(naming, prefix);
   const usual = naming.orientation ?? orientation;
   const places = new Map<number, LocatedMatrix[]>();
   for (const { name, info } of named) {
-    if (!name.startsWith(prefix)) continue;
-    const [, layer, rest] = /^(\d{1,6})\.(.+)$/s.exec(name.slice(prefix.length)) ?? [];
-    if (layer === undefined || rest === undefined) continue;
-    for (const { type, part, pattern } of patterns) {
-      if (!pattern.test(rest)) continue;
-      const found = places.get(Number(layer)) ?? [];
+    const place = reader.read(name);
+    if (place === undefined) continue;
+    const found = places.get(place.layer) ?? [];
+    for (const { type, location } of place.matrices) {
+      const { part } = location;
       found.push({ info, type, part, fusion: part?.fusion, usual, certain: info.orientation ?? naming.orientation });
-      places.set(Number(layer), found);
     }
+    places.set(place.layer, found);
   }
   for (const found of places.values())
     found.sort((a, b) => MATRIX_TYPES.indexOf(a.type) - MATRIX_TYPES.indexOf(b.type));
@@ -261,10 +255,6 @@ function typesOf(places: readonly LocatedMatrix[]): LayerType[] {
 
 function isGroup(type: LayerType): type is GroupType {
   return Object.hasOwn(GROUPS, type);
-}
-
-function escaped(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }
 
 function requireCheckpoint(checkpoint: Partial<Checkpoint> | null | undefined): void {

@@ -25,6 +25,17 @@ export function innerSize(config: Config): Stated | undefined {
 }
 
 /**
+ * Returns the attention heads of the queries, and those of keys and values; undefined without any.
+ *
+ * @throws LowRankError as {@link stated}.
+ */
+export function attentionHeads(config: Config): { readonly query: number; readonly keyValue: number } | undefined {
+  const query = stated(config, ['num_attention_heads', 'n_head'])?.value;
+  if (query === undefined) return undefined;
+  return { query, keyValue: stated(config, ['num_key_value_heads', 'n_head_kv'])?.value ?? query };
+}
+
+/**
  * Returns the first of these numbers that config.json states; null counts as absent.
  *
  * @throws LowRankError `ERR_CHECKPOINT_FORMAT` if it is not a whole number above 0.

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loraDelta } from '../../lib/adapters/adapter.js';
 import { mergeLoras } from '../../lib/adapters/combine.js';
-import { readAdapter, writeAdapter } from '../../lib/adapters/peft.js';
+import { readAdapter, writeAdapter } from '../../lib/adapters/files.js';
 import { open } from '../../lib/checkpoint/open.js';
 import { toFloat32 } from '../../lib/tensor/convert.js';
 import { spawnLowrank } from '../support/cli.js';
@@ -174,6 +174,36 @@ describe.skipIf(!python)(`adapters and PEFT${unlessNoPython}`, () => {
         expect(distance(found.get(module)!, delta) / norm(delta), module).toBeLessThan(1e-4);
       }
     }
+  });
+
+  it('come back from GGUF as PEFT wrote them', async () => {
+    const jobs: Job[] = [];
+    for (const family of ['gpt2', 'llama']) {
+      await run('convert', adapter(family, 'one'), '-o', at(`${family}.gguf`), '--base', base(family));
+      await run('convert', at(`${family}.gguf`), '-o', at(`back-${family}`), '--base', base(family));
+      jobs.push(
+        deltasOf(base(family), at(`back-${family}`), `back-${family}`),
+        deltasOf(base(family), adapter(family, 'one'), `first-${family}`),
+      );
+    }
+    expect((await askPeft(jobs)).flatMap(({ complaints }) => complaints)).toEqual([]);
+    for (const family of ['gpt2', 'llama']) {
+      const [back, first] = [await readDeltas(`back-${family}`), await readDeltas(`first-${family}`)];
+      expect(new Set(back.keys())).toEqual(new Set(first.keys()));
+      for (const [module, delta] of first) {
+        expect(distance(back.get(module)!, delta) / norm(delta), module).toBeLessThan(1e-6);
+      }
+    }
+  });
+
+  it('that correct a rounded checkpoint are loaded by PEFT over it', async () => {
+    const jobs: Job[] = [];
+    for (const family of ['gpt2', 'llama']) {
+      await run('correct', base(family), base(family, 'bf16'), '-o', at(`fix-${family}`), '--rank', '4');
+      jobs.push(deltasOf(base(family, 'bf16'), at(`fix-${family}`), `fix-${family}`));
+    }
+    expect((await askPeft(jobs)).flatMap(({ complaints }) => complaints)).toEqual([]);
+    for (const family of ['gpt2', 'llama']) await expectSameDeltas(at(`fix-${family}`), `fix-${family}`);
   });
 
   it.skipIf(!existsSync(trained))('of a real adapter, resized, are loaded by PEFT (needs ../shared/data)', async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type NewGgufTensor, writeGguf } from '../../lib/checkpoint/gguf/write.js';
 import { open } from '../../lib/checkpoint/open.js';
 import type { NewTensor } from '../../lib/checkpoint/safetensors/file.js';
 import { createProgram } from '../../lib/cli/program.js';
@@ -93,6 +94,21 @@ async function quantised(out: string): Promise<void> {
   await writeFile(out, files.get('model.gguf')!);
 }
 
+/** An imatrix with made-up sums for the quantised weights of a model. */
+async function importances(model: string, out: string): Promise<void> {
+  const source = await open(model);
+  const sums = [...source.tensors.values()].flatMap(({ name, shape, dtype }): [string, NewGgufTensor][] => {
+    if (dtype !== 'Q8_0') return [];
+    const row = gaussian([1, shape[1]!], 5).data.map((value) => value * value);
+    return [
+      [`${name}.in_sum2`, { type: 'F32', shape: [1, shape[1]!], bytes: fromFloat32(row, 'F32') }],
+      [`${name}.counts`, { type: 'F32', shape: [1, 1], bytes: fromFloat32(Float32Array.of(1), 'F32') }],
+    ];
+  });
+  await source.close();
+  await writeGguf(out, new Map([['general.type', 'imatrix']]), new Map(sums));
+}
+
 beforeAll(async () => {
   const models = (...names: string[]) => at('models', ...names);
   await cp(join(toy, 'model'), models('my-model'), { recursive: true });
@@ -101,8 +117,10 @@ beforeAll(async () => {
   await quantised(models('my-model.Q8_0.gguf'));
   await writeModel(models('gpt-j'), gptj(), { config: { model_type: 'gptj' } });
   await writeModel(models('llama'), tinyLlama('F16', 32), { shards: 3 });
-  await writeModel(models('base'), tinyLlama());
-  await writeModel(models('tuned'), tuned());
+  const config = { model_type: 'llama', architectures: ['LlamaForCausalLM'], num_attention_heads: 2 };
+  await writeModel(models('base'), tinyLlama(), { config: { ...config, num_key_value_heads: 1 } });
+  await writeModel(models('tuned'), tuned(), { config: { ...config, num_key_value_heads: 1 } });
+  await importances(models('my-model.Q8_0.gguf'), models('imatrix.gguf'));
   if (existsSync(peers)) await symlink(peers, models('node_modules'));
   await mkdir(at('bin'));
   await writeFile(at('bin', 'lowrank'), `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`);

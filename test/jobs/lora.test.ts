@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loraDelta } from '../../lib/adapters/adapter.js';
-import { readAdapter } from '../../lib/adapters/peft.js';
+import { readAdapter } from '../../lib/adapters/files.js';
 import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import {
@@ -352,13 +352,13 @@ describe('lowrank lora resize', () => {
 });
 
 describe('adapters of other formats', () => {
-  it.each(['extract', 'merge'])('lowrank lora %s refuses GGUF before anything is written', async (command) => {
-    const gguf = join(import.meta.dirname, '../../examples/noisy-recall/gguf/model.gguf');
-    const out = at(`of-gguf-${command}`);
-    const [second, ...flags] = command === 'extract' ? [gguf, '--rank', '2'] : [adapter];
-    const run = await lowrank(['lora', command, gguf, second!, '-o', out, ...flags]);
+  it.each(['extract', 'merge'])('lowrank lora %s refuses ONNX before anything is written', async (command) => {
+    const onnx = join(import.meta.dirname, '../../examples/noisy-recall/model/model.onnx');
+    const out = at(`of-onnx-${command}`);
+    const [second, ...flags] = command === 'extract' ? [onnx, '--rank', '2'] : [adapter];
+    const run = await lowrank(['lora', command, onnx, second!, '-o', out, ...flags]);
     expect(run.code).toBe(1);
-    expect(run.stderr).toMatch(/adapters cannot be (extracted from|merged into) gguf/);
+    expect(run.stderr).toMatch(/adapters cannot be (extracted from|merged into) onnx/);
     expect(existsSync(out)).toBe(false);
   });
 });

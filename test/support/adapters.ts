@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LoraAdapter, LoraModule } from '../../lib/adapters/adapter.js';
-import { readAdapter } from '../../lib/adapters/peft.js';
+import type { LoraAdapter, LoraModule, LoraTensor } from '../../lib/adapters/adapter.js';
+import { readAdapter } from '../../lib/adapters/files.js';
 import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { fromFloat32, toFloat32 } from '../../lib/tensor/convert.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
@@ -56,8 +56,8 @@ export async function randomAdapter(
   return readAdapter(await writeFiles(folder, factorTensors(modules, seed), config));
 }
 
-export function dataOf({ bytes, dtype }: NewTensor): Float32Array {
-  return toFloat32(bytes, dtype as FloatDType);
+export function dataOf({ bytes, dtype }: LoraTensor): Float32Array {
+  return toFloat32(bytes, dtype);
 }
 
 /**

@@ -250,6 +250,19 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
     { adapter, weight: 1 },
     ['weight'],
   ],
+  [
+    'convertLora',
+    (o) => adapters.convertLora(adapter, o as object),
+    { base: absent },
+    ['to', 'base', 'dtype', 'baseName'],
+  ],
+  [
+    'correctQuantization',
+    (o) => adapters.correctQuantization(absent, absent, o as object),
+    {},
+    ['rank', 'calibration', 'tensors', 'family', 'dtype', 'baseName', ...CALL],
+  ],
+  ['planLoras', (o) => adapters.planLoras(absent, [{ adapter }], o as object), {}, ['quant']],
   ['writeAdapter', (o) => adapters.writeAdapter(adapter, '/absent/folder/adapter', o as object), {}, ['signal']],
   [
     'inspectCheckpoint',
@@ -299,7 +312,7 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
     { rank: 1 },
     ['rank', 'energy', 'tensors', 'family', 'fanInFanOut', 'dtype', 'baseName', 'method', 'seed', ...CALL],
   ],
-  ['applyLoras', (o) => adapters.applyLoras(absent, [{ adapter }], '/absent/out', o as object), {}, CALL],
+  ['applyLoras', (o) => adapters.applyLoras(absent, [{ adapter }], '/absent/out', o as object), {}, ['quant', ...CALL]],
   [
     'an adapter of applyLoras',
     (o) => adapters.applyLoras(absent, [o as adapters.ScaledLora], '/absent/out'),

@@ -2,6 +2,7 @@ import { describe, LowRankError } from '../../errors.js';
 import { blockOf, isWritableType, type StoredType } from '../../tensor/dtype.js';
 import type { ByteRange, FileLayout } from '../checkpoint.js';
 import { PartList } from '../parts.js';
+import { encodeKey, QUANTIZATION_VERSION, QUANTIZATION_VERSION_KEY } from './encode.js';
 import type { GgufFile } from './file.js';
 import { aligned, type GgufTensor, KEY_COUNT_AT } from './header.js';
 import type { GgufFiles } from './split.js';
@@ -32,7 +33,7 @@ export function ggufLayout(files: GgufFiles, edited: ReadonlyMap<string, StoredT
   const [first] = files.values();
   const version =
     [...newTypes.values()].includes('Q8_0') && !first!.header.metadata.entries.has(QUANTIZATION_VERSION_KEY)
-      ? quantizationVersion()
+      ? encodeKey(QUANTIZATION_VERSION_KEY, { u32: QUANTIZATION_VERSION })
       : undefined;
   return [...files].map(([name, file]) => {
     const added = file === first ? version : undefined;
@@ -106,20 +107,4 @@ function writableType({ name, shape }: GgufTensor, type: StoredType): GgmlType {
     throw new LowRankError('ERR_UNSUPPORTED', message, { hint: 'Choose F16, BF16 or F32 for it.' });
   }
   return type;
-}
-
-const QUANTIZATION_VERSION_KEY = 'general.quantization_version';
-/** GGML_QNT_VERSION of ggml.h: the version of the blocks' layout. */
-const QUANTIZATION_VERSION = 2;
-const U32_TYPE = 4;
-
-/** Returns the key, its type and its value as bytes of a header. */
-function quantizationVersion(): Uint8Array {
-  const key = Buffer.from(QUANTIZATION_VERSION_KEY);
-  const bytes = Buffer.alloc(8 + key.length + 8);
-  bytes.writeBigUInt64LE(BigInt(key.length));
-  key.copy(bytes, 8);
-  bytes.writeUInt32LE(U32_TYPE, 8 + key.length);
-  bytes.writeUInt32LE(QUANTIZATION_VERSION, 12 + key.length);
-  return bytes;
 }

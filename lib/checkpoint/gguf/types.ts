@@ -53,6 +53,10 @@ export function ggmlType(code: number): GgmlType | undefined {
   return BY_CODE.get(code);
 }
 
+export function isGgmlType(type: string): type is GgmlType {
+  return Object.hasOwn(CODES, type);
+}
+
 export function ggmlCode(type: GgmlType): number {
   return CODES[type];
 }

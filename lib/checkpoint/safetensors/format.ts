@@ -16,7 +16,7 @@ export const SAFETENSORS: FormatDescription = {
   name: 'safetensors',
   label: 'safetensors',
   ending: ENDING,
-  hasModuleNames: true,
+  hasAdapters: true,
   sniff: sniffSafetensors,
   models: async (_, names) => {
     const standard = STANDARD.find((name) => names.includes(name));

@@ -1,4 +1,4 @@
-import { readAdapter } from '../../../lib/adapters/peft.js';
+import { readAdapter } from '../../../lib/adapters/files.js';
 import { made } from '../../support/safetensors.js';
 import { mutateJson } from '../json.js';
 import { require, type Target } from '../target.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readAdapter } from '../../../lib/adapters/peft.js';
+import { readAdapter } from '../../../lib/adapters/files.js';
 import { open } from '../../../lib/checkpoint/open.js';
 import { failure, kind } from '../../support/failure.js';
 import { temporaryFolder } from '../../support/folder.js';

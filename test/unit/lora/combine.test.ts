@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { mergeLoras } from '../../../lib/adapters/combine.js';
-import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
+import { readAdapter, writeAdapter } from '../../../lib/adapters/files.js';
 import { dataOf, randomAdapter, reference } from '../../support/adapters.js';
 import { failure } from '../../support/failure.js';
 import { temporaryFolder } from '../../support/folder.js';

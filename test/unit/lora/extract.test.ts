@@ -87,7 +87,7 @@ describe('adding updates to a weight', () => {
         const bytes = fromFloat32(gaussian(shape, 3).data, dtype);
         const before = toFloat32(bytes, dtype);
         const updates = modules.map((module, i) => ({ module, scale: i === 0 ? 1 : -0.5, transposed }));
-        const { relativeChange } = await addUpdates(bytes, { name: 'w', dtype, shape }, updates, {});
+        const { relativeChange } = await addUpdates(bytes, { name: 'w', dtype, writtenAs: dtype, shape }, updates, {});
         const deltas = modules.map((module) => turned(reference(module), 6, 5, transposed));
         const expected = before.map((value, i) => value + deltas[0]![i]! - 0.5 * deltas[1]![i]!);
         const after = toFloat32(bytes, dtype);
@@ -104,7 +104,7 @@ describe('adding updates to a weight', () => {
     const bytes = new Uint8Array(4 * out * width);
     await addUpdates(
       bytes,
-      { name: 'w', dtype: 'F32', shape: [out, width] },
+      { name: 'w', dtype: 'F32', writtenAs: 'F32', shape: [out, width] },
       [{ module, scale: 1, transposed: false }],
       {},
     );
@@ -122,7 +122,7 @@ describe('adding updates to a weight', () => {
 
   it('refuses a weight that is not finite, and a result that overflows the dtype', async () => {
     const module = (await randomAdapter(spec, { r: 2, lora_alpha: 4 })).modules.get('a.b')!;
-    const weight = { name: 'w', dtype: 'F16' as const, shape: [6, 5] };
+    const weight = { name: 'w', dtype: 'F16' as const, writtenAs: 'F16' as const, shape: [6, 5] };
     const updates = (scale: number) => [{ module, scale, transposed: false }];
     const broken = fromFloat32(
       Float32Array.from({ length: 30 }, (_, i) => (i === 7 ? Number.NaN : 1)),

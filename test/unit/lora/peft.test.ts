@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { adapterObstacles, loraDelta } from '../../../lib/adapters/adapter.js';
-import { readAdapter, writeAdapter } from '../../../lib/adapters/peft.js';
+import { readAdapter, writeAdapter } from '../../../lib/adapters/files.js';
 import { configWithRanks, readScalings } from '../../../lib/adapters/peft-config.js';
 import { CheckpointError } from '../../../lib/errors.js';
 import {

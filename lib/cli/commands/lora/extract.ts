@@ -6,9 +6,9 @@ import {
   extractLora,
   planExtract,
 } from '../../../adapters/extract-checkpoints.js';
-import { requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
+import { requireNewOutput, writeAdapter } from '../../../adapters/files.js';
 import type { Method } from '../../../lowrank/approximate.js';
-import type { FloatDType } from '../../../tensor/dtype.js';
+import type { WritableType } from '../../../tensor/dtype.js';
 import { formatBytes, formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
 import { printResult, runJob } from '../../job.js';
@@ -59,9 +59,9 @@ Tensors that differ but do not fit into an adapter (norms, biases, embeddings) a
 /** `lowrank lora extract`: makes an adapter from the difference of two checkpoints. */
 export function defineExtract(command: Command, terminal: Terminal): void {
   command
-    .argument('<base>', 'folder or .safetensors file')
+    .argument('<base>', 'safetensors or GGUF file, or a folder')
     .argument('<tuned>', 'the same model after training')
-    .option('-o, --out <path>', 'output folder; must not exist')
+    .option('-o, --out <path>', 'output path: a folder, or a GGUF file; must not exist')
     .option('--rank <r>', 'rank of each module', wholeNumber(1))
     .option('--energy <e>', 'smallest rank that keeps this share of the energy, such as 0.9', decimal)
     .option(
@@ -72,7 +72,7 @@ export function defineExtract(command: Command, terminal: Terminal): void {
     .addOption(familyOption())
     .option('--fan-in-fan-out', 'matrices are stored [in, out]; needed if neither family nor shapes tell')
     .option('--no-fan-in-fan-out', 'matrices are stored [out, in]')
-    .addOption(new Option('--dtype <dtype>', 'dtype of the factors').choices(DTYPES).default('f32'))
+    .addOption(new Option('--dtype <dtype>', 'type of the factors; q8_0 only in GGUF').choices(DTYPES).default('f32'))
     .option('--base-name <name>', 'name of the base model in the adapter; default: its path as given')
     .addOption(methodOption())
     .addOption(seedOption('seed for the random start of krylov'))
@@ -87,7 +87,7 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
   const { rank, energy } = requireOne(flags, ['rank', 'energy']);
   const choice = (rank === undefined ? { energy } : { rank }) as ExtractChoice;
   const { tensor: tensors, family, fanInFanOut, baseName, method, seed, threads } = flags;
-  const dtype = flags.dtype.toUpperCase() as FloatDType;
+  const dtype = flags.dtype.toUpperCase() as WritableType;
   const options = { ...choice, tensors, family, fanInFanOut, baseName, dtype, method, seed, threads };
   if (flags.dryRun) {
     const plan = await planExtract(base, tuned, options);
@@ -102,7 +102,7 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
     work: async (signal, onProgress) => {
       // With --energy, ranks are known only afterwards.
       const mostBytes = rank === undefined ? 0 : (await planExtract(base, tuned, options)).output.mostBytes;
-      await requireNewFolder(out, mostBytes);
+      await requireNewOutput(out, mostBytes);
       const result = await extractLora(base, tuned, { ...options, signal, onProgress });
       await writeAdapter(result.adapter, out, { signal });
       return result;

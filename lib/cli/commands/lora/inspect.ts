@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { adapterObstacles, type LoraAdapter, type LoraModule } from '../../../adapters/adapter.js';
-import { readAdapter } from '../../../adapters/peft.js';
+import { readAdapter } from '../../../adapters/files.js';
 import { formatBytes, formatCount, formatShape } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
 import { printResult } from '../../job.js';
@@ -11,12 +11,13 @@ import type { Output, Terminal } from '../../terminal/terminal.js';
 const EXAMPLES = `
 Examples:
   lowrank lora inspect my-adapter
-  lowrank lora inspect my-adapter --json`;
+  lowrank lora inspect my-adapter --json
+  lowrank lora inspect my-adapter.gguf`;
 
 /** `lowrank lora inspect`: lists the modules of an adapter. */
 export function defineInspect(command: Command, terminal: Terminal): void {
   command
-    .argument('<adapter>', 'folder with adapter_config.json and adapter_model.safetensors')
+    .argument('<adapter>', 'folder with adapter_config.json and adapter_model.safetensors, or a GGUF file')
     .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: { json?: boolean }) => runInspect(adapter, flags, terminal));
@@ -30,7 +31,10 @@ async function runInspect(path: string, flags: { json?: boolean }, terminal: Ter
 function describeAdapter(adapter: LoraAdapter) {
   const modules = [...adapter.modules.values()];
   return {
-    path: adapter.source?.folder,
+    path: adapter.source?.path,
+    form: adapter.architecture === undefined ? 'peft' : 'gguf',
+    /** Of an adapter in GGUF. */
+    architecture: adapter.architecture,
     baseModel: adapter.config.base_model_name_or_path,
     parameters: modules.reduce((sum, module) => sum + parametersOf(module), 0),
     bytes: modules.reduce((sum, { a, b }) => sum + a.bytes.length + b.bytes.length, 0),
@@ -61,12 +65,13 @@ const COLUMNS: readonly Column[] = [
 ];
 
 function printAdapter(adapter: LoraAdapter, output: Output): void {
-  const { path, baseModel, parameters, bytes, obstacles: found } = describeAdapter(adapter);
+  const { path, architecture, baseModel, parameters, bytes, obstacles: found } = describeAdapter(adapter);
+  const base = architecture === undefined ? (baseModel ?? 'an unnamed base model') : `a ${architecture} model in GGUF`;
   const { bold, yellow } = output.colors;
   const count = adapter.modules.size;
   output.lines([
     printable(path ?? ''),
-    `LoRA for ${printable(String(baseModel ?? 'an unnamed base model'))}, ${count} ${count === 1 ? 'module' : 'modules'}, ${formatCount(parameters)} parameters, ${formatBytes(bytes)}`,
+    `LoRA for ${printable(String(base))}, ${count} ${count === 1 ? 'module' : 'modules'}, ${formatCount(parameters)} parameters, ${formatBytes(bytes)}`,
     '',
   ]);
   const rows = [...adapter.modules.values()].map((module) => [

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { readAdapter } from '../../../adapters/files.js';
 import {
   type ApplyPlan,
   type ApplyReport,
@@ -7,13 +8,14 @@ import {
   planLoras,
   type ScaledLora,
 } from '../../../adapters/merge-checkpoint.js';
-import { readAdapter } from '../../../adapters/peft.js';
+import type { WritableType } from '../../../tensor/dtype.js';
 import { formatBytes, formatError, formatShape } from '../../../text/format.js';
 import { printResult, runJob } from '../../job.js';
 import {
   decimal,
   dryRunOption,
   jsonOption,
+  quantOption,
   requireOut,
   restartOption,
   threadsOption,
@@ -28,6 +30,7 @@ import { leavesNothing } from './options.js';
 interface MergeFlags {
   readonly out?: string;
   readonly scale?: readonly number[];
+  readonly quant?: WritableType;
   readonly threads?: number;
   readonly restart?: boolean;
   readonly dryRun?: boolean;
@@ -39,6 +42,7 @@ Examples:
   lowrank lora merge base my-adapter -o merged
   lowrank lora merge base my-adapter -o half --scale 0.5
   lowrank lora merge base first second -o both --scale 1 --scale 0.3
+  lowrank lora merge model.Q4_0.gguf adapter.gguf -o merged.gguf --quant Q8_0
 
 Only the tensors that an adapter names change, in their own dtype; every other byte is copied.
 To resume a killed merge, run the same command again.`;
@@ -46,14 +50,15 @@ To resume a killed merge, run the same command again.`;
 /** `lowrank lora merge`: adds adapters to the weights of a checkpoint. */
 export function defineMerge(command: Command, terminal: Terminal): void {
   command
-    .argument('<checkpoint>', 'folder or .safetensors file; never modified')
-    .argument('<adapters...>', 'adapter folders')
+    .argument('<checkpoint>', 'safetensors or GGUF file, or a folder; never modified')
+    .argument('<adapters...>', 'adapter folders, or adapters in GGUF')
     .option('-o, --out <path>', 'output path; must not exist')
     .option(
       '--scale <s>',
       'factor for the updates; once for all adapters, or once for each in order',
       (text, earlier: readonly number[] | undefined) => [...(earlier ?? []), decimal(text)],
     )
+    .addOption(quantOption('type in which to write quantised weights that get an update'))
     .addOption(threadsOption())
     .addOption(restartOption('killed'))
     .addOption(dryRunOption())
@@ -70,7 +75,7 @@ async function runMerge(
   flags: MergeFlags,
   terminal: Terminal,
 ): Promise<void> {
-  const { threads, restart, scale: scales = [1] } = flags;
+  const { quant, threads, restart, scale: scales = [1] } = flags;
   if (scales.length !== 1 && scales.length !== paths.length) {
     throw wrongUsage(
       `got ${scales.length} --scale options for ${paths.length} adapters`,
@@ -85,7 +90,7 @@ async function runMerge(
     return loras;
   };
   if (flags.dryRun) {
-    const plan = await planLoras(checkpoint, await readAll());
+    const plan = await planLoras(checkpoint, await readAll(), { quant });
     printResult(terminal, flags, plan, () => printPlan(plan, terminal));
     return;
   }
@@ -94,7 +99,7 @@ async function runMerge(
     progress: new ProgressLine(terminal.err),
     ...leavesNothing(out),
     work: async (signal, onProgress) =>
-      applyLoras(checkpoint, await readAll(), out, { threads, restart, signal, onProgress }),
+      applyLoras(checkpoint, await readAll(), out, { quant, threads, restart, signal, onProgress }),
   });
   printResult(terminal, flags, report, () => printReport(report, terminal));
 }
@@ -109,8 +114,9 @@ const PLAN_COLUMNS: readonly Column[] = [
 ];
 const COLUMNS: readonly Column[] = [...PLAN_COLUMNS, { title: 'relative change', align: 'right' }];
 
-function describeWeight({ tensor, shape, dtype, transposed, rank, adapters }: PlannedWeight): string[] {
-  return [tensor, formatShape(shape), dtype, transposed ? 'in x out' : 'out x in', String(rank), String(adapters)];
+function describeWeight({ tensor, shape, dtype, writtenAs, transposed, rank, adapters }: PlannedWeight): string[] {
+  const types = dtype === writtenAs ? dtype : `${dtype} to ${writtenAs}`;
+  return [tensor, formatShape(shape), types, transposed ? 'in x out' : 'out x in', String(rank), String(adapters)];
 }
 
 function printPlan({ weights, output: { bytes } }: ApplyPlan, { out: output }: Terminal): void {

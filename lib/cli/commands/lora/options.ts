@@ -1,10 +1,10 @@
-import { FLOAT_DTYPES } from '../../../tensor/dtype.js';
+import { WRITABLE_TYPES } from '../../../tensor/dtype.js';
 import { printable } from '../../../text/printable.js';
 import type { CommandJob } from '../../job.js';
 import { wrongUsage } from '../../options.js';
 
-/** Choices of `--dtype`. */
-export const DTYPES = FLOAT_DTYPES.map((dtype) => dtype.toLowerCase());
+/** Choices of `--dtype`; Q8_0 is for adapters in GGUF. */
+export const DTYPES = WRITABLE_TYPES.map((dtype) => dtype.toLowerCase());
 
 /** What Ctrl-C does to a job that leaves nothing behind. */
 export function leavesNothing(out: string): Pick<CommandJob<unknown, unknown>, 'stopping' | 'stopped'> {

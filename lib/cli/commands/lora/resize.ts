@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
-import { readAdapter, requireNewFolder, writeAdapter } from '../../../adapters/peft.js';
+import { readAdapter, requireNewOutput, writeAdapter } from '../../../adapters/files.js';
 import { type ResizedModule, resizeLora } from '../../../adapters/resize.js';
 import type { LoraRankChoice } from '../../../adapters/truncate.js';
-import type { FloatDType } from '../../../tensor/dtype.js';
+import type { WritableType } from '../../../tensor/dtype.js';
 import { formatError, formatSeconds, formatShape, formatShare } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
 import { printResult, runJob } from '../../job.js';
@@ -32,12 +32,14 @@ Examples:
 /** `lowrank lora resize`: reduces the rank of an adapter. */
 export function defineResize(command: Command, terminal: Terminal): void {
   command
-    .argument('<adapter>', 'adapter folder; never modified')
-    .option('-o, --out <path>', 'output folder; must not exist')
+    .argument('<adapter>', 'adapter folder or adapter in GGUF; never modified')
+    .option('-o, --out <path>', 'output path: a folder, or a GGUF file; must not exist')
     .option('--rank <r>', 'maximum rank', wholeNumber(1))
     .option('--energy <e>', 'smallest rank that keeps this share of the energy, such as 0.9', decimal)
     .option('--ratio <x>', 'keep singular values of at least x times the largest, such as 0.05', decimal)
-    .addOption(new Option('--dtype <dtype>', 'dtype of the factors; default: unchanged').choices(DTYPES))
+    .addOption(
+      new Option('--dtype <dtype>', 'type of the factors, q8_0 only in GGUF; default: unchanged').choices(DTYPES),
+    )
     .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
     .action((adapter: string, flags: ResizeFlags) => runResize(adapter, flags, terminal));
@@ -47,13 +49,13 @@ async function runResize(path: string, flags: ResizeFlags, terminal: Terminal): 
   const out = requireOut(flags.out);
   const { rank, energy, ratio } = requireOne(flags, ['rank', 'energy', 'ratio']);
   const choice = { rank, energy, ratio } as LoraRankChoice;
-  const dtype = flags.dtype?.toUpperCase() as FloatDType | undefined;
+  const dtype = flags.dtype?.toUpperCase() as WritableType | undefined;
   const started = performance.now();
   const { modules, shortfall } = await runJob(terminal, {
     progress: new ProgressLine(terminal.err),
     ...leavesNothing(out),
     work: async (signal) => {
-      await requireNewFolder(out);
+      await requireNewOutput(out);
       const resized = await resizeLora(await readAdapter(path), { ...choice, dtype, signal });
       await writeAdapter(resized.adapter, out, { signal });
       return resized;

@@ -1,0 +1,203 @@
+import type { Orientation } from '../checkpoint/checkpoint.js';
+import { describe, LowRankError } from '../errors.js';
+import type { Family, MatrixLocation, TensorNaming } from './families.js';
+import { type MatrixPlace, NameReader } from './naming.js';
+import { recognise } from './recognise.js';
+import { headsOf, type RowOrder } from './row-order.js';
+import type { Config } from './sizes.js';
+import type { MatrixType } from './types.js';
+
+/**
+ * The GGUF architecture by `model_type`, for models whose weights llama.cpp's converter only
+ * renames and whose rows it at most reorders. Source: the classes in llama.cpp's `conversion/`.
+ */
+const ARCHITECTURES: ReadonlyMap<string, string> = new Map([
+  ['llama', 'llama'],
+  ['mistral', 'llama'],
+  ['mixtral', 'llama'],
+  ['mistral3', 'mistral3'],
+  ['ministral3', 'mistral3'],
+  ['qwen2', 'qwen2'],
+  ['qwen2_moe', 'qwen2moe'],
+  ['qwen3', 'qwen3'],
+  ['qwen3_moe', 'qwen3moe'],
+  ['gemma', 'gemma'],
+  ['gemma2', 'gemma2'],
+  ['gemma3', 'gemma3'],
+  ['gemma3_text', 'gemma3'],
+  ['olmo', 'olmo'],
+  ['olmo2', 'olmo2'],
+  ['olmo3', 'olmo2'],
+  ['olmoe', 'olmoe'],
+  ['stablelm', 'stablelm'],
+  ['granite', 'granite'],
+  ['cohere', 'command-r'],
+  ['cohere2', 'cohere2'],
+  ['smollm3', 'smollm3'],
+  ['seed_oss', 'seed_oss'],
+  ['exaone4', 'exaone4'],
+  ['ernie4_5', 'ernie4_5'],
+  ['phi', 'phi2'],
+  ['phi3', 'phi3'],
+  ['gpt2', 'gpt2'],
+  ['gpt_neox', 'gptneox'],
+  ['bert', 'bert'],
+]);
+
+/** Architectures in which llama.cpp rotates neighbouring numbers, so that q and k are reordered. */
+const PAIRED: readonly string[] = ['llama', 'mistral3', 'granite', 'smollm3', 'olmo'];
+
+const BLOCKS = 'blk.';
+const WEIGHT = '.weight';
+const EMBEDDING = { gguf: 'token_embd', module: /(?:^|\.)(?:embed_tokens|wte|embed_in|word_embeddings)$/ };
+const HEAD = { gguf: 'output', module: /(?:^|\.)(?:lm_head|embed_out)$/ };
+
+/** PyTorch's names of the embedding and the head, where they are not `model.embed_tokens` and `lm_head`. */
+const OUTER: Readonly<Record<string, { readonly embedding: string; readonly head: string }>> = {
+  gpt2: { embedding: 'transformer.wte', head: 'lm_head' },
+  gpt_neox: { embedding: 'gpt_neox.embed_in', head: 'embed_out' },
+  bert: { embedding: 'bert.embeddings.word_embeddings', head: 'cls.predictions.decoder' },
+};
+const USUAL = { embedding: 'model.embed_tokens', head: 'lm_head' };
+
+/** The other name of a module. */
+export interface Counterpart {
+  readonly module: string;
+  /** How the rows of the weight lie in GGUF; undefined if in PyTorch's order. */
+  readonly rows: RowOrder | undefined;
+}
+
+/**
+ * The names that the modules of a model have in PyTorch and in GGUF, both without `.weight`: such as
+ * `model.layers.0.self_attn.q_proj` and `blk.0.attn_q`. Norms, biases and experts are not known.
+ */
+export class GgufNames {
+  /** `general.architecture` */
+  readonly architecture: string;
+  readonly #family: Family;
+  readonly #config: Config;
+  readonly #ggufNaming: TensorNaming;
+  readonly #gguf: NameReader;
+  readonly #modules: readonly { readonly naming: TensorNaming; readonly readers: readonly NameReader[] }[];
+
+  /**
+   * @param config config.json, or the metadata of a GGUF file in its terms
+   * @param path where it was read, for messages
+   * @throws LowRankError `ERR_UNSUPPORTED` for a model whose names are not known.
+   */
+  constructor(config: Config | undefined, path: string) {
+    const recognised = recognise(config);
+    const architecture = architectureIn(config);
+    if (recognised === undefined || architecture === undefined) throw unknown(config, path);
+    this.architecture = architecture;
+    this.#family = recognised.family;
+    this.#config = recognised.config;
+    const { namings } = recognised.family;
+    this.#ggufNaming = namings.find(({ prefixes }) => prefixes.includes(BLOCKS))!;
+    this.#gguf = new NameReader(this.#ggufNaming, BLOCKS);
+    this.#modules = namings
+      .filter(({ prefixes }) => !prefixes.includes(BLOCKS))
+      .map((naming) => ({ naming, readers: naming.prefixes.map((prefix) => new NameReader(naming, prefix)) }));
+  }
+
+  /** Returns the names of a model; undefined if they are not known. */
+  static find(config: Config | undefined): GgufNames | undefined {
+    return architectureIn(config) === undefined ? undefined : new GgufNames(config, '');
+  }
+
+  /** How PyTorch's code stores the weights of layers. */
+  get orientation(): Orientation {
+    return this.#family.orientation;
+  }
+
+  /** Returns GGUF's name of a module of PyTorch's; undefined if there is none, or it is not known. */
+  inGguf(module: string): Counterpart | undefined {
+    for (const { gguf, module: pattern } of [EMBEDDING, HEAD]) {
+      if (pattern.test(module)) return { module: gguf, rows: undefined };
+    }
+    for (const { readers } of this.#modules) {
+      const place = firstOf(readers, (reader) => reader.read(module + WEIGHT));
+      if (place === undefined || place.expert !== undefined) continue;
+      const { type, location } = place.matrices[0]!;
+      const name = firstLike(location, this.#ggufLocations(type))?.name;
+      if (name === undefined) continue;
+      return { module: withoutWeight(`${BLOCKS}${place.layer}.${name}`), rows: this.#rows(type, location) };
+    }
+    return undefined;
+  }
+
+  /**
+   * Returns PyTorch's name of a module of GGUF's; undefined as {@link inGguf}.
+   *
+   * @param exists tells which modules the model has, if that is known: models are saved with
+   *   several prefixes
+   */
+  inPyTorch(module: string, exists?: (module: string) => boolean): Counterpart | undefined {
+    const outer = OUTER[this.#family.name] ?? USUAL;
+    if (module === EMBEDDING.gguf) return { module: outer.embedding, rows: undefined };
+    if (module === HEAD.gguf) return { module: outer.head, rows: undefined };
+    const place = this.#gguf.read(module + WEIGHT);
+    if (place === undefined || place.expert !== undefined) return undefined;
+    const { type, location: own } = place.matrices[0]!;
+    // Experts that share a tensor have other names than the matrix of a layer without experts.
+    if (firstLike(own, this.#ggufLocations(type)) !== own) return undefined;
+    for (const { naming } of this.#modules) {
+      const location = firstLike(own, naming.matrices[type] ?? []);
+      if (location === undefined) continue;
+      const names = naming.prefixes.map((prefix) => withoutWeight(`${prefix}${place.layer}.${location.name}`));
+      const found = exists === undefined ? undefined : names.find(exists);
+      return { module: found ?? names[0]!, rows: this.#rows(type, location) };
+    }
+    return undefined;
+  }
+
+  #ggufLocations(type: MatrixType): readonly MatrixLocation[] {
+    return this.#ggufNaming.matrices[type] ?? [];
+  }
+
+  /** @param location PyTorch's */
+  #rows(type: MatrixType, { part }: MatrixLocation): RowOrder | undefined {
+    if (part?.fusion === 'interleaved') return { kind: 'interleaved', heads: headsOf(this.#config, 'q_proj') };
+    if (part !== undefined || (type !== 'q_proj' && type !== 'k_proj')) return undefined;
+    return PAIRED.includes(this.architecture) ? { kind: 'paired', heads: headsOf(this.#config, type) } : undefined;
+  }
+}
+
+/** The GGUF architecture of a config, if it is one of the known. */
+function architectureIn(config: Config | undefined): string | undefined {
+  const recognised = recognise(config);
+  if (config === undefined || recognised === undefined) return undefined;
+  const stated = config['general.architecture'];
+  if (stated !== undefined) return [...ARCHITECTURES.values()].find((name) => name === stated);
+  return [config, recognised.config].map((each) => ARCHITECTURES.get(String(each.model_type))).find(Boolean);
+}
+
+/** Returns the first location, of no single expert, that holds one matrix like another, or several like it. */
+function firstLike(one: MatrixLocation, among: readonly MatrixLocation[]): MatrixLocation | undefined {
+  return among.find(({ part, name }) => (one.part === undefined) === (part === undefined) && !name.includes('#'));
+}
+
+function firstOf(
+  readers: readonly NameReader[],
+  read: (reader: NameReader) => MatrixPlace | undefined,
+): MatrixPlace | undefined {
+  for (const reader of readers) {
+    const found = read(reader);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function withoutWeight(name: string): string {
+  return name.slice(0, -WEIGHT.length);
+}
+
+function unknown(config: Config | undefined, path: string): LowRankError {
+  const named =
+    config === undefined
+      ? 'no config.json or metadata name its architecture'
+      : `its architecture (${describe(config['general.architecture'] ?? config.model_type)}) is not one of those whose names in GGUF are known`;
+  return new LowRankError('ERR_UNSUPPORTED', `${path}: ${named}`, {
+    hint: `Known are: ${[...new Set(ARCHITECTURES.values())].join(', ')}.`,
+  });
+}
