@@ -13,6 +13,8 @@ export interface FormatDescription {
   readonly label: string;
   /** The ending of its weight files. */
   readonly ending: `.${string}`;
+  /** Whether tensors have the module paths of PyTorch as names. */
+  readonly hasModuleNames: boolean;
   /** Whether there are adapter files whose modules are named like the tensors. */
   readonly hasAdapters: boolean;
   /**

@@ -7,6 +7,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 
 const [modelPath, text, out, adapter] = process.argv.slice(2);
+if (!modelPath || !text || !out) throw new Error('usage: logits-with-llama.mjs MODEL.gguf TEXT OUT [ADAPTER.gguf]');
 const peer = new URL('../peers/node_modules/node-llama-cpp/dist/index.js', import.meta.url);
 const { getLlama } = await import(peer.href);
 const llama = await getLlama({ gpu: false, build: 'never', maxThreads: 1, logLevel: 'error', progressLogs: false });
@@ -33,5 +34,5 @@ for (let begin = 0; begin < tokens.length; begin += 16) {
   }
 }
 await writeFile(out, Buffer.concat(rows));
-process.stdout.write(JSON.stringify({ rows: rows.length, size: rows[0].length / 4, tokens: all }));
+process.stdout.write(JSON.stringify({ rows: rows.length, size: (rows[0]?.length ?? 0) / 4, tokens: all }));
 await llama.dispose();

@@ -8,6 +8,7 @@ export const GGUF: FormatDescription = {
   name: 'gguf',
   label: 'GGUF',
   ending: ENDING,
+  hasModuleNames: false,
   hasAdapters: true,
   sniff: (start) => (start.toString('latin1', 0, 4) === 'GGUF' ? 'gguf' : undefined),
   models: async (_, names) => firstsOfGguf(names),

@@ -8,6 +8,7 @@ export const ONNX: FormatDescription = {
   name: 'onnx',
   label: 'ONNX',
   ending: ONNX_ENDING,
+  hasModuleNames: false,
   hasAdapters: false,
   // A protobuf message has no mark; it is recognised by what it is not.
   sniff: (start) => (!beginsWithLength(start) && mayBeOnnx(start) ? 'onnx' : undefined),

@@ -16,6 +16,7 @@ export const SAFETENSORS: FormatDescription = {
   name: 'safetensors',
   label: 'safetensors',
   ending: ENDING,
+  hasModuleNames: true,
   hasAdapters: true,
   sniff: sniffSafetensors,
   models: async (_, names) => {
