@@ -101,10 +101,15 @@ export interface FileLayout {
 
 /** Describes how values flow through a model whose file holds its computation. */
 export interface ModelGraph {
-  /** Returns the value that a weight multiplies from the right; undefined if there is none, or several. */
-  inputOf(weight: string): string | undefined;
-  /** Returns the product, if nothing is added in the same node; undefined as {@link inputOf}. */
+  /** Returns the different values that a weight multiplies from the right; none if some of them are transposed first. */
+  inputsOf(weight: string): readonly string[];
+  /** Returns the product, if there is only one and nothing is added in the same node. */
   productOf(weight: string): string | undefined;
+  /**
+   * Returns the vector that is added to what a weight multiplies, and to nothing else, if its bytes can be replaced: a
+   * tensor of the checkpoint.
+   */
+  biasOf(weight: string): string | undefined;
   /** Lays out the model's file with more values among its outputs. */
   observing(values: Iterable<string>): FileLayout;
   /** Lays out the model's file with weights as inputs instead, by their names. */

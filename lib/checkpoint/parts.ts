@@ -19,7 +19,7 @@ export class PartList {
 
   copy(file: string, offset: number, bytes: number): void {
     const last = this.parts.at(-1);
-    if (last?.kind === 'copy' && last.offset + last.bytes === offset) {
+    if (last?.kind === 'copy' && last.file === file && last.offset + last.bytes === offset) {
       this.parts[this.parts.length - 1] = { ...last, bytes: last.bytes + bytes };
       this.end += bytes;
     } else {

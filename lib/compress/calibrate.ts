@@ -66,8 +66,8 @@ export interface CalibrateReport {
 
 /** Layers that see the same vectors, and what of those is summed. */
 interface Sum {
-  /** The value of the model's graph. */
-  readonly value: string;
+  /** The values of the model's graph: several, where nodes share a weight. */
+  readonly values: readonly string[];
   readonly kind: 'inputs' | 'outputs';
   /** The length of the vectors. */
   readonly side: number;
@@ -158,19 +158,28 @@ function graphOf({ graph, path, format }: Checkpoint): ModelGraph {
 }
 
 function sumsFor(graph: ModelGraph, layers: readonly Layer[], allInputs: boolean): Sum[] {
-  const byInput = new Map<string, Layer[]>();
+  const byInputs = new Map<string, { readonly values: readonly string[]; readonly sharing: Layer[] }>();
   for (const layer of layers) {
-    const value = graph.inputOf(layer.info.name);
-    if (value !== undefined) byInput.set(value, [...(byInput.get(value) ?? []), layer]);
+    const values = graph.inputsOf(layer.info.name);
+    if (values.length === 0) continue;
+    const key = JSON.stringify(values);
+    const found = byInputs.get(key) ?? { values, sharing: [] };
+    byInputs.set(key, found);
+    found.sharing.push(layer);
   }
-  return [...byInput].flatMap(([value, sharing]): Sum[] => {
+  return [...byInputs.values()].flatMap(({ values, sharing }): Sum[] => {
     const side = sharing[0]!.n;
     const products = sharing.map((layer) => ({ layer, product: graph.productOf(layer.info.name) }));
     const narrow = sharing.reduce((sum, { m }) => sum + m * m, 0) < side * side;
     if (allInputs || !narrow || products.some(({ product }) => product === undefined)) {
-      return [{ value, kind: 'inputs', side, layers: sharing }];
+      return [{ values, kind: 'inputs', side, layers: sharing }];
     }
-    return products.map(({ layer, product }) => ({ value: product!, kind: 'outputs', side: layer.m, layers: [layer] }));
+    return products.map(({ layer, product }) => ({
+      values: [product!],
+      kind: 'outputs',
+      side: layer.m,
+      layers: [layer],
+    }));
   });
 }
 
@@ -207,7 +216,7 @@ async function observe(
   { signal, threads }: CalibrateOptions,
   { pass, last, partial, tell }: Pass,
 ): Promise<Map<string, Moments>> {
-  const values = sums.map(({ value }) => value);
+  const values = [...new Set(sums.flatMap((sum) => sum.values))];
   const totals = sums.map(
     ({ side }): Totals => ({ sum: new Float64Array(side), second: new Float64Array(side * side), count: 0 }),
   );
@@ -225,17 +234,19 @@ async function observe(
       signal?.throwIfAborted();
       await partial.save(pass, totals, i);
       const outputs = await session.run(await samples.feeds(i, runtime, session), values);
-      for (const [at, { value, side }] of sums.entries()) {
+      for (const [at, { values: own, side }] of sums.entries()) {
         const total = totals[at]!;
-        const x = asFloats(outputs[value]!);
-        const rows = x.length / side;
-        const job = { rows, n: side, diagonal: false, x, sum: total.sum, second: total.second };
-        await callAsync(
-          addon().accumulateMomentsAsync,
-          { ...job, threads: threadCount(threads) },
-          signal ? { signal } : {},
-        );
-        total.count += rows;
+        for (const value of own) {
+          const x = asFloats(outputs[value]!);
+          const rows = x.length / side;
+          const job = { rows, n: side, diagonal: false, x, sum: total.sum, second: total.second };
+          await callAsync(
+            addon().accumulateMomentsAsync,
+            { ...job, threads: threadCount(threads) },
+            signal ? { signal } : {},
+          );
+          total.count += rows;
+        }
       }
       tell(i + 1);
     }

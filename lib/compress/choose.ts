@@ -1,6 +1,6 @@
 import { breakEvenRank } from '../lowrank/rank.js';
 import { type Allocation, allocate, type Candidate, lossCurve, type Storage } from './allocate.js';
-import { type LayerFactors, productInFile } from './layer-factors.js';
+import type { LayerFactors } from './layer-factors.js';
 import type { Probe } from './probe.js';
 import type { Layer } from './select.js';
 
@@ -27,14 +27,14 @@ export interface MeasuredLayer {
 
 /** Decomposes a layer, and measures what the model loses when it is cut to half of its break-even rank. */
 export async function measured(layer: Layer, source: LayerFactors, probe: Probe | undefined): Promise<MeasuredLayer> {
-  const { m, n, info } = layer;
+  const { m, n } = layer;
   const factors = await source.factors(layer, Math.min(m, n));
   const singularValues = factors.singularValues.data;
   if (probe === undefined) return { layer, singularValues, sensitivity: undefined };
   const rank = Math.max(1, Math.floor(breakEvenRank(m, n) / 2));
   const relative = lossCurve(singularValues)[rank]!;
   if (!(relative > 0)) return { layer, singularValues, sensitivity: 0 };
-  const loss = await probe.sensitivity(info.name, productInFile(layer, factors.truncate(rank)));
+  const loss = await probe.sensitivity(await source.multipliedOut(layer, factors.truncate(rank)));
   return { layer, singularValues, sensitivity: loss / relative };
 }
 
@@ -62,12 +62,14 @@ export async function chooseRanks(
   const losses: Partial<Record<Weighting, number>> = {};
   let best: Chosen | undefined;
   for (const [weighting, allocation] of choices) {
-    const weights = new Map<string, Float32Array>();
+    const tensors = new Map<string, Float32Array>();
     for (const [i, { layer }] of layers.entries()) {
       const { rank } = allocation.matrices[i]!;
-      if (rank !== undefined) weights.set(layer.info.name, productInFile(layer, await source.factors(layer, rank)));
+      if (rank === undefined) continue;
+      const changes = await source.multipliedOut(layer, await source.factors(layer, rank));
+      for (const [name, numbers] of changes) tensors.set(name, numbers);
     }
-    const loss = await probe.loss(weights);
+    const loss = await probe.loss(tensors);
     losses[weighting] = loss;
     if (best === undefined || loss < losses[best.weighting]!) best = { allocation, weighting, losses };
   }

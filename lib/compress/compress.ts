@@ -25,7 +25,8 @@ export interface CompressedLayer extends Allotted {
   /** [outputs, inputs]. */
   readonly shape: readonly [m: number, n: number];
   /**
-   * The relative error, a root: of the layer's outputs on the vectors of calibration, without them of the weight.
+   * The relative error, a root: of the layer's outputs on the vectors of calibration, about their mean where a bias takes
+   * up the error of the mean; without them of the weight.
    * Predicted by the singular values; measured on the factors once they are made.
    */
   readonly error: number;
@@ -108,12 +109,12 @@ async function compress(
 ): Promise<CompressReport> {
   const { storage = 'pivoted', signal } = options;
   const source = new LayerFactors(checkpoint, moments, work.decompositions, options);
-  const { layers: all, leftOut } = compressibleLayers(checkpoint, { heads: options.heads ?? false });
+  const { layers: all, leftOut } = compressibleLayers(checkpoint, { heads: options.heads ?? false, storage });
   const layers = all.filter((layer) => source.has(layer));
   requireLayers(checkpoint, layers, all, leftOut);
   const progress = new JobProgress(layers, out !== undefined, options);
   await decompose(layers, source, { ...options, started: progress.started, finished: progress.finished });
-  return withTrials(checkpoint, layers, options, async (trials) => {
+  return withTrials(checkpoint, layers, source, options, async (trials) => {
     const chosen = await choose(checkpoint, layers, options, source, trials, progress);
     const { matrices, parameters: after } = chosen.allocation;
     const decided = layers.map((layer, i): Decided => ({ layer, allotted: matrices[i]! }));

@@ -16,14 +16,21 @@ export const LOADER = 'lowrank_loader.py';
 /**
  * Refuses checkpoints whose layers cannot become factors, whatever their ranks.
  *
- * @throws LowRankError `ERR_UNSUPPORTED` for GGUF, for a safetensors file without its folder, for one on which an ONNX
- * graph in the folder lies, and for a checkpoint that is compressed already.
+ * @throws LowRankError `ERR_UNSUPPORTED` for GGUF, for a safetensors file without its folder, for one on whose files another
+ * ONNX graph in the folder lies, and for a checkpoint that is compressed already.
  */
 export async function requireCompressible(checkpoint: Checkpoint): Promise<void> {
   const { path, format, graph } = checkpoint;
   const refuse = (why: string, hint: string) => {
     throw new LowRankError('ERR_UNSUPPORTED', `${path}: ${why}`, { hint });
   };
+  const [onTop] = await graphsOn(checkpoint);
+  if (onTop !== undefined) {
+    refuse(
+      `${onTop} takes its weights from the same files, which become others`,
+      `Compress a copy of the folder without ${onTop}.`,
+    );
+  }
   if (graph !== undefined) return;
   if (!formatNamed(format).hasModuleNames) {
     refuse(
@@ -33,13 +40,6 @@ export async function requireCompressible(checkpoint: Checkpoint): Promise<void>
   }
   if (!(await locate(checkpoint)).isFolder) {
     refuse('config.json has to say which layers are factors', 'Pass the folder of the model, not the file.');
-  }
-  const [onTop] = await graphsOn(checkpoint);
-  if (onTop !== undefined) {
-    refuse(
-      `${onTop} takes its weights from the same files, which become others`,
-      `Compress a copy of the folder without ${onTop}.`,
-    );
   }
   if (storedConfig(checkpoint) !== undefined) {
     refuse('is compressed already', 'Compress the original, or multiply this one out first with `lowrank expand`.');

@@ -1,5 +1,5 @@
 import type { CallOptions } from '../addon/call.js';
-import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { digestOf, digestOfJson } from '../files/journal.js';
 import { factorize } from '../lowrank/factorize.js';
 import type { LowRank } from '../lowrank/factors.js';
@@ -7,6 +7,7 @@ import type { Moments } from '../lowrank/moments.js';
 import { toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { biasOf, correctedBias, weightsOf } from './bias.js';
 import { bytesFor, threadsFor } from './cost.js';
 import type { Decompositions } from './decompositions.js';
 import type { MomentsFile } from './moments.js';
@@ -43,6 +44,32 @@ export class LayerFactors {
     return moments === undefined ? Promise.resolve(undefined) : moments.read(this.#nameIn(moments, layer));
   }
 
+  /** The bias that changes with the weight of a layer; undefined without one, and without the mean of its inputs. */
+  biasOf(layer: Layer): TensorInfo | undefined {
+    const { moments } = this;
+    return moments?.hasMean(this.#nameIn(moments, layer)) ? biasOf(this.checkpoint, layer) : undefined;
+  }
+
+  /** The numbers of that bias beside these factors of the layer. */
+  async correctedBias(layer: Layer, factors: LowRank): Promise<Float32Array | undefined> {
+    const bias = this.biasOf(layer);
+    if (bias === undefined) return undefined;
+    const before = toFloat32(await this.checkpoint.read(bias.name), bias.dtype as FloatDType);
+    return correctedBias(before, await this.#weight(layer), factors, (await this.momentsOf(layer))!);
+  }
+
+  /**
+   * The tensors of the file with which the layer computes as with these factors, laid out as they lie there: its weight,
+   * and its bias if that changes.
+   */
+  async multipliedOut(layer: Layer, factors: LowRank): Promise<Map<string, Float32Array>> {
+    const { info, m, n } = layer;
+    const { data } = factors.reconstruct();
+    const tensors = new Map([[info.name, info.orientation === 'in x out' ? transposed(data, m, n) : data]]);
+    const bias = await this.correctedBias(layer, factors);
+    return bias === undefined ? tensors : tensors.set(this.biasOf(layer)!.name, bias);
+  }
+
   /** How many vectors of the layer's inputs the moments have seen, if known. */
   vectors(layer: Layer): Promise<number | undefined> {
     const { moments } = this;
@@ -71,7 +98,7 @@ export class LayerFactors {
     const { info } = layer;
     const known = this.#keys.get(info.name);
     if (known !== undefined) return known;
-    const moments = await this.momentsOf(layer);
+    const moments = await this.#weights(layer);
     const weights = await digestOf(await this.checkpoint.read(info.name));
     const second =
       moments &&
@@ -89,6 +116,12 @@ export class LayerFactors {
     return key;
   }
 
+  /** The moments that the decomposition is weighted by. */
+  async #weights(layer: Layer): Promise<Moments | undefined> {
+    const moments = await this.momentsOf(layer);
+    return moments && weightsOf(moments, this.biasOf(layer));
+  }
+
   #nameIn({ weights }: MomentsFile, { name, info, aliases }: Layer): string {
     return [name, info.name, ...aliases].find((each) => weights.has(each)) ?? name;
   }
@@ -98,7 +131,7 @@ export class LayerFactors {
     const found = await this.store.find(key);
     if (found !== undefined) return found;
     const { m, n } = layer;
-    const moments = await this.momentsOf(layer);
+    const moments = await this.#weights(layer);
     const { signal, threads, maxMemory } = this.compute;
     const factors = await factorize(await this.#weight(layer), {
       ...(signal && { signal }),
@@ -116,10 +149,4 @@ export class LayerFactors {
     const stored = toFloat32(await this.checkpoint.read(info.name), info.dtype as FloatDType);
     return { data: info.orientation === 'in x out' ? transposed(stored, n, m) : stored, shape: [m, n] };
   }
-}
-
-/** The product of factors, laid out as the weight of a layer lies in its file. */
-export function productInFile({ info, m, n }: Layer, factors: LowRank): Float32Array {
-  const { data } = factors.reconstruct();
-  return info.orientation === 'in x out' ? transposed(data, m, n) : data;
 }

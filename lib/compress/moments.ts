@@ -13,6 +13,8 @@ export interface MomentsFile {
   readonly weights: ReadonlySet<string>;
   /** The moments of what a weight multiplies; undefined for a weight that the file does not have. */
   read(weight: string): Promise<Moments | undefined>;
+  /** Whether the moments of a weight have a mean. */
+  hasMean(weight: string): boolean;
   /** The bytes of the second moments of a weight in memory. */
   bytes(weight: string): number;
   /** How many vectors were seen, if the file tells. */
@@ -83,6 +85,10 @@ class SafetensorsMoments implements MomentsFile {
     const mean = await this.#optional(`${name}.mean`, side);
     const count = await this.count(weight);
     return { kind, second, ...(mean && { mean }), ...(count !== undefined && { count }) };
+  }
+
+  hasMean(weight: string): boolean {
+    return this.#spans.has(`${this.#owner(weight)}.mean`);
   }
 
   bytes(weight: string): number {
@@ -157,7 +163,7 @@ async function openImatrix(path: string): Promise<MomentsFile> {
     return { kind: 'diagonal', second: Float64Array.from(sums, (sum) => sum / seen), count: seen };
   };
   const bytes = (weight: string) => 8 * elements(tensors.get(`${weight}.in_sum2`)?.shape ?? [0]);
-  return { weights, read, bytes, count, close: () => file.close() };
+  return { weights, read, hasMean: () => false, bytes, count, close: () => file.close() };
 }
 
 /**

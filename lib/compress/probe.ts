@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Checkpoint, ModelGraph } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, ModelGraph, TensorInfo } from '../checkpoint/checkpoint.js';
 import { assemble } from '../checkpoint/copy/fill.js';
 import {
   asFloats,
@@ -13,7 +13,6 @@ import {
 import { toFloat32 } from '../tensor/convert.js';
 import { linkData } from './link-data.js';
 import type { Samples } from './samples.js';
-import type { Layer } from './select.js';
 
 /** Samples on which one layer at a time is tried. */
 const PROBES = 4;
@@ -35,11 +34,11 @@ export class Probe {
     private readonly original: readonly RuntimeTensor[],
   ) {}
 
-  /** @param layers whose weights are F32 */
+  /** @param tensors the weights and biases that will be exchanged, of the type F32 */
   static async open(
     checkpoint: Checkpoint,
     graph: ModelGraph,
-    layers: readonly Layer[],
+    tensors: readonly TensorInfo[],
     samples: Samples,
     runtime: Runtime,
     threads: number | undefined,
@@ -49,7 +48,7 @@ export class Probe {
     try {
       const model = join(folder, 'probed.onnx');
       await linkData(checkpoint, folder);
-      await assemble(graph.feeding(layers.map(({ info }) => info)).parts!, model, () => checkpoint.main);
+      await assemble(graph.feeding(tensors).parts!, model, () => checkpoint.main);
       session = await runtime.InferenceSession.create(model, {
         executionProviders: ['cpu'],
         ...(threads !== undefined && { intraOpNumThreads: threads }),
@@ -57,7 +56,7 @@ export class Probe {
         logSeverityLevel: 3,
       });
       const weights = new Map<string, RuntimeTensor>();
-      for (const { info } of layers) {
+      for (const info of tensors) {
         const numbers = toFloat32(await checkpoint.read(info.name), info.dtype);
         weights.set(info.name, new runtime.Tensor('float32', numbers, info.shape));
       }
@@ -72,9 +71,9 @@ export class Probe {
     }
   }
 
-  /** The loss with another weight in one layer, laid out as in the file. */
-  sensitivity(name: string, weight: Float32Array): Promise<number> {
-    return this.#loss(new Map([[name, weight]]), 0, Math.min(PROBES, this.original.length));
+  /** The loss with other tensors in one layer, laid out as in the file. */
+  sensitivity(tensors: ReadonlyMap<string, Float32Array>): Promise<number> {
+    return this.#loss(tensors, 0, Math.min(PROBES, this.original.length));
   }
 
   /** The loss with other weights in several layers, on samples that no sensitivity has seen, if there are any. */

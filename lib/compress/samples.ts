@@ -67,6 +67,7 @@ function spread<T>(items: readonly T[], most: number): T[] {
 /** Types of onnxruntime by those of safetensors, and the arrays that hold them. */
 const TYPES: Readonly<Record<string, readonly [type: string, array: (buffer: ArrayBuffer) => unknown]>> = {
   F32: ['float32', (buffer) => new Float32Array(buffer)],
+  F16: ['float16', (buffer) => new Uint16Array(buffer)],
   I64: ['int64', (buffer) => new BigInt64Array(buffer)],
   I32: ['int32', (buffer) => new Int32Array(buffer)],
   BOOL: ['bool', (buffer) => new Uint8Array(buffer)],

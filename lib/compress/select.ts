@@ -1,6 +1,7 @@
 import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import { isFloatDType } from '../tensor/dtype.js';
+import type { Storage } from './allocate.js';
 import { factorNames, stemOf } from './factor-names.js';
 import { moduleMatrices } from './module-matrices.js';
 
@@ -47,27 +48,28 @@ function layerOf(
 const HEADS = /(?:^|\.)(?:lm_head|embed_out|score|classifier|qa_outputs|pooler|cls|predictions)(?:\.|$)/;
 
 /**
- * Finds the linear layers whose weights can be replaced by factors. Heads and classifiers stay as they are unless `heads`
- * is set. Which matrices of a file without a graph belong to linear layers, only the model's family tells: matrices that it
+ * Finds the linear layers whose weights can be replaced by factors that are stored in some way. Heads and classifiers stay
+ * as they are unless `heads` is set. Which matrices of a file without a graph belong to linear layers, only the model's family tells: matrices that it
  * does not name stay as they are, too.
  *
  * @throws LowRankError `ERR_UNSUPPORTED` for files without a graph whose family is not known.
  */
 export function compressibleLayers(
   checkpoint: Checkpoint,
-  { heads = false }: { readonly heads?: boolean } = {},
+  { heads = false, storage = 'factors' }: { readonly heads?: boolean; readonly storage?: Storage } = {},
 ): { readonly layers: readonly Layer[]; readonly leftOut: readonly LeftOut[] } {
   const isHead = (name: string) => HEADS.test(name);
   const layers: Layer[] = [];
   const leftOut: LeftOut[] = [];
   const consider = (layer: Layer) => {
     const { name } = layer;
-    const why = !heads && isHead(name) ? 'it is a head of the model' : obstacle(checkpoint, layer);
+    const why = !heads && isHead(name) ? 'it is a head of the model' : obstacle(checkpoint, layer, storage);
     if (why === undefined) layers.push(layer);
     else leftOut.push({ name, why });
   };
   if (checkpoint.graph !== undefined) {
-    for (const layer of linearLayers(checkpoint)) consider(layer);
+    leftOut.push(...quantised(checkpoint));
+    for (const layer of linearLayers(checkpoint)) if (isFloatDType(layer.info.dtype)) consider(layer);
     return { layers, leftOut };
   }
   for (const matrix of moduleMatrices(checkpoint, isHead)) {
@@ -78,22 +80,33 @@ export function compressibleLayers(
   return { layers, leftOut };
 }
 
-/** Why a weight cannot become factors: the format is asked for a layout with some. */
-function obstacle(checkpoint: Checkpoint, { info, m, n, stem }: Layer): string | undefined {
+/** The weights of a graph that its operators multiply by packed, whatever their shape. */
+function quantised({ tensors }: Checkpoint): LeftOut[] {
+  return [...tensors.values()].flatMap(({ name, alias, dtype, orientation }) => {
+    if (orientation === undefined || isFloatDType(dtype)) return [];
+    return [{ name: alias ?? name, why: `it is quantised, to ${dtype}: compress the float file first, then quantise` }];
+  });
+}
+
+/** Why a weight cannot become factors: the format is asked for a layout with the smallest. */
+function obstacle(checkpoint: Checkpoint, { info, m, n, stem }: Layer, storage: Storage): string | undefined {
   const { name, dtype } = info;
   if (!isFloatDType(dtype)) return `its type is ${dtype}`;
   // Without a graph no other tensor or node can be in the way.
   if (checkpoint.graph === undefined) return undefined;
-  const [left, right] = factorNames(stem);
+  const [left, right, order] = factorNames(stem);
+  const pivoted = storage === 'pivoted';
   const by = [
     { name: left, dtype, shape: [n, 1] },
-    { name: right, dtype, shape: [1, m] },
+    { name: right, dtype, shape: [1, pivoted ? m - 1 : m] },
+    ...(pivoted ? [{ name: order, dtype: 'I32', shape: [m] } as const] : []),
   ];
   try {
     checkpoint.layout(new Map([[name, { by }]]));
     return undefined;
   } catch (error) {
-    if (error instanceof LowRankError) return error.message;
-    throw error;
+    if (!(error instanceof LowRankError)) throw error;
+    const why = error.message.replace(`${name}: `, '');
+    return error.hint === undefined ? why : `${why}. ${error.hint.replace(/\.$/, '')}`;
   }
 }

@@ -4,6 +4,7 @@ import type { Runtime } from '../evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath } from '../files/files.js';
 import { compareOutputs } from './check.js';
+import type { LayerFactors } from './layer-factors.js';
 import type { CompressOptions } from './options.js';
 import type { OutputChange } from './output-change.js';
 import { Probe } from './probe.js';
@@ -24,14 +25,16 @@ const TRIALS = { samples: 16, length: 128 } as const;
 export async function withTrials<T>(
   checkpoint: Checkpoint,
   layers: readonly Layer[],
+  source: LayerFactors,
   { texts, inputs, peers, threads, signal }: CompressOptions,
   use: (trials: Trials | undefined) => Promise<T>,
 ): Promise<T> {
   if (texts === undefined && inputs === undefined) return use(undefined);
   const { graph } = checkpoint;
-  const other = layers.find(({ info }) => info.dtype !== 'F32');
+  const tensors = layers.flatMap((layer) => [layer.info, ...[source.biasOf(layer) ?? []].flat()]);
+  const other = tensors.find(({ dtype }) => dtype !== 'F32');
   if (graph === undefined || other !== undefined) {
-    const why = other === undefined ? 'its files hold no computation' : `${other.name} is ${other.info.dtype}`;
+    const why = other === undefined ? 'its files hold no computation' : `${other.name} is ${other.dtype}`;
     throw new LowRankError('ERR_UNSUPPORTED', `${checkpoint.path}: cannot be tried on samples: ${why}`, {
       hint: 'Leave out the texts or inputs: then ranks are chosen by the moments alone.',
     });
@@ -43,7 +46,7 @@ export async function withTrials<T>(
       ? await tensorSamples(absolutePath(inputs!), count)
       : await textSamples(checkpoint.main, absolutePath(texts), { samples: count, length: TRIALS.length, peers });
   try {
-    const probe = await Probe.open(checkpoint, graph, layers, samples, runtime, threads);
+    const probe = await Probe.open(checkpoint, graph, tensors, samples, runtime, threads);
     try {
       const from = TRIALS.samples;
       return await use({

@@ -3,6 +3,8 @@ import { mainOfCopy } from '../checkpoint/copy/layouts.js';
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import type { LowRank } from '../lowrank/factors.js';
+import { fromFloat32 } from '../tensor/convert.js';
+import type { FloatDType } from '../tensor/dtype.js';
 import type { Allotted, Storage } from './allocate.js';
 import { filesBeside } from './files-beside.js';
 import type { LayerFactors } from './layer-factors.js';
@@ -26,7 +28,7 @@ export interface WriteOptions<T> {
   readonly onCommit: () => void;
 }
 
-/** The changes of the tensors of a compressed model. */
+/** The tensors of a compressed model that take the places of others. */
 export function changesFor(decided: readonly Decided[], storage: Storage): Map<string, TensorChange> {
   return new Map(
     decided.flatMap(({ layer, allotted: { rank } }) =>
@@ -49,6 +51,10 @@ export async function writeCompressed<T>(
 ): Promise<{ readonly result: T; readonly output: OutputSummary }> {
   const { storage, signal, started, finished, judge, onCommit } = options;
   const changes = changesFor(decided, storage);
+  for (const { layer, allotted } of decided) {
+    const bias = allotted.rank === undefined ? undefined : source.biasOf(layer);
+    if (bias !== undefined) changes.set(bias.name, { as: bias.dtype });
+  }
   const files = await filesBeside(checkpoint, decided, storage);
   return withCopy(checkpoint, out, { ...(signal && { signal }), changes, files, onCommit }, async (copy) => {
     for (const { layer, allotted } of decided) {
@@ -59,6 +65,11 @@ export async function writeCompressed<T>(
         factors = await source.factors(layer, allotted.rank);
         const tensors = await storedBytes(factors, layer, storage, { ...(signal && { signal }) });
         for (const [tensor, bytes] of tensors) await copy.write(tensor, bytes);
+        const bias = await source.correctedBias(layer, factors);
+        if (bias !== undefined) {
+          const { name, dtype } = source.biasOf(layer)!;
+          await copy.write(name, fromFloat32(bias, dtype as FloatDType));
+        }
       }
       finished(layer, factors);
     }

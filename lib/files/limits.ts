@@ -137,6 +137,9 @@ export const MAX_INITIALIZERS = 50_000;
  */
 export const MAX_EXTERNAL_ENTRIES = 64;
 
+/** Sets of operators that a model imports. Real ones import two or three. */
+export const MAX_OPERATOR_SETS = 1000;
+
 /** Threads of a job. No machine has as many cores. */
 export const MAX_THREADS = 65_536;
 

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { mkdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { open } from '../../lib/checkpoint/open.js';
@@ -10,6 +10,7 @@ import { lowrank } from '../support/cli.js';
 import { failure } from '../support/failure.js';
 import { temporaryFolder } from '../support/folder.js';
 import { distance, gaussian, norm, product } from '../support/matrices.js';
+import { graphProto, modelProto, nodeProto, tensorProto } from '../support/onnx.js';
 import { mlp, mlpWeight } from '../support/onnx-mlp.js';
 import { fill } from '../support/safetensors.js';
 
@@ -98,6 +99,73 @@ describe('compress', () => {
     const { layers, parameters } = await compressCheckpoint(source, out, { keep: 1, calibration });
     expect(layers.every(({ rank, error }) => rank === undefined && error === 0)).toBe(true);
     expect(parameters.after).toBe(parameters.before);
+  });
+
+  it('moves the error of the mean into the biases that the moments have a mean for', async () => {
+    const { folder, source, out } = await prepared();
+    // Vectors that lie mostly in a few directions, but around a mean that does not.
+    const [count, n] = [900, 32];
+    const x = gaussian([count, n], n).data.map((value, i) => value * 0.8 ** (i % n) + 1);
+    const [second, mean] = [new Float64Array(n * n), new Float64Array(n)];
+    for (let row = 0; row < count; row++) {
+      for (let i = 0; i < n; i++) mean[i]! += x[row * n + i]! / count;
+      for (let i = 0; i < n * n; i++) second[i]! += (x[row * n + Math.floor(i / n)]! * x[row * n + (i % n)]!) / count;
+    }
+    const compressed = async (name: string, moments: Moments) => {
+      const calibration = join(folder, `${name}.safetensors`);
+      await writeMoments(calibration, new Map([[NAMES.first, moments]]));
+      await compressCheckpoint(source, `${out}-${name}`, { keep: 0.5, calibration, storage: 'factors' });
+      const result = await open(`${out}-${name}`);
+      const read = async (tensor: string) => new Float32Array((await result.read(tensor)).slice().buffer);
+      const factors = await Promise.all(['left', 'right'].map((what) => read(`onnx::MatMul_1.lowrank.${what}`)));
+      const bias = await read('m.0.bias');
+      await result.close();
+      const rank = factors[0]!.length / n;
+      const y = product(product(x, factors[0]!, count, n, rank), factors[1]!, count, rank, 48);
+      return { bias, y: y.map((value, i) => value + bias[i % 48]!) };
+    };
+    const original = await open(source);
+    const bias = new Float32Array((await original.read('m.0.bias')).slice().buffer);
+    await original.close();
+    const w = mlpWeight(48, n, 1);
+    const turned = w.map((_, at) => w[(at % 48) * n + Math.floor(at / 48)]!);
+    const y = product(x, turned, count, n, 48).map((value, i) => value + bias[i % 48]!);
+    const meanOf = (values: ArrayLike<number>) =>
+      Float64Array.from({ length: 48 }, (_, j) => {
+        let sum = 0;
+        for (let row = 0; row < count; row++) sum += values[row * 48 + j]!;
+        return sum / count;
+      });
+
+    const plain = await compressed('plain', { kind: 'inputs', second, count });
+    expect(plain.bias).toEqual(bias);
+    const corrected = await compressed('corrected', { kind: 'inputs', second, mean, count });
+    expect(distance(corrected.bias, bias)).toBeGreaterThan(1e-3 * norm(bias));
+    expect(distance(meanOf(corrected.y), meanOf(y))).toBeLessThan(1e-5 * norm(meanOf(y)));
+    expect(distance(corrected.y, y)).toBeLessThan(0.95 * distance(plain.y, y));
+  });
+
+  it('refuses external data from which another graph of the folder reads', async () => {
+    const { folder, out } = await prepared();
+    const data = { location: 'model.data', length: '4096' };
+    const weight = tensorProto({ name: 'w', dims: [32, 32], external: data });
+    const graph = graphProto([nodeProto({ op: 'MatMul', name: '/m/MatMul', inputs: ['x', 'w'] })], [weight]);
+    const [model, other] = ['a', 'b'].map((name) => join(folder, 'pair', `${name}.onnx`)) as [string, string];
+    await mkdir(join(folder, 'pair'));
+    await fill(join(folder, 'pair'), {
+      'a.onnx': modelProto(graph),
+      'b.onnx': modelProto(graph),
+      'model.data': new Uint8Array(gaussian([32, 32], 1).data.buffer),
+    });
+    const options = { keep: 0.5, uncalibrated: true, storage: 'factors' } as const;
+    expect(await failure(compressCheckpoint(model, out, options))).toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      message: expect.stringContaining('b.onnx'),
+    });
+    await rm(other);
+    const { layers } = await compressCheckpoint(model, out, options);
+    expect(layers[0]!.rank).toBeGreaterThan(0);
+    expect((await stat(join(out, 'model.data'))).size).toBeLessThan(2300);
   });
 
   it('shares the factors of a weight that two nodes share', async () => {

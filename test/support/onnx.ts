@@ -65,6 +65,9 @@ export interface NodeParts {
   readonly inputs: readonly string[];
   readonly outputs?: readonly string[];
   readonly ints?: Readonly<Record<string, number | readonly number[]>>;
+  readonly floats?: Readonly<Record<string, number>>;
+  /** The domain of the operator, if it is not ONNX's own. */
+  readonly domain?: string;
   /** GraphProtos. */
   readonly graphs?: readonly Uint8Array[];
   /** TensorProtos. */
@@ -80,6 +83,8 @@ export function nodeProto({
   inputs,
   outputs = ['y'],
   ints = {},
+  floats: reals = {},
+  domain,
   graphs = [],
   tensors = [],
   value,
@@ -95,6 +100,10 @@ export function nodeProto({
         ? attribute(field(1, key), field(3, value), field(20, 2))
         : attribute(field(1, key), ...value.map((item) => field(8, item)), field(20, 7)),
     ),
+    ...Object.entries(reals).map(([key, number]) =>
+      attribute(field(1, key), Buffer.concat([varint(2 * 8 + 5), floats(number)]), field(20, 1)),
+    ),
+    ...(domain === undefined ? [] : [field(7, domain)]),
     ...(value === undefined ? [] : [attribute(field(1, 'value'), field(5, value), field(20, 4))]),
     ...tensors.map((tensor, index) => attribute(field(1, `value_${index}`), field(5, tensor), field(20, 4))),
     ...graphs.map((graph, index) => attribute(field(1, `branch_${index}`), field(6, graph), field(20, 5))),
@@ -131,13 +140,13 @@ export function graphProto(
   ]);
 }
 
-/** A ModelProto around a graph. */
-export function modelProto(graph: Uint8Array): Buffer {
+/** A ModelProto around a graph, in versions of the format and of the operators. */
+export function modelProto(graph: Uint8Array, { irVersion = 8, opset = 17 } = {}): Buffer {
   return Buffer.concat([
-    field(1, 8),
+    field(1, irVersion),
     field(2, 'lowrank'),
     field(7, graph),
-    field(8, Buffer.concat([field(1, ''), field(2, 17)])),
+    field(8, Buffer.concat([field(1, ''), field(2, opset)])),
   ]);
 }
 

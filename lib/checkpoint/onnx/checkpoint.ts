@@ -15,10 +15,14 @@ import type {
 } from '../checkpoint.js';
 import { readConfig } from '../config.js';
 import { inPlaceLayout, unknownTensor } from '../layout.js';
-import { type DataFile, ExternalFiles } from './external-data.js';
-import { findGraph, readGraph } from './graph.js';
-import { ProtobufFile } from './protobuf.js';
-import { type Replacement, type SplicedFile, splice, withInputs, withOutputs } from './splice.js';
+import { PartList } from '../parts.js';
+import type { Cut } from './cuts.js';
+import { type DataLayout, type ExternalTensor, relaid } from './data-layout.js';
+import { entry as externalEntry } from './encode.js';
+import { ExternalFiles } from './external-data.js';
+import { readGraph, readHead } from './graph.js';
+import { type Field, ProtobufFile } from './protobuf.js';
+import { type SplicedFile, splice, withInputs, withOutputs } from './splice.js';
 import { checkStructure } from './structure.js';
 import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js';
 import { Unlisted } from './unlisted.js';
@@ -29,7 +33,9 @@ interface TensorEntry {
   readonly info: TensorInfo;
   readonly constant: Constant;
   /** Undefined for data in the model's file. */
-  readonly external: DataFile | undefined;
+  readonly external: ExternalTensor | undefined;
+  /** The messages around its data, the outermost first; the last is its TensorProto. */
+  readonly within: readonly Field[];
   readonly usage: Usage | undefined;
 }
 
@@ -53,33 +59,37 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
   const model = await openFile(file);
   try {
     const proto = new ProtobufFile(model.handle, file, model.size);
-    const span = await findGraph(proto);
+    const head = await readHead(proto);
     const externalFiles = new ExternalFiles(file);
-    const placeOf = async (name: string, { data, bytes }: Constant) =>
-      data.kind === 'external' ? externalFiles.place(name, data.entries, bytes) : undefined;
     const unlisted = new Unlisted();
     const constants = new Map<number, Constant>();
-    let hasExternal = false;
-    await checkStructure(proto, async (tensor, names) => {
+    const externals = new Map<Constant, ExternalTensor>();
+    const around = new Map<Constant, readonly Field[]>();
+    await checkStructure(proto, async (tensor, names, within) => {
       const constant = await readTensorProto(proto, tensor);
       unlisted.add(constant, names);
-      if ((await placeOf(constant.name, constant)) !== undefined) hasExternal = true;
+      const { name, data, bytes } = constant;
+      if (data.kind === 'external') {
+        const place = await externalFiles.place(name, data.entries, bytes);
+        externals.set(constant, { name, bytes, ...place, entry: data.offset, within });
+      }
       // Other vectors and scalars are shapes, axes and the like, by the thousand.
       if (constant.dims.length < 2 && names.at(-1) !== 'initializer') return;
+      around.set(constant, within);
       if (constants.set(tensor.begin, constant).size > MAX_INITIALIZERS) {
         throw proto.fault('TooManyTensors', `has more than ${MAX_INITIALIZERS} initializers and constant matrices`);
       }
     });
-    const { tensors, usages, wiring } = await readGraph(proto, span, constants);
+    const { tensors, usages, wiring } = await readGraph(proto, head.graph, constants);
 
-    const root = path !== file ? path : hasExternal ? dirname(file) : file;
+    const root = path !== file ? path : externals.size > 0 ? dirname(file) : file;
     const prefix = root === file ? '' : relative(root, dirname(file)).split(sep).filter(Boolean);
     const named = (name: string) => [...prefix, name].join('/');
     const aliases = aliasesOf(tensors, usages);
     const entries = new Map<string, TensorEntry>();
     for (const [name, constant] of tensors) {
       const { data, dims, bytes, type } = constant;
-      const place = await placeOf(name, constant);
+      const place = externals.get(constant);
       const usage = usages.of(constant);
       const alias = aliases.get(name);
       const info: TensorInfo = {
@@ -92,12 +102,13 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
         ...(alias === undefined ? {} : { alias }),
         ...(usage?.orientation === undefined ? {} : { orientation: usage.orientation }),
       };
-      entries.set(name, { info, constant, external: place?.file, usage });
+      entries.set(name, { info, constant, external: place, within: around.get(constant)!, usage });
       unlisted.remove(constant);
     }
     const config = await configOf(file);
-    const source = { file: named(basename(file)), size: model.size, graph: span, wiring };
-    return new OnnxCheckpoint(root, file, source, model, config, withUsers(entries), unlisted.groups());
+    const source = { file: named(basename(file)), size: model.size, ...head, wiring };
+    const data = [...externals.values()];
+    return new OnnxCheckpoint(root, file, source, model, config, withUsers(entries), data, unlisted.groups());
   } catch (cause) {
     await model.handle.close();
     throw cause;
@@ -115,6 +126,7 @@ class OnnxCheckpoint implements Checkpoint {
     private readonly model: OpenFile,
     readonly config: Readonly<Record<string, unknown>> | undefined,
     private readonly entries: ReadonlyMap<string, TensorEntry>,
+    private readonly externals: readonly ExternalTensor[],
     readonly unlisted: readonly UnlistedTensors[],
   ) {
     this.tensors = new Map([...entries].map(([name, { info }]) => [name, info]));
@@ -122,13 +134,21 @@ class OnnxCheckpoint implements Checkpoint {
 
   get graph(): ModelGraph {
     const { wiring } = this.source;
-    const only = (values: readonly (string | undefined)[]) => (new Set(values).size === 1 ? values[0] : undefined);
+    const nodesOf = (weight: string) => wiring.use(weight).multiplications.map(({ node }) => node);
     return {
-      inputOf: (weight) => only(wiring.multiplications(weight).map(({ node }) => node.inputs[0])),
-      productOf: (weight) =>
-        only(
-          wiring.multiplications(weight).map(({ node }) => (node.opType === 'MatMul' ? node.outputs[0] : undefined)),
-        ),
+      inputsOf: (weight) => {
+        const nodes = nodesOf(weight);
+        const turned = nodes.some(({ attributes }) => (attributes.get('transA')?.[0] ?? 0) !== 0);
+        return turned ? [] : [...new Set(nodes.map(({ inputs }) => inputs[0]!))];
+      },
+      productOf: (weight) => {
+        const [node, ...others] = nodesOf(weight);
+        return others.length === 0 && node?.opType === 'MatMul' ? node.outputs[0] : undefined;
+      },
+      biasOf: (weight) => {
+        const bias = wiring.biasOf(weight);
+        return bias !== undefined && this.#isItsOwn(bias) ? bias : undefined;
+      },
       observing: (values) => withOutputs(this.source, values),
       feeding: (weights) => withInputs(this.source, weights),
     };
@@ -141,7 +161,7 @@ class OnnxCheckpoint implements Checkpoint {
       case 'inline':
         return readAt(this.model.handle, this.main, data.offset, info.bytes);
       case 'external':
-        return readFrom(external!.path, info.offset, info.bytes);
+        return readFrom(external!.file.path, info.offset, info.bytes);
       case 'varints':
         return this.#readVarints(name, data);
       case 'unreadable':
@@ -153,29 +173,66 @@ class OnnxCheckpoint implements Checkpoint {
     const types = new Map(
       [...changes].flatMap(([name, change]) => ('as' in change ? [[name, change.as] as const] : [])),
     );
-    for (const name of types.keys()) this.#checkEditable(name, types);
+    for (const name of types.keys()) {
+      const obstacle = this.#obstacle(name, types);
+      if (obstacle !== undefined) throw obstacle;
+    }
     const { file: model } = this.source;
     const inPlace = inPlaceLayout(this, types);
     const files = inPlace.some(({ file }) => file === model)
       ? inPlace
       : [{ file: model, parts: undefined, places: new Map<string, ByteRange>() }, ...inPlace];
-    const replaced = [...changes].flatMap(([name, change]) =>
-      'by' in change ? [this.#replacement(name, change.by)] : [],
-    );
-    if (replaced.length === 0) return files;
-    return files.map((layout) => (layout.file === model ? splice(this.source, replaced, layout.places) : layout));
+    const replaced = new Map<TensorEntry, readonly NewTensorInfo[]>();
+    for (const [name, change] of changes) if ('by' in change) replaced.set(this.#replaceable(name), change.by);
+    return replaced.size === 0 ? files : this.#respliced(files, replaced);
   }
 
   close(): Promise<void> {
     return this.model.handle.close();
   }
 
-  #replacement(name: string, by: readonly NewTensorInfo[]): Replacement {
-    const { info, constant } = this.#entry(name);
-    if (constant.data.kind === 'external') {
-      throw this.#refusal(name, `its data lie in ${info.file}, which would keep its size`, INLINE);
+  /** @param files in which tensors keep their places */
+  #respliced(
+    files: readonly FileLayout[],
+    replaced: ReadonlyMap<TensorEntry, readonly NewTensorInfo[]>,
+  ): readonly FileLayout[] {
+    const cuts: Cut[] = [];
+    const data = new Map<string, DataLayout>();
+    for (const { file, places } of files) {
+      if (file === this.source.file) {
+        cuts.push(...[...places].map(([name, place]) => this.#edited(name, place)));
+        continue;
+      }
+      const weights = [...replaced].filter(([{ info }]) => info.file === file);
+      const [first] = weights;
+      if (first === undefined) continue;
+      const { location } = first[0].external!.file;
+      const inFile = this.externals.filter((tensor) => tensor.file.location === location);
+      const own = relaid(file, inFile, new Map(weights.map(([{ external }, by]) => [external!, by])), places);
+      cuts.push(...offsetCuts(own.offsets));
+      data.set(file, own);
     }
-    return { info, by };
+    const replacements = [...replaced].map(([{ info, external }, by]) => {
+      const places = data.get(info.file)?.layout.places;
+      return { info, by, data: external && places && { location: external.file.location, places } };
+    });
+    const spliced = splice(this.source, replacements, cuts);
+    return files.map((layout) => (layout.file === spliced.file ? spliced : (data.get(layout.file)?.layout ?? layout)));
+  }
+
+  /** Room for the new bytes of a tensor of the model's file, which keep their number. */
+  #edited(name: string, { offset, bytes }: ByteRange): Cut {
+    const parts = new PartList();
+    parts.tensor(name, bytes);
+    const places = new Map([[name, { offset: 0, bytes }]]);
+    return { start: offset, end: offset + bytes, within: this.#entry(name).within, parts, places };
+  }
+
+  #replaceable(name: string): TensorEntry {
+    const entry = this.#entry(name);
+    const { data } = entry.constant;
+    if (data.kind === 'unreadable') throw this.#refusal(name, `its data are ${data.why}, which cannot be read`, RESAVE);
+    return entry;
   }
 
   #entry(name: string): TensorEntry {
@@ -192,36 +249,46 @@ class OnnxCheckpoint implements Checkpoint {
     throw new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidDataLength', this.main, message);
   }
 
+  /** Whether a tensor can be edited without a change of any other. */
+  #isItsOwn(name: string): boolean {
+    const { info, external } = this.#entry(name);
+    if (this.#obstacle(name, new Map()) !== undefined) return false;
+    const shares = (other: ExternalTensor) =>
+      other !== external && other.file.path === external?.file.path && other.offset === info.offset;
+    return external === undefined || !this.externals.some(shares);
+  }
+
   /** An initialiser's bytes can be replaced only if nothing else in the model depends on them. */
-  #checkEditable(name: string, edited: ReadonlyMap<string, StoredType>): void {
+  #obstacle(name: string, edited: ReadonlyMap<string, StoredType>): LowRankError | undefined {
     const { constant, usage, info } = this.#entry(name);
     const { data } = constant;
     if (data.kind === 'varints') {
-      throw this.#refusal(name, `${info.dtype} in a list of varints, whose length depends on the numbers`, RESAVE);
+      return this.#refusal(name, `${info.dtype} in a list of varints, whose length depends on the numbers`, RESAVE);
     }
-    if (data.kind === 'unreadable') throw this.#refusal(name, `its data are ${data.why}`, RESAVE);
+    if (data.kind === 'unreadable') return this.#refusal(name, `its data are ${data.why}`, RESAVE);
     if (usage?.quantizes !== undefined) {
       const message = `it defines how ${usage.quantizes} unpacks a quantised weight, and is not a weight itself`;
-      throw this.#refusal(name, message, 'Start from an unquantised model.');
+      return this.#refusal(name, message, 'Start from an unquantised model.');
     }
-    this.#checkSharedBytes(name, edited);
+    return this.#sharedBytes(name, edited);
   }
 
   /** Tensors may share bytes of an external file, but only as the same numbers. */
-  #checkSharedBytes(name: string, edited: ReadonlyMap<string, StoredType>): void {
+  #sharedBytes(name: string, edited: ReadonlyMap<string, StoredType>): LowRankError | undefined {
     const { info, external } = this.#entry(name);
-    if (external === undefined || info.bytes === 0) return;
+    if (external === undefined || info.bytes === 0) return undefined;
     for (const other of this.entries.values()) {
       const { info: theirs } = other;
-      if (other.external?.path !== external.path || theirs.name === name || theirs.bytes === 0) continue;
+      if (other.external?.file.path !== external.file.path || theirs.name === name || theirs.bytes === 0) continue;
       if (theirs.offset >= info.offset + info.bytes || info.offset >= theirs.offset + theirs.bytes) continue;
       const what = `${info.file} with ${describe(theirs.name)}`;
       const isSame = theirs.offset === info.offset && theirs.bytes === info.bytes && theirs.dtype === info.dtype;
-      if (!isSame) throw this.#refusal(name, `it shares bytes of ${what}`, UNTIE);
+      if (!isSame) return this.#refusal(name, `it shares bytes of ${what}`, UNTIE);
       if (edited.has(theirs.name)) {
-        throw this.#refusal(name, `it shares all bytes of ${what}, which is edited too`, 'Choose one: both change.');
+        return this.#refusal(name, `it shares all bytes of ${what}, which is edited too`, 'Choose one: both change.');
       }
     }
+    return undefined;
   }
 
   #refusal(name: string, why: string, hint: string): LowRankError {
@@ -230,8 +297,19 @@ class OnnxCheckpoint implements Checkpoint {
 }
 
 const RESAVE = 'Load and save the model with raw data: in Python, numpy_helper.from_array makes such tensors.';
-const INLINE = 'Save the model with its weights inside: in Python, onnx.save(onnx.load(path), path).';
 const UNTIE = 'Export the model again with a separate weight for each use.';
+
+/** States where tensors of external data lie. */
+function offsetCuts(offsets: ReadonlyMap<ExternalTensor, number>): Cut[] {
+  return [...offsets].flatMap(([tensor, offset]): Cut[] => {
+    // Without an entry it lies at the beginning, and stays there.
+    if (tensor.entry === undefined || offset === tensor.offset) return [];
+    const { start, end } = tensor.entry;
+    const parts = new PartList();
+    parts.bytes(externalEntry('offset', String(offset)));
+    return [{ start, end, within: tensor.within, parts }];
+  });
+}
 
 async function readFrom(path: string, offset: number, bytes: number): Promise<Uint8Array> {
   // Exporters write up to one file a tensor, more than a process may hold open.
@@ -258,7 +336,7 @@ function withUsers(entries: ReadonlyMap<string, TensorEntry>): ReadonlyMap<strin
   const byBytes = new Map<string, Set<string>>();
   const usersOf = ({ info, external, usage }: TensorEntry): ReadonlySet<string> => {
     if (external === undefined || info.bytes === 0) return usage?.users ?? new Set();
-    const place = `${info.offset} ${info.bytes} ${external.path}`;
+    const place = `${info.offset} ${info.bytes} ${external.file.path}`;
     const users = byBytes.get(place) ?? new Set();
     byBytes.set(place, users);
     for (const user of usage?.users ?? []) users.add(user);

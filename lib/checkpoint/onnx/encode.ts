@@ -1,5 +1,6 @@
 import type { StoredType } from '../../tensor/dtype.js';
 import { elements } from '../../tensor/tensor.js';
+import type { ByteRange } from '../checkpoint.js';
 import { ELEMENT_TYPES } from './element-types.js';
 import { BYTES, VARINT } from './protobuf.js';
 
@@ -43,6 +44,31 @@ export function elementCode(dtype: StoredType): number {
 export function tensorStart(name: string, dtype: StoredType, shape: readonly number[], bytes: number): Uint8Array {
   const dims = shape.map((dimension) => field(1, dimension));
   return joined(...dims, field(2, elementCode(dtype)), field(8, name), prefix(9, bytes));
+}
+
+/** A TensorProto whose numbers lie in a file of external data. */
+export function externalTensor(
+  name: string,
+  dtype: StoredType,
+  shape: readonly number[],
+  location: string,
+  { offset, bytes }: ByteRange,
+): Uint8Array {
+  const dims = shape.map((dimension) => field(1, dimension));
+  const entries = [entry('location', location), entry('offset', String(offset)), entry('length', String(bytes))];
+  return joined(...dims, field(2, elementCode(dtype)), field(8, name), ...entries, field(14, 1));
+}
+
+/** A field `external_data` of a TensorProto. */
+export function entry(key: string, value: string): Uint8Array {
+  return field(13, joined(field(1, key), field(2, value)));
+}
+
+/** A ValueInfoProto of a tensor. */
+export function valueInfo(name: string, dtype: StoredType, shape: readonly number[]): Uint8Array {
+  const dims = shape.map((size) => field(1, field(1, size)));
+  const tensorType = joined(field(1, elementCode(dtype)), field(2, joined(...dims)));
+  return joined(field(1, name), field(2, field(1, tensorType)));
 }
 
 /** A whole TensorProto of whole numbers. */

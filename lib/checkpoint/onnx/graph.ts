@@ -1,27 +1,58 @@
 import { describe } from '../../errors.js';
-import { MAX_GRAPH_NODES } from '../../files/limits.js';
-import { readNode } from './node.js';
+import { MAX_GRAPH_NODES, MAX_OPERATOR_SETS } from '../../files/limits.js';
+import { isOwnDomain, readNode } from './node.js';
 import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
 import type { Constant } from './tensor-proto.js';
 import { type Sources, Usages } from './usage.js';
 import { type GraphEnd, Wiring } from './wiring.js';
 
-/** Returns the position of the model's graph in the file. */
-export async function findGraph(proto: ProtobufFile): Promise<Field> {
+/** The fields of a model that are read before its graph. */
+export interface ModelHead {
+  readonly graph: Field;
+  /** The version of the format. */
+  readonly irVersion: number;
+  /** The version of ONNX's own operators. */
+  readonly opset: number;
+}
+
+/** Reads where the graph lies, and the versions that it is written in. */
+export async function readHead(proto: ProtobufFile): Promise<ModelHead> {
   let graph: Field | undefined;
-  let hasVersion = false;
+  let irVersion: number | undefined;
+  let opset = 1;
+  let imports = 0;
   await proto.message({ begin: 0, end: proto.size }, (field) => {
-    if (field.number === 1 && field.type === VARINT) hasVersion = true;
+    if (field.number === 1 && field.type === VARINT) irVersion = field.value;
+    if (field.number === 8 && field.type === BYTES) {
+      if (++imports > MAX_OPERATOR_SETS) {
+        throw proto.fault('TooManyFields', `imports more than ${MAX_OPERATOR_SETS} sets of operators`);
+      }
+      return readOpset(proto, field).then((version) => {
+        opset = version ?? opset;
+      });
+    }
     if (field.number !== 7) return undefined;
     if (field.type !== BYTES) throw proto.fault('InvalidProtobuf', 'has a graph that is not a message');
     if (graph !== undefined) throw proto.fault('InvalidProtobuf', 'has two graphs');
     graph = field;
     return undefined;
   });
-  if (graph !== undefined && hasVersion) return graph;
+  if (graph !== undefined && irVersion !== undefined) return { graph, irVersion, opset };
   throw proto.fault('NotOnnx', `is a protobuf file without ${graph === undefined ? 'a graph' : 'an ir_version'}`, {
     hint: 'TensorFlow and Core ML write such files too. Convert the model to ONNX, or use its safetensors files.',
   });
+}
+
+/** @returns the version of a set of operators; undefined if it is not ONNX's own */
+async function readOpset(proto: ProtobufFile, field: Field): Promise<number | undefined> {
+  let domain = '';
+  let version: number | undefined;
+  await proto.message(field, (part) => {
+    if (part.number === 1 && part.type === BYTES) domain = proto.text(part, 'the domain of operators');
+    if (part.number === 2 && part.type === VARINT) version = part.value;
+    return undefined;
+  });
+  return isOwnDomain(domain) ? version : undefined;
 }
 
 /** The tensors of a graph, and their use by its nodes. */

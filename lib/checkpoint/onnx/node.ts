@@ -1,14 +1,18 @@
 import { MAX_DIMENSIONS, MAX_NODE_VALUES } from '../../files/limits.js';
-import { BYTES, type Field, type ProtobufFile, type Span } from './protobuf.js';
+import { BYTES, FIXED32, type Field, type ProtobufFile, type Span } from './protobuf.js';
 
 /** The fields of a NodeProto that are read. */
 export interface GraphNode {
   readonly name: string;
   readonly opType: string;
+  /** Empty for ONNX's own operators. */
+  readonly domain: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   /** Integer attributes, and lists of a few integers. */
   readonly attributes: ReadonlyMap<string, readonly number[]>;
+  /** Attributes of one floating-point number. */
+  readonly floats: ReadonlyMap<string, number>;
 }
 
 /** A graph inside a node. */
@@ -35,6 +39,11 @@ export interface NodeRead {
   readonly value: Span | undefined;
 }
 
+/** Whether operators of this domain are ONNX's own. */
+export function isOwnDomain(domain: string): boolean {
+  return domain === '' || domain === 'ai.onnx';
+}
+
 /**
  * Reads a NodeProto.
  *
@@ -45,6 +54,8 @@ export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRe
   if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the node at byte ${span.begin} is not a message`);
   const [inputs, outputs, graphs]: [string[], string[], InnerGraph[]] = [[], [], []];
   const attributes = new Map<string, readonly number[]>();
+  const floats = new Map<string, number>();
+  let domain = '';
   let name = '';
   let opType = '';
   let value: Span | undefined;
@@ -70,27 +81,36 @@ export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRe
         return readAttribute(proto, field).then((attribute) => {
           keep(attribute.name);
           if (attribute.numbers.length > 0) attributes.set(attribute.name, attribute.numbers);
+          if (attribute.float !== undefined) floats.set(attribute.name, attribute.float);
           for (const graph of attribute.graphs) graphs.push({ attribute: attribute.name, span: graph });
           if (attribute.name === 'value') value = attribute.tensor;
         });
+      case 7:
+        if (field.type !== BYTES) break;
+        domain = proto.text(field, 'the domain of a node');
+        if (isOwnDomain(domain)) domain = '';
+        break;
     }
     if (inputs.length > MAX_NODE_VALUES || outputs.length > MAX_NODE_VALUES) {
       throw proto.fault('TooManyNodes', `the node at byte ${span.begin} has over ${MAX_NODE_VALUES} inputs or outputs`);
     }
     return undefined;
   });
-  return { node: { name, opType, inputs, outputs, attributes }, fields, graphs, value };
+  const node = { name, opType, domain, inputs, outputs, attributes, floats };
+  return { node, fields, graphs, value };
 }
 
 async function readAttribute(proto: ProtobufFile, span: Field) {
   if (span.type !== BYTES) throw proto.fault('InvalidProtobuf', `the attribute at byte ${span.begin} is not a message`);
   let name = '';
   let tensor: Span | undefined;
+  let float: number | undefined;
   const graphs: Span[] = [];
   const numbers: number[] = [];
   await proto.message(span, (field) => {
     const { number, type, begin } = field;
     if (number === 1) name = proto.text(field, 'the name of an attribute');
+    if (number === 2 && type === FIXED32) float = proto.float(field);
     if (number === 5 && type === BYTES) tensor = field;
     if (number === 6 || number === 11) {
       if (type !== BYTES) throw proto.fault('InvalidProtobuf', `the graph at byte ${begin} is not a message`);
@@ -103,5 +123,5 @@ async function readAttribute(proto: ProtobufFile, span: Field) {
     }
     return undefined;
   });
-  return { name, tensor, graphs, numbers };
+  return { name, tensor, float, graphs, numbers };
 }

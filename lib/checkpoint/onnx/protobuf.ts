@@ -159,6 +159,12 @@ export class ProtobufFile {
     return numbers;
   }
 
+  /** Returns the float32 of the field that is being visited, of the wire type `FIXED32`. */
+  float({ begin }: Field): number {
+    const { buffer, byteOffset } = this.#window;
+    return new DataView(buffer, byteOffset + begin - this.#windowStart, 4).getFloat32(0, true);
+  }
+
   /** Makes an error for a fault of the format in this file. */
   fault(kind: string, message: string, options: { hint?: string } = {}): CheckpointError {
     const where = this.path.length === 0 ? '' : ` (in ${this.path.slice(-MAX_NAMES_IN_PATH).join('.')})`;

@@ -1,21 +1,24 @@
 import { ArgumentError, describe, LowRankError } from '../../errors.js';
-import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
-import { elements } from '../../tensor/tensor.js';
+import type { DType } from '../../tensor/dtype.js';
 import type { ByteRange, FileLayout, NewTensorInfo, TensorInfo } from '../checkpoint.js';
 import { PartList } from '../parts.js';
+import { type Cut, withCuts } from './cuts.js';
+import { bytesOf } from './data-layout.js';
 import {
   attribute,
   elementCode,
+  externalTensor,
   field,
   integersTensor,
   joined,
   node,
   prefix,
   tensorStart,
+  valueInfo,
   zeroTensor,
 } from './encode.js';
 import type { Field } from './protobuf.js';
-import type { Multiplication, Stretch, Wiring } from './wiring.js';
+import type { Multiplication, WeightUse, Wiring } from './wiring.js';
 
 /** A model's file, and where its graph lies. */
 export interface SplicedFile {
@@ -24,47 +27,38 @@ export interface SplicedFile {
   readonly size: number;
   readonly graph: Field;
   readonly wiring: Wiring;
+  /** The version of the format. */
+  readonly irVersion: number;
+  /** The version of ONNX's own operators. */
+  readonly opset: number;
 }
 
 /** A weight and the tensors that take its place. */
 export interface Replacement {
   readonly info: TensorInfo;
   readonly by: readonly NewTensorInfo[];
-}
-
-/** What stands in a stretch of the file instead. */
-interface Cut extends Stretch {
-  readonly parts: PartList;
-  /** Where in `parts` new tensors lie. */
-  readonly places: ReadonlyMap<string, ByteRange>;
+  /** Where the new tensors lie, if not in the model's file. */
+  readonly data?: { readonly location: string; readonly places: ReadonlyMap<string, ByteRange> } | undefined;
 }
 
 /**
  * Lays out a model in which weights are replaced by factors. All bytes but those of the weights, and of the nodes that
  * multiply by them, are copied.
  *
- * A node that computes x W, W of shape [in, out] (or x W^T, of a Gemm with `transB`), becomes two that compute (x F) G.
+ * A node that computes x W, W of shape [in, out] (or x W^T, of a Gemm with `transB` or of a weight that is transposed
+ * before), becomes two that compute (x F) G.
  * `by` is either F [in, k] and G [k, out]; or, pivoted, F, C [k, out - k] and an I32 `order` [out], from which constant nodes
  * make G = [I, C] with its columns in that order. Programs compute those nodes once, when they load the model. Where factors
  * of rank k would cost more than the matrix, F G is computed there too, and the node multiplies by the product.
  *
- * @param places of the tensors that keep their shapes and get new bytes
+ * @param others more to change: tensors that keep their shapes and get new bytes, and where external data lie
  * @throws LowRankError `ERR_UNSUPPORTED` where something else than such nodes uses the weight; `ERR_SHAPE` where the new
  * tensors do not make up the weight.
  */
-export function splice(
-  source: SplicedFile,
-  replacements: readonly Replacement[],
-  places: ReadonlyMap<string, ByteRange>,
-): FileLayout {
+export function splice(source: SplicedFile, replacements: readonly Replacement[], others: readonly Cut[]): FileLayout {
   const names = new Names(source.wiring, replacements);
   const cuts = replacements.flatMap((replacement) => cutsFor(source, names, replacement));
-  for (const [name, { offset, bytes }] of places) {
-    const parts = new PartList();
-    parts.tensor(name, bytes);
-    cuts.push({ start: offset, end: offset + bytes, parts, places: new Map([[name, { offset: 0, bytes }]]) });
-  }
-  return assembled(source, cuts);
+  return assembled(source, [...cuts, ...others]);
 }
 
 /** Names for new values, which no other value has. */
@@ -96,16 +90,14 @@ class Names {
   }
 }
 
-/** Adds values of the model's graph to its outputs, as float32 of any shape. */
+/** Adds values of the model's graph to its outputs; a runtime finds their types itself. */
 export function withOutputs(source: SplicedFile, values: Iterable<string>): FileLayout {
   const parts = new PartList();
   for (const name of values) {
-    if (source.wiring.isOutput(name)) continue;
-    const tensorType = field(1, field(1, elementCode('F32')));
-    parts.bytes(field(12, joined(field(1, name), field(2, tensorType))));
+    if (!source.wiring.isOutput(name)) parts.bytes(field(12, field(1, name)));
   }
   const { end } = source.graph;
-  return assembled(source, [{ start: end, end, parts, places: new Map() }]);
+  return assembled(source, [{ start: end, end, within: [source.graph], parts }]);
 }
 
 /** Makes inputs of weights of the model's graph: whoever runs it has to give them. */
@@ -114,73 +106,109 @@ export function withInputs(source: SplicedFile, weights: Iterable<TensorInfo>): 
   for (const { name, dtype, shape } of weights) {
     const initializer = source.wiring.initializer(name);
     if (initializer === undefined) throw refusal(name, 'it is no initializer of the graph');
-    const dims = shape.map((size) => field(1, field(1, size)));
-    const tensorType = field(1, joined(field(1, elementCode(dtype)), field(2, joined(...dims))));
     const parts = new PartList();
-    parts.bytes(field(11, joined(field(1, name), field(2, tensorType))));
-    cuts.push({ ...initializer, parts, places: new Map() });
+    if (source.wiring.input(name) === undefined) parts.bytes(field(11, valueInfo(name, dtype, shape)));
+    cuts.push({ ...initializer, within: [source.graph], parts });
   }
   return assembled(source, cuts);
 }
 
-function assembled({ file, size, graph }: SplicedFile, cuts: readonly Cut[]): FileLayout {
-  const inside = new PartList();
-  const relative = new Map<string, ByteRange>();
-  let at = graph.begin;
-  for (const cut of [...cuts].sort((a, b) => a.start - b.start)) {
-    inside.copy(file, at, cut.start - at);
-    for (const [name, { offset, bytes }] of cut.places) relative.set(name, { offset: inside.end + offset, bytes });
-    for (const part of cut.parts.parts) inside.append(part);
-    at = cut.end;
-  }
-  inside.copy(file, at, graph.end - at);
-
-  const whole = new PartList();
-  whole.copy(file, 0, graph.start);
-  whole.bytes(prefix(graph.number, inside.end));
-  const begin = whole.end;
-  for (const part of inside.parts) whole.append(part);
-  whole.copy(file, graph.end, size - graph.end);
-  const places = new Map([...relative].map(([name, place]) => [name, { ...place, offset: place.offset + begin }]));
-  return { file, parts: whole.parts, places };
+function assembled({ file, size }: SplicedFile, cuts: readonly Cut[]): FileLayout {
+  return { file, ...withCuts(file, size, cuts) };
 }
+
+/** From this version of the operators on there are those that make pivoted factors. */
+const PIVOTED_SINCE = 9;
+/** Before this version of the format, every initialiser is an input of the graph too. */
+const OWN_INITIALIZERS_SINCE = 4;
 
 /** The initialisers in place of a weight, and the nodes in place of each that multiplies by it. */
 function cutsFor(source: SplicedFile, names: Names, replacement: Replacement): Cut[] {
   const { name } = replacement.info;
-  const { wiring } = source;
+  const { wiring, graph, opset } = source;
+  const within = [graph];
   const initializer = wiring.initializer(name);
-  const nodes = wiring.multiplications(name);
   if (initializer === undefined) throw refusal(name, 'it is no initializer of the graph');
-  if (nodes.length === 0) throw refusal(name, 'no node of the graph multiplies by it from the right');
-  if (nodes.length !== wiring.uses(name)) throw refusal(name, 'other nodes use it than MatMul and Gemm');
-  const factors = factorsOf(replacement, nodes);
-  const initializers = new PartList();
-  const places = new Map<string, ByteRange>();
-  for (const { name: own, dtype, shape } of replacement.by) {
-    const bytes = (elements(shape) * DTYPE_BITS[dtype as DType]) / 8;
-    const start = tensorStart(own, dtype, shape, bytes);
-    initializers.bytes(joined(prefix(5, start.length + bytes), start));
-    places.set(own, { offset: initializers.end, bytes });
-    initializers.tensor(own, bytes);
+  const { multiplications, passes } = requireOnly(name, wiring.use(name));
+  const factors = factorsOf(replacement, multiplications);
+  if (factors.pivoted && opset < PIVOTED_SINCE) {
+    const hint = `Choose the storage "factors", or convert the model to opset ${PIVOTED_SINCE} or later.`;
+    throw refusal(name, `opset ${opset} has no operators for pivoted factors`, hint);
   }
-  const constants = factors.pivoted
-    ? pivotedNodes(names, factors)
-    : { shape: undefined, nodes: [], right: factors.right };
-  if (constants.shape !== undefined) initializers.bytes(field(5, constants.shape));
+  const constants: Constants = factors.pivoted ? pivotedNodes(names, factors) : { nodes: [], right: factors.right };
   const product = factors.dense ? names.unused(`${name}.product`) : undefined;
   const before = [
     ...constants.nodes,
     ...(product === undefined ? [] : [node('MatMul', product, [factors.left, constants.right], product)]),
   ];
-  const parts = nodes.map((multiplication, i) => {
-    const list = new PartList();
-    if (i === 0) for (const bytes of before) list.bytes(field(1, bytes));
-    if (product === undefined) twoNodes(list, source, names, multiplication, factors.left, constants.right);
-    else rewired(list, source, multiplication, [multiplication.node.inputs[0]!, product], ['transB']);
-    return { start: multiplication.start, end: multiplication.end, parts: list, places: new Map() };
+  const replaced = multiplications.map((multiplication, i): Cut => {
+    const { start, end } = multiplication;
+    const parts = new PartList();
+    if (i === 0) for (const bytes of before) parts.bytes(field(1, bytes));
+    if (product === undefined) twoNodes(parts, source, names, multiplication, factors.left, constants.right);
+    else rewired(parts, source, multiplication, [multiplication.node.inputs[0]!, product], ['transB']);
+    return { start, end, within, parts };
   });
-  return [{ ...initializer, parts: initializers, places }, ...parts];
+  return [
+    { ...initializer, within, ...initializersOf(replacement, constants) },
+    ...passes.map((pass) => ({ ...pass, within, parts: new PartList() })),
+    ...inputCuts(source, replacement, constants),
+    ...replaced,
+  ];
+}
+
+/** The new tensors, in the file or by where they lie in another. */
+function initializersOf({ by, data }: Replacement, { shape }: Constants): Pick<Cut, 'parts' | 'places'> {
+  const parts = new PartList();
+  const places = new Map<string, ByteRange>();
+  for (const tensor of by) {
+    const { name, dtype, shape: dims } = tensor;
+    const place = data?.places.get(name);
+    if (place !== undefined) {
+      parts.bytes(field(5, externalTensor(name, dtype, dims, data!.location, place)));
+      continue;
+    }
+    const bytes = bytesOf(tensor);
+    const start = tensorStart(name, dtype, dims, bytes);
+    parts.bytes(joined(prefix(5, start.length + bytes), start));
+    places.set(name, { offset: parts.end, bytes });
+    parts.tensor(name, bytes);
+  }
+  if (shape !== undefined) parts.bytes(field(5, integersTensor(shape.name, shape.numbers)));
+  return { parts, places };
+}
+
+/** Removes the input that an initialiser may be as well; in old versions the new ones have to be. */
+function inputCuts({ wiring, graph, irVersion }: SplicedFile, { info, by }: Replacement, { shape }: Constants): Cut[] {
+  const input = wiring.input(info.name);
+  if (input === undefined) return [];
+  const parts = new PartList();
+  if (irVersion < OWN_INITIALIZERS_SINCE) {
+    const added = [
+      ...by,
+      ...(shape ? [{ name: shape.name, dtype: 'I64', shape: [shape.numbers.length] } as const] : []),
+    ];
+    for (const { name, dtype, shape: dims } of added) parts.bytes(field(11, valueInfo(name, dtype, dims)));
+  }
+  return [{ ...input, within: [graph], parts }];
+}
+
+/** Operators that multiply by several weights in one. */
+const FUSED = /Attention/;
+
+/** Refuses a weight that something else uses than nodes which multiply by it. */
+function requireOnly(name: string, use: WeightUse): WeightUse {
+  const { multiplications, others } = use;
+  const users = [...new Set(others)];
+  if (users.length === 0 && multiplications.length > 0) return use;
+  if (users.length === 0) throw refusal(name, 'no node of the graph multiplies by it from the right');
+  const fused = users.find((user) => FUSED.test(user));
+  if (fused !== undefined) {
+    const hint = 'Compress the model before an optimiser fuses its attention.';
+    throw refusal(name, `the fused operator ${fused} multiplies by it`, hint);
+  }
+  const text = users.slice(0, 3).join(', ');
+  throw refusal(name, `it is used by ${text} ${multiplications.length === 0 ? 'alone' : 'too'}`);
 }
 
 /** How a weight is put together from its factors. */
@@ -199,7 +227,7 @@ interface Factors {
 
 function factorsOf({ info, by }: Replacement, nodes: readonly Multiplication[]): Factors {
   const { name, shape, dtype } = info;
-  const turned = new Set(nodes.map(({ node: { attributes } }) => (attributes.get('transB')?.[0] ?? 0) !== 0));
+  const turned = new Set(nodes.map((each) => each.turned));
   if (shape.length !== 2) throw refusal(name, `it has ${shape.length} dimensions`);
   if (turned.size > 1) throw refusal(name, 'some nodes use it transposed, others do not');
   const [inputs, outputs] = turned.has(true) ? [shape[1]!, shape[0]!] : [shape[0]!, shape[1]!];
@@ -230,8 +258,17 @@ function factorsOf({ info, by }: Replacement, nodes: readonly Multiplication[]):
   };
 }
 
-/** Nodes that make [I, C] with its columns in order, from constants alone. */
-function pivotedNodes(names: Names, { right, order, rank, dtype }: Factors) {
+/** Nodes that have constants alone as their inputs, and what they make. */
+interface Constants {
+  readonly nodes: readonly Uint8Array[];
+  /** The second factor, [k, out]. */
+  readonly right: string;
+  /** A constant of its own that they need. */
+  readonly shape?: { readonly name: string; readonly numbers: readonly number[] };
+}
+
+/** Nodes that make [I, C] with its columns in order. */
+function pivotedNodes(names: Names, { right, order, rank, dtype }: Factors): Constants {
   const value = (what: string) => names.unused(`${right}.${what}`);
   const shape = value('shape');
   const nodes: Uint8Array[] = [];
@@ -246,7 +283,7 @@ function pivotedNodes(names: Names, { right, order, rank, dtype }: Factors) {
   const identity = dtype === 'F32' ? eye : add('identity', 'Cast', [eye], attribute('to', elementCode(dtype)));
   const all = add('columns', 'Concat', [identity, right], attribute('axis', 1));
   const ordered = add('ordered', 'Gather', [all, order!], attribute('axis', 1));
-  return { shape: integersTensor(shape, [rank, rank]), nodes, right: ordered };
+  return { shape: { name: shape, numbers: [rank, rank] }, nodes, right: ordered };
 }
 
 /** x F and then G, with the attributes and the bias of the node that they stand for. */
@@ -258,13 +295,16 @@ function twoNodes(
   left: string,
   right: string,
 ): void {
-  const { name, opType, inputs, outputs } = multiplication.node;
+  const { name, inputs, outputs, attributes } = multiplication.node;
+  const own = name || outputs[0]!;
   const inner = names.unused(`${outputs[0]}.inner`);
-  const first = node(opType, `${name || outputs[0]}.inner`, [inputs[0]!, left], inner);
-  const turns = multiplication.fields.filter(({ attribute: own }) => own === 'transA');
-  const turnBytes = turns.reduce((sum, { start, end }) => sum + end - start, 0);
-  parts.bytes(joined(prefix(1, first.length + turnBytes), first));
-  for (const { start, end } of turns) parts.copy(source.file, start, end - start);
+  let x = inputs[0]!;
+  if ((attributes.get('transA')?.[0] ?? 0) !== 0) {
+    x = names.unused(`${outputs[0]}.turned`);
+    parts.bytes(field(1, node('Transpose', `${own}.turned`, [inputs[0]!], x)));
+  }
+  // Not the operator of the node itself: Gemm wants a third input before version 11.
+  parts.bytes(field(1, node('MatMul', `${own}.inner`, [x, left], inner)));
   rewired(parts, source, multiplication, [inner, right], ['transA', 'transB']);
 }
 
@@ -286,8 +326,6 @@ function rewired(
   for (const part of node.parts) parts.append(part);
 }
 
-function refusal(name: string, why: string): LowRankError {
-  return new LowRankError('ERR_UNSUPPORTED', `${name}: cannot become factors: ${why}`, {
-    hint: 'Leave this weight as it is, and choose others.',
-  });
+function refusal(name: string, why: string, hint = 'Leave this weight as it is, and choose others.'): LowRankError {
+  return new LowRankError('ERR_UNSUPPORTED', `${name}: cannot become factors: ${why}`, { hint });
 }

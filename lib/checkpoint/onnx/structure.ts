@@ -1,11 +1,11 @@
 import { MAX_GRAPH_DEPTH, MAX_MESSAGE_DEPTH } from '../../files/limits.js';
-import { BYTES, type Field, type ProtobufFile, type Span } from './protobuf.js';
+import { BYTES, type Field, type ProtobufFile } from './protobuf.js';
 import { type FieldType, MESSAGE_TYPES, type MessageType } from './schema.js';
 
 /** A message that is being walked. */
 interface Frame {
   readonly type: MessageType;
-  readonly span: Span;
+  readonly field: Field;
 }
 
 /**
@@ -14,21 +14,25 @@ interface Frame {
  * another wire type than in the schema, is skipped. Groups, which ONNX does not use, are refused.
  *
  * @param onTensor called with each TensorProto of the model, once everything inside it has been
- *   checked, and with the names of the fields that lead to it
+ *   checked, with the names of the fields that lead to it, and with these fields
  * @throws CheckpointError kinds `InvalidProtobuf`, `Truncated`, `InvalidDataLength` (a packed list
  *   of another length), `GraphTooDeep`, `MessageTooDeep`, `TooManyFields`, and whatever `onTensor`
  *   throws.
  */
 export async function checkStructure(
   proto: ProtobufFile,
-  onTensor: (tensor: Span, path: readonly string[]) => Promise<void>,
+  onTensor: (tensor: Field, path: readonly string[], within: readonly Field[]) => Promise<void>,
 ): Promise<void> {
   const outer: Frame[] = [];
   let graphs = 0;
-  let frame: Frame = { type: MESSAGE_TYPES.get('ModelProto')!, span: { begin: 0, end: proto.size } };
+  const whole: Field = { start: 0, number: 0, type: BYTES, value: 0, begin: 0, end: proto.size };
+  let frame: Frame = { type: MESSAGE_TYPES.get('ModelProto')!, field: whole };
   for (let at = 0; ; ) {
-    if (at === frame.span.end) {
-      if (frame.type.name === 'TensorProto') await onTensor(frame.span, proto.path);
+    if (at === frame.field.end) {
+      if (frame.type.name === 'TensorProto') {
+        const within = [...outer.slice(1), frame].map(({ field }) => field);
+        await onTensor(frame.field, proto.path, within);
+      }
       if (frame.type.name === 'GraphProto') graphs--;
       const parent = outer.pop();
       if (parent === undefined) return;
@@ -36,7 +40,7 @@ export async function checkStructure(
       frame = parent;
       continue;
     }
-    const next = proto.fieldAt(at, frame.span.end);
+    const next = proto.fieldAt(at, frame.field.end);
     const field = next instanceof Promise ? await next : next;
     at = field.end;
     const known = frame.type.fields[field.number];
@@ -55,7 +59,7 @@ export async function checkStructure(
       throw proto.fault('MessageTooDeep', `has more than ${MAX_MESSAGE_DEPTH} nested messages`);
     }
     proto.path.push(known.name);
-    frame = { type, span: field };
+    frame = { type, field };
     at = field.begin;
   }
 }

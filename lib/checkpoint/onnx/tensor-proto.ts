@@ -14,8 +14,8 @@ type Data =
    * needs.
    */
   | { readonly kind: 'varints'; readonly span: Span; readonly count: number; readonly itemBytes: 1 | 2 | 4 | 8 }
-  /** In another file; `entries` are unchanged. */
-  | { readonly kind: 'external'; readonly entries: ReadonlyMap<string, string> }
+  /** In another file; `entries` are unchanged. `offset` is the field of its entry, if there is one. */
+  | { readonly kind: 'external'; readonly entries: ReadonlyMap<string, string>; readonly offset: Field | undefined }
   /** Valid, but not readable here; `why` completes "its data are". */
   | { readonly kind: 'unreadable'; readonly why: string };
 
@@ -62,6 +62,7 @@ interface TensorFields {
   readonly dims: number[];
   readonly lists: Map<DataField, Pieces>;
   readonly entries: Map<string, string>;
+  offset?: Field;
   name?: string;
   dataType?: number;
   raw?: Field;
@@ -102,7 +103,9 @@ export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<
         found.raw = field;
         break;
       case 13:
-        return addEntry(proto, field, found.entries, at());
+        return addEntry(proto, field, found.entries, at()).then((key) => {
+          if (key === 'offset') found.offset = field;
+        });
       case 14:
         once(found.location, 'a data_location');
         found.location = integer(proto, field, 'data_location');
@@ -144,7 +147,7 @@ function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }
     }
     if (type.bits === undefined)
       throw proto.fault('InvalidExternalData', `${at} has strings, which cannot be external`);
-    return { ...common, data: { kind: 'external', entries: found.entries } };
+    return { ...common, data: { kind: 'external', entries: found.entries, offset: found.offset } };
   }
   if (sources.length > 1) throw proto.fault('InvalidTensor', `${at} has its data several times: ${sources.join(', ')}`);
   if (sources.length === 0) {
@@ -204,7 +207,8 @@ function addDims(proto: ProtobufFile, field: Field, dims: number[], at: string):
   }
 }
 
-async function addEntry(proto: ProtobufFile, field: Field, entries: Map<string, string>, at: string): Promise<void> {
+/** @returns the key of the entry */
+async function addEntry(proto: ProtobufFile, field: Field, entries: Map<string, string>, at: string): Promise<string> {
   if (field.type !== BYTES) throw proto.fault('InvalidExternalData', `${at} has external_data that are not a message`);
   let key = '';
   let value = '';
@@ -218,6 +222,7 @@ async function addEntry(proto: ProtobufFile, field: Field, entries: Map<string, 
   if (entries.set(key, value).size > MAX_EXTERNAL_ENTRIES) {
     throw proto.fault('InvalidExternalData', `${at} has more than ${MAX_EXTERNAL_ENTRIES} entries of external_data`);
   }
+  return key;
 }
 
 function addPiece(proto: ProtobufFile, lists: TensorFields['lists'], list: DataField, field: Field, at: string): void {

@@ -30,6 +30,7 @@ interface WeightInput {
 
 const LEFT: WeightInput = { input: 0, orientation: 'out x in', turn: 'transA' };
 const RIGHT: WeightInput = { input: 1, orientation: 'in x out', turn: 'transB' };
+const RIGHT_ALONE: WeightInput = { input: 1, orientation: 'in x out' };
 
 /**
  * Operators that multiply by a weight. Source: the operator documents of ONNX and of onnxruntime's
@@ -45,6 +46,10 @@ const MULTIPLICATIONS: ReadonlyMap<string, readonly WeightInput[]> = new Map([
   ['DynamicQuantizeMatMul', [RIGHT]],
   ['QLinearMatMul', [{ input: 3, orientation: 'in x out' }]],
   ['QGemm', [{ input: 3, orientation: 'in x out', turn: 'transB' }]],
+  // The weights of q, k and v beside each other.
+  ['Attention', [RIGHT_ALONE]],
+  ['PackedAttention', [RIGHT_ALONE]],
+  ['QAttention', [RIGHT_ALONE]],
   // Blocks of packed numbers, one row of blocks for each output.
   ['MatMulNBits', [{ input: 1, orientation: 'out x in' }]],
   ['MatMulBnb4', [{ input: 1, orientation: 'out x in' }]],

@@ -83,6 +83,52 @@ describe('a weight of an ONNX model replaced by factors', () => {
     await Promise.all([checkpoint.close(), before.close()]);
   });
 
+  it('may be handed on by nodes, transposed or not, which are gone then', async () => {
+    const model = modelProto(
+      graphProto(
+        [
+          nodeProto({ op: 'Identity', name: 'same', inputs: ['w'], outputs: ['v'] }),
+          nodeProto({ op: 'Transpose', name: 'turn', inputs: ['v'], outputs: ['t'], ints: { perm: [1, 0] } }),
+          nodeProto({ op: 'MatMul', name: 'multiply', inputs: ['x', 't'] }),
+        ],
+        [counted('w', 12, 16)],
+      ),
+    );
+    const { checkpoint, bytes } = await spliced(model, { w: factors(16, 2, 12) });
+    expect(checkpoint.tensors.get('left')).toMatchObject({ shape: [16, 2], orientation: 'in x out' });
+    expect([countOf(bytes, 'same'), countOf(bytes, 'turn'), countOf(bytes, 'multiply')]).toEqual([0, 0, 2]);
+    await checkpoint.close();
+    expect(await failure(spliced(model, { w: factors(12, 2, 16) }))).toMatchObject({ code: 'ERR_SHAPE' });
+  });
+
+  it.each([
+    [3, 'are inputs'],
+    [8, 'are none'],
+  ])('is no input any more; factors, in version %i of the format, %s', async (irVersion, are) => {
+    const graph = graphProto(
+      [nodeProto({ op: 'MatMul', inputs: ['x', 'w'] })],
+      [counted('w', 16, 16)],
+      [
+        { name: 'x', type: 1, dims: ['batch', 16] },
+        { name: 'w', type: 1, dims: [16, 16] },
+      ],
+    );
+    const { checkpoint, bytes } = await spliced(modelProto(graph, { irVersion }), { w: factors(16, 4, 16) });
+    // The name of the tensor, the input of the node, and that of the graph.
+    for (const name of ['left', 'right']) expect(countOf(bytes, name)).toBe(are === 'are none' ? 2 : 3);
+    await checkpoint.close();
+  });
+
+  it('is refused pivoted, where the operators for that do not exist yet', async () => {
+    const graph = graphProto([nodeProto({ op: 'MatMul', inputs: ['x', 'w'] })], [counted('w', 16, 16)]);
+    const old = modelProto(graph, { opset: 8 });
+    expect(await failure(spliced(old, { w: pivoted(16, 4, 16) }))).toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      hint: expect.stringContaining('factors'),
+    });
+    await (await spliced(old, { w: factors(16, 4, 16) })).checkpoint.close();
+  });
+
   it('is refused where something else uses it, or it is no weight of the graph', async () => {
     const uses = (...nodes: Parameters<typeof nodeProto>[0][]) =>
       modelProto(graphProto(nodes.map(nodeProto), [counted('w', 16, 16)]));

@@ -1,0 +1,31 @@
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { LowRank } from '../lowrank/factors.js';
+import { biasCorrection, centred, type Moments } from '../lowrank/moments.js';
+import { isFloatDType } from '../tensor/dtype.js';
+import { elements, type Tensor } from '../tensor/tensor.js';
+import type { Layer } from './select.js';
+
+/** The bias of a layer that computes W x + b, if the file shows it and it can be replaced. */
+export function biasOf({ graph, tensors }: Checkpoint, { info, m }: Layer): TensorInfo | undefined {
+  const name = graph?.biasOf(info.name);
+  const bias = name === undefined ? undefined : tensors.get(name);
+  if (bias === undefined || !isFloatDType(bias.dtype)) return undefined;
+  return bias.shape.at(-1) === m && elements(bias.shape) === m ? bias : undefined;
+}
+
+/** The moments that weigh the error of a layer's factors: about the mean, where a bias takes up the error of the mean. */
+export function weightsOf(moments: Moments, bias: TensorInfo | undefined): Moments {
+  return bias !== undefined && moments.mean !== undefined ? centred(moments) : moments;
+}
+
+/**
+ * The bias with which a layer has the same mean output as before: b + (W - W') mu.
+ *
+ * @param b - [m]
+ * @param w - [m, n]
+ * @param moments not centred, with their mean
+ */
+export function correctedBias(b: Float32Array, w: Tensor, factors: LowRank, moments: Moments): Float32Array {
+  const change = biasCorrection(w, factors, moments);
+  return b.map((value, i) => value + change[i]!);
+}
