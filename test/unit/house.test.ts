@@ -73,6 +73,11 @@ describe('the house', () => {
     expect(done.size).toBe(files.length);
   });
 
+  it('no file is longer than 400 lines but the table of families', () => {
+    const lines = (file: string) => readFileSync(join(lib, file), 'utf8').split('\n').length;
+    expect(files.filter((file) => lines(file) > 401)).toEqual(['model/families.ts']);
+  });
+
   it('loads the native addon in one room', () => {
     const loaders = files.filter((file) => /createRequire|\.node'/.test(readFileSync(join(lib, file), 'utf8')));
     expect(loaders.filter((file) => room(file) === 'addon')).toEqual(['addon/load.ts']);
