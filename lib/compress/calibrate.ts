@@ -115,7 +115,7 @@ export async function calibrate(source: string, out: string, options: CalibrateO
       const key = digestOfJson([
         (await identify(checkpoint)).digest,
         await digestOfFile(absolutePath((texts ?? inputs)!)),
-        [most, length, samples.count, parts.map((part) => part.map(({ value, kind, side }) => [value, kind, side]))],
+        [most, length, samples.count, parts.map((part) => part.map(({ values, kind, side }) => [values, kind, side]))],
       ]);
       const moments = await withPartialSums(target, key, given.signal, async (partial) => {
         const found = new Map<string, Moments>();
