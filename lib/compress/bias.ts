@@ -5,9 +5,9 @@ import { isFloatDType } from '../tensor/dtype.js';
 import { elements, type Tensor } from '../tensor/tensor.js';
 import type { Layer } from './select.js';
 
-/** The bias of a layer that computes W x + b, if the file shows it and it can be replaced. */
-export function biasOf({ graph, tensors }: Checkpoint, { info, m }: Layer): TensorInfo | undefined {
-  const name = graph?.biasOf(info.name);
+/** The bias of a layer that computes W x + b, by the graph or, without one, by its name; if it can be replaced. */
+export function biasOf({ graph, tensors }: Checkpoint, { info, m, stem }: Layer): TensorInfo | undefined {
+  const name = graph === undefined ? `${stem}.bias` : graph.biasOf(info.name);
   const bias = name === undefined ? undefined : tensors.get(name);
   if (bias === undefined || !isFloatDType(bias.dtype)) return undefined;
   return bias.shape.at(-1) === m && elements(bias.shape) === m ? bias : undefined;

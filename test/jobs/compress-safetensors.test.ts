@@ -5,6 +5,7 @@ import { open } from '../../lib/checkpoint/open.js';
 import { type NewTensor, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { compressCheckpoint } from '../../lib/compress/compress.js';
 import { type ExpandReport, expandCheckpoint } from '../../lib/compress/expand.js';
+import { writeMoments } from '../../lib/compress/moments.js';
 import { filesIn, readTensor, tinyGpt2, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
 import { lowrank } from '../support/cli.js';
 import { failure, kind } from '../support/failure.js';
@@ -79,6 +80,36 @@ describe('compress of safetensors', () => {
       expect(report.leftOut.map(({ name }) => name)).toEqual(['model.embed_tokens.weight']);
     },
   );
+
+  it('moves the error of the mean into the bias of a module', async () => {
+    const [weight, bias] = ['h.0.mlp.c_fc.weight', 'h.0.mlp.c_fc.bias'];
+    const tensors = tinyGpt2('F32')
+      .set(bias, weights([40], 'F32', 160))
+      .set('h.1.mlp.c_fc.bias', weights([40], 'F32', 161));
+    const { source, out, path } = await prepared(tensors, { config: GPT2 });
+    const mean = Float64Array.from({ length: 16 }, (_, i) => 1 + i / 16);
+    const second = new Float64Array(256);
+    for (let i = 0; i < 256; i++) {
+      const [j, k] = [Math.floor(i / 16), i % 16];
+      second[i] = mean[j]! * mean[k]! + (j === k ? 0.7 ** j : 0);
+    }
+    await writeMoments(path('moments'), new Map([[weight, { kind: 'inputs', second, mean, count: 1000 }]]));
+    const options = { keep: 0.6, calibration: path('moments'), storage: 'factors' } as const;
+    await compressCheckpoint(source, out, options);
+    const small = await multiplied(out, 'h.0.mlp.c_fc', 'factors');
+    const [w, before, after] = [
+      await readTensor(source, weight),
+      await readTensor(source, bias),
+      await readTensor(out, bias),
+    ];
+    const outputOf = (numbers: ArrayLike<number>, b: ArrayLike<number>) =>
+      Float64Array.from({ length: 40 }, (_, j) => mean.reduce((sum, x, i) => sum + x * numbers[i * 40 + j]!, b[j]!));
+    const expected = outputOf(w.data, before.data);
+    expect(distance(outputOf(small, after.data), expected)).toBeLessThan(1e-5 * norm(expected));
+    expect(distance(outputOf(small, before.data), expected)).toBeGreaterThan(1e-3 * norm(expected));
+    const other = 'h.1.mlp.c_fc.bias';
+    expect((await readTensor(out, other)).bytes).toEqual((await readTensor(source, other)).bytes);
+  });
 
   it('leaves everything as it is where nothing becomes factors', async () => {
     const { source, out } = await prepared();

@@ -230,8 +230,13 @@ class OnnxCheckpoint implements Checkpoint {
 
   #replaceable(name: string): TensorEntry {
     const entry = this.#entry(name);
-    const { data } = entry.constant;
+    const { constant, external } = entry;
+    const { data } = constant;
     if (data.kind === 'unreadable') throw this.#refusal(name, `its data are ${data.why}, which cannot be read`, RESAVE);
+    if (external !== undefined && HAS_HEADER.test(external.file.location)) {
+      const why = `its data lie in ${external.file.location}, whose own header says where tensors are`;
+      throw this.#refusal(name, why, SEPARATE);
+    }
     return entry;
   }
 
@@ -296,7 +301,12 @@ class OnnxCheckpoint implements Checkpoint {
   }
 }
 
+/** Files of other formats that may serve as external data, as long as nothing moves in them. */
+const HAS_HEADER = /\.(?:safetensors|gguf)$/i;
+
 const RESAVE = 'Load and save the model with raw data: in Python, numpy_helper.from_array makes such tensors.';
+const SEPARATE =
+  'Save the model with data of its own: in Python, onnx.save(onnx.load(path), new_path, save_as_external_data=True).';
 const UNTIE = 'Export the model again with a separate weight for each use.';
 
 /** States where tensors of external data lie. */

@@ -150,6 +150,12 @@ describe('a weight in a file of external data, replaced by factors', () => {
     await checkpoint.close();
   });
 
+  it('is refused in a file of another format, whose header would be wrong', async () => {
+    const inFile = { 'model.onnx': modelOf([{ name: 'w', dims: [64, 32], at: 64, file: 'model.safetensors' }]) };
+    const error = await failure(replaced({ ...inFile, 'model.safetensors': data(8256) }, { w: by(64, 4, 32) }));
+    expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringContaining('model.safetensors') });
+  });
+
   it('is refused where it shares bytes with another tensor, by name', async () => {
     for (const other of [
       { name: 'v', dims: [64, 32], at: 0 },
