@@ -1,8 +1,8 @@
 import { addon, kernels } from '../addon/load.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { open } from '../checkpoint/open.js';
+import { requireCompressible } from '../compress/compressible.js';
 import { Decompositions } from '../compress/decompositions.js';
-import { requireCompressible } from '../compress/files-beside.js';
 import { LayerFactors } from '../compress/layer-factors.js';
 import { openMoments } from '../compress/moments.js';
 import { COMPRESS_CHOICES, type CompressChoices, checkChoices } from '../compress/options.js';

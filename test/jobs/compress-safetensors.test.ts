@@ -117,6 +117,29 @@ describe('compress of safetensors', () => {
     expect(await filesIn(out)).toEqual(await filesIn(source));
   });
 
+  it('is planned, run and merged to the bytes of the single run', async () => {
+    const { source, out, path } = await prepared();
+    const options = ['--keep', '0.8', '--uncalibrated'];
+    const run = async (...args: string[]) => expect(await lowrank(args)).toMatchObject({ code: 0 });
+    await run('compress', source, '-o', out, '--threads', '1', ...options);
+    await run(
+      'plan',
+      source,
+      '-o',
+      path('merged'),
+      '--threads',
+      '1',
+      '--shards',
+      '2',
+      '-f',
+      path('plan.json'),
+      ...options,
+    );
+    for (const shard of ['1/2', '2/2']) await run('run', path('plan.json'), '--shard', shard);
+    await run('merge', path('plan.json'));
+    expect(await filesIn(path('merged'))).toEqual(await filesIn(out));
+  });
+
   it('refuses what cannot hold factors, and says what to do', async () => {
     const { source, out, path } = await prepared();
     const options = { keep: 0.8, uncalibrated: true };
