@@ -89,7 +89,7 @@ export async function readGgufAdapter(path: string): Promise<LoraAdapter> {
  */
 export async function writeGgufAdapter(adapter: LoraAdapter & { architecture: string }, out: string): Promise<void> {
   const { architecture, config, metadata: texts, modules, others } = adapter;
-  if (config.alora_invocation_tokens !== undefined) {
+  if ((config.alora_invocation_tokens ?? null) !== null) {
     throw new LowRankError('ERR_UNSUPPORTED', `${out}: adapters with invocation tokens (aLoRA) cannot be written`);
   }
   const alpha = alphaFor(adapter);

@@ -24,7 +24,8 @@ const MODULES: Readonly<Record<string, ModuleSpec>> = {
   'model.layers.1.mlp.down_proj': { out: 32, in: 48, rank: 2 },
   'model.embed_tokens': { out: 32, in: 40, rank: 4, embedding: true },
 };
-const CONFIG = { r: 4, lora_alpha: 8, rank_pattern: { down_proj: 2 } };
+/** PEFT writes the fields of later variants, too. */
+const CONFIG = { r: 4, lora_alpha: 8, rank_pattern: { down_proj: 2 }, alora_invocation_tokens: null };
 
 async function baseWith(name: string, config: object): Promise<string> {
   await mkdir(at(name), { recursive: true });
