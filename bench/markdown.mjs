@@ -33,7 +33,7 @@ export function markdown(table, growth, lora, checkpoint) {
  * @param {string[]} head
  * @param {(string | number)[][]} rows
  */
-function grid(head, rows) {
+export function grid(head, rows) {
   const line = (/** @type {(string | number)[]} */ cells) => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }

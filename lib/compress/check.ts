@@ -7,8 +7,9 @@ import { judgedOutput, openSession } from './session.js';
 export interface CheckOptions {
   readonly runtime: Runtime;
   readonly samples: Samples;
-  /** The first sample to run: those before it were used to choose ranks. */
+  /** The samples to run: those before `from` were used to choose ranks. */
   readonly from: number;
+  readonly to: number;
   readonly threads?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -20,14 +21,14 @@ export interface CheckOptions {
  * numbers.
  */
 export async function compareOutputs(original: string, written: string, options: CheckOptions): Promise<OutputChange> {
-  const { runtime, samples, from, threads, signal } = options;
+  const { runtime, from, to, threads, signal } = options;
   const before = await openSession(runtime, original, threads);
   try {
     const after = await openSession(runtime, written, threads, 'the compressed model');
     try {
       const output = judgedOutput(before);
       const changes = new OutputChanges(output === 'logits' ? 'logits' : 'vectors');
-      for (let i = from < samples.count ? from : 0; i < samples.count; i++) {
+      for (let i = from; i < to; i++) {
         signal?.throwIfAborted();
         const expected = await run(before, output, i, options);
         const found = await run(after, output, i, options);

@@ -4,11 +4,20 @@ import type { LayerFactors } from './layer-factors.js';
 import type { Probe } from './probe.js';
 import type { Layer } from './select.js';
 
+/** The power of what the outputs lose by a layer that its loss counts for. */
+const POWERS = {
+  relative: 0,
+  'probed^0.25': 0.25,
+  'probed^0.5': 0.5,
+  'probed^0.75': 0.75,
+  probed: 1,
+} as const;
+
 /**
- * What a layer's loss counts for: the same in all (`relative`), what the model's outputs lose by it (`probed`), or the root
- * of that (`root`). None is always best: a probe is a linear measure, so it misleads where much is cut.
+ * What a layer's loss counts for: the same in all (`relative`), what the model's outputs lose by it (`probed`), or a power of
+ * that. None is always best: a probe is a linear measure, so it misleads where much is cut.
  */
-export type Weighting = 'relative' | 'probed' | 'root';
+export type Weighting = keyof typeof POWERS;
 
 export interface Chosen {
   readonly allocation: Allocation;
@@ -34,7 +43,7 @@ export async function measured(layer: Layer, source: LayerFactors, probe: Probe 
   const rank = Math.max(1, Math.floor(breakEvenRank(m, n) / 2));
   const relative = lossCurve(singularValues)[rank]!;
   if (!(relative > 0)) return { layer, singularValues, sensitivity: 0 };
-  const loss = await probe.sensitivity(await source.multipliedOut(layer, factors.truncate(rank)));
+  const loss = await probe.loss(await source.multipliedOut(layer, factors.truncate(rank)));
   return { layer, singularValues, sensitivity: loss / relative };
 }
 
@@ -45,23 +54,18 @@ export async function chooseRanks(
   source: LayerFactors,
   probe: Probe | undefined,
 ): Promise<Chosen> {
-  const by = (weight: (sensitivity: number) => number) =>
+  const by = (power: number) =>
     allocate(
-      layers.map(({ layer: { name, m, n }, singularValues, sensitivity }): Candidate => {
-        return { name, m, n, singularValues, weight: sensitivity === undefined ? 1 : weight(sensitivity) };
+      layers.map(({ layer: { name, m, n }, singularValues, sensitivity = 1 }): Candidate => {
+        return { name, m, n, singularValues, weight: sensitivity ** power };
       }),
       options,
     );
-  const relative = by(() => 1);
-  if (probe === undefined) return { allocation: relative, weighting: 'relative', losses: {} };
-  const choices: readonly (readonly [Weighting, Allocation])[] = [
-    ['relative', relative],
-    ['probed', by((sensitivity) => sensitivity)],
-    ['root', by(Math.sqrt)],
-  ];
+  if (probe === undefined) return { allocation: by(POWERS.relative), weighting: 'relative', losses: {} };
   const losses: Partial<Record<Weighting, number>> = {};
   let best: Chosen | undefined;
-  for (const [weighting, allocation] of choices) {
+  for (const weighting of Object.keys(POWERS) as Weighting[]) {
+    const allocation = by(POWERS[weighting]);
     const tensors = new Map<string, Float32Array>();
     for (const [i, { layer }] of layers.entries()) {
       const { rank } = allocation.matrices[i]!;
@@ -69,7 +73,7 @@ export async function chooseRanks(
       const changes = await source.multipliedOut(layer, await source.factors(layer, rank));
       for (const [name, numbers] of changes) tensors.set(name, numbers);
     }
-    const loss = await probe.loss(tensors);
+    const loss = await probe.heldBackLoss(tensors);
     losses[weighting] = loss;
     if (best === undefined || loss < losses[best.weighting]!) best = { allocation, weighting, losses };
   }

@@ -3,21 +3,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Checkpoint, ModelGraph, TensorInfo } from '../checkpoint/checkpoint.js';
 import { assemble } from '../checkpoint/copy/fill.js';
-import {
-  asFloats,
-  type Feeds,
-  type Inference,
-  type Runtime,
-  type RuntimeTensor,
-} from '../evaluate/engines/onnx-feeds.js';
+import type { Feeds, Inference, Runtime, RuntimeTensor } from '../evaluate/engines/onnx-feeds.js';
 import { toFloat32 } from '../tensor/convert.js';
+import { elements } from '../tensor/tensor.js';
 import { linkData } from './link-data.js';
-import type { Samples } from './samples.js';
+import { outputLoss, type Returned, returned } from './output-loss.js';
+import type { Samples, TextSampling } from './samples.js';
+import { judgedOutput, openSession } from './session.js';
 
-/** Samples on which one layer at a time is tried. */
-const PROBES = 4;
-/** Samples, others than those, on which whole choices of ranks are. */
-const TRIALS = 12;
+/**
+ * Multiplications of all runs that try one layer each, and of one run of a whole choice of ranks. They bound the time: the
+ * larger a model, the fewer tokens it is tried on.
+ */
+const SWEEP_WORK = 2e12;
+const TRIAL_WORK = 1.5e11;
+/** The tokens of a text; what a sample counts for where its tokens are unknown. */
+const SAMPLE_TOKENS = 128;
+
+/** The texts to try ranks on: short ones run together, as far as the work allows. */
+export function trialTexts(tensors: readonly TensorInfo[]): TextSampling {
+  const together = Math.min(4 * SAMPLE_TOKENS, Math.max(SAMPLE_TOKENS, sweepTokens(tensors)));
+  return { samples: 192, length: SAMPLE_TOKENS, together };
+}
 
 /**
  * Runs a model with other weights in some of its layers, and measures how far that changes its outputs. The weights are
@@ -30,8 +37,10 @@ export class Probe {
     private readonly runtime: Runtime,
     private readonly samples: Samples,
     private readonly weights: ReadonlyMap<string, RuntimeTensor>,
+    private readonly output: string,
     /** The outputs of the model as it is. */
-    private readonly original: readonly RuntimeTensor[],
+    private readonly original: readonly Returned[],
+    private readonly parts: Parts,
   ) {}
 
   /** @param tensors the weights and biases that will be exchanged, of the type F32 */
@@ -49,20 +58,17 @@ export class Probe {
       const model = join(folder, 'probed.onnx');
       await linkData(checkpoint, folder);
       await assemble(graph.feeding(tensors).parts!, model, () => checkpoint.main);
-      session = await runtime.InferenceSession.create(model, {
-        executionProviders: ['cpu'],
-        ...(threads !== undefined && { intraOpNumThreads: threads }),
-        extra: { session: { intra_op: { allow_spinning: '0' } } },
-        logSeverityLevel: 3,
-      });
+      session = await openSession(runtime, model, threads, checkpoint.main);
       const weights = new Map<string, RuntimeTensor>();
       for (const info of tensors) {
         const numbers = toFloat32(await checkpoint.read(info.name), info.dtype);
         weights.set(info.name, new runtime.Tensor('float32', numbers, info.shape));
       }
-      const original: RuntimeTensor[] = [];
-      const probe = new Probe(folder, session, runtime, samples, weights, original);
-      for (let i = 0; i < Math.min(samples.count, PROBES + TRIALS); i++) original.push(await probe.#run(i, new Map()));
+      const original: Returned[] = [];
+      const parts = partition(samples, tensors);
+      const output = judgedOutput(session);
+      const probe = new Probe(folder, session, runtime, samples, weights, output, original, parts);
+      for (let i = 0; i < parts.choices; i++) original.push(await probe.#run(i, new Map()));
       return probe;
     } catch (cause) {
       await session?.release();
@@ -71,15 +77,22 @@ export class Probe {
     }
   }
 
-  /** The loss with other tensors in one layer, laid out as in the file. */
-  sensitivity(tensors: ReadonlyMap<string, Float32Array>): Promise<number> {
-    return this.#loss(tensors, 0, Math.min(PROBES, this.original.length));
+  /** The samples for the check of the result, which no loss sees; those of the choices if there are no others. */
+  get forCheck(): readonly [from: number, to: number] {
+    const { layers, choices, check } = this.parts;
+    if (check > choices) return [choices, check];
+    return [layers < choices ? layers : 0, choices];
   }
 
-  /** The loss with other weights in several layers, on samples that no sensitivity has seen, if there are any. */
-  loss(weights: ReadonlyMap<string, Float32Array>): Promise<number> {
-    const all = this.original.length;
-    return this.#loss(weights, all > PROBES ? PROBES : 0, all);
+  /** The mean loss of the outputs with other tensors, laid out as in the file. */
+  loss(tensors: ReadonlyMap<string, Float32Array>): Promise<number> {
+    return this.#loss(tensors, 0, this.parts.layers);
+  }
+
+  /** The same on samples that {@link loss} does not see, if there are any. */
+  heldBackLoss(tensors: ReadonlyMap<string, Float32Array>): Promise<number> {
+    const { layers, choices } = this.parts;
+    return this.#loss(tensors, layers < choices ? layers : 0, choices);
   }
 
   async close(): Promise<void> {
@@ -88,19 +101,17 @@ export class Probe {
   }
 
   async #loss(weights: ReadonlyMap<string, Float32Array>, from: number, to: number): Promise<number> {
-    let [sum, count] = [0, 0];
+    let [sum, all] = [0, 0];
     for (let i = from; i < to; i++) {
-      const before = this.original[i]!;
-      const after = await this.#run(i, weights);
-      const width = before.dims.at(-1)!;
-      sum += outputLoss(asFloats(before), asFloats(after), width);
-      count += asFloats(before).length / width;
+      const { loss, count } = outputLoss(this.original[i]!, await this.#run(i, weights));
+      sum += loss * count;
+      all += count;
     }
-    return sum / count;
+    return sum / all;
   }
 
-  async #run(sample: number, weights: ReadonlyMap<string, Float32Array>): Promise<RuntimeTensor> {
-    const { session, runtime } = this;
+  async #run(sample: number, weights: ReadonlyMap<string, Float32Array>): Promise<Returned> {
+    const { session, runtime, output } = this;
     const inputNames = session.inputNames.filter((name) => !this.weights.has(name));
     const own = { ...session, inputNames, inputMetadata: session.inputMetadata ?? [] };
     const feeds: Feeds = await this.samples.feeds(sample, runtime, own);
@@ -108,34 +119,40 @@ export class Probe {
       const other = weights.get(name);
       feeds[name] = other === undefined ? tensor : new runtime.Tensor('float32', other, tensor.dims);
     }
-    const output = session.outputNames.find((name) => name === 'logits') ?? session.outputNames[0]!;
-    return (await session.run(feeds, [output]))[output]!;
+    return returned(output, (await session.run(feeds, [output]))[output]!);
   }
 }
 
-/**
- * Returns how far vectors of outputs are from what they were, summed over the vectors: the squared
- * distance after both have lost their mean, as a share of the squared length. It grows with the
- * divergence of the softmax and with 1 - cosine, and is below 2 if the lengths stay alike.
- *
- * @internal
- */
-export function outputLoss(before: Float32Array, after: Float32Array, width: number): number {
-  let total = 0;
-  for (let begin = 0; begin < before.length; begin += width) {
-    let [sumX, sumY] = [0, 0];
-    for (let i = begin; i < begin + width; i++) {
-      sumX += before[i]!;
-      sumY += after[i]!;
-    }
-    const shift = (sumY - sumX) / width;
-    const mean = sumX / width;
-    let [distance, length] = [0, 0];
-    for (let i = begin; i < begin + width; i++) {
-      distance += (after[i]! - before[i]! - shift) ** 2;
-      length += (before[i]! - mean) ** 2;
-    }
-    total += length > 0 ? distance / length : 0;
-  }
-  return total;
+/** The tokens that each layer may be tried on. */
+function sweepTokens(tensors: readonly TensorInfo[]): number {
+  return tokensFor(SWEEP_WORK / weightsAmong(tensors).length, tensors);
+}
+
+/** The tokens that a model of these tensors runs with so many multiplications. */
+function tokensFor(work: number, tensors: readonly TensorInfo[]): number {
+  return work / weightsAmong(tensors).reduce((sum, { shape }) => sum + elements(shape), 0);
+}
+
+function weightsAmong(tensors: readonly TensorInfo[]): TensorInfo[] {
+  return tensors.filter(({ shape }) => shape.length === 2);
+}
+
+/** The ends of the samples to try single layers on, of those for whole choices of ranks, and of those for the check. */
+interface Parts {
+  readonly layers: number;
+  readonly choices: number;
+  readonly check: number;
+}
+
+/** Parts samples by the work, a third at most for layers and for choices. With fewer than three some serve twice. */
+function partition({ count, tokens }: Samples, tensors: readonly TensorInfo[]): Parts {
+  const until = (from: number, most: number, room: number) => {
+    let at = from;
+    for (let left = room; at < most && (at === from || left > 0); at++) left -= tokens?.[at] ?? SAMPLE_TOKENS;
+    return at;
+  };
+  const third = Math.max(1, Math.floor(count / 3));
+  const layers = until(0, third, sweepTokens(tensors));
+  const choices = until(layers, Math.min(count, layers + third), tokensFor(TRIAL_WORK, tensors));
+  return { layers, choices, check: until(choices, count, tokensFor(TRIAL_WORK, tensors)) };
 }

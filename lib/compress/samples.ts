@@ -12,16 +12,32 @@ import {
   type RuntimeTensor,
 } from '../evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../evaluate/engines/peers.js';
+import { drawn } from '../random.js';
 
 /** What a model is run on: the inputs of one run after the other. */
 export interface Samples {
   readonly count: number;
+  /** The tokens of each; undefined where the inputs do not tell. */
+  readonly tokens?: readonly number[];
   feeds(index: number, runtime: Runtime, session: Inference): Promise<Feeds>;
   close(): Promise<void>;
 }
 
 interface Tokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
+}
+
+export interface TextSampling {
+  /** The most texts. */
+  readonly samples: number;
+  /** The most tokens of a text. */
+  readonly length: number;
+  /**
+   * Texts of about the same length make up one sample, cut to the shortest of them, of at most so many tokens: a run then
+   * takes less time for each. Each text is a sample by default.
+   */
+  readonly together?: number;
+  readonly peers?: string | undefined;
 }
 
 /**
@@ -32,11 +48,7 @@ interface Tokenizer {
 export async function textSamples(
   model: string,
   path: string,
-  {
-    samples,
-    length,
-    peers,
-  }: { readonly samples: number; readonly length: number; readonly peers?: string | undefined },
+  { samples, length, together = 0, peers }: TextSampling,
 ): Promise<Samples> {
   const texts = await loadTexts(path, { samples });
   const files = await findFiles(model);
@@ -52,11 +64,29 @@ export async function textSamples(
     .map((text) => tokenizer.encode(text, { add_special_tokens: true }).ids.filter((id) => id !== undefined))
     .map((tokens) => tokens.slice(0, length))
     .filter((tokens) => tokens.length > 0);
+  const groups = together > 0 ? grouped(sequences, together) : sequences.map((sequence) => [sequence]);
   return {
-    count: sequences.length,
-    feeds: async (index, runtime, session) => feedsOf(runtime, session, [sequences[index]!]),
+    count: groups.length,
+    tokens: groups.map((group) => group.length * group[0]!.length),
+    feeds: async (index, runtime, session) => feedsOf(runtime, session, groups[index]!),
     close: async () => undefined,
   };
+}
+
+/** How much longer than the shortest of its group a sequence may be. */
+const LENGTHS_TOGETHER = 1.25;
+
+/** Parts sequences into groups of one length, in an order that does not depend on it. */
+function grouped(sequences: readonly (readonly number[])[], most: number): (readonly number[])[][] {
+  const groups: (readonly number[])[][] = [];
+  for (const sequence of sequences.toSorted((x, y) => x.length - y.length)) {
+    const group = groups.at(-1);
+    const shortest = group?.[0]?.length ?? 0;
+    if (group === undefined || sequence.length > LENGTHS_TOGETHER * shortest || (group.length + 1) * shortest > most) {
+      groups.push([sequence]);
+    } else group.push(sequence.slice(0, shortest));
+  }
+  return drawn(groups.length, 0, groups.length).map((i) => groups[i]!);
 }
 
 function spread<T>(items: readonly T[], most: number): T[] {

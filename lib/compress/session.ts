@@ -1,5 +1,6 @@
 import { LowRankError } from '../errors.js';
 import type { Inference, Runtime } from '../evaluate/engines/onnx-feeds.js';
+import { knownOutput } from '../evaluate/engines/onnx-outputs.js';
 
 /**
  * Loads an ONNX file into onnxruntime.
@@ -26,7 +27,7 @@ export async function openSession(
   }
 }
 
-/** The output that a model is judged by: its logits, or the first. */
-export function judgedOutput({ outputNames }: Inference): string {
-  return outputNames.find((name) => name === 'logits') ?? outputNames[0]!;
+/** The output that a model is judged by: the first known one, or else the first. */
+export function judgedOutput(session: Inference): string {
+  return knownOutput(session) ?? session.outputNames[0]!;
 }

@@ -7,19 +7,19 @@ import { compareOutputs } from './check.js';
 import type { LayerFactors } from './layer-factors.js';
 import type { CompressOptions } from './options.js';
 import type { OutputChange } from './output-change.js';
-import { Probe } from './probe.js';
+import { Probe, trialTexts } from './probe.js';
 import { tensorSamples, textSamples } from './samples.js';
 import type { Layer } from './select.js';
 
 /** What a model is tried on: texts or inputs, in onnxruntime. */
 export interface Trials {
   readonly probe: Probe;
-  /** Compares a written model with the original, on samples that the probe has not seen if there are any. */
+  /** Compares a written model with the original, on samples that no rank was chosen by if there are enough. */
   check(main: string): Promise<OutputChange>;
 }
 
-/** The samples that ranks are tried on, and their tokens; as many again are for the check of the result. */
-const TRIALS = { samples: 16, length: 128 } as const;
+/** The most inputs that a model is tried on. */
+const TRIAL_INPUTS = 96;
 
 /** Opens what a model is tried on while `use` runs, if there are texts or inputs. */
 export async function withTrials<T>(
@@ -40,18 +40,17 @@ export async function withTrials<T>(
     });
   }
   const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
-  const count = 2 * TRIALS.samples;
   const samples =
     texts === undefined
-      ? await tensorSamples(absolutePath(inputs!), count)
-      : await textSamples(checkpoint.main, absolutePath(texts), { samples: count, length: TRIALS.length, peers });
+      ? await tensorSamples(absolutePath(inputs!), TRIAL_INPUTS)
+      : await textSamples(checkpoint.main, absolutePath(texts), { ...trialTexts(tensors), peers });
   try {
     const probe = await Probe.open(checkpoint, graph, tensors, samples, runtime, threads);
     try {
-      const from = TRIALS.samples;
+      const [from, to] = probe.forCheck;
       return await use({
         probe,
-        check: (main) => compareOutputs(checkpoint.main, main, { runtime, samples, from, threads, signal }),
+        check: (main) => compareOutputs(checkpoint.main, main, { runtime, samples, from, to, threads, signal }),
       });
     } finally {
       await probe.close();

@@ -2,8 +2,14 @@ import { textLikelihood } from './diverge.js';
 import type { Outputs, TimedRun } from './engine.js';
 import { asFloats, type Feeds, feedsOf, type Inference, presentOf, type Runtime, takesPast } from './onnx-feeds.js';
 
-/** The outputs that are read, the first that the model has. */
-const KNOWN_OUTPUTS = ['logits', 'sentence_embedding', 'last_hidden_state', 'token_embeddings'];
+/** Outputs that are an embedding, or whose mean over the tokens is one. */
+export const EMBEDDINGS: readonly string[] = ['sentence_embedding', 'last_hidden_state', 'token_embeddings'];
+const KNOWN_OUTPUTS = ['logits', ...EMBEDDINGS];
+
+/** Returns the output that is read: the first known one that the model has. */
+export function knownOutput({ outputNames }: Inference): string | undefined {
+  return KNOWN_OUTPUTS.find((known) => outputNames.includes(known));
+}
 
 /** Everything that an ONNX model returns for a sequence, and how long it takes. */
 export class OnnxOutputs {
@@ -67,15 +73,14 @@ export class OnnxOutputs {
   }
 
   #output(): string {
-    const { outputNames } = this.#session;
-    const name = KNOWN_OUTPUTS.find((known) => outputNames.includes(known));
+    const name = knownOutput(this.#session);
     if (name !== undefined) return name;
     throw new Error(`it has none of the outputs ${KNOWN_OUTPUTS.join(', ')}`);
   }
 }
 
 /** Returns the mean of rows, summed in float64. */
-function meanOfRows(values: Float32Array, size: number): Float32Array {
+export function meanOfRows(values: Float32Array, size: number): Float32Array {
   const sums = new Float64Array(size);
   for (let i = 0; i < values.length; i++) sums[i % size]! += values[i]!;
   return Float32Array.from(sums, (sum) => (sum * size) / values.length);

@@ -1,0 +1,95 @@
+// Writes the results of bench:compress as text.
+
+/** @import { CaseResult, CompressRun, Row } from './types.js' */
+
+import { grid } from '../markdown.mjs';
+import { BUSY } from '../measure.mjs';
+import { reaches } from './cases.mjs';
+
+/** @type {Record<CaseResult['figure'], string>} */
+const FIGURES = {
+  cosine: "mean cosine to the original's embeddings of held-out texts",
+  perplexity: "perplexity on held-out texts, divided by the original's",
+  agreement: "share of the tokens of held-out texts where the likeliest next one is the original's",
+};
+
+const verdict = (/** @type {boolean} */ reached) => (reached ? 'reached' : 'not reached');
+const megabytes = (/** @type {number} */ bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+
+/** @param {CompressRun} run */
+export function markdown(run) {
+  const { date, command, minutes, machine, path, threads, versions, busy, otherDomain, results } = run;
+  const { cpu, cores, memoryGiB, system } = machine;
+  const listed = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const parts = [
+    '# Results of compressing models',
+    'Made by `npm run bench:compress`; see [the README of the bench](../README.md#compressing-models) for how it measures.',
+    `\`${command}\`, ${date.slice(0, 10)}, ${minutes} minutes. ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; kernels ${path}; ` +
+      `${threads} threads. Before the run, other work took ${Math.round(100 * busy)} % of the machine${busy > BUSY ? ': too much to trust the times' : ''}. ` +
+      `${listed.join(', ')}. ${otherDomain ? 'Half of the held-out sentences are claims of FEVER, of another kind than the calibration.' : 'FEVER was absent, so all held-out sentences are prose.'}`,
+    ...results.flatMap(section),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+/** @param {CaseResult} result */
+function section(result) {
+  const { title, absent, figure, bytes = 0, perplexity, tokens, rows } = result;
+  if (absent !== undefined) return [`## ${title}`, `Not measured: ${absent}.`];
+  const original = `${megabytes(bytes)}${perplexity === undefined ? '' : `, perplexity ${perplexity.toFixed(2)}`}`;
+  return [
+    `## ${title}`,
+    `The figure is the ${FIGURES[figure]}; in brackets, the middle 95 % of draws of the texts. The original: ${original}; ${tokens} held-out tokens.`,
+    grid(
+      ['keep', 'form', 'target', 'measured', '', 'file', 'layers factored', 'ranks by', 'seconds'],
+      rows.map((row) => cells(row, figure)),
+    ),
+    ...timings(result),
+  ];
+}
+
+/** @param {Row} row @param {CaseResult['figure']} figure */
+function cells({ keep, storage, target, value, low, high, bytes, factored, layers, weighting, seconds }, figure) {
+  const digits = (/** @type {number} */ number) => number.toFixed(3);
+  const sign = figure === 'perplexity' ? 'at most' : 'at least';
+  return [
+    keep,
+    storage,
+    `${sign} ${digits(target)}`,
+    `${digits(value)} (${digits(low)} to ${digits(high)})`,
+    verdict(reaches(figure, value, target)),
+    megabytes(bytes),
+    `${factored} of ${layers}`,
+    weighting,
+    seconds.toFixed(1),
+  ];
+}
+
+/** @param {CaseResult} result */
+function timings({ rows, seconds, forwards, calibrationSeconds, plainSeconds, latency, vectors }) {
+  const longest = Math.max(...rows.map((row) => row.seconds));
+  /** @type {string[][]} */
+  const lines = [];
+  if (seconds !== undefined) {
+    lines.push([
+      'compress, the longest',
+      `at most ${seconds} s`,
+      `${longest.toFixed(1)} s`,
+      verdict(longest <= seconds),
+    ]);
+  }
+  if (calibrationSeconds !== undefined) {
+    const ratio = plainSeconds === undefined ? undefined : calibrationSeconds / plainSeconds;
+    lines.push([
+      `calibrate, ${vectors} vectors`,
+      forwards === undefined ? '' : `at most ${forwards}x plain runs`,
+      `${calibrationSeconds.toFixed(1)} s${ratio === undefined ? '' : `, ${ratio.toFixed(2)}x`}`,
+      ratio === undefined || forwards === undefined ? '' : verdict(ratio <= forwards),
+    ]);
+  }
+  for (const { storage, shape, milliseconds, relative, target } of latency) {
+    const measured = `${relative.toFixed(2)}x (${milliseconds.toFixed(1)} ms)`;
+    lines.push([`run of ${shape} tokens, ${storage}`, `at most ${target}x`, measured, verdict(relative <= target)]);
+  }
+  return lines.length === 0 ? [] : [grid(['time', 'target', 'measured', ''], lines)];
+}

@@ -1,0 +1,82 @@
+// npm run bench:compress: compresses real models and sets what is left of them beside its targets;
+// ../README.md explains how.
+
+/** @import { CompressRun } from './types.js' */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { busyShare, machine } from '../machine.mjs';
+import { CASES, quick } from './cases.mjs';
+import { markdown } from './markdown.mjs';
+import { lowrank, measure } from './measure.mjs';
+import { cache } from './sources.mjs';
+
+const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
+const log = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
+
+const USAGE = `npm run bench:compress -- [options]
+  --only <regex>   models whose name matches (${CASES.map(({ name }) => name).join(', ')}); results go to bench/.cache/compress/partial
+  --quick          one budget and a small calibration, to check that everything works; results go to bench/.cache/compress/partial
+  --data <folder>  models and question sets that no package has (../shared/data)
+  --threads <n>    threads of everything (2)
+  --rounds <n>     rounds of the timed runs (9)`;
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    data: { type: 'string', default: here('../../../shared/data') },
+    threads: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '9' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  console.log(USAGE);
+  process.exit();
+}
+const whole = (/** @type {'threads' | 'rounds'} */ name) => {
+  const number = Number(values[name]);
+  if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name}: expected a whole number of at least 1`);
+  return number;
+};
+const settings = { data: values.data, threads: whole('threads'), rounds: whole('rounds'), log };
+const pattern = new RegExp(values.only ?? '');
+const cases = CASES.filter(({ name }) => pattern.test(name)).map((one) => (values.quick ? quick(one) : one));
+if (cases.length === 0) throw new Error(`--only ${values.only} matches no model`);
+
+const begin = performance.now();
+const busy = await busyShare();
+const { addon, engines, node } = lowrank('doctor');
+/** @type {{ packages: { name: string, version?: string }[] }[]} */
+const found = engines;
+const peers = found.flatMap(({ packages }) => packages.map(({ name, version }) => [name, version ?? 'unknown']));
+const results = cases.map((one) => {
+  log(one.title);
+  return measure(one, settings);
+});
+/** @type {CompressRun} */
+const document = {
+  date: new Date().toISOString(),
+  command: ['npm run bench:compress', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])]
+    .join(' ')
+    .replaceAll(values.data, '../shared/data'),
+  minutes: Math.round((performance.now() - begin) / 6000) / 10,
+  machine: machine(),
+  path: `${addon.kernel} ${addon.simd}`,
+  threads: settings.threads,
+  versions: { 'Node.js': node, ...Object.fromEntries(peers) },
+  busy,
+  otherDomain: existsSync(join(values.data, 'datasets/fever_paper_dev.jsonl')),
+  results,
+};
+const partial = values.quick || values.only !== undefined;
+const [data, text] = partial
+  ? [join(cache, 'partial/compress.json'), join(cache, 'partial/RESULTS.md')]
+  : [here('../results/compress.json'), here('RESULTS.md')];
+mkdirSync(join(data, '..'), { recursive: true });
+writeFileSync(data, `${JSON.stringify(document, null, 2)}\n`);
+writeFileSync(text, markdown(document));
+console.log(readFileSync(text, 'utf8'));

@@ -1,0 +1,102 @@
+// What bench:compress measures and writes, for the JSDoc of its scripts.
+
+export type ModelName = 'minilm-legacy' | 'minilm-dynamo' | 'smollm2' | 'babyllama';
+export type Storage = 'pivoted' | 'factors';
+
+export interface Case {
+  readonly name: ModelName;
+  readonly title: string;
+  readonly kind: 'sentences' | 'passages';
+  /** The most tokens of a text. */
+  readonly length: number;
+  /** The number of texts of the calibration. */
+  readonly calibration: number;
+  /** The figure of `lowrank compare` that is judged; of `perplexity`, its ratio to the original's. */
+  readonly figure: 'cosine' | 'perplexity' | 'agreement';
+  readonly budgets: readonly { readonly keep: number; readonly target: number }[];
+  /** The most seconds that compressing may take. */
+  readonly seconds?: number;
+  /** The most that calibrating may take, in times of the plain runs. */
+  readonly forwards?: number | undefined;
+  /** The most that a run may take, in times of the original's, by batch and length. */
+  readonly latency?: { readonly keep: number; readonly targets: Readonly<Record<string, number>> } | undefined;
+}
+
+/** A value of `lowrank compare`. */
+export interface Estimate {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** What is read of the document of `lowrank compare --json`. */
+export interface ComparedModel {
+  readonly bytes: number;
+  readonly cosine?: Estimate;
+  readonly perplexity?: Estimate;
+  readonly divergence?: Estimate;
+  readonly agreement?: Estimate;
+  readonly rankCorrelation?: Estimate;
+  readonly latency: readonly {
+    readonly kind: string;
+    readonly batch: number;
+    readonly length: number;
+    readonly milliseconds: Estimate;
+    readonly relative?: Estimate;
+  }[];
+}
+
+/** One compressed model. */
+export interface Row {
+  readonly keep: number;
+  readonly storage: Storage;
+  readonly target: number;
+  /** The figure of the case. */
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+  readonly bytes: number;
+  /** What `compress` took, and by what it chose ranks. */
+  readonly seconds: number;
+  readonly weighting: string;
+  readonly factored: number;
+  readonly layers: number;
+  readonly others: Readonly<Record<string, number>>;
+}
+
+export interface Latency {
+  readonly storage: Storage;
+  readonly shape: string;
+  readonly milliseconds: number;
+  readonly relative: number;
+  readonly target: number;
+}
+
+export interface CaseResult extends Omit<Case, 'latency'> {
+  /** Why it was not measured. */
+  readonly absent?: string;
+  readonly bytes?: number;
+  /** The original's own perplexity. */
+  readonly perplexity?: number;
+  readonly tokens?: number;
+  readonly calibrationSeconds?: number;
+  readonly plainSeconds?: number;
+  readonly vectors?: number;
+  readonly rows: readonly Row[];
+  readonly latency: readonly Latency[];
+}
+
+export interface CompressRun {
+  readonly date: string;
+  readonly command: string;
+  readonly minutes: number;
+  readonly machine: ReturnType<typeof import('../machine.mjs').machine>;
+  /** The kernels of lowrank and OpenBLAS. */
+  readonly path: string;
+  readonly threads: number;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly busy: number;
+  /** Whether the held-out sentences are half of another kind than the calibration. */
+  readonly otherDomain: boolean;
+  readonly results: readonly CaseResult[];
+}
