@@ -18,7 +18,7 @@ PASSAGE = 1600
 FORTUNES = 12
 COUNTS = {
     "sentences": {"calibration": 512, "trials": 192, "held-out": 100},
-    "passages": {"calibration": 256, "trials": 64, "held-out": 48},
+    "passages": {"calibration": 256, "trials": 64, "held-out": 24},
 }
 
 

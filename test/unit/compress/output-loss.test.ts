@@ -32,6 +32,11 @@ describe('the loss of outputs', () => {
     ];
     expect(lossOf('last_hidden_state', [1, 2, 2], before, after)).toEqual({ loss: 0, count: 1 });
     expect(lossOf('hidden', [1, 2, 2], before, after).loss).toBeCloseTo((1 + 1 / 9) / 2, 6);
-    expect(lossOf('sentence_embedding', [1, 2], [2, 0], [2, 1]).loss).toBeCloseTo(0.25, 6);
+    const [x, y] = [
+      [1, 0, 1, 0, 0, 2, 0, 2],
+      [1, 0, 3, 0, 0, 2, 2, 0],
+    ];
+    expect(lossOf('last_hidden_state', [2, 2, 2], x, y).loss).toBeCloseTo((0 + (1 - Math.SQRT1_2)) / 2, 6);
+    expect(lossOf('sentence_embedding', [1, 2], [2, 0], [1, 1]).loss).toBeCloseTo(1 - Math.SQRT1_2, 6);
   });
 });
