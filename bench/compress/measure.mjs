@@ -66,7 +66,7 @@ export function measure(one, { data, threads, rounds, log }) {
     copyTokenizer(folder, out);
     const written = join(out, 'model.onnx');
     const chosen = ['--keep', String(keep), '--storage', storage, '--calibration', moments];
-    const trials = ['--texts', textsFor('trials')];
+    const trials = ['--texts', textsFor('trials'), '--work', join(work, 'decompositions')];
     return { out, report: lowrank('compress', model, '-o', written, ...chosen, ...trials, ...threaded) };
   };
   const compare = (/** @type {string[]} */ candidates, /** @type {string[]} */ ...more) =>

@@ -1,6 +1,7 @@
 import { breakEvenRank } from '../lowrank/rank.js';
 import { type Allocation, allocate, type Candidate, lossCurve, type Storage } from './allocate.js';
 import type { LayerFactors } from './layer-factors.js';
+import type { Measurements } from './measurements.js';
 import type { Probe } from './probe.js';
 import type { Layer } from './select.js';
 
@@ -35,15 +36,23 @@ export interface MeasuredLayer {
 }
 
 /** Decomposes a layer, and measures what the model loses when it is cut to half of its break-even rank. */
-export async function measured(layer: Layer, source: LayerFactors, probe: Probe | undefined): Promise<MeasuredLayer> {
+export async function measured(
+  layer: Layer,
+  source: LayerFactors,
+  trials: { readonly probe: Probe; readonly measurements: Measurements } | undefined,
+): Promise<MeasuredLayer> {
   const { m, n } = layer;
   const factors = await source.factors(layer, Math.min(m, n));
   const singularValues = factors.singularValues.data;
-  if (probe === undefined) return { layer, singularValues, sensitivity: undefined };
+  if (trials === undefined) return { layer, singularValues, sensitivity: undefined };
   const rank = Math.max(1, Math.floor(breakEvenRank(m, n) / 2));
   const relative = lossCurve(singularValues)[rank]!;
   if (!(relative > 0)) return { layer, singularValues, sensitivity: 0 };
-  const loss = await probe.loss(await source.multipliedOut(layer, factors.truncate(rank)));
+  const { probe, measurements } = trials;
+  const what = { model: probe.digest, name: layer.info.name, decomposition: await source.keyOf(layer), rank };
+  const loss = await measurements.of(what, async () =>
+    probe.loss(await source.multipliedOut(layer, factors.truncate(rank))),
+  );
   return { layer, singularValues, sensitivity: loss / relative };
 }
 

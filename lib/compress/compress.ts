@@ -114,7 +114,7 @@ async function compress(
   requireLayers(checkpoint, layers, all, leftOut);
   const progress = new JobProgress(layers, out !== undefined, options);
   await decompose(layers, source, { ...options, started: progress.started, finished: progress.finished });
-  return withTrials(checkpoint, layers, source, options, async (trials) => {
+  return withTrials(checkpoint, layers, source, options, work.measurements, async (trials) => {
     const chosen = await choose(checkpoint, layers, options, source, trials, progress);
     const { matrices, parameters: after } = chosen.allocation;
     const decided = layers.map((layer, i): Decided => ({ layer, allotted: matrices[i]! }));
@@ -174,7 +174,7 @@ async function choose(
   for (const layer of layers) {
     signal?.throwIfAborted();
     progress.started(layer);
-    found.push(await measured(layer, source, trials?.probe));
+    found.push(await measured(layer, source, trials));
     progress.finished(layer);
   }
   const within = (budget: number) => chooseRanks(found, { budget, storage }, source, trials?.probe);

@@ -2,10 +2,11 @@
 
 import { asFloats, type RuntimeTensor } from '../evaluate/engines/onnx-feeds.js';
 import { EMBEDDINGS, meanOfRows } from '../evaluate/engines/onnx-outputs.js';
+import { OutputChanges } from './output-change.js';
 
 /** What a model returned for a sample: vectors of `width` numbers. */
 export interface Returned {
-  readonly logits: boolean;
+  readonly kind: 'logits' | 'embeddings' | 'vectors';
   readonly width: number;
   readonly data: Float32Array;
 }
@@ -15,19 +16,20 @@ export function returned(name: string, tensor: RuntimeTensor): Returned {
   const width = tensor.dims.at(-1) ?? 1;
   const data = asFloats(tensor);
   // The softmax of a single logit tells nothing.
-  if (name === 'logits' && width > 1) return { logits: true, width, data };
-  if (!EMBEDDINGS.includes(name) || tensor.dims.length !== 3) return { logits: false, width, data };
+  if (name === 'logits' && width > 1) return { kind: 'logits', width, data };
+  if (!EMBEDDINGS.includes(name)) return { kind: 'vectors', width, data };
+  if (tensor.dims.length !== 3) return { kind: 'embeddings', width, data };
   const size = tensor.dims[1]! * width;
   const means = new Float32Array(tensor.dims[0]! * width);
   for (let i = 0; i * size < data.length; i++) {
     means.set(meanOfRows(data.subarray(i * size, (i + 1) * size), width), i * width);
   }
-  return { logits: false, width, data: means };
+  return { kind: 'embeddings', width, data: means };
 }
 
 /**
- * Returns the mean loss of the vectors, and how many there are: of logits KL(before || after) in nats, of others the
- * squared distance as a share of the squared length.
+ * Returns the mean loss of the vectors, and how many there are: of logits KL(before || after) in nats, of embeddings
+ * 1 - cosine, of others the squared distance as a share of the squared length.
  */
 export function outputLoss(before: Returned, after: Returned): { readonly loss: number; readonly count: number } {
   const { kind, width, data } = before;

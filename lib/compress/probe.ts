@@ -1,9 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Checkpoint, ModelGraph, TensorInfo } from '../checkpoint/checkpoint.js';
 import { assemble } from '../checkpoint/copy/fill.js';
 import type { Feeds, Inference, Runtime, RuntimeTensor } from '../evaluate/engines/onnx-feeds.js';
+import { digestOfFile, digestOfJson } from '../files/journal.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { elements } from '../tensor/tensor.js';
 import { linkData } from './link-data.js';
@@ -41,6 +42,8 @@ export class Probe {
     /** The outputs of the model as it is. */
     private readonly original: readonly Returned[],
     private readonly parts: Parts,
+    /** Identifies the model and the samples: the same tensors lose the same. */
+    readonly digest: string,
   ) {}
 
   /** @param tensors the weights and biases that will be exchanged, of the type F32 */
@@ -67,7 +70,8 @@ export class Probe {
       const original: Returned[] = [];
       const parts = partition(samples, tensors);
       const output = judgedOutput(session);
-      const probe = new Probe(folder, session, runtime, samples, weights, output, original, parts);
+      const digest = digestOfJson([await digestsOf(checkpoint), samples.digest, parts]);
+      const probe = new Probe(folder, session, runtime, samples, weights, output, original, parts, digest);
       for (let i = 0; i < parts.choices; i++) original.push(await probe.#run(i, new Map()));
       return probe;
     } catch (cause) {
@@ -121,6 +125,14 @@ export class Probe {
     }
     return returned(output, (await session.run(feeds, [output]))[output]!);
   }
+}
+
+/** Digests of all files of a model. */
+async function digestsOf({ path, main, tensors }: Checkpoint): Promise<string[]> {
+  const data = [...tensors.values()].map(({ file }) => join(main === path ? dirname(path) : path, file));
+  const digests: string[] = [];
+  for (const file of new Set([main, ...data])) digests.push(await digestOfFile(file));
+  return digests;
 }
 
 /** The tokens that each layer may be tried on. */

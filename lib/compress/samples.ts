@@ -12,6 +12,7 @@ import {
   type RuntimeTensor,
 } from '../evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../evaluate/engines/peers.js';
+import { digestOfFile, digestOfJson } from '../files/journal.js';
 import { drawn } from '../random.js';
 
 /** What a model is run on: the inputs of one run after the other. */
@@ -19,6 +20,8 @@ export interface Samples {
   readonly count: number;
   /** The tokens of each; undefined where the inputs do not tell. */
   readonly tokens?: readonly number[];
+  /** Identifies what the runs are fed. */
+  readonly digest: string;
   feeds(index: number, runtime: Runtime, session: Inference): Promise<Feeds>;
   close(): Promise<void>;
 }
@@ -68,6 +71,7 @@ export async function textSamples(
   return {
     count: groups.length,
     tokens: groups.map((group) => group.length * group[0]!.length),
+    digest: digestOfJson(groups),
     feeds: async (index, runtime, session) => feedsOf(runtime, session, groups[index]!),
     close: async () => undefined,
   };
@@ -132,6 +136,7 @@ export async function tensorSamples(path: string, samples: number): Promise<Samp
   };
   return {
     count: chosen.length,
+    digest: digestOfJson([await digestOfFile(path), chosen]),
     async feeds(index, runtime) {
       const all: Feeds = {};
       for (const span of tensors) all[span.name] = await feed(span, chosen[index]!, runtime);

@@ -5,6 +5,7 @@ import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath } from '../files/files.js';
 import { compareOutputs } from './check.js';
 import type { LayerFactors } from './layer-factors.js';
+import type { Measurements } from './measurements.js';
 import type { CompressOptions } from './options.js';
 import type { OutputChange } from './output-change.js';
 import { Probe, trialTexts } from './probe.js';
@@ -14,6 +15,7 @@ import type { Layer } from './select.js';
 /** What a model is tried on: texts or inputs, in onnxruntime. */
 export interface Trials {
   readonly probe: Probe;
+  readonly measurements: Measurements;
   /** Compares a written model with the original, on samples that no rank was chosen by if there are enough. */
   check(main: string): Promise<OutputChange>;
 }
@@ -27,6 +29,7 @@ export async function withTrials<T>(
   layers: readonly Layer[],
   source: LayerFactors,
   { texts, inputs, peers, threads, signal }: CompressOptions,
+  measurements: Measurements,
   use: (trials: Trials | undefined) => Promise<T>,
 ): Promise<T> {
   if (texts === undefined && inputs === undefined) return use(undefined);
@@ -50,6 +53,7 @@ export async function withTrials<T>(
       const [from, to] = probe.forCheck;
       return await use({
         probe,
+        measurements,
         check: (main) => compareOutputs(checkpoint.main, main, { runtime, samples, from, to, threads, signal }),
       });
     } finally {
