@@ -8,7 +8,7 @@ import { toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { biasOf, correctedBias, weightsOf } from './bias.js';
-import { bytesFor, threadsFor } from './cost.js';
+import { bytesFor, operationsFor, threadsFor } from './cost.js';
 import type { Decompositions } from './decompositions.js';
 import type { MomentsFile } from './moments.js';
 import type { Layer } from './select.js';
@@ -80,6 +80,12 @@ export class LayerFactors {
   bytes(layer: Layer): number {
     const { moments } = this;
     return bytesFor(layer, moments === undefined ? 0 : moments.bytes(this.#nameIn(moments, layer)));
+  }
+
+  /** The operations that the decomposition of the layer takes, up to a factor. */
+  operations(layer: Layer): number {
+    const { moments } = this;
+    return operationsFor(layer, moments?.kind(this.#nameIn(moments, layer)));
   }
 
   /** Whether the layer was decomposed before, by this job or another with the same weight and moments. */

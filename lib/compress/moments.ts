@@ -15,6 +15,8 @@ export interface MomentsFile {
   read(weight: string): Promise<Moments | undefined>;
   /** Whether the moments of a weight have a mean. */
   hasMean(weight: string): boolean;
+  /** What the moments of a weight are; undefined for a weight that the file does not have. */
+  kind(weight: string): MomentsKind | undefined;
   /** The bytes of the second moments of a weight in memory. */
   bytes(weight: string): number;
   /** How many vectors were seen, if the file tells. */
@@ -91,6 +93,10 @@ class SafetensorsMoments implements MomentsFile {
     return this.#spans.has(`${this.#owner(weight)}.mean`);
   }
 
+  kind(weight: string): MomentsKind | undefined {
+    return this.#second(weight)?.kind;
+  }
+
   bytes(weight: string): number {
     return 8 * elements(this.#second(weight)?.span.shape ?? [0]);
   }
@@ -162,8 +168,9 @@ async function openImatrix(path: string): Promise<MomentsFile> {
     const sums = await numbers(`${weight}.in_sum2`);
     return { kind: 'diagonal', second: Float64Array.from(sums, (sum) => sum / seen), count: seen };
   };
+  const kind = (weight: string): MomentsKind | undefined => (weights.has(weight) ? 'diagonal' : undefined);
   const bytes = (weight: string) => 8 * elements(tensors.get(`${weight}.in_sum2`)?.shape ?? [0]);
-  return { weights, read, hasMean: () => false, bytes, count, close: () => file.close() };
+  return { weights, kind, read, hasMean: () => false, bytes, count, close: () => file.close() };
 }
 
 /**

@@ -104,9 +104,7 @@ export async function planCompression(
 
 function taskOf(layer: Layer, source: LayerFactors): CompressTask {
   const { name, m, n } = layer;
-  const least = Math.min(m, n);
-  // The Gram matrix, its reduction with vectors, and the factors.
-  return { tensor: name, shape: [m, n], cost: m * n * least + 4 * least ** 3, memory: source.bytes(layer) };
+  return { tensor: name, shape: [m, n], cost: source.operations(layer), memory: source.bytes(layer) };
 }
 
 /** Leaves out paths, since machines may have copies. */

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
+import { OPERATIONS_PER_SECOND } from '../../../compress/cost.js';
 import { type CompressPlan, planCompression, writeCompressPlan } from '../../../shards/compress-plan.js';
 import { type JobPlan, planJob, writePlan } from '../../../shards/job-plan.js';
-import { formatBytes } from '../../../text/format.js';
+import { formatBytes, formatSeconds } from '../../../text/format.js';
 import { printable } from '../../../text/printable.js';
 import {
   addCompressOptions,
@@ -65,8 +66,10 @@ async function planOfCompression(checkpoint: string, flags: PlanFlags, terminal:
 
 function printCompressPlan({ tasks, shards, choices }: CompressPlan, file: string, output: Output): void {
   const memory = Math.max(...tasks.map((task) => task.memory));
+  const seconds = tasks.reduce((sum, { cost }) => sum + cost, 0) / OPERATIONS_PER_SECOND;
   output.lines([
     `${tasks.length} ${tasks.length === 1 ? 'decomposition' : 'decompositions'} for ${shards} ${shards === 1 ? 'shard' : 'shards'}, ${choices.threads} threads each, up to ${formatBytes(memory)} of memory`,
+    `about ${formatSeconds(seconds)} of one core`,
     `wrote ${printable(file)}`,
   ]);
 }
