@@ -41,7 +41,7 @@ const EMBEDDING = 'token_embd';
  * Reads an adapter in GGUF.
  *
  * @throws CheckpointError the kinds of a GGUF header; `NoAdapter` for another GGUF file;
- *   `MissingFactorPair`, `RankMismatch`.
+ *   `InvalidAdapterConfig`, `MissingFactorPair`, `RankMismatch`.
  * @throws LowRankError `ERR_UNSUPPORTED` for other kinds of adapters.
  */
 export async function readGgufAdapter(path: string): Promise<LoraAdapter> {
@@ -61,7 +61,10 @@ export async function readGgufAdapter(path: string): Promise<LoraAdapter> {
       const { name, type, shape } = tensor;
       tensors.set(name, { dtype: type, shape, bytes: await file.read(tensor) });
     }
-    const alpha = Number(metadata.value(ALPHA) ?? 0);
+    const alpha = metadata.value(ALPHA) ?? 0;
+    if (typeof alpha !== 'number' || !Number.isFinite(alpha)) {
+      throw fault(path, 'InvalidAdapterConfig', `${ALPHA} is ${describe(alpha)}, expected a number`);
+    }
     const { modules, others } = pairFactors(tensors, alpha, path);
     const ranks = new Map([...modules].map(([name, { rank }]) => [name, rank]));
     const counted = configWithRanks({ peft_type: 'LORA' }, ranks);

@@ -1,5 +1,5 @@
 // Tries generated inputs on everything that reads untrusted input: the readers of safetensors,
-// GGUF, ONNX and of a folder's JSON, PEFT adapters, the command line, and the arguments of the
+// GGUF, ONNX and of a folder's JSON, adapters (PEFT, GGUF), the command line, and the arguments of the
 // native addon.
 //
 // Usage: npm run test:fuzz [-- <options>]
@@ -34,7 +34,7 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     seed: { type: 'string', default: '1' },
-    target: { type: 'string', default: 'safetensors,gguf,onnx,folders,adapter,command,addon' },
+    target: { type: 'string', default: 'safetensors,gguf,onnx,folders,adapter,lora,command,addon' },
     replay: { type: 'string' },
     sanitized: { type: 'boolean', default: false },
   },

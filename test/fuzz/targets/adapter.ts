@@ -1,5 +1,8 @@
-import { readAdapter } from '../../../lib/adapters/files.js';
+import { join } from 'node:path';
+import { readAdapter, writeAdapter } from '../../../lib/adapters/files.js';
+import { key, VALUE, validGguf, word } from '../../support/gguf.js';
 import { made } from '../../support/safetensors.js';
+import { mutateBytes } from '../bytes.js';
 import { mutateJson } from '../json.js';
 import { require, type Target } from '../target.js';
 import { coded, fill } from './checkpoint.js';
@@ -57,6 +60,52 @@ export const adapter: Target = {
         require(rank === 2 && Number.isFinite(scaling), `rank ${rank}, scaling ${scaling}`);
       }
       return `${modules.size} modules`;
+    });
+  },
+};
+
+const float = (value: number) => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeFloatLE(value);
+  return bytes;
+};
+const factor = (name: string, shape: readonly [number, number], type: number, bytes: number) => {
+  return { name, shape, type, bytes: Buffer.alloc(bytes, 1) };
+};
+const ggufForm = validGguf(
+  [
+    word('general.architecture', 'llama'),
+    word('general.type', 'adapter'),
+    word('adapter.type', 'lora'),
+    key('adapter.lora.alpha', VALUE.f32, float(4)),
+  ],
+  [
+    factor('blk.0.attn_q.weight.lora_a', [2, 32], 8, 68),
+    factor('blk.0.attn_q.weight.lora_b', [4, 2], 0, 32),
+    factor('token_embd.weight.lora_a', [3, 2], 1, 12),
+    factor('token_embd.weight.lora_b', [4, 2], 30, 16),
+    { name: 'blk.0.attn_norm.weight', shape: [5], type: 0, bytes: Buffer.alloc(20, 1) },
+  ],
+);
+
+/** An adapter in GGUF: what is read is written, and read again as the same. */
+export const ggufAdapter: Target = {
+  name: 'lora',
+  seeds: () => [ggufForm, ggufForm.subarray(0, -8)],
+  mutate: (random, input) => mutateBytes(random, input, ggufForm),
+  async run(input, folder) {
+    await fill(folder, { 'adapter.gguf': input });
+    return coded(async () => {
+      const adapter = await readAdapter(join(folder, 'adapter.gguf'));
+      await writeAdapter(adapter, join(folder, 'again.gguf'));
+      const again = await readAdapter(join(folder, 'again.gguf'));
+      for (const [name, { rank, scaling }] of adapter.modules) {
+        const same = again.modules.get(name);
+        require(same?.rank === rank, `${name}: rank ${rank} became ${same?.rank}`);
+        const change = Math.abs(same.scaling - scaling);
+        require(change <= 1e-6 * Math.abs(scaling), `${name}: scaling ${scaling} became ${same.scaling}`);
+      }
+      return `${adapter.modules.size} modules, ${adapter.others.size} others`;
     });
   },
 };

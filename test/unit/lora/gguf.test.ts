@@ -112,6 +112,8 @@ describe('an adapter in GGUF', () => {
     const odd = { ...pair, [b![0]]: [8, 2] };
     expect(await kind(readAdapter(await written('odd.gguf', odd)))).toBe('RankMismatch');
     expect(await kind(readAdapter(await written('model.gguf', pair, [['general.type', 'model']])))).toBe('NoAdapter');
+    const words = await written('words.gguf', pair, [['adapter.lora.alpha', 'many']]);
+    expect(await kind(readAdapter(words))).toBe('InvalidAdapterConfig');
     const vector = await written('vector.gguf', pair, [['adapter.type', 'control_vector']]);
     expect(await failure(readAdapter(vector))).toMatchObject({ code: 'ERR_UNSUPPORTED' });
     await expect(writeAdapter(await readAdapter(await written('same.gguf', pair)), at('same.gguf'))).rejects.toThrow(
