@@ -11,7 +11,7 @@ export interface EditProgress {
   /** The number of finished matrices, and of all. */
   readonly done: number;
   readonly total: number;
-  /** Bytes of the finished matrices and a share of the current one, and of all matrices to edit. */
+  /** Bytes of the finished matrices and a share of the current ones, and of all matrices to edit. */
   readonly bytesDone: number;
   readonly bytesTotal: number;
   /** Seconds since the job started. */
@@ -36,6 +36,8 @@ export class Progress {
   #done = 0;
   #bytesDone = 0;
   #bytesResumed = 0;
+  /** Bytes of those that are being worked on, by name. */
+  readonly #partial = new Map<string, number>();
 
   constructor(sizes: readonly number[], onProgress?: (progress: EditProgress) => void) {
     this.#onProgress = onProgress;
@@ -48,19 +50,21 @@ export class Progress {
   }
 
   phase(phase: 'copy' | 'commit'): void {
-    this.#report(phase, undefined, 0);
+    this.#report(phase, undefined);
   }
 
-  /** Reports that `share` (0 to 1) of the current matrix is done. */
+  /** Reports that `share` (0 to 1) of a matrix is done. */
   working(name: string, bytes: number, share: number): void {
     this.#editing ??= this.seconds;
-    this.#report('edit', name, bytes * Math.min(Math.max(share, 0), 1));
+    this.#partial.set(name, bytes * Math.min(Math.max(share, 0), 1));
+    this.#report('edit', name);
   }
 
   finished(name: string, bytes: number): void {
     this.#done++;
     this.#bytesDone += bytes;
-    this.#report('edit', name, 0);
+    this.#partial.delete(name);
+    this.#report('edit', name);
   }
 
   /** Counts a matrix that an earlier run has finished. It does not affect the estimated speed. */
@@ -69,9 +73,9 @@ export class Progress {
     this.finished(name, bytes);
   }
 
-  #report(phase: EditProgress['phase'], name: string | undefined, partial: number): void {
+  #report(phase: EditProgress['phase'], name: string | undefined): void {
     if (this.#onProgress === undefined) return;
-    const bytesDone = this.#bytesDone + partial;
+    const bytesDone = [...this.#partial.values()].reduce((sum, bytes) => sum + bytes, this.#bytesDone);
     const { seconds } = this;
     const spent = seconds - (this.#editing ?? seconds);
     const own = bytesDone - this.#bytesResumed;

@@ -12,6 +12,11 @@ export interface Job {
    */
   threads?: number;
   /**
+   * The cores that a single matrix takes, fewer than `threads`, so that other jobs are computed
+   * beside it; 0 or absent for all. The result is that of `threads`, to the last bit.
+   */
+  alongside?: number;
+  /**
    * `[cancel, progress]`: a non-zero first element stops the job; the second is the finished share
    * in parts per million.
    */

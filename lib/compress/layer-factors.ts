@@ -1,14 +1,15 @@
 import type { CallOptions } from '../addon/call.js';
+import type { Beside } from '../addon/side-by-side.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { digestOf, digestOfJson } from '../files/journal.js';
-import { factorize } from '../lowrank/factorize.js';
+import { factorizeBeside } from '../lowrank/factorize.js';
 import type { LowRank } from '../lowrank/factors.js';
 import type { Moments } from '../lowrank/moments.js';
 import { toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { biasOf, correctedBias, weightsOf } from './bias.js';
-import { bytesFor, operationsFor, threadsFor } from './cost.js';
+import { bytesFor, operationsFor } from './cost.js';
 import type { Decompositions } from './decompositions.js';
 import type { MomentsFile } from './moments.js';
 import type { Layer } from './select.js';
@@ -93,9 +94,20 @@ export class LayerFactors {
     return this.store.has(await this.keyOf(layer));
   }
 
+  /**
+   * Decomposes a layer, unless that is stored already.
+   *
+   * @returns whether it was
+   */
+  async decompose(layer: Layer, beside: Beside): Promise<boolean> {
+    const stored = await this.isStored(layer);
+    if (!stored) await this.#decomposed(layer, beside);
+    return stored;
+  }
+
   /** The factors of the first `rank` components; of fewer where the matrix has no more. */
   async factors(layer: Layer, rank: number): Promise<LowRank> {
-    const whole = await this.#decomposed(layer);
+    const whole = await this.#decomposed(layer, {});
     return whole.truncate(Math.min(rank, whole.rank));
   }
 
@@ -132,17 +144,18 @@ export class LayerFactors {
     return [name, info.name, ...aliases].find((each) => weights.has(each)) ?? name;
   }
 
-  async #decomposed(layer: Layer): Promise<LowRank> {
+  async #decomposed(layer: Layer, beside: Beside): Promise<LowRank> {
     const key = await this.keyOf(layer);
     const found = await this.store.find(key);
     if (found !== undefined) return found;
     const { m, n } = layer;
     const moments = await this.#weights(layer);
     const { signal, threads, maxMemory } = this.compute;
-    const factors = await factorize(await this.#weight(layer), {
+    const factors = await factorizeBeside(await this.#weight(layer), {
+      ...beside,
       ...(signal && { signal }),
       ...(maxMemory !== undefined && { maxMemory }),
-      threads: threadsFor(layer, threads),
+      ...(threads !== undefined && { threads }),
       rank: Math.min(m, n),
       moments,
     });

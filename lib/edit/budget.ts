@@ -1,4 +1,5 @@
 import { addon } from '../addon/load.js';
+import { countBeside } from '../addon/side-by-side.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { byTensor, changes, type Edit, needsWhole, numbersToHold, writtenAs } from '../interventions/edit.js';
@@ -102,21 +103,102 @@ export function chooseSettings(
   );
 }
 
-/** Predicts the memory of the job with these settings. */
-export function predictMemory(checkpoint: Checkpoint, edits: readonly Edit[], settings: Settings): PredictedMemory {
-  const { threads, overlap, method, choices } = settings;
+/** Predicts the memory of the job with these settings, for a limit that they were chosen for. */
+export function predictMemory(
+  checkpoint: Checkpoint,
+  edits: readonly Edit[],
+  settings: Settings,
+  maxMemory?: number,
+): PredictedMemory {
+  const { threads, overlap } = settings;
   let peak: Omit<PredictedMemory, 'total'> = { tensor: undefined, buffers: 4 * numbersToHold(edits), native: 0 };
   for (const stage of stages(checkpoint, edits, overlap)) {
-    const native = Math.max(
-      ...stage.edits.map((edit) =>
-        nativeBytes(edit, choices?.[edits.indexOf(edit)]?.method ?? method, threads, 'native'),
-      ),
-    );
+    const native = nativeOf(stage.edits, edits, settings, 'native');
     if (peak.tensor === undefined || stage.buffers + native > peak.buffers + peak.native) {
       peak = { tensor: stage.tensor, buffers: stage.buffers, native };
     }
   }
-  return { ...peak, total: aside(edits, threads) + peak.buffers + withKept(peak.native) };
+  let kept = withKept(peak.native);
+  const count = countOfTensors(checkpoint, edits, settings, maxMemory);
+  if (count > 1) {
+    const needs = needsBeside(checkpoint, edits, settings, 'native');
+    const most = (of: (need: NeedBeside) => number) =>
+      needs
+        .map(of)
+        .sort((a, b) => b - a)
+        .slice(0, count)
+        .reduce((sum, bytes) => sum + bytes, 0);
+    const native = most((need) => need.native);
+    kept = most((need) => withKept(need.native));
+    peak = {
+      tensor: peak.tensor,
+      buffers: passingBeside(checkpoint, edits, overlap) + most((need) => need.held),
+      native,
+    };
+  }
+  return { ...peak, total: aside(edits, threads) + peak.buffers + kept };
+}
+
+/**
+ * Returns how many tensors are computed beside each other: as many as there are threads, and as fit
+ * into the limit even if they are the largest. Only time depends on it.
+ */
+export function countOfTensors(
+  checkpoint: Checkpoint,
+  edits: readonly Edit[],
+  settings: Settings,
+  maxMemory?: number,
+): number {
+  const { threads, overlap } = settings;
+  const bytes = ({ held, native }: NeedBeside) => held + withKept(native);
+  const usual = countBeside(needsBeside(checkpoint, edits, settings, 'native').map(bytes), threads);
+  if (maxMemory === undefined || usual === 1) return usual;
+  // Where memory is limited, any of them may hand over to the most expensive route.
+  const worst = needsBeside(checkpoint, edits, settings, 'worst').map(bytes);
+  const left = maxMemory - aside(edits, threads) - passingBeside(checkpoint, edits, overlap);
+  return Math.min(usual, countBeside(worst, threads, left));
+}
+
+interface NeedBeside {
+  /** The tensor, its result and its numbers as float32. */
+  readonly held: number;
+  readonly native: number;
+}
+
+/** Lists what each tensor takes while it is computed. */
+function needsBeside(
+  checkpoint: Checkpoint,
+  edits: readonly Edit[],
+  settings: Settings,
+  field: 'native' | 'worst',
+): NeedBeside[] {
+  const work = 4 * numbersToHold(edits);
+  return byTensor(edits)
+    .filter(changes)
+    .map((group) => {
+      const own = group.filter(({ identity }) => !identity);
+      return { held: work + heldBytes(checkpoint, group), native: nativeOf(own, edits, settings, field) };
+    });
+}
+
+/** Returns the bytes of tensors that are read ahead, or wait to be written. */
+function passingBeside(checkpoint: Checkpoint, edits: readonly Edit[], overlap: boolean): number {
+  const groups = byTensor(edits).filter(changes);
+  const written = Math.max(0, ...groups.map((group) => heldBytes(checkpoint, group)));
+  const read = Math.max(0, ...groups.map((group) => checkpoint.tensors.get(group[0]!.tensor)!.bytes));
+  return written + (overlap ? read : 0);
+}
+
+/** Returns the largest need of native memory of a tensor's edits. */
+function nativeOf(
+  own: readonly Edit[],
+  edits: readonly Edit[],
+  { threads, method, choices }: Settings,
+  field: 'native' | 'worst',
+): number {
+  return Math.max(
+    ...own.map((edit) => nativeBytes(edit, choices?.[edits.indexOf(edit)]?.method ?? method, threads, field)),
+  );
 }
 
 interface MemoryStage {

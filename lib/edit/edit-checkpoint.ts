@@ -1,4 +1,5 @@
 import { describeArithmetic } from '../addon/arithmetic.js';
+import { sideBySide } from '../addon/side-by-side.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import type { EditCopy, ResumedWork } from '../checkpoint/copy/edit-copy.js';
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
@@ -18,7 +19,7 @@ import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { elements } from '../tensor/tensor.js';
 import { type EditedMatrix, editTensor, unchanged } from './apply-to-tensor.js';
-import { type PredictedMemory, predictMemory, type Settings } from './budget.js';
+import { countOfTensors, type PredictedMemory, predictMemory, type Settings } from './budget.js';
 import { type EditPlan, PLAN_OPTIONS, type PlanOptions, planEdits } from './plan.js';
 
 export type { EditedMatrix } from './apply-to-tensor.js';
@@ -86,7 +87,8 @@ export async function planCheckpoint(source: string, options: PlanOptions): Prom
 
 /**
  * Edits some matrices of a checkpoint and writes the result to `out`; the source is never modified.
- * One tensor is computed at a time, while the next one is read and the last one written. Tensors
+ * Tensors are computed side by side, as many as there are threads and memory for, while the next one
+ * is read and the last one written; the bytes do not depend on it. Tensors
  * and parts of tensors that no intervention names keep the source's bytes, and so do matrices that
  * keep their full rank. The same call gives the same bytes.
  *
@@ -113,7 +115,6 @@ export async function editCheckpoint(source: string, out: string, options: EditO
   try {
     const plan = planEdits(checkpoint, given);
     const progress = new Progress(plan.edits.map(bytesOf), given.onProgress);
-    const edits: EditedMatrix[] = [];
     const { result, output } = await withCopy(
       checkpoint,
       out,
@@ -127,11 +128,11 @@ export async function editCheckpoint(source: string, out: string, options: EditO
       },
       async (copy) => {
         const settings = copy.settings as Settings;
-        await editAll(checkpoint, copy, plan.edits, settings, given, progress, edits);
-        return { settings, resumed: copy.resumed };
+        const edits = await editAll(checkpoint, copy, plan.edits, settings, given, progress);
+        return { settings, edits, resumed: copy.resumed };
       },
     );
-    const { settings, resumed } = result;
+    const { settings, edits, resumed } = result;
     const { process, native } = memoryUsage();
     return {
       source: absolutePath(source),
@@ -142,7 +143,8 @@ export async function editCheckpoint(source: string, out: string, options: EditO
       skipped: plan.skipped,
       resumed,
       memory: {
-        predicted: settings === plan.settings ? plan.memory : predictMemory(checkpoint, plan.edits, settings),
+        predicted:
+          settings === plan.settings ? plan.memory : predictMemory(checkpoint, plan.edits, settings, given.maxMemory),
         measured: { peakRss: process.peakRss, nativePeak: native.peak },
       },
       seconds: progress.seconds,
@@ -168,69 +170,80 @@ export function checksOf(edits: readonly Edit[]): Pick<ResumableJob, 'checkSetti
   return { checkSettings: SETTINGS, checkNote: (tensor) => editedMatrices(groups.get(tensor) ?? []) };
 }
 
-/** Edits one tensor after another; fills `done` in the order of `edits`. */
+/** Edits the tensors, as many beside each other as the memory allows. Returns the results in the order of `edits`. */
 async function editAll(
   checkpoint: Checkpoint,
   copy: EditCopy,
   edits: readonly Edit[],
   settings: Settings,
-  { seed, signal }: EditOptions,
+  { seed, signal, maxMemory }: EditOptions,
   progress: Progress,
-  done: EditedMatrix[],
-): Promise<void> {
+): Promise<EditedMatrix[]> {
   const groups = byTensor(edits);
-  const isToDo = (group: readonly Edit[]) => changes(group) && copy.finished(group[0]!.tensor) === undefined;
-  const toDo = groups.filter(isToDo);
-  // One array for all tensors: V8 frees large arrays late, and otherwise the memory of several
-  // tensors would add up.
-  const work = new Float32Array(numbersToHold(toDo.flat()));
-  const read = (group: readonly Edit[] | undefined) => group && quiet(checkpoint.read(group[0]!.tensor));
-  const decomposer = (edit: Edit) =>
-    decomposeAnew({
-      ...computeOptions(settings, edits.indexOf(edit)),
-      seed,
-      signal,
-      onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
-    });
-  const context = {
-    work,
-    decomposer,
-    started: (edit: Edit) => {
-      signal?.throwIfAborted();
-      progress.working(nameOf(edit), bytesOf(edit), 0);
-    },
-    finished: (edit: Edit) => progress.finished(nameOf(edit), bytesOf(edit)),
-  };
+  const done = new Map<readonly Edit[], readonly EditedMatrix[]>();
+  const toDo: (readonly Edit[])[] = [];
+  for (const group of groups) {
+    const known = copy.finished(group[0]!.tensor)?.note as EditedMatrix[] | undefined;
+    if (changes(group) && known === undefined) {
+      toDo.push(group);
+      continue;
+    }
+    for (const edit of group) {
+      if (known !== undefined) progress.resumed(nameOf(edit), bytesOf(edit));
+      else progress.finished(nameOf(edit), bytesOf(edit));
+    }
+    done.set(group, known ?? group.map(unchanged));
+  }
 
-  let reading: Promise<Uint8Array> | undefined;
+  const read = (group: readonly Edit[]) => quiet(checkpoint.read(group[0]!.tensor));
+  const started = (edit: Edit) => {
+    signal?.throwIfAborted();
+    progress.working(nameOf(edit), bytesOf(edit), 0);
+  };
+  const finished = (edit: Edit) => progress.finished(nameOf(edit), bytesOf(edit));
+  // Few arrays for all tensors: V8 frees large arrays late, and otherwise the memory of several
+  // tensors would add up.
+  const free: Float32Array[] = [];
+  const numbers = numbersToHold(toDo.flat());
+  const reading = new Map<readonly Edit[], Promise<Uint8Array>>();
+  let next = 0;
   let writing: Promise<void> = Promise.resolve();
   try {
-    for (const group of groups) {
+    const { threads } = settings;
+    const count = countOfTensors(checkpoint, edits, settings, maxMemory);
+    await sideBySide(toDo, { count, threads }, async (group, beside) => {
       signal?.throwIfAborted();
+      next++;
       const { tensor } = group[0]!;
-      if (!isToDo(group)) {
-        const known = copy.finished(tensor)?.note as EditedMatrix[] | undefined;
-        for (const edit of group) {
-          if (known !== undefined) progress.resumed(nameOf(edit), bytesOf(edit));
-          else progress.finished(nameOf(edit), bytesOf(edit));
-        }
-        done.push(...(known ?? group.map(unchanged)));
-        continue;
+      const bytes = await (reading.get(group) ?? read(group));
+      reading.delete(group);
+      const following = toDo[next];
+      if (settings.overlap && following !== undefined && !reading.has(following)) {
+        reading.set(following, read(following));
       }
-      const next = toDo[toDo.indexOf(group) + 1];
-      const bytes = await (reading ?? read(group)!);
-      reading = settings.overlap ? read(next) : undefined;
+      const work = free.pop() ?? new Float32Array(numbers);
+      const decomposer = (edit: Edit) =>
+        decomposeAnew({
+          ...computeOptions(settings, edits.indexOf(edit)),
+          ...beside,
+          seed,
+          signal,
+          onProgress: (share) => progress.working(nameOf(edit), bytesOf(edit), share),
+        });
+      const context = { work, decomposer, started, finished };
       const result = await editTensor(checkpoint.tensors.get(tensor)!, bytes, group, context);
-      done.push(...result.edited);
-      await writing;
-      writing = quiet(copy.write(tensor, result.bytes, result.edited));
-      if (!settings.overlap) await writing;
-    }
+      free.push(work);
+      done.set(group, result.edited);
+      const before = writing;
+      writing = quiet(before.then(() => copy.write(tensor, result.bytes, result.edited)));
+      await (settings.overlap ? before : writing);
+    });
     await writing;
   } finally {
-    // Wait for a pending read, which would find its files closed.
-    await reading?.catch(() => undefined);
+    // Wait for pending reads, which would find their files closed.
+    await Promise.allSettled(reading.values());
   }
+  return groups.flatMap((group) => done.get(group)!);
 }
 
 /** Returns how to compute the edit at this index of the plan. */

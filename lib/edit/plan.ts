@@ -103,7 +103,7 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
   edits.sort((a, b) => position.get(a.tensor)! - position.get(b.tensor)! || start(a) - start(b));
   requireStorable(checkpoint, tensorChanges(edits));
   const settings = chooseSettings(checkpoint, edits, options);
-  return { family, edits, skipped, memory: predictMemory(checkpoint, edits, settings), settings };
+  return { family, edits, skipped, memory: predictMemory(checkpoint, edits, settings, options.maxMemory), settings };
 }
 
 function start({ slice }: Edit): number {

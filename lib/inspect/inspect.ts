@@ -1,10 +1,10 @@
 import { addon } from '../addon/load.js';
-import { sideBySide } from '../addon/side-by-side.js';
+import { countBeside, sideBySide } from '../addon/side-by-side.js';
 import type { Checkpoint, Orientation, TensorInfo, UnlistedTensors } from '../checkpoint/checkpoint.js';
 import { pathOfCopy } from '../checkpoint/copy/layouts.js';
 import { open } from '../checkpoint/open.js';
 import { describe, LowRankError } from '../errors.js';
-import { singularValues } from '../linalg/svd.js';
+import { singularValuesBeside } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
 import { isMatrixOrBatch, matricesNamed, type SkippedTensors, tensorsNamed } from '../model/names.js';
@@ -175,12 +175,10 @@ function analysed(
   return { analysed: listed.filter(({ name }) => names.has(name)), skipped: skipped === undefined ? [] : [skipped] };
 }
 
-/**
- * Matrices of up to this many elements are computed side by side, one on each thread: their
- * reductions have steps that no two threads can share, and one copy for each thread takes an
- * acceptable amount of memory.
- */
-const SIDE_BY_SIDE_ELEMENTS = 2 ** 22;
+/** Returns the most bytes that the spectrum of a tensor takes: its numbers, and Gram matrices. */
+function bytesHeld({ shape, bytes }: InspectedTensor): number {
+  return bytes + 4 * elements(shape) + 16 * Math.min(...shape.slice(-2)) ** 2;
+}
 
 async function spectra(
   checkpoint: Checkpoint,
@@ -192,12 +190,13 @@ async function spectra(
     onProgress,
   );
   const found = new Map<InspectedTensor, MatrixSpectrum[]>();
-  const compute = async (tensor: InspectedTensor, own: number) => {
+  const count = countBeside(tensors.map(bytesHeld), threads);
+  await sideBySide(tensors, { count, threads }, async (tensor, beside) => {
     const { name, bytes, shape, dtype } = tensor;
     signal?.throwIfAborted();
     progress.working(name, bytes, 0);
     const data = toFloat32(await checkpoint.read(name), dtype);
-    const s = (await valuesOf(name, { data, shape }, { threads: own, signal })).data;
+    const s = (await valuesOf(name, { data, shape }, { threads, signal, ...beside })).data;
     const [m, n] = shape.slice(-2) as [number, number];
     const rank = Math.min(m, n);
     found.set(
@@ -214,18 +213,14 @@ async function spectra(
       }),
     );
     progress.finished(name, bytes);
-  };
-  const isSmall = ({ shape }: InspectedTensor) => shape.length === 2 && elements(shape) <= SIDE_BY_SIDE_ELEMENTS;
-  const small = tensors.filter(isSmall);
-  await sideBySide(small, threads, (tensor) => compute(tensor, small.length > 1 ? 1 : threads));
-  for (const tensor of tensors) if (!isSmall(tensor)) await compute(tensor, threads);
+  });
   return tensors.flatMap((tensor) => found.get(tensor)!);
 }
 
 /** Adds the tensor's name to errors of the linear algebra, which does not know names. */
-async function valuesOf(name: string, ...call: Parameters<typeof singularValues>) {
+async function valuesOf(name: string, ...call: Parameters<typeof singularValuesBeside>) {
   try {
-    return await singularValues(...call);
+    return await singularValuesBeside(...call);
   } catch (error) {
     if (!(error instanceof LowRankError) || error.code !== 'ERR_NOT_FINITE') throw error;
     throw new LowRankError(error.code, `${name}: ${error.message}`, { hint: error.hint, cause: error });

@@ -1,7 +1,7 @@
+import type { Beside } from '../addon/side-by-side.js';
 import { LowRankError } from '../errors.js';
 import { svd } from '../linalg/svd.js';
-import type { ComputeOptions } from '../lowrank/approximate.js';
-import { laser } from '../lowrank/laser.js';
+import { approximate, type ComputeOptions } from '../lowrank/approximate.js';
 import { elements } from '../tensor/tensor.js';
 import { type Edit, nameOf } from './edit.js';
 import type { AppliedIntervention, Decomposer } from './kinds/kind.js';
@@ -23,15 +23,15 @@ export async function applyEdit(edit: Edit, data: Float32Array, decomposer: Deco
 }
 
 /** Decomposes each matrix when it is edited. A rank reduction computes no more than it needs. */
-export function decomposeAnew(options: ComputeOptions): Decomposer {
+export function decomposeAnew(options: ComputeOptions & Beside): Decomposer {
   const { threads, seed, signal } = options;
   return {
     threads,
     seed,
     svd: (w) => svd(w, { threads, signal }),
     truncate: async (w, rank) => {
-      const { value, ...certified } = await laser.certified(w, { ...options, rank, inPlace: true });
-      return { data: value.data, certified };
+      const { job, certificate, certificates } = await approximate(w, { ...options, rank }, 'in place');
+      return { data: job.dense!, certified: { certificate, certificates } };
     },
   };
 }

@@ -1,6 +1,7 @@
 import { CALL_OPTIONS, type CallOptions, callAsync, callSync, pinned, threadCount } from '../addon/call.js';
 import { SVD_DRIVERS, type SvdJob } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
+import type { Beside } from '../addon/side-by-side.js';
 import { ArgumentError } from '../errors.js';
 import { checkOptions, number, type OptionTypes, oneOf } from '../options.js';
 import { asMatrices, type Matrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
@@ -58,9 +59,13 @@ export function svdSync(w: TensorLike, options?: SvdOptions): Svd {
  * than {@link svd}, and to float64's rounding of s_1^2 in their squares. Throws the same errors.
  */
 export async function singularValues(w: TensorLike, options?: SvdOptions): Promise<Tensor> {
-  const given = checkOptions(options, SVD_OPTIONS, 'singularValues');
-  const { matrices, job } = prepared(w, given, false);
-  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, given);
+  return singularValuesBeside(w, checkOptions(options, SVD_OPTIONS, 'singularValues'));
+}
+
+/** {@link singularValues}, which may leave cores to other matrices. */
+export async function singularValuesBeside(w: TensorLike, options: SvdOptions & Beside): Promise<Tensor> {
+  const { matrices, job } = prepared(w, options, false);
+  await callAsync(addon().svdAsync, { ...job, w: pinned(job.w) }, options);
   return values(matrices, job);
 }
 
@@ -122,7 +127,7 @@ function requireTolerance(tolerance: number | undefined): void {
     throw new ArgumentError('tolerance', 'a number of at least 0', tolerance);
 }
 
-function prepared(w: TensorLike, { driver, threads }: SvdOptions, vectors: boolean) {
+function prepared(w: TensorLike, { driver, threads, alongside }: SvdOptions & Beside, vectors: boolean) {
   const matrices = asMatrices(w, 'w');
   const { data, batch, m, n } = matrices;
   const r = Math.min(m, n);
@@ -137,6 +142,7 @@ function prepared(w: TensorLike, { driver, threads }: SvdOptions, vectors: boole
     gesvd: driver === 'gesvd',
     out: new Float64Array(batch),
     threads: threadCount(threads),
+    ...(alongside !== undefined && { alongside }),
   };
   return { matrices, job };
 }

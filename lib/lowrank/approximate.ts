@@ -9,6 +9,7 @@ import {
 } from '../addon/call.js';
 import { type ApproximateJob, CERTIFICATE_FIELDS, METHOD_CODE } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
+import type { Beside } from '../addon/side-by-side.js';
 import { ArgumentError } from '../errors.js';
 import { number, type OptionTypes, oneOf } from '../options.js';
 import { asMatrices, type Matrices, type TensorLike } from '../tensor/tensor.js';
@@ -70,7 +71,7 @@ export interface Approximation {
 
 export async function approximate(
   w: TensorLike,
-  options: RankChoice & ComputeOptions & WeightOptions,
+  options: RankChoice & ComputeOptions & WeightOptions & Beside,
   wanted: Wanted,
 ): Promise<Approximation> {
   const { matrices, job } = prepared(w, options, wanted);
@@ -105,8 +106,8 @@ export function methodJob(
   return { ...rankJob(options, m, n), method: METHOD_CODE[method], seed, target };
 }
 
-function prepared(w: TensorLike, options: RankChoice & ComputeOptions & WeightOptions, wanted: Wanted) {
-  const { threads, maxMemory = 0 } = options;
+function prepared(w: TensorLike, options: RankChoice & ComputeOptions & WeightOptions & Beside, wanted: Wanted) {
+  const { threads, alongside, maxMemory = 0 } = options;
   if (!Number.isSafeInteger(maxMemory) || maxMemory < 0) {
     throw new ArgumentError('maxMemory', 'a whole number of bytes', maxMemory);
   }
@@ -141,6 +142,7 @@ function prepared(w: TensorLike, options: RankChoice & ComputeOptions & WeightOp
     ...(wanted === 'in place' && { dense: data }),
     ...(options.moments && momentsJob(options.moments, matrices)),
     threads: threadCount(threads),
+    ...(alongside !== undefined && { alongside }),
     maxMemory,
     out: new Float64Array(batch * CERTIFICATE_FIELDS.length),
   };

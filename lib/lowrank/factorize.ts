@@ -1,3 +1,4 @@
+import type { Beside } from '../addon/side-by-side.js';
 import { checkOptions, type OptionTypes } from '../options.js';
 import { shapeOf, type TensorLike } from '../tensor/tensor.js';
 import {
@@ -36,7 +37,15 @@ const FACTORIZE_OPTIONS: OptionTypes<RankChoice & ComputeOptions & WeightOptions
  *   address; `ERR_SHAPE`, `ERR_ARGUMENT`.
  */
 export async function factorize(w: TensorLike, options: RankChoice & ComputeOptions & WeightOptions): Promise<LowRank> {
-  return packed(await approximate(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorize'), 'factors'));
+  return factorizeBeside(w, checkOptions(options, FACTORIZE_OPTIONS, 'factorize'));
+}
+
+/** {@link factorize} for a matrix beside others, with options that are checked already. */
+export async function factorizeBeside(
+  w: TensorLike,
+  options: RankChoice & ComputeOptions & WeightOptions & Beside,
+): Promise<LowRank> {
+  return packed(await approximate(w, options, 'factors'));
 }
 
 /** {@link factorize}, computed before it returns. */

@@ -1,5 +1,7 @@
+import { type Beside, countBeside, sideBySide } from '../addon/side-by-side.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import { editTensor } from '../edit/apply-to-tensor.js';
+import { type EditedMatrix, editTensor } from '../edit/apply-to-tensor.js';
+import { SerialQueue } from '../files/serial-queue.js';
 import { byTensor, changes, type Edit, nameOf, numbersToHold } from '../interventions/edit.js';
 import type { Decomposer } from '../interventions/kinds/kind.js';
 import { kindOf } from '../interventions/kinds/kinds.js';
@@ -12,31 +14,38 @@ import type { WorkingCopy } from './working-copy.js';
 /**
  * Edits tensors of a working copy, as `editCheckpoint` edits those of a checkpoint.
  *
+ * @param decomposer of an edit, told of the others beside it
+ * @param threads beside each other, if the decompositions may be; one after the other without
  * @throws as `editTensor`; the caller rolls back what was written until then.
  */
 export async function editWorkingCopy(
   edits: readonly Edit[],
   copy: WorkingCopy,
   checkpoint: Checkpoint,
-  decomposer: (edit: Edit) => Decomposer,
+  decomposer: (edit: Edit, beside: Beside) => Decomposer,
+  threads = 1,
 ): Promise<Omit<TrialMatrix, 'smallestError'>[]> {
-  const work = new Float32Array(numbersToHold(edits));
-  const context = { work, decomposer, started: () => undefined, finished: () => undefined };
-  const done = [];
-  for (const group of byTensor(edits)) {
+  const groups = byTensor(edits);
+  const done = new Map<readonly Edit[], readonly EditedMatrix[]>();
+  const writes = new SerialQueue();
+  // A tensor, its result, its numbers as float32 and about as much again for the decomposition.
+  const needs = groups.map((group) => 4 * 4 * numbersToHold(group));
+  await sideBySide(groups, { count: countBeside(needs, threads), threads }, async (group, beside) => {
     const { tensor } = group[0]!;
-    const { bytes, edited } = await editTensor(
-      checkpoint.tensors.get(tensor)!,
-      await copy.read(tensor),
-      group,
-      context,
-    );
-    if (changes(group)) await copy.write(tensor, bytes);
-    for (const { slice, shape, rank, uses, relativeError, keptEnergy } of edited) {
-      done.push({ tensor, slice, shape, rank, ...(uses === undefined ? {} : { uses }), relativeError, keptEnergy });
-    }
-  }
-  return done;
+    const { bytes, edited } = await editTensor(checkpoint.tensors.get(tensor)!, await copy.read(tensor), group, {
+      work: new Float32Array(numbersToHold(group)),
+      decomposer: (edit) => decomposer(edit, beside),
+      started: () => undefined,
+      finished: () => undefined,
+    });
+    if (changes(group)) await writes.run(() => copy.write(tensor, bytes));
+    done.set(group, edited);
+  });
+  return groups.flatMap((group) =>
+    done.get(group)!.map(({ tensor, slice, shape, rank, uses, relativeError, keptEnergy }) => {
+      return { tensor, slice, shape, rank, ...(uses === undefined ? {} : { uses }), relativeError, keptEnergy };
+    }),
+  );
 }
 
 /** Takes decompositions from the search's store, and adds missing ones. */

@@ -1,5 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { addon } from '../addon/load.js';
+import type { Beside } from '../addon/side-by-side.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Session } from '../evaluate/engines/engine.js';
@@ -129,7 +131,8 @@ export class Trials {
     if (edits.length > 0) this.#fresh = false;
     const { threads, signal } = this.#options;
     const { seed } = this.#settings;
-    await editWorkingCopy(edits, this.#copy, this.#checkpoint, () => decomposeAnew({ seed, threads, signal }));
+    const decomposer = (_: Edit, beside: Beside) => decomposeAnew({ seed, threads, signal, ...beside });
+    await editWorkingCopy(edits, this.#copy, this.#checkpoint, decomposer, threads ?? addon().info().threads);
     this.#copy.accept();
   }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "blas/lapack.h"
+#include "core/failure.h"
 
 namespace lowrank {
 namespace {
@@ -33,12 +34,14 @@ int defaultThreads() {
   return count;
 }
 
-Lease::Lease(int threads) {
+// More threads than cores are allowed, because the user asked for them, but exclusively. So is any lease of several
+// threads, because its holder may open a WideBlas.
+Lease::Lease(int threads) : Lease(Slots{threads > 1 ? coreQueue().capacity : 1}) {}
+
+Lease::Lease(Slots slots) {
   CoreQueue& queue = coreQueue();
   std::unique_lock lock(queue.mutex);
-  // More threads than cores are allowed, because the user asked for them, but exclusively. So is
-  // any lease of several threads, because its holder may open a WideBlas.
-  slots_ = threads > 1 ? queue.capacity : 1;
+  slots_ = std::clamp(slots.count, 1, queue.capacity);
   const uint64_t ticket = queue.nextTicket++;
   queue.turn.wait(lock, [&] { return ticket == queue.serving && queue.used + slots_ <= queue.capacity; });
   queue.serving++;
@@ -57,6 +60,10 @@ Lease::~Lease() {
 }
 
 WideBlas::WideBlas(int threads) : threads_(threads) {
+  if (threads_ > 1) blas::setThreads(threads_);
+}
+WideBlas::WideBlas(const Team& team) : threads_(team.size()) {
+  if (!team.whole()) throw NeedsWholeTeam();
   if (threads_ > 1) blas::setThreads(threads_);
 }
 WideBlas::~WideBlas() {

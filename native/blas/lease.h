@@ -7,6 +7,8 @@
 // results do not depend on what else is computed.
 #pragma once
 
+#include "core/threads.h"
+
 namespace lowrank {
 
 // The default number of threads: what OpenBLAS chose from the cores and OPENBLAS_NUM_THREADS.
@@ -17,11 +19,17 @@ public:
   // Waits in order of arrival for `threads` cores. BLAS runs single-threaded. A lease of more than
   // one core takes all of them, so that its holder may open a WideBlas.
   explicit Lease(int threads);
+  // Waits for as many cores, but leaves the others to others: nobody may open a WideBlas meanwhile.
+  static Lease beside(int cores) { return Lease(Slots{cores}); }
   ~Lease();
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
 
 private:
+  struct Slots {
+    int count;
+  };
+  explicit Lease(Slots slots);
   int slots_;
 };
 
@@ -30,6 +38,8 @@ private:
 class WideBlas {
 public:
   explicit WideBlas(int threads);
+  // As many as the team has. Throws NeedsWholeTeam where fewer are at work.
+  explicit WideBlas(const Team& team);
   ~WideBlas();
   WideBlas(const WideBlas&) = delete;
   WideBlas& operator=(const WideBlas&) = delete;

@@ -88,12 +88,12 @@ struct Team::Shared {
   }
 };
 
-Team::Team(int size) : size_(std::max(size, 1)) {}
+Team::Team(int size, int threads) : size_(std::max(size, 1)), threads_(std::clamp(threads, 1, size_)) {}
 
 // Called on first use: a product that BLAS parallelises by itself never needs the threads.
 void Team::gather() {
   shared_ = std::make_unique<Shared>(size_);
-  for (int part = 1; part < size_; part++) {
+  for (int part = 1; part < threads_; part++) {
     try {
       shared_->threads.emplace_back([shared = shared_.get(), part] { shared->member(part); });
     } catch (const std::system_error&) {
@@ -113,7 +113,10 @@ Team::~Team() {
 }
 
 void Team::run(const std::function<void(int)>& work) {
-  if (size_ == 1) return work(0);
+  if (threads_ == 1) {
+    for (int part = 0; part < size_; part++) work(part);
+    return;
+  }
   if (!shared_) gather();
   uint64_t now;
   {

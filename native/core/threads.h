@@ -13,15 +13,18 @@ namespace lowrank {
 
 // A fixed number of threads, the caller's included, that repeatedly run the same function side by
 // side, microseconds apart: for algorithms of many short steps. What a part computes depends on its
-// number, never on timing.
+// number, never on timing, nor on how many threads there are for the parts.
 class Team {
 public:
-  explicit Team(int size);
+  explicit Team(int size) : Team(size, size) {}
+  // The parts of `size` threads, computed by `threads` of them.
+  Team(int size, int threads);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
   int size() const { return size_; }
+  bool whole() const { return threads_ == size_; }
   // work(part) for part in [0, size); returns when all are done. Rethrows the first exception.
   void run(const std::function<void(int)>& work);
   // work(begin, end) over [0, count) in `size` even ranges that begin at multiples of `grain`.
@@ -33,7 +36,7 @@ public:
 private:
   struct Shared;
   void gather();
-  int size_;
+  const int size_, threads_;
   std::unique_ptr<Shared> shared_;
 };
 

@@ -45,10 +45,12 @@ void approximateBatch(MemoryLedger& memory, const Control& control, const Approx
   const auto matrix = [&](int64_t i) { return ConstMatrix(w + i * size, b.m, b.n); };
   const auto groups = b.count > 0 ? groupsOf(b, resultOf(0).wantsFactors(), memory.limit()) : std::nullopt;
   if (!groups) {
-    Batch(b.count, b.m, b.n, b.threads).run(memory, control, [&](const Context& context, int64_t i) {
-      const double begin = now();
-      report(i, approximate(context, matrix(i), b.request, resultOf(i)), now() - begin);
-    });
+    Batch(b.count, b.m, b.n, b.threads)
+        .alongside(b.alongside)
+        .run(memory, control, [&](const Context& context, int64_t i) {
+          const double begin = now();
+          report(i, approximate(context, matrix(i), b.request, resultOf(i)), now() - begin);
+        });
     return;
   }
   groups->batch.run(memory, control, [&](const Context& context, int64_t group) {

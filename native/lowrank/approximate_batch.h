@@ -15,6 +15,7 @@ struct ApproximationBatch {
   int64_t count, m, n; // of matrices; of their rows and columns
   int threads;
   Request request;
+  int alongside = 0; // see batch.h
 };
 
 // Approximates the compact matrices that follow each other from w on. `resultOf(i)` tells where the i-th result goes,

@@ -18,7 +18,7 @@ void interpolate(const Context& context, ConstMatrix b, int32_t* order, float* c
   const Buffer<double> a(context.memory, m * k), work(context.memory, lapack::qrPivotedWork(k, m));
   const Buffer<int> pivots(context.memory, m);
   for (int64_t i = 0; i < m; i++) std::copy_n(b.row(i), k, a.data() + i * k);
-  const WideBlas wide(context.team.size());
+  const WideBlas wide(context.team);
   lapack::qrPivoted(k, m, a.data(), pivots.data(), work.data());
   const double first = k > 0 ? std::abs(a[0]) : 0, last = k > 0 ? std::abs(a[k * k - 1]) : 0;
   if (k > 0 && !(last > kEpsilon / 2 * first)) throw Failure("ERR_ARGUMENT", "the factor has dependent columns");

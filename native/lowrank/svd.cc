@@ -20,7 +20,7 @@ SvdDriver thinSvd(const Context& context, ConstMatrix w, float* s, float* u, flo
   requireFinite(ConstMatrix(a.data(), m, n), context.team);
   context.control.check();
 
-  const WideBlas wide(context.team.size());
+  const WideBlas wide(context.team);
   int info = 0;
   if (options.driver == SvdDriver::gesdd) {
     const auto size = lapack::thinSvdWork(m, n, vectors);

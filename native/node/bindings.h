@@ -36,6 +36,12 @@ inline int readThreads(const Arguments& arguments) {
   return count == 0 ? defaultThreads() : static_cast<int>(std::min(count, kMost));
 }
 
+// Reads the cores that a matrix takes while others are computed beside it; 0 for all.
+inline int readCores(const Arguments& arguments) {
+  constexpr int64_t kMost = 1024;
+  return arguments.has("alongside") ? static_cast<int>(std::min(arguments.size("alongside"), kMost)) : 0;
+}
+
 // Reads the number of rows or columns of matrices to decompose. Rejects 0 and sizes from which
 // computed ones overflow.
 inline int64_t readSide(const Arguments& arguments, const char* name, int64_t other = 1) {

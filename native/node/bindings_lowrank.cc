@@ -73,6 +73,7 @@ constexpr int64_t kFieldCount = std::size(kFields);
 struct Approximate {
   int64_t batch, m, n, capacity;
   int threads;
+  int alongside;
   int64_t limit;
   Request request;
   float* w;
@@ -86,7 +87,7 @@ struct Approximate {
   explicit Approximate(Arguments& arguments)
       : batch(arguments.size("batch")), m(readSide(arguments, "m")), n(readSide(arguments, "n", m)),
         capacity(arguments.has("b") ? arguments.size("capacity") : std::min(m, n)), threads(readThreads(arguments)),
-        limit(arguments.has("maxMemory") ? arguments.size("maxMemory") : 0),
+        alongside(readCores(arguments)), limit(arguments.has("maxMemory") ? arguments.size("maxMemory") : 0),
         request(readRequest(arguments, std::min(m, n))), w(arguments.floats("w", product(batch, product(m, n)))),
         b(arguments.has("b") ? arguments.floats("b", product(batch, product(m, capacity))) : nullptr),
         a(b ? arguments.floats("a", product(batch, product(capacity, n))) : nullptr),
@@ -110,14 +111,14 @@ struct Approximate {
       for (const Field& field : kFields) out[i * kFieldCount + (&field - kFields)] = field.read(measured);
     };
     if (moments) {
-      Batch(1, m, n, threads).run(ledger, control, [&](const Context& context, int64_t) {
+      Batch(1, m, n, threads).alongside(alongside).run(ledger, control, [&](const Context& context, int64_t) {
         const auto begin = std::chrono::steady_clock::now();
         const Certificate c = approximateWeighted(context, ConstMatrix(w, m, n), *moments, request, resultOf(0));
         report(0, c, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
       });
       return;
     }
-    approximateBatch(ledger, control, {batch, m, n, threads, request}, w, resultOf, report);
+    approximateBatch(ledger, control, {batch, m, n, threads, request, alongside}, w, resultOf, report);
   }
 };
 

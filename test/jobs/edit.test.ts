@@ -47,6 +47,50 @@ describe('editCheckpoint', () => {
     expect(report).toMatchObject({ source, out, family: 'llama' });
   });
 
+  it('computes tensors side by side, each with the bytes of one alone', async () => {
+    const shapes = [
+      [260, 220],
+      [200, 300],
+      [240, 240],
+      [64, 96],
+      [300, 210],
+    ];
+    const names = shapes.map((_, i) => `w${i}`);
+    const source = await writeModel(
+      at('beside'),
+      new Map(shapes.map((shape, i) => [names[i]!, weights(shape, 'F32', i)])),
+    );
+    const intervention = (name: string) => parseTensorSpec(`${name}:0.4`);
+    const out = at('beside-out');
+    const { edits } = await editCheckpoint(source, out, { interventions: names.map(intervention), threads: 2 });
+    expect(edits.map(({ tensor }) => tensor)).toEqual(names);
+    expect(await changedTensors(source, out)).toEqual(names);
+    for (const [i, name] of names.entries()) {
+      const alone = at(`beside-${name}`);
+      const report = await editCheckpoint(source, alone, { interventions: [intervention(name)], threads: 2 });
+      expect((await readTensor(alone, name)).bytes).toEqual((await readTensor(out, name)).bytes);
+      expect(report.edits[0]!.certificate!.excessBound).toBe(edits[i]!.certificate!.excessBound);
+    }
+  });
+
+  it('throws the error of the first tensor that fails, of several side by side', async () => {
+    const bad = (seed: number) => {
+      const tensor = weights([64, 64], 'F32', seed);
+      new Float32Array(tensor.bytes.buffer, tensor.bytes.byteOffset, 1)[0] = Number.NaN;
+      return tensor;
+    };
+    const tensors = new Map([
+      ['a', weights([300, 300])],
+      ['b', bad(2)],
+      ['c', bad(3)],
+    ]);
+    const source = await writeModel(at('beside-bad'), tensors);
+    const out = at('beside-bad-out');
+    const interventions = [...tensors.keys()].map((name) => parseTensorSpec(`${name}:0.5`));
+    await expect(editCheckpoint(source, out, { interventions, threads: 2 })).rejects.toThrow(/^b: /);
+    expect(await readdir(dirname(out))).not.toContain(basename(out));
+  });
+
   it('keeps all other files as they are', async () => {
     const source = await writeModel(at('files'), tinyLlama());
     const before = await filesIn(source);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { byteSize } from '../../../lib/cli/byte-size.js';
+import { countOfTensors } from '../../../lib/edit/budget.js';
 import type { PlanOptions } from '../../../lib/edit/plan.js';
 import { planEdits } from '../../../lib/edit/plan.js';
 import { parseTensorSpec } from '../../../lib/interventions/spec.js';
@@ -54,6 +55,24 @@ describe('a limit of memory', () => {
       found.add(String(settings.overlap));
     }
     expect([...found]).toEqual(['false', 'true']);
+  });
+
+  it('works on fewer tensors beside each other before it gives up anything else', () => {
+    const count = (maxMemory: number | undefined) => {
+      const { edits, settings, memory } = plan({ threads: 4, ...(maxMemory !== undefined && { maxMemory }) });
+      return { beside: countOfTensors(checkpoint, edits, settings, maxMemory), settings, memory };
+    };
+    const free = count(undefined);
+    expect(free.beside).toBeGreaterThan(1);
+    let before = 1;
+    for (let limit = least({ threads: 4 }) + 64e6; before < free.beside; limit += 64e6) {
+      const { beside, settings, memory } = count(limit);
+      expect(beside).toBeGreaterThanOrEqual(before);
+      if (beside > 1) expect(settings).toMatchObject({ overlap: true, threads: 4 });
+      expect(memory.total).toBeLessThan(limit + 64e6);
+      before = beside;
+      expect(limit).toBeLessThan(16e9);
+    }
   });
 
   it('keeps the method and threads that were asked for', () => {
