@@ -72,7 +72,7 @@ export interface SvdJob extends Job {
   u?: Float32Array;
   /** batch x r x n. */
   vt?: Float32Array;
-  /** The values alone, from the Gram matrix in float64; gesdd if that does not converge. */
+  /** The values alone, from the Gram matrix in float64. */
   gram?: boolean;
   /** QR iteration (gesvd) instead of divide and conquer (gesdd). */
   gesvd?: boolean;

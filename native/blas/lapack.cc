@@ -29,8 +29,6 @@ void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, fl
              float*, const int*, int*, int*, size_t);
 void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*,
              const int*, float*, const int*, int*, size_t, size_t);
-void dsyrk_(const char*, const char*, const int*, const int*, const double*, const double*, const int*, const double*,
-            double*, const int*, size_t, size_t);
 void dsytrd_(const char*, const int*, double*, const int*, double*, double*, double*, double*, const int*, int*,
              size_t);
 void dstemr_(const char*, const char*, const int*, double*, double*, const double*, const double*, const int*,
@@ -38,10 +36,10 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
              const int*, int*, size_t, size_t);
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
-void dsterf_(const int*, double*, double*, int*);
 void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
 void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
              double*, const int*, int*, size_t);
+void dpotrf_(const char*, const int*, double*, const int*, int*, size_t);
 void dpstrf_(const char*, const int*, double*, const int*, int*, int*, const double*, double*, int*, size_t);
 void dgeqp3_(const int*, const int*, double*, const int*, int*, double*, double*, const int*, int*);
 void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*, const double*, const double*,
@@ -252,13 +250,6 @@ bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, doubl
   return true;
 }
 
-void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc) {
-  const int order = narrow(rows ? m : n, "an order"), inner = narrow(rows ? n : m, "a size");
-  const int strideA = narrow(lda, "a stride"), strideC = narrow(ldc, "a stride");
-  const double one = 1;
-  dsyrk_("L", rows ? "T" : "N", &order, &inner, &one, a, &strideA, &beta, c, &strideC, 1, 1);
-}
-
 // LAPACK's own block for both routines.
 int64_t orthonormaliseWork(int64_t k) { return 32 * std::max<int64_t>(k, 1); }
 
@@ -270,21 +261,6 @@ void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work)
   int info = 0;
   sgeqrf_(&rows, &cols, a, &rows, tau, work, &length, &info);
   sorgqr_(&rows, &cols, &cols, a, &rows, tau, work, &length, &info);
-}
-
-int64_t tridiagonaliseWork(int64_t n) { return (kEigenBlock + 1) * n; }
-
-void tridiagonalise(int64_t n, double* a, double* d, double* e, double* work) {
-  const int order = narrow(n, "a matrix of order"), length = narrow(kEigenBlock * n, "a workspace");
-  int info = 0;
-  dsytrd_("L", &order, a, &order, d, e, work, work + n, &length, &info, 1);
-}
-
-bool sterf(int64_t n, double* d, double* e) {
-  const int order = narrow(n, "an order");
-  int info = 0;
-  dsterf_(&order, d, e, &info);
-  return info == 0;
 }
 
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {
@@ -299,6 +275,13 @@ void solveBand(int64_t n, int64_t width, const double* band, const int* rows, do
   const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1, one = 1;
   int info = 0;
   dgbtrs_("N", &order, &bands, &bands, &one, band, &stride, rows, x, &order, &info, 1);
+}
+
+bool cholesky(int64_t n, double* a) {
+  const int order = narrow(n, "an order");
+  int info = 0;
+  dpotrf_("U", &order, a, &order, &info, 1);
+  return info == 0;
 }
 
 int64_t choleskyPivoted(int64_t n, double* a, int* pivots, double tolerance, double* work) {

@@ -67,28 +67,19 @@ EigenWork eigenWork(int64_t n, int64_t k);
 bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, double* vectors, double* work,
            EigenWork size, int* integers);
 
-// c (n x n, its upper triangle in row-major terms) = [c +] a' a for a: m x n row-major; if `rows`,
-// a a' (m x m).
-void syrk(bool rows, int64_t m, int64_t n, const double* a, int64_t lda, double beta, double* c, int64_t ldc);
-
 // Replaces the rows of a (k x n, k <= n) by orthonormal ones with the same spans, in order: Q' of
 // a' = Q R by Householder reflections. `tau` has k elements, `work` orthonormaliseWork(k) of them.
 int64_t orthonormaliseWork(int64_t k);
 void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work);
 
-// The tridiagonal form of a symmetric n x n matrix (its upper triangle, which is destroyed): n diagonal and n - 1
-// off-diagonal elements. `work` has tridiagonaliseWork(n) elements.
-int64_t tridiagonaliseWork(int64_t n);
-void tridiagonalise(int64_t n, double* a, double* d, double* e, double* work);
-
-// The eigenvalues of a symmetric tridiagonal matrix, ascending, in place of its diagonal d (n); e (n - 1) is destroyed.
-// False: no convergence. QL and QR iterations without square roots.
-bool sterf(int64_t n, double* d, double* e);
-
 // LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
 // stores it, and a solve.
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
 void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
+
+// Cholesky factorisation of a symmetric n x n matrix, of which the lower triangle is read and replaced by L. False: it
+// is not positive definite.
+bool cholesky(int64_t n, double* a);
 
 // Cholesky factorisation with complete pivoting (Higham 1990) of a symmetric n x n matrix, of which
 // the lower triangle is read: row pivots[i] of the matrix is row i of L L', and the first p columns

@@ -80,6 +80,9 @@ float largestMagnitude(const float* x, int64_t count) {
 double squares(const float* x, int64_t count) {
   return sum(count, [x](int64_t i) { return static_cast<double>(x[i]) * x[i]; });
 }
+double squares(const double* x, int64_t count) {
+  return sum(count, [x](int64_t i) { return x[i] * x[i]; });
+}
 
 template <class Y> double distance(const float* x, const Y* y, int64_t count) {
   return sum(count, [x, y](int64_t i) {

@@ -15,6 +15,7 @@ inline constexpr double kEpsilon = 1.0 / (1 << 23);
 
 // sum of x_i^2 / of (x_i - y_i)^2
 double squares(const float* x, int64_t count);
+double squares(const double* x, int64_t count);
 double squaredDistance(const float* x, const float* y, int64_t count);
 double squaredDistance(const float* x, const double* y, int64_t count);
 

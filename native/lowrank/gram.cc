@@ -23,7 +23,7 @@ Gram::Gram(const Context& context, ConstMatrix w, int64_t k, bool smallest)
   const auto size = lapack::eigenWork(order_, known_);
   Buffer<double> work(context.memory, size.work);
   Buffer<int> integers(context.memory, size.integers);
-  const WideBlas wide(context.team.size());
+  const WideBlas wide(context.team);
   Buffer<double> vectors(context.memory, known_ * order_);
   converged_ = lapack::eigen(order_, known_, smallest, gram.data(), values_.data(), vectors.data(), work.data(), size,
                              integers.data());
@@ -70,7 +70,8 @@ int64_t Gram::bytes(int64_t m, int64_t n, int64_t k, bool smallest) {
   const int64_t held = known * (size + 4 * order), gram = size * order * order;
   const int64_t solving = size * (eigen.work + known * order) + 4 * eigen.integers;
   const int64_t turning = m < n ? moveSingularValuesBytes(k) : 0;
-  return held + std::max({gramMatrixBytes(m, n), gram + solving, 4 * ((m + n + 1) * k + std::max(m, n)) + turning});
+  return held +
+         std::max({gramMatrixBytes(m, n, order), gram + solving, 4 * ((m + n + 1) * k + std::max(m, n)) + turning});
 }
 
 } // namespace lowrank

@@ -1,7 +1,6 @@
 #include "lowrank/gram_spectrum.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <utility>
 
@@ -10,16 +9,13 @@
 #include "blas/skinny.h"
 #include "core/failure.h"
 #include "core/norms.h"
+#include "lowrank/gram_matrix.h"
 
 namespace lowrank {
 namespace {
 
 // A vector may have a part of at most this squared length in the leading directions.
 constexpr double kLeadingPart = 1e-6;
-
-// Rows of the Gram matrix that are formed together, a multiple of kSymmetricBlock. For each such
-// group gemm packs all columns.
-int64_t rowsTogether(int64_t order) { return order < 4096 ? 128 : 256; }
 
 // Rows or columns of w from which the leading directions are taken out at a time.
 constexpr int64_t kPanel = 256;
@@ -29,8 +25,8 @@ constexpr int64_t kPanel = 256;
 GramSpectrum::GramSpectrum(const Context& context, ConstMatrix w, Stages stages, Buffer<float> leading,
                            std::vector<double> squares)
     : context_(context), tall_(w.rows >= w.cols), order_(std::min(w.rows, w.cols)), stages_(stages),
-      stride_(spreadStride(Householder::width(order_))), leading_(std::move(leading)), squares_(std::move(squares)),
-      gram_(context.memory, order_ * stride_) {
+      stride_(spreadStride(Householder<float>::width(order_))), leading_(std::move(leading)),
+      squares_(std::move(squares)), gram_(context.memory, order_ * stride_) {
   product(w);
   context.control.check();
   form_.emplace(context, order_, gram_.data(), stride_, stages);
@@ -45,7 +41,7 @@ GramSpectrum::GramSpectrum(const Context& context, ConstMatrix w, Stages stages,
 }
 
 void GramSpectrum::product(ConstMatrix w) {
-  const int64_t width = Householder::width(order_);
+  const int64_t width = Householder<float>::width(order_);
   for (int64_t i = 0; i < order_; i++)
     std::fill(gram_.data() + i * stride_ + order_, gram_.data() + i * stride_ + width, 0.0f);
   if (taken() == 0) return add(w, 0);
@@ -61,17 +57,8 @@ void GramSpectrum::product(ConstMatrix w) {
 
 // gram_ = beta gram_ + the Gram matrix of a panel.
 void GramSpectrum::add(ConstMatrix panel, float beta) {
-  const int64_t together = rowsTogether(order_);
-  std::atomic<int64_t> next{0};
-  context_.team.run([&](int) {
-    for (int64_t begin; (begin = together * next.fetch_add(1)) < order_;) {
-      if (context_.control.cancelled()) return;
-      const int64_t rows = std::min(together, order_ - begin);
-      const int64_t inner = tall_ ? panel.rows : panel.cols, along = tall_ ? 1 : panel.stride;
-      blas::gemm(tall_, !tall_, rows, order_ - begin, inner, 1, panel.data + begin * along, panel.stride,
-                 panel.data + begin * along, panel.stride, beta, gram_.data() + begin * stride_ + begin, stride_);
-    }
-  });
+  const int64_t inner = tall_ ? panel.rows : panel.cols;
+  addGram(context_, tall_, order_, inner, panel.data, panel.stride, beta, gram_.data(), stride_);
 }
 
 // Returns panel (I - V'V), or (I - V'V) panel if w is wide. Projects twice, because rounding leaves
@@ -115,12 +102,12 @@ bool GramSpectrum::vectors(int64_t begin, int64_t end, float* rows) const {
 }
 
 int64_t GramSpectrum::heldBytes(int64_t order, Stages stages) {
-  return 4 * order * spreadStride(Householder::width(order)) + TridiagonalForm::heldBytes(order, stages) +
+  return 4 * order * spreadStride(Householder<float>::width(order)) + TridiagonalForm::heldBytes(order, stages) +
          Tridiagonal::heldBytes(order);
 }
 
 int64_t GramSpectrum::bytes(int64_t order, Stages stages, int threads) {
-  const int64_t gram = 4 * order * spreadStride(Householder::width(order));
+  const int64_t gram = 4 * order * spreadStride(Householder<float>::width(order));
   return gram + std::max(TridiagonalForm::bytes(order, stages, threads),
                          TridiagonalForm::heldBytes(order, stages) + Tridiagonal::bytes(order));
 }

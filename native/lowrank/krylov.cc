@@ -123,11 +123,12 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
   const int64_t held = (shorter + longer) * capacity + shorter * kSkinny +
                        (partSize(shorter, capacity) + packedSize(shorter) + panelRows(shorter) * kSkinny) * threads +
                        capacity * kSkinny + capacity * capacity;
-  const int64_t copied = capacity * spreadStride(Householder::width(capacity)) + known * (capacity + 1);
+  const int64_t copied = capacity * spreadStride(Householder<float>::width(capacity)) + known * (capacity + 1);
   const int64_t solving = std::max(
-      {Householder::bytes(capacity, threads), Householder::heldBytes(capacity) + Tridiagonal::bytes(capacity),
-       Householder::heldBytes(capacity) + Tridiagonal::heldBytes(capacity) +
-           std::max(Tridiagonal::vectorsBytes(capacity, known, threads), Householder::transformBytes(threads))});
+      {Householder<float>::bytes(capacity, threads),
+       Householder<float>::heldBytes(capacity) + Tridiagonal::bytes(capacity),
+       Householder<float>::heldBytes(capacity) + Tridiagonal::heldBytes(capacity) +
+           std::max(Tridiagonal::vectorsBytes(capacity, known, threads), Householder<float>::transformBytes(threads))});
   return 4 * (held + copied + longer) + std::max(solving, couplingsBytes(m, n, k)) +
          (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
          BandMatrix::bytes(capacity, kBlock);
@@ -377,11 +378,11 @@ KrylovEnd Krylov::check(double target) {
   if (vectors_.size() < known_ * d) {
     // Once, at the size that the largest dimension needs.
     const int64_t most = std::min(k + kBeyond, capacity_);
-    copy_ = Buffer<float>(context_.memory, capacity_ * spreadStride(Householder::width(capacity_)));
+    copy_ = Buffer<float>(context_.memory, capacity_ * spreadStride(Householder<float>::width(capacity_)));
     vectors_ = Buffer<float>(context_.memory, most * capacity_);
     values_ = Buffer<float>(context_.memory, most);
   }
-  const int64_t stride = spreadStride(Householder::width(d));
+  const int64_t stride = spreadStride(Householder<float>::width(d));
   for (int64_t i = 0; i < d; i++) {
     float* row = copy_.data() + i * stride;
     std::memcpy(row, t_.data() + i * capacity_, static_cast<size_t>(d) * sizeof(float));
@@ -390,7 +391,7 @@ KrylovEnd Krylov::check(double target) {
   // A caller's array that changes meanwhile could have brought a NaN.
   requireFinite(ConstMatrix(copy_.data(), d, d, stride), context_.team);
   {
-    const Householder form(context_, d, copy_.data(), stride);
+    const Householder<float> form(context_, d, copy_.data(), stride);
     const Tridiagonal tridiagonal(context_, d, form.diagonal(), form.offDiagonal());
     if (!tridiagonal.vectors(0, known_, vectors_.data())) return KrylovEnd::precision;
     form.transformBack(known_, vectors_.data());

@@ -103,9 +103,8 @@ bool complementPossible(const Problem& p) {
   return p.rankGiven() && automatic(p) && !p.factors && 2 * p.request.rule.rank > p.shorter();
 }
 
-// A whole spectrum has no other side that its vectors could be measured against.
 bool gramPossible(const Problem& p) {
-  if (p.request.method == Method::exact || (p.rankGiven() && p.request.rule.rank == p.shorter())) return false;
+  if (p.request.method == Method::exact) return false;
   return p.shorter() >= kLeastFloat32 || p.request.method == Method::gram;
 }
 
@@ -149,7 +148,7 @@ int64_t svdBytes(const Problem& p, const Result& wanted, int threads) {
   const int64_t forming = formingBytes(p, wanted, threads, false);
   const int64_t solving =
       4 * (m * r + r + r * n) + std::max({thinSvdBytes(m, n, true), forming, backwardErrorBytes(m, n, threads)});
-  return p.rankGiven() ? solving : std::max(squaredSingularValuesBytes(m, n), 8 * r + solving);
+  return p.rankGiven() ? solving : std::max(squaredSingularValuesBytes(m, n, threads), 8 * r + solving);
 }
 
 // --- running: each route gives a candidate, or nothing where it cannot reach the target
@@ -224,7 +223,7 @@ std::optional<Candidate> runSvd(const Context& context, ConstMatrix w, const Mat
   const int64_t k = request.rule.kind == RankRule::fixed
                         ? request.rule.rank
                         : rankForTail(r, exactSquares(w, context.team), request.rule.tail,
-                                      [&](int64_t i) { return squares ? (*squares)[r - 1 - i] : square(i); });
+                                      [&](int64_t i) { return squares ? (*squares)[i] : square(i); });
   const Matrix u(space.u.data(), m, r), vt(space.vt.data(), r, n), b = u.colRange(0, k);
   const double error = backwardError(context, w, u, s, vt);
   scaleColumns(b, s);

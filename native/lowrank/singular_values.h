@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "core/context.h"
 #include "core/matrix_view.h"
@@ -14,14 +13,12 @@
 
 namespace lowrank {
 
-// Returns the squares of the min(m, n) singular values, ascending; nothing if the eigenvalues do
-// not converge. Throws ERR_NOT_FINITE, ERR_MEMORY.
-std::optional<Buffer<double>> squaredSingularValues(const Context& context, ConstMatrix w);
-// Native bytes at the peak, including the result.
-int64_t squaredSingularValuesBytes(int64_t m, int64_t n);
+// The squares of the min(m, n) singular values, descending. Throws ERR_NOT_FINITE, ERR_MEMORY.
+Buffer<double> squaredSingularValues(const Context& context, ConstMatrix w);
+// Native bytes at the peak, the result included.
+int64_t squaredSingularValuesBytes(int64_t m, int64_t n, int threads);
 
-// Writes the min(m, n) singular values to s, descending. Returns false if the eigenvalues do not
-// converge. Throws as above.
-bool singularValues(const Context& context, ConstMatrix w, float* s);
+// s <- the min(m, n) singular values, descending. Throws as above.
+void singularValues(const Context& context, ConstMatrix w, float* s);
 
 } // namespace lowrank

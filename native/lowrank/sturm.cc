@@ -24,6 +24,10 @@ constexpr double kSecond = 0x1p-29;
 constexpr double kNearest = 0x1p-24;
 constexpr double kLast = 0x1p-51;
 
+// What float64 itself leaves of an eigenvalue, and steps of Newton's method that are tried to come to it.
+constexpr double kSettled = 0x1p-52;
+constexpr int kSteps = 6;
+
 #define PATH_FILE "lowrank/sturm_path.h"
 #include "core/each_path.h"
 
@@ -35,6 +39,16 @@ template <class Number> Count<Number> choose() {
   if (simd() == Simd::avx2) return avx2::count<Number>;
 #endif
   return narrow::count<Number>;
+}
+
+using Newton = void (*)(int64_t, const double*, const double*, double*, int64_t*);
+
+Newton chooseNewton() {
+#if defined(__x86_64__)
+  if (simd() == Simd::avx512) return avx512::newton;
+  if (simd() == Simd::avx2) return avx2::newton;
+#endif
+  return narrow::newton;
 }
 
 // T in one precision: its diagonal, and its off-diagonal squared.
@@ -75,7 +89,55 @@ public:
     });
   }
 
+  // The same, where Newton's method finds an eigenvalue and two counts confirm it, to a width of 2 kLast.
+  void converge(int64_t count, const int64_t* index, double* low, double* high) const {
+    static const Newton step = chooseNewton();
+    inGroups(count, [&](int64_t begin, int64_t length) {
+      if (context_.control.cancelled()) return;
+      double x[kCounted];
+      int64_t below[kCounted], above[kCounted];
+      for (int64_t i = 0; i < kCounted; i++) {
+        const int64_t place = index[begin + std::min(i, length - 1)];
+        x[i] = (low[place] + high[place]) / 2;
+      }
+      bool settled = false;
+      for (int steps = 0; steps < kSteps && !settled; steps++) {
+        double at[kCounted];
+        std::copy_n(x, kCounted, at);
+        step(n_, d_.data(), squares_.data(), x, below);
+        settled = true;
+        for (int64_t i = 0; i < length; i++) {
+          const int64_t place = index[begin + i];
+          tighten(below[i] > place, at[i], low[place], high[place]);
+          // Neither where it is no number.
+          if (!(x[i] > low[place] && x[i] < high[place])) x[i] = (low[place] + high[place]) / 2;
+          settled = settled && std::abs(x[i] - at[i]) <= kSettled;
+        }
+      }
+      double under[kCounted], over[kCounted];
+      for (int64_t i = 0; i < kCounted; i++) {
+        under[i] = x[i] - kLast;
+        over[i] = x[i] + kLast;
+      }
+      group(kCounted, under, below);
+      group(kCounted, over, above);
+      for (int64_t i = 0; i < length; i++) {
+        const int64_t place = index[begin + i];
+        tighten(below[i] > place, under[i], low[place], high[place]);
+        tighten(above[i] > place, over[i], low[place], high[place]);
+      }
+    });
+  }
+
 private:
+  static void tighten(bool above, double x, double& low, double& high) {
+    if (above) {
+      high = std::min(high, x);
+    } else {
+      low = std::max(low, x);
+    }
+  }
+
   template <class Work> void inGroups(int64_t count, const Work& work) const {
     std::atomic<int64_t> next{0};
     context_.team.run([&](int) {
@@ -102,7 +164,8 @@ private:
 
 } // namespace
 
-void eigenvalues(const Context& context, int64_t n, const double* d, const double* e, double* values) {
+void eigenvalues(const Context& context, int64_t n, const double* d, const double* e, Precision precision,
+                 double* values) {
   double least = d[0], largest = d[0]; // the ends of the spectrum (Gershgorin)
   for (int64_t i = 0; i < n; i++) {
     const double radius = (i > 0 ? std::abs(e[i - 1]) : 0) + (i + 1 < n ? std::abs(e[i]) : 0);
@@ -131,7 +194,28 @@ void eigenvalues(const Context& context, int64_t n, const double* d, const doubl
     for (int64_t i = 0; i < n; i++) values[i] = (low[i] + high[i]) / 2;
     for (int64_t i = 1; i < n; i++) values[i] = std::max(values[i], values[i - 1]);
   };
+  // Those that float32 does not know well enough.
+  const auto refine = [&](int64_t count, const auto& work) {
+    if (count == 0) return;
+    for (int64_t i = 0; i < count; i++) {
+      low[index[i]] -= kDoubt;
+      high[index[i]] += kDoubt;
+    }
+    const Sturm<double> twice(context, n, d, e);
+    work(twice);
+    sort();
+  };
   sort();
+  if (precision == Precision::float64) {
+    return refine(n, [&](const Sturm<double>& twice) {
+      twice.converge(n, index.data(), low.data(), high.data());
+      int64_t left = 0;
+      for (int64_t i = 0; i < n; i++) {
+        if (high[i] - low[i] > 2 * kLast) index[left++] = i;
+      }
+      twice.bisect(left, index.data(), low.data(), high.data(), 2 * kLast);
+    });
+  }
   const auto closeOnes = [&](double near) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -140,18 +224,12 @@ void eigenvalues(const Context& context, int64_t n, const double* d, const doubl
     }
     return count;
   };
-  int64_t count = closeOnes(kNear);
-  if (count == 0) return;
-  for (int64_t i = 0; i < count; i++) {
-    low[index[i]] -= kDoubt;
-    high[index[i]] += kDoubt;
-  }
-  const Sturm<double> twice(context, n, d, e);
-  twice.bisect(count, index.data(), low.data(), high.data(), kSecond);
-  sort();
-  count = closeOnes(kNearest);
-  twice.bisect(count, index.data(), low.data(), high.data(), kLast);
-  sort();
+  const int64_t close = closeOnes(kNear);
+  refine(close, [&](const Sturm<double>& twice) {
+    twice.bisect(close, index.data(), low.data(), high.data(), kSecond);
+    sort();
+    twice.bisect(closeOnes(kNearest), index.data(), low.data(), high.data(), kLast);
+  });
 }
 
 int64_t eigenvaluesBytes(int64_t n) { return 48 * n; }

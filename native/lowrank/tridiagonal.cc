@@ -9,15 +9,15 @@
 #include "core/failure.h"
 #include "core/norms.h"
 #include "core/random.h"
-#include "lowrank/sturm.h"
 #include "lowrank/twisted.h"
 
 namespace lowrank {
 namespace {
 
 // An off-diagonal element up to this share of the largest row counts as 0: a hundredth of what
-// rounding to float32 changes.
+// rounding to float32 changes; in float64, less than an eighth.
 constexpr double kSplit = 0x1p-30;
+constexpr double kSplit64 = 0x1p-56;
 
 // |Z Z'w - w| / |w| for a random w up to which vectors count as orthogonal: their rounding to
 // float32 gives an eighth.
@@ -28,6 +28,17 @@ constexpr double kOrthogonal = 32 * kEpsilon;
 Tridiagonal::Tridiagonal(const Context& context, int64_t n, const float* d, const float* e)
     : context_(context), n_(n), d_(context.memory, n), e_(context.memory, n), values_(context.memory, n),
       begin_(context.memory, n), end_(context.memory, n), sorted_(context.memory, n) {
+  solve(d, e, kSplit, Precision::float32);
+}
+
+Tridiagonal::Tridiagonal(const Context& context, int64_t n, const double* d, const double* e)
+    : context_(context), n_(n), d_(context.memory, n), e_(context.memory, n), values_(context.memory, n),
+      begin_(context.memory, n), end_(context.memory, n), sorted_(context.memory, n) {
+  solve(d, e, kSplit64, Precision::float64);
+}
+
+template <class T> void Tridiagonal::solve(const T* d, const T* e, double split, Precision precision) {
+  const int64_t n = n_;
   double largest = 0;
   for (int64_t i = 0; i < n; i++) {
     d_[i] = d[i];
@@ -40,7 +51,7 @@ Tridiagonal::Tridiagonal(const Context& context, int64_t n, const float* d, cons
   scale_ = std::ldexp(1.0, exponent);
   for (int64_t i = 0; i < n; i++) {
     d_[i] /= scale_;
-    e_[i] = std::abs(e_[i]) <= kSplit * scale_ ? 0 : e_[i] / scale_;
+    e_[i] = std::abs(e_[i]) <= split * scale_ ? 0 : e_[i] / scale_;
   }
   for (int64_t begin = 0, end; begin < n; begin = end) {
     for (end = begin + 1; end < n && e_[end - 1] != 0;) end++;
@@ -49,7 +60,7 @@ Tridiagonal::Tridiagonal(const Context& context, int64_t n, const float* d, cons
     if (end - begin == 1) {
       values_[begin] = d_[begin];
     } else {
-      eigenvalues(context, end - begin, d_.data() + begin, e_.data() + begin, values_.data() + begin);
+      eigenvalues(context_, end - begin, d_.data() + begin, e_.data() + begin, precision, values_.data() + begin);
     }
   }
   std::iota(sorted_.data(), sorted_.data() + n, 0);

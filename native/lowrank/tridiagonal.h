@@ -9,6 +9,7 @@
 
 #include "core/context.h"
 #include "core/memory.h"
+#include "lowrank/sturm.h"
 
 namespace lowrank {
 
@@ -16,6 +17,8 @@ class Tridiagonal {
 public:
   // The diagonal d (n elements) and the off-diagonal e (n - 1), finite; both are copied.
   Tridiagonal(const Context& context, int64_t n, const float* d, const float* e);
+  // The same in float64, for values that are known to 2^-51 of the largest sum of a row's magnitudes.
+  Tridiagonal(const Context& context, int64_t n, const double* d, const double* e);
 
   int64_t order() const { return n_; }
   // The i-th largest eigenvalue.
@@ -32,6 +35,7 @@ public:
   static int64_t vectorsBytes(int64_t n, int64_t count, int threads);
 
 private:
+  template <class T> void solve(const T* d, const T* e, double split, Precision precision);
   double gap(int64_t position) const;
   bool orthogonal(int64_t count, const float* rows) const;
 

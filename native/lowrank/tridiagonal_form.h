@@ -33,8 +33,13 @@ public:
   static int64_t transformBytes(int64_t n, Stages stages, int threads);
 
 private:
-  std::optional<Householder> one_;
+  std::optional<Householder<float>> one_;
   std::optional<TwoStage> two_;
 };
+
+// T alone, in float64, of `a`, which is laid out as above and destroyed: d (n) and e (n - 1).
+void tridiagonalise(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e);
+// Native bytes without `a`, d and e.
+int64_t tridiagonaliseBytes(int64_t n, int threads);
 
 } // namespace lowrank

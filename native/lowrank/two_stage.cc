@@ -45,13 +45,13 @@ int64_t TwoStage::transformBytes(int64_t n, int threads) {
   return std::max(transformBackBytes(n, threads), BandReduction<float>::transformBackBytes(n, threads));
 }
 
-void tridiagonalise(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e) {
+void tridiagonaliseOverBand(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e) {
   const Buffer<double> band = emptyBand<double>(context, n);
   const BandReduction<double> reduction(context, n, a, stride, band.data(), kBandRow);
   chaseBulges<double>(context, n, band.data(), nullptr, d, e);
 }
 
-int64_t tridiagonaliseBytes(int64_t n) {
+int64_t tridiagonaliseOverBandBytes(int64_t n) {
   return bandBytes<double>(n) + BandReduction<double>::heldBytes(n) + BandReduction<double>::peakBytes(n);
 }
 

@@ -41,9 +41,9 @@ private:
   Buffer<float> d_, e_;
 };
 
-// Computes T alone, in float64. Destroys `a` (n x n, upper triangle given).
-void tridiagonalise(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e);
+// T alone in float64, of `a` (n x n, its upper triangle given), which is destroyed.
+void tridiagonaliseOverBand(const Context& context, int64_t n, double* a, int64_t stride, double* d, double* e);
 // Native bytes without `a`, d and e.
-int64_t tridiagonaliseBytes(int64_t n);
+int64_t tridiagonaliseOverBandBytes(int64_t n);
 
 } // namespace lowrank

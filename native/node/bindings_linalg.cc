@@ -63,7 +63,7 @@ struct Gemm {
     MemoryLedger ledger;
     // OpenBLAS parallelises a single product; several run side by side.
     Batch(batch, m, n, threads, k).run(ledger, control, [this](const Context& context, int64_t i) {
-      const WideBlas wide(context.team.size());
+      const WideBlas wide(context.team);
       blas::gemm(transposeA, transposeB, m, n, k, 1, a + i * m * k, transposeA ? m : k, b + i * k * n,
                  transposeB ? k : n, 0, c + i * m * n, n);
     });
@@ -73,6 +73,7 @@ struct Gemm {
 struct Svd {
   int64_t batch, m, n, r;
   int threads;
+  int alongside;
   bool gram;
   SvdOptions options;
   const float* w;
@@ -83,7 +84,7 @@ struct Svd {
 
   explicit Svd(Arguments& arguments)
       : batch(arguments.size("batch")), m(readSide(arguments, "m")), n(readSide(arguments, "n", m)), r(std::min(m, n)),
-        threads(readThreads(arguments)), gram(arguments.flag("gram")),
+        threads(readThreads(arguments)), alongside(readCores(arguments)), gram(arguments.flag("gram")),
         options{arguments.flag("gesvd") ? SvdDriver::gesvd : SvdDriver::gesdd, readTestHooks(arguments)},
         w(arguments.floats("w", product(batch, product(m, n)))), s(arguments.floats("s", product(batch, r))),
         u(arguments.has("u") ? arguments.floats("u", product(batch, product(m, r))) : nullptr),
@@ -93,9 +94,9 @@ struct Svd {
   }
   void run(const Control& control) const {
     MemoryLedger ledger;
-    Batch(batch, m, n, threads).run(ledger, control, [this](const Context& context, int64_t i) {
+    Batch(batch, m, n, threads).alongside(alongside).run(ledger, control, [this](const Context& context, int64_t i) {
       const ConstMatrix matrix(w + i * m * n, m, n);
-      if (gram && singularValues(context, matrix, s + i * r)) return;
+      if (gram) return singularValues(context, matrix, s + i * r);
       const SvdDriver driver =
           thinSvd(context, matrix, s + i * r, offset(u, i * m * r), offset(vt, i * r * n), options);
       out[i] = static_cast<double>(driver);

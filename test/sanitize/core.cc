@@ -367,6 +367,27 @@ const Tridiagonals tridiagonalKinds[] = {
     {"tiny", 65, [](int64_t i) { return 1e-30f * random(i, 3); }, [](int64_t i) { return 1e-30f * random(i, 4); }},
 };
 
+// The values in float64: near those of float32, in sum the trace, and of the Laplacian what theory says.
+void checkValues(const Context& context, const Tridiagonals& kind, const Floats& d, const Floats& e,
+                 const Tridiagonal& other) {
+  const int64_t n = kind.n;
+  const std::vector<double> d64(d.begin(), d.end()), e64(e.begin(), e.end());
+  const Tridiagonal t(context, n, d64.data(), e64.data());
+  double scale = 0, trace = 0, sum = 0;
+  for (int64_t i = 0; i < n; i++) scale = std::max({scale, std::abs(d64[i]), std::abs(e64[i])});
+  for (int64_t i = 0; i < n; i++) {
+    trace += d64[i];
+    sum += t.value(i);
+    require(std::abs(t.value(i) - other.value(i)) <= 4e-6 * scale, "values of two precisions differ", n, i);
+    require(i == 0 || t.value(i) <= t.value(i - 1), "values are not sorted", n, i);
+    if (std::strcmp(kind.name, "laplacian") != 0) continue;
+    const double exact = 2 - 2 * std::cos(double(n - i) * std::acos(-1.0) / double(n + 1));
+    require(std::abs(t.value(i) - exact) <= 1e-14 * scale, "a value of the Laplacian is wrong", n, i);
+  }
+  require(std::abs(sum - trace) <= 1e-14 * double(n) * scale, "values do not sum to the trace", n);
+  calls++;
+}
+
 void tridiagonals() {
   for (const Tridiagonals& kind : tridiagonalKinds) {
     const int64_t n = kind.n;
@@ -384,6 +405,7 @@ void tridiagonals() {
       const Control control;
       const Context context{ledger, control, team};
       const Tridiagonal t(context, n, d.data(), e.data());
+      checkValues(context, kind, d, e, t);
       for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, n}, {0, (n + 1) / 2}, {n / 3, n}}) {
         const int64_t count = end - begin;
         Floats z(count * n), residual(n);
@@ -676,7 +698,14 @@ void values() {
     Team team(2);
     const Lease lease(2);
     const Context context{ledger, control, team};
-    require(singularValues(context, ConstMatrix(w.data(), m, n), own.data()), "no convergence", m, n);
+    singularValues(context, ConstMatrix(w.data(), m, n), own.data());
+    require(ledger.peak() <= squaredSingularValuesBytes(m, n, 2), "values take more than they say", m, n);
+    {
+      Team few(2, 1);
+      Floats beside(r);
+      singularValues(Context{ledger, control, few}, ConstMatrix(w.data(), m, n), beside.data());
+      require(beside == own, "values depend on the threads of a team", m, n);
+    }
     thinSvd(context, ConstMatrix(w.data(), m, n), other.data(), nullptr, nullptr);
     require(distance(own.data(), other.data(), r) <= 1e-5 * norm(other), "other singular values", m, n);
     calls++;
