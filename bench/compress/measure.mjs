@@ -17,7 +17,7 @@ const STORAGES = ['pivoted', 'factors'];
 
 /** @param {string[]} args */
 function node(...args) {
-  const options = { cwd: peers, stdio: /** @type {const} */ (['ignore', 'pipe', 'inherit']), maxBuffer: 2 ** 28 };
+  const options = { cwd: peers, stdio: /** @type {const} */ (['ignore', 'pipe', 'pipe']), maxBuffer: 2 ** 28 };
   return JSON.parse(execFileSync(process.execPath, args, { ...options, encoding: 'utf8' }));
 }
 

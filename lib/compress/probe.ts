@@ -17,14 +17,16 @@ import { judgedOutput, openSession } from './session.js';
  * larger a model, the fewer tokens it is tried on.
  */
 const SWEEP_WORK = 2e12;
-const TRIAL_WORK = 1.5e11;
-/** The tokens of a text; what a sample counts for where its tokens are unknown. */
+const TRIAL_WORK = 1e11;
+/** What a sample counts for where its tokens are unknown. */
 const SAMPLE_TOKENS = 128;
+/** Fewer tokens than this would say little about a layer. */
+const LEAST_TOKENS = 64;
 
-/** The texts to try ranks on: short ones run together, as far as the work allows. */
+/** The texts to try ranks on: shorter ones for a large model, and for a small one several together. */
 export function trialTexts(tensors: readonly TensorInfo[]): TextSampling {
-  const together = Math.min(4 * SAMPLE_TOKENS, Math.max(SAMPLE_TOKENS, sweepTokens(tensors)));
-  return { samples: 192, length: SAMPLE_TOKENS, together };
+  const tokens = Math.max(LEAST_TOKENS, Math.floor(sweepTokens(tensors)));
+  return { samples: 192, length: Math.min(SAMPLE_TOKENS, tokens), together: Math.min(4 * SAMPLE_TOKENS, tokens) };
 }
 
 /**
