@@ -207,6 +207,26 @@ interface Pass {
   readonly tell: (done: number) => void;
 }
 
+/** Vectors that are summed at once: adding the products of a few to a sum takes as long as those of many. */
+const ROWS_TOGETHER = 256;
+
+/** The number of samples that are summed at once: the same in every pass, so that sums come out the same. */
+function samplesTogether({ count, tokens }: Samples): number {
+  if (tokens === undefined) return 1;
+  return Math.max(1, Math.floor((ROWS_TOGETHER * count) / tokens.reduce((sum, each) => sum + each, 0)));
+}
+
+/** All vectors in a row. */
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((count, { length }) => count + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
 async function observe(
   checkpoint: Checkpoint,
   graph: ModelGraph,
@@ -229,15 +249,21 @@ async function observe(
     await linkData(checkpoint, folder);
     await assemble(graph.observing(values).parts!, model, () => checkpoint.main);
     session = await openSession(runtime, model, threads, checkpoint.main);
+    const together = samplesTogether(samples);
+    const waiting = sums.map((): Float32Array[] => []);
+    let summed = resumed;
     for (let i = resumed; i < samples.count; i++) {
-      if (signal?.aborted) await partial.save(pass, totals, i, true);
+      if (signal?.aborted) await partial.save(pass, totals, summed, true);
       signal?.throwIfAborted();
-      await partial.save(pass, totals, i);
+      if (summed === i) await partial.save(pass, totals, i);
       const outputs = await session.run(await samples.feeds(i, runtime, session), values);
-      for (const [at, { values: own, side }] of sums.entries()) {
-        const total = totals[at]!;
-        for (const value of own) {
-          const x = asFloats(outputs[value]!);
+      for (const [at, { values: own }] of sums.entries()) {
+        for (const value of own) waiting[at]!.push(asFloats(outputs[value]!));
+      }
+      if ((i + 1) % together === 0 || i + 1 === samples.count) {
+        for (const [at, { side }] of sums.entries()) {
+          const total = totals[at]!;
+          const x = joined(waiting[at]!.splice(0));
           const rows = x.length / side;
           const job = { rows, n: side, diagonal: false, x, sum: total.sum, second: total.second };
           await callAsync(
@@ -247,6 +273,7 @@ async function observe(
           );
           total.count += rows;
         }
+        summed = i + 1;
       }
       tell(i + 1);
     }

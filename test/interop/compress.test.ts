@@ -7,6 +7,7 @@ import { calibrate } from '../../lib/compress/calibrate.js';
 import type { Weighting } from '../../lib/compress/choose.js';
 import { compressCheckpoint } from '../../lib/compress/compress.js';
 import { openMoments } from '../../lib/compress/moments.js';
+import { textSamples } from '../../lib/compress/samples.js';
 import { temporaryFolder } from '../support/folder.js';
 import { distance, gaussian, norm } from '../support/matrices.js';
 import { mlp } from '../support/onnx-mlp.js';
@@ -111,6 +112,37 @@ describe.skipIf(!hasPeers)(`ranks that are tried on samples${unlessNoPeers}`, ()
     expect(written.losses).toEqual(losses);
     expect(written.check!.cosine).toBeGreaterThan(0.5);
     expect(written.check!.samples).toBeGreaterThan(0);
+  });
+
+  it('keep what the outputs lose by a layer in the work folder, for other budgets', async () => {
+    const { source, inputs, moments, path } = await prepared();
+    await calibrate(source, moments, { inputs, peers });
+    const options = { calibration: moments, inputs, peers, dryRun: true, work: path('work') } as const;
+    const { layers } = await compressCheckpoint(source, undefined, { ...options, keep: 0.5 });
+    const kept = await readFile(join(path('work'), 'measurements'), 'utf8');
+    expect(kept.trim().split('\n')).toHaveLength(layers.length);
+    const again = await compressCheckpoint(source, undefined, { ...options, keep: 0.7 });
+    expect(await readFile(join(path('work'), 'measurements'), 'utf8')).toBe(kept);
+    const { work, ...without } = options;
+    const fresh = await compressCheckpoint(source, undefined, { ...without, keep: 0.7 });
+    expect(again.losses).toEqual(fresh.losses);
+  });
+
+  it('come from short texts that run together', async () => {
+    const { path } = await prepared();
+    const texts = Array.from({ length: 30 }, (_, i) => 'the cat sat on a mat '.repeat(1 + (i % 5)));
+    await writeFile(path('texts.txt'), texts.join('\n'));
+    const model = join(root, 'examples', 'noisy-recall', 'model', 'model.onnx');
+    const alone = await textSamples(model, path('texts.txt'), { samples: 30, length: 12, peers });
+    expect(alone.count).toBe(30);
+    const sampling = { samples: 30, length: 12, together: 40, peers };
+    const together = await textSamples(model, path('texts.txt'), sampling);
+    expect(together.count).toBeLessThan(15);
+    expect(Math.max(...together.tokens!)).toBeLessThanOrEqual(40);
+    const sum = (tokens: readonly number[]) => tokens.reduce((total, count) => total + count, 0);
+    expect(sum(together.tokens!)).toBeGreaterThan(0.8 * sum(alone.tokens!));
+    expect((await textSamples(model, path('texts.txt'), sampling)).digest).toBe(together.digest);
+    expect(together.digest).not.toBe(alone.digest);
   });
 });
 
