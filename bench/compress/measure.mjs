@@ -99,6 +99,7 @@ export function measure(one, { data, threads, rounds, log }) {
   return {
     ...one,
     ...original,
+    otherDomain: kind === 'sentences' && existsSync(join(data, 'datasets/fever_paper_dev.jsonl')),
     calibrationSeconds: times?.calibration ?? calibrated.seconds,
     plainSeconds: times?.plain,
     vectors: calibrated.vectors,

@@ -1,7 +1,7 @@
 // npm run bench:compress: compresses real models and sets what is left of them beside its targets;
 // ../README.md explains how.
 
-/** @import { CompressRun } from './types.js' */
+/** @import { Measured } from './types.js' */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.
 const log = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
 
 const USAGE = `npm run bench:compress -- [options]
-  --only <regex>   models whose name matches (${CASES.map(({ name }) => name).join(', ')}); results go to bench/.cache/compress/partial
+  --only <regex>   models whose name matches (${CASES.map(({ name }) => name).join(', ')}); the results of the others stay
   --quick          one budget and a small calibration, to check that everything works; results go to bench/.cache/compress/partial
   --data <folder>  models and question sets that no package has (../shared/data)
   --threads <n>    threads of everything (2)
@@ -47,36 +47,42 @@ const pattern = new RegExp(values.only ?? '');
 const cases = CASES.filter(({ name }) => pattern.test(name)).map((one) => (values.quick ? quick(one) : one));
 if (cases.length === 0) throw new Error(`--only ${values.only} matches no model`);
 
-const begin = performance.now();
-const busy = await busyShare();
 const { addon, engines, node } = lowrank('doctor');
 /** @type {{ packages: { name: string, version?: string }[] }[]} */
 const found = engines;
 const peers = found.flatMap(({ packages }) => packages.map(({ name, version }) => [name, version ?? 'unknown']));
-const results = cases.map((one) => {
+
+/** @param {import('./types.js').Case} one @returns {Promise<Measured>} */
+async function measured(one) {
   log(one.title);
-  return measure(one, settings);
-});
-/** @type {CompressRun} */
-const document = {
-  date: new Date().toISOString(),
-  command: ['npm run bench:compress', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])]
-    .join(' ')
-    .replaceAll(values.data, '../shared/data'),
-  minutes: Math.round((performance.now() - begin) / 6000) / 10,
-  machine: machine(),
-  path: `${addon.kernel} ${addon.simd}`,
-  threads: settings.threads,
-  versions: { 'Node.js': node, ...Object.fromEntries(peers) },
-  busy,
-  otherDomain: existsSync(join(values.data, 'datasets/fever_paper_dev.jsonl')),
-  results,
-};
-const partial = values.quick || values.only !== undefined;
-const [data, text] = partial
-  ? [join(cache, 'partial/compress.json'), join(cache, 'partial/RESULTS.md')]
+  const begin = performance.now();
+  const busy = await busyShare();
+  const result = measure(one, settings);
+  const about = {
+    date: new Date().toISOString(),
+    minutes: Math.round((performance.now() - begin) / 6000) / 10,
+    machine: machine(),
+    path: `${addon.kernel} ${addon.simd}`,
+    threads: settings.threads,
+    versions: { 'Node.js': node, ...Object.fromEntries(peers) },
+    busy,
+  };
+  return { ...result, about };
+}
+
+const [data, text] = values.quick
+  ? [join(cache, 'quick/compress.json'), join(cache, 'quick/RESULTS.md')]
   : [here('../results/compress.json'), here('RESULTS.md')];
 mkdirSync(join(data, '..'), { recursive: true });
-writeFileSync(data, `${JSON.stringify(document, null, 2)}\n`);
-writeFileSync(text, markdown(document));
+/** @type {Map<string, Measured>} */
+const results = new Map();
+if (existsSync(data)) {
+  for (const one of JSON.parse(readFileSync(data, 'utf8')).results) results.set(one.name, one);
+}
+for (const one of cases) {
+  results.set(one.name, await measured(one));
+  const ordered = CASES.flatMap(({ name }) => results.get(name) ?? []);
+  writeFileSync(data, `${JSON.stringify({ results: ordered }, null, 2)}\n`);
+  writeFileSync(text, markdown(ordered));
+}
 console.log(readFileSync(text, 'utf8'));

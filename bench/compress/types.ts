@@ -75,6 +75,8 @@ export interface Latency {
 export interface CaseResult extends Omit<Case, 'latency'> {
   /** Why it was not measured. */
   readonly absent?: string;
+  /** Whether half of the held-out sentences are of another kind than the calibration. */
+  readonly otherDomain?: boolean;
   readonly bytes?: number;
   /** The original's own perplexity. */
   readonly perplexity?: number;
@@ -86,17 +88,19 @@ export interface CaseResult extends Omit<Case, 'latency'> {
   readonly latency: readonly Latency[];
 }
 
-export interface CompressRun {
+/** When and where a model was measured. */
+export interface About {
   readonly date: string;
-  readonly command: string;
   readonly minutes: number;
   readonly machine: ReturnType<typeof import('../machine.mjs').machine>;
-  /** The kernels of lowrank and OpenBLAS. */
+  /** The kernels of OpenBLAS and lowrank. */
   readonly path: string;
   readonly threads: number;
   readonly versions: Readonly<Record<string, string>>;
+  /** The share of the machine that other work took before. */
   readonly busy: number;
-  /** Whether the held-out sentences are half of another kind than the calibration. */
-  readonly otherDomain: boolean;
-  readonly results: readonly CaseResult[];
+}
+
+export interface Measured extends CaseResult {
+  readonly about: About;
 }
