@@ -18,19 +18,19 @@ export function diverge(Q: Outputs, P: Outputs): Divergence {
   }
   let kl = 0;
   let agreed = 0;
+  const exponentials = new Float64Array(P.size);
   for (let row = 0; row < P.rows; row++) {
     const p = P.data.subarray(row * P.size, (row + 1) * P.size);
     const q = Q.data.subarray(row * Q.size, (row + 1) * Q.size);
-    const [a, b] = [normOf(p), normOf(q)];
+    const [a, b] = [normOf(p, exponentials), normOf(q)];
     let sum = 0;
     for (let i = 0; i < p.length; i++) {
-      const logP = p[i]! - a.log;
-      const weight = Math.exp(logP);
+      const weight = exponentials[i]!;
       // A term with p = 0 is 0, also where q = 0.
-      if (weight > 0) sum += weight * (logP - (q[i]! - b.log));
+      if (weight > 0) sum += weight * (p[i]! - a.log - (q[i]! - b.log));
     }
     // Rounding may leave a negative number of the size of float64's accuracy.
-    kl += Math.max(sum, 0);
+    kl += Math.max(sum / a.sum, 0);
     if (a.likeliest === b.likeliest) agreed++;
   }
   return { rows: P.rows, kl, agreed, text: Q.text };
@@ -46,12 +46,23 @@ export function textLikelihood(logits: Float32Array, size: number, tokens: reado
   return { logProb, tokens: Math.max(0, tokens.length - 1) };
 }
 
-/** Returns log(sum(exp(x))), and the index of the largest number. */
-function normOf(x: Float32Array): { readonly log: number; readonly likeliest: number } {
+/**
+ * Returns log(sum(exp(x))), and the index of the largest number.
+ *
+ * @param exponentials filled with exp(x - max(x)), whose sum is returned too
+ */
+function normOf(
+  x: Float32Array,
+  exponentials?: Float64Array,
+): { readonly log: number; readonly sum: number; readonly likeliest: number } {
   let likeliest = 0;
   for (let i = 1; i < x.length; i++) if (x[i]! > x[likeliest]!) likeliest = i;
   const most = x[likeliest]!;
   let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += Math.exp(x[i]! - most);
-  return { log: most + Math.log(sum), likeliest };
+  for (let i = 0; i < x.length; i++) {
+    const exponential = Math.exp(x[i]! - most);
+    if (exponentials !== undefined) exponentials[i] = exponential;
+    sum += exponential;
+  }
+  return { log: most + Math.log(sum), sum, likeliest };
 }
