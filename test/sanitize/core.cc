@@ -500,7 +500,7 @@ void twoStages() {
     Team team(3);
     const Lease lease(3);
     const Control control;
-    tridiagonalise({ledger, control, team}, n, a.data(), n, d.data(), e.data());
+    tridiagonaliseOverBand({ledger, control, team}, n, a.data(), n, d.data(), e.data());
     for (int64_t i = 0; i < n; i++) {
       traceOfT += d[i];
       squaredOfT += d[i] * d[i] + (i + 1 < n ? 2 * e[i] * e[i] : 0);
