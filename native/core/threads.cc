@@ -31,7 +31,10 @@ private:
 } // namespace
 
 struct Team::Shared {
-  explicit Shared(int size) : begun(static_cast<size_t>(size)) {}
+  Shared(int size, int threads) : size(size), own(threads), begun(static_cast<size_t>(size)) {}
+
+  const int size;
+  const int own; // parts that have a thread of their own
 
   std::mutex mutex;
   std::condition_variable start;
@@ -60,6 +63,9 @@ struct Team::Shared {
       if (over) return;
       seen = round.load(std::memory_order_acquire);
       if (begin(part, seen)) finish(part);
+      for (int other = own; other < size; other++) {
+        if (begin(other, seen)) finish(other);
+      }
     }
   }
 
@@ -92,7 +98,7 @@ Team::Team(int size, int threads) : size_(std::max(size, 1)), threads_(std::clam
 
 // Called on first use: a product that BLAS parallelises by itself never needs the threads.
 void Team::gather() {
-  shared_ = std::make_unique<Shared>(size_);
+  shared_ = std::make_unique<Shared>(size_, threads_);
   for (int part = 1; part < threads_; part++) {
     try {
       shared_->threads.emplace_back([shared = shared_.get(), part] { shared->member(part); });

@@ -72,6 +72,12 @@ describe('a matrix beside others', () => {
     });
   });
 
+  it.each([1, 2, 3, 4])('has the bits of five threads on %i cores', async (alongside) => {
+    const alone = await approximate(w, { rank: 100, threads: 5 }, 'dense');
+    const beside = await approximate(w, { rank: 100, threads: 5, alongside }, 'dense');
+    expect(beside.job.dense).toEqual(alone.job.dense);
+  });
+
   it('has the singular values of one alone', async () => {
     const alone = await singularValuesBeside(w, { threads: 2 });
     expect(await singularValuesBeside(w, { threads: 2, alongside: 1 })).toEqual(alone);
