@@ -5,6 +5,7 @@
 
 #include "blas/skinny.h"
 #include "core/memory.h"
+#include "core/norms.h"
 #include "core/random.h"
 
 namespace lowrank {
@@ -19,6 +20,15 @@ void shared(const Context& context, int64_t m, int64_t k, Strided a, const float
   context.team.ranges(m, 16, [&](int64_t begin, int64_t end) {
     skinnyProduct(end - begin, k, a.from(begin, 0), b, c + begin * kSkinny, update);
   });
+}
+
+// Of each row of kSkinny numbers the root of the mean square, raised.
+std::vector<double> raisedLengths(const float* rows, int64_t count) {
+  std::vector<double> lengths(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; i++) {
+    lengths[static_cast<size_t>(i)] = kRaised * std::sqrt(squares(rows + i * kSkinny, kSkinny) / kSkinny);
+  }
+  return lengths;
 }
 
 } // namespace
@@ -38,15 +48,22 @@ std::vector<double> couplings(const Context& context, ConstMatrix w, ConstMatrix
   const Strided matrix{w.data, w.stride, 1}, image{images.data, images.stride, 1};
   shared(context, longer, order, right ? matrix : matrix.transposed(), x.data(), y.data(), Update::assign);
   shared(context, count, longer, right ? image.transposed() : image, y.data(), parts.data(), Update::assign);
-  std::vector<double> lengths(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; i++) {
-    double sum = 0;
-    for (int64_t j = 0; j < kSkinny; j++) {
-      sum += static_cast<double>(parts[i * kSkinny + j]) * parts[i * kSkinny + j];
-    }
-    lengths[static_cast<size_t>(i)] = kRaised * std::sqrt(sum / kSkinny);
+  return raisedLengths(parts.data(), count);
+}
+
+std::vector<double> couplingsWithin(const Context& context, ConstMatrix images, bool columns,
+                                    const std::vector<double>& squares) {
+  const int64_t count = columns ? images.cols : images.rows, longer = columns ? images.rows : images.cols;
+  const Buffer<float> x(context.memory, count * kSkinny), y(context.memory, longer * kSkinny),
+      parts(context.memory, count * kSkinny);
+  for (int64_t i = 0; i < x.size(); i++) x[i] = randomNormal(0, static_cast<uint64_t>(i));
+  const Strided strided{images.data, images.stride, 1}, map = columns ? strided : strided.transposed();
+  shared(context, longer, count, map, x.data(), y.data(), Update::assign);
+  shared(context, count, longer, map.transposed(), y.data(), parts.data(), Update::assign);
+  for (int64_t i = 0; i < parts.size(); i++) {
+    parts[i] = static_cast<float>(parts[i] - squares[static_cast<size_t>(i / kSkinny)] * x[i]);
   }
-  return lengths;
+  return raisedLengths(parts.data(), count);
 }
 
 int64_t couplingsBytes(int64_t m, int64_t n, int64_t count) { return 4 * kSkinny * (m + n + count) + 8 * count; }

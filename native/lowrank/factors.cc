@@ -34,6 +34,36 @@ void makeDescending(float* s, int64_t count) {
 
 } // namespace
 
+void transpose(Team& team, ConstMatrix from, Matrix to) {
+  constexpr int64_t kTile = 32;
+  team.ranges(from.rows, kTile, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row += kTile) {
+      for (int64_t col = 0; col < from.cols; col += kTile) {
+        for (int64_t i = row; i < std::min(row + kTile, end); i++) {
+          for (int64_t j = col; j < std::min(col + kTile, from.cols); j++) to.row(j)[i] = from.row(i)[j];
+        }
+      }
+    }
+  });
+}
+
+std::vector<double> squaredLengths(Team& team, ConstMatrix x, bool ofColumns) {
+  std::vector<double> sums(static_cast<size_t>(ofColumns ? x.cols : x.rows));
+  if (ofColumns) {
+    team.ranges(x.cols, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = 0; i < x.rows; i++) {
+        const float* row = x.row(i);
+        for (int64_t j = begin; j < end; j++) sums[static_cast<size_t>(j)] += static_cast<double>(row[j]) * row[j];
+      }
+    });
+  } else {
+    team.ranges(x.rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) sums[static_cast<size_t>(i)] = squares(x.row(i), x.cols);
+    });
+  }
+  return sums;
+}
+
 void columnLengths(ConstMatrix b, float* s) {
   std::vector<double> sums(static_cast<size_t>(b.cols));
   for (int64_t i = 0; i < b.rows; i++) {
@@ -72,7 +102,7 @@ void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix 
   }
   const Buffer<float> tau(context.memory, k), work(context.memory, lapack::orthonormaliseWork(k));
   {
-    const WideBlas wide(team.size());
+    const WideBlas wide(team);
     lapack::orthonormaliseRows(k, a.cols, a.data, tau.data(), work.data());
   }
   gemm(team, false, true, b.rows, k, a.cols, 1, w.data, w.stride, a.data, a.stride, b.data, b.stride);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "core/context.h"
 #include "core/matrix_view.h"
@@ -11,6 +12,11 @@ namespace lowrank {
 // u <- u diag(s).
 void scaleColumns(Matrix u, const float* s);
 
+// to = from', of to: from.cols x from.rows.
+void transpose(Team& team, ConstMatrix from, Matrix to);
+
+// The squares of the lengths of the columns, or of the rows.
+std::vector<double> squaredLengths(Team& team, ConstMatrix x, bool ofColumns);
 // s <- the lengths of the columns of b, or of the rows of a; descending, as singular values are.
 void columnLengths(ConstMatrix b, float* s);
 void rowLengths(ConstMatrix a, float* s);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -11,12 +12,11 @@
 #include "lowrank/gain.h"
 #include "lowrank/gram_spectrum.h"
 #include "lowrank/rank_rule.h"
+#include "lowrank/value_error.h"
+#include "lowrank/whole_spectrum.h"
 
 namespace lowrank {
 namespace {
-
-// A singular value counts as known up to this error, as a share of the largest one.
-constexpr double kValueError = 1e-5;
 
 // The maximum number of directions that are taken out first.
 constexpr int64_t kLeading = 32;
@@ -50,21 +50,6 @@ struct Side {
   double strongest() const { return couplings.empty() ? 0 : *std::max_element(couplings.begin(), couplings.end()); }
 };
 
-std::vector<double> squaredLengths(const Context& context, ConstMatrix images, bool ofColumns) {
-  std::vector<double> sums(static_cast<size_t>(ofColumns ? images.cols : images.rows));
-  if (ofColumns) {
-    for (int64_t i = 0; i < images.rows; i++) {
-      const float* row = images.row(i);
-      for (int64_t j = 0; j < images.cols; j++) sums[static_cast<size_t>(j)] += static_cast<double>(row[j]) * row[j];
-    }
-  } else {
-    context.team.ranges(images.rows, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) sums[static_cast<size_t>(i)] = squares(images.row(i), images.cols);
-    });
-  }
-  return sums;
-}
-
 std::optional<Side> sideOf(const Context& context, ConstMatrix w, const GramSpectrum& spectrum, const Cut& cut) {
   const int64_t m = w.rows, n = w.cols, known = cut.known(), own = cut.own(), count = cut.count();
   Team& team = context.team;
@@ -75,18 +60,16 @@ std::optional<Side> sideOf(const Context& context, ConstMatrix w, const GramSpec
   if (m >= n) {
     if (!spectrum.vectors(cut.first(), cut.first() + known, a.data)) return std::nullopt;
     gemm(team, false, true, m, known, n, 1, w.data, w.stride, a.data, n, b.data, known);
-    side.squares = squaredLengths(context, b, true);
+    side.squares = squaredLengths(context.team, b, true);
     side.couplings = couplings(context, w, a.rowRange(own, own + count), b.colRange(own, own + count));
   } else {
     const Buffer<float> vectors(context.memory, known * m);
     if (!spectrum.vectors(cut.first(), cut.first() + known, vectors.data())) return std::nullopt;
     gemm(team, false, false, known, n, m, 1, vectors.data(), m, w.data, w.stride, a.data, n);
-    side.squares = squaredLengths(context, a, false);
+    side.squares = squaredLengths(context.team, a, false);
     side.couplings =
         couplings(context, w, ConstMatrix(vectors.data() + own * m, count, m), a.rowRange(own, own + count));
-    for (int64_t i = 0; i < known; i++) {
-      for (int64_t j = 0; j < m; j++) b.row(j)[i] = vectors[i * m + j];
-    }
+    transpose(team, ConstMatrix(vectors.data(), known, m), b);
   }
   if (!cut.neighbour()) return side;
   const double across = side.squares[static_cast<size_t>(cut.beyond())];
@@ -122,7 +105,7 @@ bool deflate(const Context& context, ConstMatrix w, std::optional<GramSpectrum>&
   const Buffer<float> images(context.memory, count * longer);
   gemm(context.team, false, w.rows >= w.cols, count, longer, order, 1, leading.data(), order, w.data, w.stride,
        images.data(), longer);
-  std::vector<double> squares = squaredLengths(context, ConstMatrix(images.data(), count, longer), false);
+  std::vector<double> squares = squaredLengths(context.team, ConstMatrix(images.data(), count, longer), false);
   const Stages stages = spectrum->stages();
   spectrum.reset();
   spectrum.emplace(context, w, stages, std::move(leading), std::move(squares));
@@ -146,6 +129,32 @@ bool valuesKnown(const Cut& cut, const Side& side, double largest, bool all) {
   return true;
 }
 
+// All components: no vector is left that could be better than another.
+std::optional<Candidate> wholeCandidate(const Context& context, ConstMatrix w, double energy, const Request& request,
+                                        const Result& result, std::optional<GramSpectrum>& spectrum, Workspace& space) {
+  const int64_t m = w.rows, n = w.cols, r = std::min(m, n);
+  auto found = wholeSpectrum(context, w, request.hooks, spectrum, result.spanAlone);
+  // Together they hold the energy of w, or the vectors are not orthonormal.
+  const auto held = [&] { return std::accumulate(found->squares.begin(), found->squares.end(), 0.0); };
+  if (!found || !(std::abs(held() - energy) <= kValueError * energy)) return std::nullopt;
+  context.progress(0.8);
+  space.s = Buffer<float>(context.memory, r);
+  for (int64_t i = 0; i < r; i++) {
+    space.s[i] = static_cast<float>(std::sqrt(found->squares[static_cast<size_t>(i)]));
+    if (i > 0) space.s[i] = std::min(space.s[i], space.s[i - 1]);
+  }
+  space.b = std::move(found->b);
+  space.a = std::move(found->a);
+  const Matrix b(space.b.data(), m, r), a(space.a.data(), r, n);
+  if (m < n && !result.spanAlone) moveSingularValues(context, w, b, a, space.s.data());
+  Candidate candidate{Route::gram, r, {b, a}, space.s.data(), 0, 0};
+  if (request.rule.kind == RankRule::byTail) {
+    const double last = std::max(space.s[r - 1] - found->doubt, 0.0);
+    candidate.lastKept = last * last;
+  }
+  return candidate;
+}
+
 } // namespace
 
 std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, const MatrixStats& stats,
@@ -162,7 +171,8 @@ std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, con
       cut.k = rankForTail(r, exactSquares(w, context.team), request.rule.tail,
                           [&](int64_t i) { return spectrum->squaredValue(i); });
     }
-    if (cut.k == r) return std::nullopt;
+    if (cut.k == r)
+      return factors ? wholeCandidate(context, w, stats.energy, request, result, spectrum, space) : std::nullopt;
     cut.complement = !factors && 2 * cut.k > r;
     found = sideOf(context, w, *spectrum, cut);
     if (!found) return std::nullopt;
@@ -206,9 +216,11 @@ int64_t floatGramBytes(const Problem& p, int threads) {
   const int64_t count = p.factors || 2 * k <= r ? k : r - k, known = std::min(count + 1, r);
   const Stages stages = stagesFor(r, p.request.hooks);
   const int64_t side = 4 * (m + n) * known + 16 * known + (m < n ? 4 * m * known : 0);
+  const int64_t whole = p.factors && k == r ? wholeSpectrumBytes(m, n, stages, threads) : 0;
   const int64_t measuring =
       std::max(GramSpectrum::vectorsBytes(r, stages, known, threads), couplingsBytes(m, n, count));
-  return std::max(GramSpectrum::bytes(r, stages, threads), GramSpectrum::heldBytes(r, stages) + side + measuring);
+  return std::max(
+      {whole, GramSpectrum::bytes(r, stages, threads), GramSpectrum::heldBytes(r, stages) + side + measuring});
 }
 
 } // namespace lowrank

@@ -15,10 +15,10 @@ namespace lowrank {
 namespace {
 
 // Whether a rank that was chosen by a rounded spectrum is the one of the rule: what it discards is
-// no more than allowed, and with the last value that it keeps it would be more.
-bool rankDecided(const Candidate& c, const Certificate& certificate, double allowed) {
+// no more than allowed, which nothing is where `all` is kept, and with the last value that it keeps it would be more.
+bool rankDecided(const Candidate& c, const Certificate& certificate, double allowed, bool all) {
   if (!c.lastKept) return true;
-  return certificate.error * certificate.error <= allowed &&
+  return (all || certificate.error * certificate.error <= allowed) &&
          certificate.leastError * certificate.leastError + *c.lastKept > allowed;
 }
 
@@ -90,12 +90,14 @@ Certificate approximateInRange(const Context& context, ConstMatrix w, const Requ
     }
     // In place, do not overwrite w before the result has been accepted.
     const bool later = result.dense == w.data;
-    const double squaredError = result.dense ? form(context, w, c->product, later ? nullptr : result.dense)
-                                             : measure(context, w, c->product.b, c->product.a);
+    const bool all = c->rank == std::min(w.rows, w.cols);
+    const double squaredError = result.dense              ? form(context, w, c->product, later ? nullptr : result.dense)
+                                : all && result.spanAlone ? 0
+                                                          : measure(context, w, c->product.b, c->product.a);
     Certificate certificate = certify(*c, squaredError, stats.energy, w);
     certificate.tried |= tried;
     if (route->route != Route::gesdd && !acceptable(certificate, request.target)) continue;
-    if (!rankDecided(*c, certificate, stats.energy * request.rule.tail.high)) continue;
+    if (!rankDecided(*c, certificate, stats.energy * request.rule.tail.high, all)) continue;
     if (!result.dense) certificate.slack = slackOf(certificate.error, certificate.norm, w);
     if (later) form(context, w, c->product, result.dense);
     if (result.wantsFactors()) {
