@@ -24,6 +24,9 @@ double tolerance32(int64_t n) { return 4 * std::sqrt(static_cast<double>(n)) * k
 constexpr double kClean = 0x1p-36;
 constexpr double kMost = 0x1p-8;
 
+// Columns of a triangular root that x is multiplied with at a time.
+constexpr int64_t kColumns = 256;
+
 constexpr int64_t kProbes = 8;
 constexpr double kRaised = 2; // see residual.cc
 
@@ -43,7 +46,7 @@ SquareRoot::SquareRoot(const Context& context, const double* c, int64_t n)
     if (diagonal < 0) throw notMoments();
     lengths_[i] = std::sqrt(diagonal);
   }
-  factorise(context, c, tolerance64(n));
+  if (!factorisePlainly(context, c)) factorise(context, c, tolerance64(n));
   if (residual(context, c) <= kClean) {
     // The backward error of Cholesky factorisation (Higham 2002, theorem 10.3), of a matrix of trace n.
     const auto size = static_cast<double>(n);
@@ -56,27 +59,70 @@ SquareRoot::SquareRoot(const Context& context, const double* c, int64_t n)
   doubt_ = kRaised * left;
 }
 
-void SquareRoot::factorise(const Context& context, const double* c, double tolerance) {
-  const Buffer<double> scaled(context.memory, n_ * n_), work(context.memory, 2 * n_);
-  const Buffer<int> pivots(context.memory, n_);
-  for (int64_t i = 0; i < n_; i++) {
-    for (int64_t j = 0; j <= i; j++) {
-      const double value = c[i * n_ + j], scale = lengths_[i] * lengths_[j];
-      if (!std::isfinite(value)) throw notFinite();
-      if (scale == 0 && value != 0) throw notMoments();
-      scaled[i * n_ + j] = scale > 0 ? value / scale : 0;
+// D^-1 C D^-1, its lower triangle.
+Buffer<double> SquareRoot::scaled(const Context& context, const double* c) const {
+  Buffer<double> scaled(context.memory, n_ * n_);
+  context.team.ranges(n_, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      for (int64_t j = 0; j <= i; j++) {
+        const double value = c[i * n_ + j], scale = lengths_[i] * lengths_[j];
+        if (!std::isfinite(value)) throw notFinite();
+        if (scale == 0 && value != 0) throw notMoments();
+        scaled[i * n_ + j] = scale > 0 ? value / scale : 0;
+      }
     }
-  }
+  });
+  return scaled;
+}
+
+// Without pivoting it is several times faster. False: C is as good as singular.
+bool SquareRoot::factorisePlainly(const Context& context, const double* c) {
+  const Buffer<double> factor = scaled(context, c);
   {
-    const WideBlas wide(context.team.size());
-    rank_ = lapack::choleskyPivoted(n_, scaled.data(), pivots.data(), tolerance, work.data());
+    const WideBlas wide(context.team);
+    if (!lapack::cholesky(n_, factor.data())) return false;
   }
+  context.control.check();
+  const double least = std::sqrt(tolerance64(n_));
+  for (int64_t i = 0; i < n_; i++) {
+    if (!(factor[i * n_ + i] > least)) return false;
+  }
+  context.team.ranges(n_, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      double* target = data_.data() + i * n_;
+      for (int64_t j = 0; j <= i; j++) target[j] = factor[i * n_ + j] * lengths_[i];
+      std::fill(target + i + 1, target + n_, 0.0);
+    }
+  });
+  rank_ = n_;
+  triangular_ = true;
+  return true;
+}
+
+void SquareRoot::factorise(const Context& context, const double* c, double tolerance) {
+  const Buffer<double> factor = scaled(context, c), work(context.memory, 2 * n_);
+  const Buffer<int> pivots(context.memory, n_);
+  {
+    const WideBlas wide(context.team);
+    rank_ = lapack::choleskyPivoted(n_, factor.data(), pivots.data(), tolerance, work.data());
+  }
+  triangular_ = false;
   context.control.check();
   for (int64_t i = 0; i < n_; i++) {
     const int64_t row = pivots[i], known = std::min(i + 1, rank_);
     double* target = data_.data() + row * rank_;
-    for (int64_t j = 0; j < known; j++) target[j] = scaled[i * n_ + j] * lengths_[row];
+    for (int64_t j = 0; j < known; j++) target[j] = factor[i * n_ + j] * lengths_[row];
     std::fill(target + known, target + rank_, 0.0);
+  }
+}
+
+void SquareRoot::multiply(int64_t rows, const double* x, double* values) const {
+  const int64_t width = triangular_ ? kColumns : rank_;
+  for (int64_t begin = 0; begin < rank_; begin += width) {
+    // Above, a lower triangle holds nothing.
+    const int64_t cols = std::min(width, rank_ - begin), from = triangular_ ? begin : 0;
+    blas::gemm(false, false, rows, cols, n_ - from, 1, x + from, n_, data_.data() + from * rank_ + begin, rank_, 0,
+               values + begin, rank_);
   }
 }
 
@@ -91,16 +137,11 @@ double SquareRoot::residual(const Context& context, const double* c) const {
     }
   }
   blas::gemm(n_, kProbes, n_, c, z.data(), y.data());
-  std::fill_n(inner.data(), inner.size(), 0.0);
   std::fill_n(product.data(), product.size(), 0.0);
-  for (int64_t i = 0; i < n_; i++) {
-    for (int64_t r = 0; r < rank_; r++) {
-      for (int64_t j = 0; j < kProbes; j++) {
-        inner[r * kProbes + j] += data_[i * rank_ + r] * z[i * kProbes + j];
-      }
-    }
+  if (rank_ > 0) {
+    blas::gemm(true, false, rank_, kProbes, n_, 1, data_.data(), rank_, z.data(), kProbes, 0, inner.data(), kProbes);
+    blas::gemm(n_, kProbes, rank_, data_.data(), inner.data(), product.data());
   }
-  if (rank_ > 0) blas::gemm(n_, kProbes, rank_, data_.data(), inner.data(), product.data());
   double sum = 0;
   for (int64_t i = 0; i < n_; i++) {
     for (int64_t j = 0; j < kProbes && lengths_[i] > 0; j++) {

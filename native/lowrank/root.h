@@ -18,16 +18,21 @@ public:
   // F, n x rank, row-major.
   const double* data() const { return data_.data(); }
   int64_t rank() const { return rank_; }
+  // values (rows x rank) = x F for x: rows x n, by the calling thread alone.
+  void multiply(int64_t rows, const double* x, double* values) const;
   // With D = diag(C)^(1/2): C - F F' is at least -doubt D^2, in the order of symmetric matrices.
   double doubt() const { return doubt_; }
 
   static int64_t bytes(int64_t n);
 
 private:
+  Buffer<double> scaled(const Context& context, const double* c) const;
+  bool factorisePlainly(const Context& context, const double* c);
   void factorise(const Context& context, const double* c, double tolerance);
   double residual(const Context& context, const double* c) const;
 
   int64_t n_, rank_ = 0;
+  bool triangular_ = false; // F is lower triangular
   double doubt_ = 0;
   Buffer<double> lengths_; // D
   Buffer<double> data_;

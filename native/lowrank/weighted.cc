@@ -4,20 +4,22 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <vector>
 
 #include "blas/gemm.h"
 #include "blas/lapack.h"
 #include "blas/lease.h"
 #include "core/failure.h"
 #include "core/norms.h"
+#include "lowrank/factors.h"
 #include "lowrank/low_rank.h"
 #include "lowrank/root.h"
 
 namespace lowrank {
 namespace {
 
-// Rows of a product in float64 that a thread forms at a time.
-constexpr int64_t kRows = 64;
+// Rows that a thread takes through a product in float64 at a time: gemm packs all of the other factor for them.
+constexpr int64_t kRows = 256;
 
 // A singular value below this share of the largest is the rounding of the image to float32.
 constexpr double kNoise = 0x1p-22;
@@ -28,7 +30,8 @@ void widen(const float* from, int64_t count, double* to) { std::copy_n(from, cou
 // team. Each call has its own `scratch`, `size` numbers for a row. Returns the sum of what the
 // calls return, in the order of the panels.
 template <class Rows> double sumOverRows(const Context& context, int64_t m, int64_t size, const Rows& rows) {
-  const int64_t height = std::min(kRows, m), panels = (m + height - 1) / height, parts = context.team.size();
+  const int64_t parts = context.team.size(), height = std::min(kRows, (m + parts - 1) / parts),
+                panels = (m + height - 1) / height;
   const Buffer<double> scratch(context.memory, parts * height * size), sums(context.memory, panels);
   context.team.run([&](int part) {
     for (int64_t panel = part; panel < panels; panel += parts) {
@@ -57,25 +60,20 @@ struct Image {
   }
 };
 
-double energyOf(const double* values, int64_t count) {
-  double sum = 0;
-  for (int64_t i = 0; i < count; i++) sum += values[i] * values[i];
-  return sum;
-}
-
-// Returns |W D|_F^2 with D = diag(C)^(1/2), or |D|_F^2 for moments of the outputs: C may be below F
-// F' by doubt D^2, and the best approximation leaves W, or I, times a projector from the left.
+// |W D|_F^2 with D = diag(C)^(1/2), or |D|_F^2 of moments of the outputs: C may be below F F' by doubt D^2, and the
+// best approximation leaves W, or I, times a projector from the left.
 double powerOf(ConstMatrix w, const Moments& moments) {
   double power = 0;
   if (moments.kind == Moments::outputs) {
     for (int64_t i = 0; i < w.rows; i++) power += moments.values[i * w.rows + i];
     return power;
   }
+  std::vector<double> variances(static_cast<size_t>(w.cols));
+  for (int64_t j = 0; j < w.cols; j++) variances[static_cast<size_t>(j)] = moments.values[j * w.cols + j];
   for (int64_t i = 0; i < w.rows; i++) {
-    for (int64_t j = 0; j < w.cols; j++) {
-      const double value = w.row(i)[j];
-      power += value * value * moments.values[j * w.cols + j];
-    }
+    const float* row = w.row(i);
+    for (int64_t j = 0; j < w.cols; j++)
+      power += static_cast<double>(row[j]) * row[j] * variances[static_cast<size_t>(j)];
   }
   return power;
 }
@@ -106,7 +104,7 @@ Image imageOf(const Context& context, ConstMatrix w, const Moments& moments) {
     } else {
       for (int64_t i = 0; i < count; i++) widen(w.row(begin + i), n, wide + i * n);
       if (root) {
-        blas::gemm(count, p, n, wide, root->data(), values);
+        root->multiply(count, wide, values);
       } else {
         for (int64_t i = 0; i < count * n; i++) values[i] = wide[i] * std::sqrt(moments.values[i % n]);
       }
@@ -115,7 +113,7 @@ Image imageOf(const Context& context, ConstMatrix w, const Moments& moments) {
     for (int64_t i = 0; i < count; i++) {
       rounded[begin + i] = squaredDistance(image.numbers.data() + (begin + i) * p, values + i * p, p);
     }
-    return energyOf(values, count * p);
+    return squares(values, count * p);
   });
   double sum = 0;
   for (int64_t i = 0; i < m; i++) sum += rounded[i];
@@ -174,19 +172,11 @@ void project(const Context& context, ConstMatrix q, ConstMatrix w, float* a) {
 
 void orthonormalise(const Context& context, int64_t k, int64_t m, float* q) {
   const Buffer<float> tau(context.memory, k), work(context.memory, lapack::orthonormaliseWork(k));
-  const WideBlas wide(context.team.size());
+  const WideBlas wide(context.team);
   lapack::orthonormaliseRows(k, m, q, tau.data(), work.data());
 }
 
-// Copies the first `count` columns of b to rows of q.
-void columnsToRows(ConstMatrix b, int64_t count, float* q) {
-  for (int64_t i = 0; i < b.rows; i++) {
-    for (int64_t j = 0; j < count; j++) q[j * b.rows + i] = b.row(i)[j];
-  }
-}
-
-// Fills the rows of q from `found` to k: the leading left singular vectors of what the rows before
-// them leave of w.
+// Rows `found` to k of q: the leading left singular vectors of what the others leave of w.
 void complete(const Context& context, ConstMatrix w, const Request& request, int64_t found, int64_t k, float* q) {
   const int64_t m = w.rows, n = w.cols, rest = k - found;
   orthonormalise(context, found, m, q);
@@ -194,7 +184,7 @@ void complete(const Context& context, ConstMatrix w, const Request& request, int
   project(context, ConstMatrix(q, found, m), w, a.data());
   copyRows(w, left.data());
   if (found > 0) {
-    const WideBlas wide(context.team.size());
+    const WideBlas wide(context.team);
     blas::gemm(true, false, m, n, found, -1, q, m, a.data(), n, 1, left.data(), n);
   }
   const Buffer<float> moreB(context.memory, m * rest), moreA(context.memory, rest * n), moreS(context.memory, rest);
@@ -202,7 +192,7 @@ void complete(const Context& context, ConstMatrix w, const Request& request, int
   more.rule = {RankRule::fixed, rest, {}};
   approximate(context, ConstMatrix(left.data(), m, n), more,
               {.capacity = rest, .b = moreB.data(), .a = moreA.data(), .s = moreS.data()});
-  columnsToRows(ConstMatrix(moreB.data(), m, rest), rest, q + found * m);
+  transpose(context.team, ConstMatrix(moreB.data(), m, rest), Matrix(q + found * m, rest, m));
 }
 
 } // namespace
@@ -224,8 +214,8 @@ Certificate approximateWeighted(const Context& context, ConstMatrix w, const Mom
     if (fixed) leading.rule.rank = asked;
     const Context part{context.memory, context.control, context.team, context.from + 0.1 * context.span,
                        0.7 * context.span};
-    certificate =
-        approximate(part, image.view(), leading, {.capacity = asked, .b = b.data(), .a = a.data(), .s = s.data()});
+    certificate = approximate(part, image.view(), leading,
+                              {.capacity = asked, .b = b.data(), .a = a.data(), .s = s.data(), .spanAlone = true});
   }
   const int64_t known = certificate.rank, k = fixed ? request.rule.rank : std::min(known, shorter);
   int64_t found = std::min(known, k);
@@ -234,13 +224,11 @@ Certificate approximateWeighted(const Context& context, ConstMatrix w, const Mom
   // The columns of b are u_i s_i, each accurate to the rounding of s_1, so their span holds every
   // u_i s_i but for that rounding.
   const Buffer<float> q(context.memory, std::max<int64_t>(k, 1) * m);
-  columnsToRows(ConstMatrix(b.data(), m, known), found, q.data());
+  transpose(context.team, ConstMatrix(b.data(), m, known).colRange(0, found), Matrix(q.data(), found, m));
   if (found < k) complete(context, w, request, found, k, q.data());
   orthonormalise(context, k, m, q.data());
   project(context, ConstMatrix(q.data(), k, m), w, result.a);
-  for (int64_t i = 0; i < m; i++) {
-    for (int64_t j = 0; j < k; j++) result.b[i * k + j] = q[j * m + i];
-  }
+  transpose(context.team, ConstMatrix(q.data(), k, m), Matrix(result.b, m, k));
   std::copy_n(s.data(), found, result.s);
   std::fill(result.s + found, result.s + k, 0.0f);
   context.progress(0.85);
