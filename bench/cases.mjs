@@ -31,6 +31,7 @@ function named(task) {
     laser: ` rho ${rho}`,
     energy: ` energy ${energy}`,
     values: ' singular values',
+    layer: '',
   };
   const id = op === 'gemm' ? `gemm ${m}x${k}x${n}` : `${size} ${weights?.name ?? kind}${amounts[op]}`;
   return { id, ...task };
@@ -74,6 +75,33 @@ const byEnergy = (/** @type {number} */ n, /** @type {number} */ energy) =>
 
 const values = (/** @type {number} */ n) => named({ op: 'values', kind: 'decaying', batch: 1, m: n, n, k: n });
 
+/** Returns the rows and columns of the matrices of a layer: attention's four, then the feed-forward part's three. */
+const llama = (/** @type {number} */ n, /** @type {number} */ shared, /** @type {number} */ wide) =>
+  /** @type {[number, number][]} */ ([
+    [n, n],
+    [shared, n],
+    [shared, n],
+    [n, n],
+    [wide, n],
+    [wide, n],
+    [n, wide],
+  ]);
+
+/**
+ * All matrices of one layer, each at the same fraction of its smaller side.
+ *
+ * @param {string} name
+ * @param {[number, number][]} shapes
+ * @param {number} rho
+ * @returns {Task}
+ */
+function layer(name, shapes, rho) {
+  const [m, n] = /** @type {[number, number]} */ (shapes[0]);
+  const ranks = shapes.map((shape) => rankOf(rho, Math.min(...shape)));
+  const id = `${name} decaying rho ${rho}`;
+  return { id, op: 'layer', kind: 'decaying', batch: shapes.length, m, n, k: ranks[0] ?? 0, rho, shapes, ranks };
+}
+
 /** The orders and fractions for which every region of the planner has a target. */
 export const ORDERS = [256, 512, 1024, 2048, 4096];
 export const MIDDLE_FRACTIONS = [0.01, 0.1, 0.25, 0.5, 0.9];
@@ -109,6 +137,7 @@ export function table() {
     laser('trained', 1, 4096, 4096, 0.01, { curve: true }),
     ...[512, 1024, 2048].map((n) => byEnergy(n, 0.95)),
     ...[512, 1024, 2048, 4096].map(values),
+    layer('Llama-1B layer', llama(2048, 512, 8192), 0.4),
   ];
   const listed = new Set(others.map(({ id }) => id));
   return [...others, ...grid.filter(({ id }) => !listed.has(id))];
@@ -130,6 +159,7 @@ export function growth() {
 export function quick(tasks, largest = 192) {
   const small = tasks.map((task) => {
     if (task.kind === 'real') return task;
+    if (task.op === 'layer') return layer('small layer', llama(largest / 2, largest / 4, largest), 0.4);
     if (task.op === 'energy' || task.op === 'values') {
       const n = Math.min(task.n, largest);
       return task.energy === undefined ? values(n) : byEnergy(n, task.energy);

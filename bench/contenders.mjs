@@ -20,12 +20,13 @@ export const C_GEMM = 'OpenBLAS from C';
 export const TORCH = 'torch.linalg.svd';
 export const ZETA = 'zeta Laser';
 export const LASER = 'LASER svd_lowrank';
+export const OUR_LAYER = 'lowrank, side by side';
 export const OUR_VALUES = 'lowrank singularValues';
 export const TORCH_VALUES = 'torch.linalg.svdvals';
 export const ML_MATRIX = 'ml-matrix';
 
 /** The contender of each operation to which the ratios refer. @type {Record<Task['op'], string>} */
-export const OWN = { laser: OURS, energy: OURS, values: OUR_VALUES, gemm: OUR_GEMM };
+export const OWN = { laser: OURS, energy: OURS, values: OUR_VALUES, gemm: OUR_GEMM, layer: OUR_LAYER };
 
 /** The contenders of the growth curves. */
 export const CURVES = [OURS, TORCH, LASER];
@@ -92,6 +93,10 @@ export async function contenders(env) {
     { name: 'NumPy', command: inPython('numpy_rivals', 'values'), leftOut: tooLong },
     { name: 'SciPy', command: inPython('scipy_rivals', 'values'), leftOut: tooLong },
   ];
+  const layers = [
+    { name: OUR_LAYER, command: inNode('layer', '') },
+    { name: TORCH, command: inPython('torch_rivals', 'layer') },
+  ];
   const products = [
     { name: OUR_GEMM, command: inNode('gemm', 'addon') },
     { name: 'lowrank matmul', command: inNode('gemm', 'matmul') },
@@ -101,6 +106,7 @@ export async function contenders(env) {
     ...svds.map((one) => ({ op: /** @type {const} */ ('laser'), ...one })),
     ...byEnergy.map((one) => ({ op: /** @type {const} */ ('energy'), ...one })),
     ...values.map((one) => ({ op: /** @type {const} */ ('values'), ...one })),
+    ...layers.map((one) => ({ op: /** @type {const} */ ('layer'), ...one })),
     ...products.map((one) => ({ op: /** @type {const} */ ('gemm'), ...one })),
   ];
 }

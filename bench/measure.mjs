@@ -77,7 +77,7 @@ export async function measure(task, context) {
   if (task.absent) return { ...described(task), rows: [] };
   const rate = task.bound ? await rateEntry(context) : undefined;
   const input = await makeInput({ ...task, file: task.weights?.file }, 'input.f32', reference, folder, cache);
-  const optimum = ['laser', 'energy'].includes(task.op)
+  const optimum = ['laser', 'energy', 'layer'].includes(task.op)
     ? await ask(reference, { do: 'optimum', k: task.k })
     : undefined;
   const entries = contenders
@@ -168,10 +168,11 @@ async function start(entry, { env, threads, absent, versions }) {
   if (why) return leave(entry, 'absent', why);
   const reason = contender.leftOut?.(task);
   if (reason) return leave(entry, 'left out', reason);
-  const { op, batch, m, n, k, energy } = task;
-  const numbers = op === 'gemm' ? m * k + k * n : batch * m * n;
+  const { op, batch, m, n, k, energy, shapes, ranks } = task;
+  const numbers =
+    shapes?.reduce((sum, [rows, cols]) => sum + rows * cols, 0) ?? (op === 'gemm' ? m * k + k * n : batch * m * n);
   entry.child = new Child(
-    contender.command(JSON.stringify({ op, batch, m, n, k, energy, threads, input, numbers })),
+    contender.command(JSON.stringify({ op, batch, m, n, k, energy, shapes, ranks, threads, input, numbers })),
     env,
   );
   try {

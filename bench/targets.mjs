@@ -48,6 +48,7 @@ const TARGETS = [
     atLeast: 2.5,
     tasks: [512, 1024, 2048, 4096].map((n) => square(n, 'decaying singular values')),
   },
+  { against: TORCH, atLeast: 4, tasks: ['Llama-1B layer decaying rho 0.4'] },
   { against: ZETA, atLeast: 6, tasks: ['10x512x512 decaying rho 0.9', '10x512x512 gaussian rho 0.9'] },
   { against: ZETA, atLeast: 8, tasks: ['256x64x64 decaying rho 0.9', '256x64x64 gaussian rho 0.9'] },
   {

@@ -3,8 +3,11 @@
 /** An input and a rank, or a product of matrices. */
 export interface Task {
   readonly id: string;
-  /** `energy` is `laser` with the rank chosen by a share of the energy; `values` asks for the singular values only. */
-  readonly op: 'gemm' | 'laser' | 'energy' | 'values';
+  /**
+   * `energy` is `laser` with the rank chosen by a share of the energy; `values` asks for the singular values only;
+   * `layer` is `laser` of several matrices of different shapes.
+   */
+  readonly op: 'gemm' | 'laser' | 'energy' | 'values' | 'layer';
   /** A key of KINDS, or `gemm`. */
   readonly kind: string;
   readonly batch: number;
@@ -12,6 +15,9 @@ export interface Task {
   readonly n: number;
   readonly k: number;
   readonly rho?: number;
+  /** The matrices of `layer`, and their ranks; m, n and k are those of the first. */
+  readonly shapes?: readonly (readonly [number, number])[];
+  readonly ranks?: readonly number[];
   /** The share of the sum of squared singular values to keep, which chooses the rank. */
   readonly energy?: number;
   /** Compared with two passes over W and the rebuild. */
@@ -167,7 +173,7 @@ export interface CheckpointRun {
 
 /** What a module of contenders/ exports: a prepared call, and how to read its result. */
 export interface Prepared<T = unknown> {
-  readonly run: () => T;
+  readonly run: () => T | Promise<T>;
   readonly numbers: (result: T) => Float32Array;
   readonly note?: (result: T) => string;
 }
@@ -179,5 +185,7 @@ export interface Sizes {
   readonly n: number;
   readonly k: number;
   readonly energy?: number;
+  readonly shapes?: readonly [number, number][];
+  readonly ranks?: readonly number[];
   readonly threads: number;
 }

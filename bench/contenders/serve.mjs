@@ -13,6 +13,7 @@ import { createInterface } from 'node:readline';
 const MODULES = {
   lowrank: './lowrank.mjs',
   values: './values.mjs',
+  layer: './layer.mjs',
   gemm: './gemm.mjs',
   'ml-matrix': './ml-matrix.mjs',
   'svd-js': './svd-js.mjs',
@@ -53,15 +54,15 @@ function peakRss() {
 function serve({ run, numbers, note }) {
   /** @type {unknown} */
   let result;
-  /** @type {Record<string, (argument: string) => object>} */
+  /** @type {Record<string, (argument: string) => object | Promise<object>>} */
   const commands = {
-    run(least) {
+    async run(least) {
       result = undefined;
       let calls = 0;
       let elapsed = 0;
       const begin = performance.now();
       do {
-        result = run();
+        result = await run();
         calls++;
         elapsed = (performance.now() - begin) / 1000;
       } while (elapsed < Number(least));
@@ -73,12 +74,12 @@ function serve({ run, numbers, note }) {
       return { note: note?.(result) };
     },
   };
-  createInterface({ input: process.stdin }).on('line', (line) => {
+  createInterface({ input: process.stdin }).on('line', async (line) => {
     const [name = '', ...rest] = line.split(' ');
     try {
       const command = commands[name];
       if (command === undefined) throw new Error(`unknown command ${name}`);
-      answer(command(rest.join(' ')));
+      answer(await command(rest.join(' ')));
     } catch (error) {
       answer({ error: /** @type {Error} */ (error).message });
     }

@@ -31,9 +31,16 @@ def peak_rss():
 
 class Contender:
     def __init__(self, module, variant, task):
-        shape = [task["m"], task["n"]] if task["batch"] == 1 else [task["batch"], task["m"], task["n"]]
-        self.w = module.adopt(np.fromfile(task["input"], "<f4").reshape(shape))
-        self.amount = task.get("energy", task["k"])
+        numbers = np.fromfile(task["input"], "<f4")
+        if "shapes" in task:
+            ends = np.cumsum([m * n for m, n in task["shapes"]])[:-1]
+            parts = zip(np.split(numbers, ends), task["shapes"], strict=True)
+            self.w = [module.adopt(part.reshape(shape)) for part, shape in parts]
+            self.amount = task["ranks"]
+        else:
+            shape = [task["m"], task["n"]] if task["batch"] == 1 else [task["batch"], task["m"], task["n"]]
+            self.w = module.adopt(numbers.reshape(shape))
+            self.amount = task.get("energy", task["k"])
         self.approximate = module.VARIANTS[variant]
         self.as_numpy = module.as_numpy
         self.result = None
@@ -50,7 +57,10 @@ class Contender:
                 return {"seconds": elapsed / calls, "calls": calls, "peakRss": peak_rss()}
 
     def write(self, path):
-        np.ascontiguousarray(self.as_numpy(self.result), dtype="<f4").tofile(path)
+        results = self.result if isinstance(self.result, list) else [self.result]
+        with open(path, "wb") as file:
+            for result in results:
+                np.ascontiguousarray(self.as_numpy(result), dtype="<f4").tofile(file)
         return {}
 
 

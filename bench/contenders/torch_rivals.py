@@ -17,6 +17,10 @@ def linalg_svd_energy(w, energy):
     return (u[:, :k] * s[:k]) @ vh[:k]
 
 
+def layer(matrices, ranks):
+    return [linalg_svd(w, k) for w, k in zip(matrices, ranks, strict=True)]
+
+
 def svdvals(w, _):
     return torch.linalg.svdvals(w)
 
@@ -45,6 +49,7 @@ VARIANTS = {
     "linalg.svd": linalg_svd,
     "energy": linalg_svd_energy,
     "svdvals": svdvals,
+    "layer": layer,
     "zeta": zeta_laser,
     "svd_lowrank": svd_lowrank,
 }
