@@ -17,8 +17,9 @@ namespace lowrank {
 // singular vectors (count x n) with `images` w V' (m x count), or left ones (count x m) of a matrix
 // that is not square with `images` V w (count x n).
 std::vector<double> couplings(const Context& context, ConstMatrix w, ConstMatrix vectors, ConstMatrix images);
-// The same of a whole basis, whose vectors are coupled with each other alone: for each of them the length of its row of
-// H in this basis, without the diagonal, `squares`. The images are columns of a matrix, or rows.
+// The same of a whole basis, whose vectors are coupled with each other alone: for each of them the
+// length of its row of H in this basis, without the diagonal, `squares`. The images are columns of
+// a matrix, or rows.
 std::vector<double> couplingsWithin(const Context& context, ConstMatrix images, bool columns,
                                     const std::vector<double>& squares);
 int64_t couplingsBytes(int64_t m, int64_t n, int64_t count);

@@ -15,7 +15,8 @@ namespace lowrank {
 namespace {
 
 // Whether a rank that was chosen by a rounded spectrum is the one of the rule: what it discards is
-// no more than allowed, which nothing is where `all` is kept, and with the last value that it keeps it would be more.
+// no more than allowed, which nothing is where `all` is kept, and with the last value that it keeps
+// it would be more.
 bool rankDecided(const Candidate& c, const Certificate& certificate, double allowed, bool all) {
   if (!c.lastKept) return true;
   return (all || certificate.error * certificate.error <= allowed) &&

@@ -41,8 +41,8 @@ struct Result {
   float* a = nullptr;
   float* s = nullptr;
   float* dense = nullptr;
-  // Of factors of full rank only the columns of b and s are used: b need not have the lengths s, and the error of the
-  // product is not measured.
+  // Of factors of full rank only the columns of b and s are used: b need not have the lengths s,
+  // and the error of the product is not measured.
   bool spanAlone = false;
 
   bool wantsFactors() const { return b != nullptr; }

@@ -18,7 +18,8 @@
 namespace lowrank {
 namespace {
 
-// Rows that a thread takes through a product in float64 at a time: gemm packs all of the other factor for them.
+// Rows that a thread takes through a product in float64 at a time: gemm packs all of the other
+// factor for them.
 constexpr int64_t kRows = 256;
 
 // A singular value below this share of the largest is the rounding of the image to float32.
@@ -60,8 +61,8 @@ struct Image {
   }
 };
 
-// |W D|_F^2 with D = diag(C)^(1/2), or |D|_F^2 of moments of the outputs: C may be below F F' by doubt D^2, and the
-// best approximation leaves W, or I, times a projector from the left.
+// |W D|_F^2 with D = diag(C)^(1/2), or |D|_F^2 of moments of the outputs: C may be below F F' by
+// doubt D^2, and the best approximation leaves W, or I, times a projector from the left.
 double powerOf(ConstMatrix w, const Moments& moments) {
   double power = 0;
   if (moments.kind == Moments::outputs) {

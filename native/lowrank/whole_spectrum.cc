@@ -43,8 +43,8 @@ void rotateColumns(const Context& context, const float* z, Matrix columns) {
   });
 }
 
-// b <- b (2 - G) with the Gram matrix G of the vectors, a step to their inverse: they are orthonormal to rounding,
-// which adds up to more than a product may lose.
+// b <- b (2 - G) with the Gram matrix G of the vectors, a step to their inverse: they are
+// orthonormal to rounding, which adds up to more than a product may lose.
 void closeProduct(const Context& context, bool tall, Matrix b, Matrix a) {
   const int64_t r = b.cols;
   const Buffer<float> z(context.memory, r * r);
@@ -95,7 +95,8 @@ std::optional<WholeSpectrum> wholeSpectrum(const Context& context, ConstMatrix w
     const auto now = static_cast<int64_t>(found.squares.size()), rest = r - now;
     if (rest == 0) break;
     if (now == known || grade == kGrades) return std::nullopt;
-    // The others are coupled with these, which lowers each of their squared values by its share of the leak.
+    // The others are coupled with these, which lowers each of their squared values by its share of
+    // the leak.
     crossed += 2 * leak / (largest * static_cast<double>(squares.size()));
     const Matrix others = tall ? b.colRange(now, r) : a.rowRange(now, r);
     const Buffer<float> z(context.memory, rest * rest);

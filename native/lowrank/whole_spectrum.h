@@ -1,6 +1,7 @@
-// The whole spectrum of a matrix in float32. Rounding hides what is small against the largest value from a Gram matrix:
-// of its eigenvectors those are kept whose values it knows, and the others, whose images hold nothing of these, are
-// solved for again among themselves (a graded matrix, one grade after the other).
+// The whole spectrum of a matrix in float32. Rounding hides what is small against the largest value
+// from a Gram matrix: of its eigenvectors those are kept whose values it knows, and the others,
+// whose images hold nothing of these, are solved for again among themselves (a graded matrix, one
+// grade after the other).
 #pragma once
 
 #include <cstdint>
@@ -16,15 +17,16 @@
 namespace lowrank {
 
 struct WholeSpectrum {
-  // w = b a with min(m, n) components: of m >= n, rows of a are right singular vectors and b their images; of m < n,
-  // columns of b are left singular vectors and rows of a their images.
+  // w = b a with min(m, n) components: of m >= n, rows of a are right singular vectors and b their
+  // images; of m < n, columns of b are left singular vectors and rows of a their images.
   Buffer<float> b, a;
   std::vector<double> squares; // of the lengths of the images, the singular values
   double doubt = 0;            // what rounding may have changed each singular value by
 };
 
-// From the spectrum of w, which is given back once its vectors are known. `spanAlone` as request.h has it. Nothing
-// where float32 does not know every singular value to kValueError of the largest. Throws as GramSpectrum does.
+// From the spectrum of w, which is given back once its vectors are known. `spanAlone` as request.h
+// has it. Nothing where float32 does not know every singular value to kValueError of the largest.
+// Throws as GramSpectrum does.
 std::optional<WholeSpectrum> wholeSpectrum(const Context& context, ConstMatrix w, const TestHooks& hooks,
                                            std::optional<GramSpectrum>& spectrum, bool spanAlone);
 // Native bytes at the peak, the result and the spectrum included.
