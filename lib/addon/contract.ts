@@ -5,6 +5,8 @@
  * test/unit/addon/contract.test.ts compares the names and codes of both.
  */
 
+import type { QuantizeBlocksJob, QuantizeChannelsJob, WeightedSquaresJob } from './quantize-jobs.js';
+
 /** Fields of every computing job. */
 export interface Job {
   /**
@@ -295,6 +297,7 @@ interface Codes {
   methods: string[];
   routes: string[];
   momentsKinds: string[];
+  roundings: string[];
   certificateFields: string[];
 }
 
@@ -331,6 +334,9 @@ export interface Addon {
   accumulateMomentsAsync(job: AccumulateMomentsJob): Promise<void>;
   interpolate(job: InterpolateJob): void;
   interpolateAsync(job: InterpolateJob): Promise<void>;
+  quantizeBlocksAsync(job: Job & QuantizeBlocksJob): Promise<void>;
+  quantizeChannelsAsync(job: Job & QuantizeChannelsJob): Promise<void>;
+  weightedSquaresAsync(job: Job & WeightedSquaresJob): Promise<void>;
   orthonormaliseRows(job: OrthonormaliseJob): void;
   loraForward(job: LoraForwardJob): void;
   loraBackward(job: LoraBackwardJob): void;

@@ -10,7 +10,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   using namespace lowrank;
   // One per environment; Node deletes it when the environment ends.
   env.SetInstanceData(new Tasks(env));
-  for (const auto list : {processExports(), linalgExports(), lowRankExports(), trainExports()}) {
+  for (const auto list : {processExports(), linalgExports(), lowRankExports(), quantizeExports(), trainExports()}) {
     for (const auto& [name, function] : list) exports.Set(name, Napi::Function::New(env, function, name));
   }
   return exports;

@@ -6,12 +6,15 @@
 #include <napi.h>
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "blas/lease.h"
 #include "lowrank/test_hooks.h"
+#include "lowrank/weighted.h"
 #include "node/arguments.h"
 #include "node/task.h"
 
@@ -25,6 +28,7 @@ struct Export {
 std::span<const Export> processExports();
 std::span<const Export> linalgExports();
 std::span<const Export> lowRankExports();
+std::span<const Export> quantizeExports();
 std::span<const Export> trainExports();
 
 // The numbers of a certificate, in the order in which `approximate` writes them.
@@ -60,6 +64,16 @@ inline TestHooks readTestHooks(const Arguments& arguments) {
     if (given->has("maxDimension")) hooks.maxDimension = given->size("maxDimension");
   }
   return hooks;
+}
+
+// Reads the second moments by which the error of an m x n matrix is weighted; returns nothing if there are none.
+inline std::optional<Moments> readMoments(Arguments& arguments, int64_t m, int64_t n) {
+  if (!arguments.has("moments")) return std::nullopt;
+  const int64_t kind = arguments.size("momentsKind");
+  if (kind >= static_cast<int64_t>(std::size(kMomentsNames))) throw Failure("ERR_ARGUMENT", "momentsKind is unknown");
+  const auto read = static_cast<Moments::Kind>(kind);
+  const int64_t count = read == Moments::outputs ? product(m, m) : read == Moments::inputs ? product(n, n) : n;
+  return Moments{read, arguments.doubles("moments", count)};
 }
 
 // Returns base + elements, or null if the array is absent.

@@ -34,16 +34,6 @@ Request readRequest(const Arguments& arguments, int64_t r) {
   return request;
 }
 
-// Reads the second moments by which the error of an m x n matrix is weighted; returns nothing if there are none.
-std::optional<Moments> readMoments(Arguments& arguments, int64_t m, int64_t n) {
-  if (!arguments.has("moments")) return std::nullopt;
-  const int64_t kind = arguments.size("momentsKind");
-  if (kind >= static_cast<int64_t>(std::size(kMomentsNames))) throw Failure("ERR_ARGUMENT", "momentsKind is unknown");
-  const auto read = static_cast<Moments::Kind>(kind);
-  const int64_t count = read == Moments::outputs ? product(m, m) : read == Moments::inputs ? product(n, n) : n;
-  return Moments{read, arguments.doubles("moments", count)};
-}
-
 // A certificate and what was measured around it.
 struct Measured {
   const Certificate& certificate;

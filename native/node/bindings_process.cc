@@ -9,6 +9,7 @@
 #include "lowrank/routes.h"
 #include "lowrank/svd.h"
 #include "lowrank/weighted.h"
+#include "quantize/quantize_blocks.h"
 
 namespace lowrank {
 namespace {
@@ -29,6 +30,7 @@ Napi::Object codes(Napi::Env env) {
   object.Set("methods", strings(env, kMethodNames));
   object.Set("routes", strings(env, routes));
   object.Set("momentsKinds", strings(env, kMomentsNames));
+  object.Set("roundings", strings(env, kRoundingNames));
   object.Set("certificateFields", strings(env, certificateFields()));
   return object;
 }

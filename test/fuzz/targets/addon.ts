@@ -83,6 +83,7 @@ function sound(random: Random): Call {
   const format = random.below(4);
   const bytes: ArraySpec = { t: 'u8', n: count * [8, 4, 2, 2][format]!, at: random.below(8) };
   const map = { dim: m, dimOut: n, r: k, scale: 0.5, a: f32(m * k), b: f32(k * n), threads };
+  const blocks = Math.ceil(n / 16);
   const rows = random.pick([0, 1, 2, 9]);
   const forward = { ...map, rows, x: f32(rows * m), h: f32(rows * k), y: f32(rows * n), add: random.chance(0.5) };
   const backward = {
@@ -122,6 +123,27 @@ function sound(random: Random): Call {
       fn: random.chance(0.5) ? 'interpolate' : 'interpolateAsync',
       job: { m, k: r, b: f32(m * r, { fill }), order: { t: 'i32', n: m }, c: f32((m - r) * r), threads },
     },
+    {
+      fn: 'quantizeBlocksAsync',
+      job: {
+        ...{ m, n, w: f32(m * n, { fill }), bits: 4, block: 16, symmetric: false, half: true, rounding: 1 },
+        ...{ damping: 0.01, sweeps: 1, codes: { t: 'u8', n: 8 * m * blocks }, scales: f32(m * blocks) },
+        ...{ zeros: { t: 'u8', n: m * Math.ceil(blocks / 2) }, dense: f32(m * n), threads },
+      },
+    },
+    {
+      fn: 'quantizeBlocksAsync',
+      job: {
+        ...{ m, n, w: f32(m * n, { fill }), bits: 2, block: 32, symmetric: true, half: false, rounding: 2 },
+        ...{ damping: 0.01, sweeps: 2, moments: f64(n * n), momentsKind: 0, threads },
+        ...{ codes: { t: 'u8', n: 8 * m * Math.ceil(n / 32) }, scales: f32(m * Math.ceil(n / 32)) },
+      },
+    },
+    {
+      fn: 'quantizeChannelsAsync',
+      job: { m, n, w: f32(m * n, { fill }), codes: { t: 'u8', n: n * m }, scales: f32(m), threads },
+    },
+    { fn: 'weightedSquaresAsync', job: { m, n, e: f32(m * n, { fill }), out: f64(1), threads } },
     { fn: 'orthonormaliseRows', job: { k: Math.min(k, n), n, a: f32(Math.min(k, n) * n, { fill }) } },
     { fn: 'loraForward', job: forward },
     { fn: 'loraBackward', job: backward },

@@ -10,6 +10,7 @@ import {
   SVD_DRIVERS,
 } from '../../../lib/addon/contract.js';
 import { addon } from '../../../lib/addon/load.js';
+import { ROUNDING_CODE } from '../../../lib/addon/quantize-jobs.js';
 
 /** The names of codes that count from 0 in order; anything else fails. */
 function inOrder(codes: Readonly<Record<string, number>>): string[] {
@@ -35,6 +36,7 @@ describe('the two sides of the contract', () => {
       methods: inOrder(METHOD_CODE),
       routes: [...ROUTES],
       momentsKinds: inOrder(MOMENTS_CODE),
+      roundings: inOrder(ROUNDING_CODE),
       certificateFields: [...CERTIFICATE_FIELDS],
     });
   });
