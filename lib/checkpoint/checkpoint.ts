@@ -79,9 +79,41 @@ export type TensorChange =
   | { readonly as: StoredType }
   /**
    * These replace it, such as the two factors of a matrix. One of them may keep its name. None: it
-   * is left out.
+   * is left out. `form` says how they make it up where they are whole numbers with scales.
    */
-  | { readonly by: readonly NewTensorInfo[] };
+  | { readonly by: readonly NewTensorInfo[]; readonly form?: QuantizedForm };
+
+/** How a matrix of outputs x inputs is made up of whole numbers and scales: what each of its tensors is, by name. */
+export interface QuantizedForm {
+  /**
+   * `blocks`: codes of a few bits [outputs, blocks, bytes], as MatMulNBits multiplies by them; `rows`: the same [outputs,
+   * bytes], whose rows are looked up; `channels`: int8 [inputs, outputs], by which inputs of 8 bits are multiplied.
+   */
+  readonly kind: 'blocks' | 'rows' | 'channels';
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly codes: string;
+  /** One for each block of inputs; of `channels`, for each output. */
+  readonly scales: string;
+  /** Zero points, packed as codes are; without them the middle of all codes is 0. */
+  readonly zeros?: string;
+  readonly bits: number;
+  /** Inputs that share a scale. */
+  readonly block: number;
+  /** Whether scales are stored in float16. */
+  readonly halfScales?: boolean;
+  /** Of MatMulNBits: 4 lets it round inputs to 8 bits. */
+  readonly accuracyLevel?: number;
+  /** Of `channels`: what inputs are multiplied by first, F32 [inputs]; several weights may share it. */
+  readonly smoothing?: string;
+  /** What is added: left [inputs, k] and right [k, outputs] as int8, with a scale for each of the k components. */
+  readonly correction?: {
+    readonly rank: number;
+    readonly left: string;
+    readonly right: string;
+    readonly scales: string;
+  };
+}
 
 /** A file of an edited copy that differs from the source's. */
 export interface FileLayout {
@@ -110,6 +142,8 @@ export interface ModelGraph {
    * tensor of the checkpoint.
    */
   biasOf(weight: string): string | undefined;
+  /** Whether rows of a weight are looked up, by whole numbers, and it is not used for anything else. */
+  isLookedUp(weight: string): boolean;
   /** Lays out the model's file with more values among its outputs. */
   observing(values: Iterable<string>): FileLayout;
   /** Lays out the model's file with weights as inputs instead, by their names. */

@@ -1,12 +1,12 @@
 import { gaussian } from './matrices.js';
 import { field, graphProto, modelProto, nodeProto, tensorProto } from './onnx.js';
 
-/** A ValueInfoProto of float32: sizes, or names of them. */
-function valueInfo(name: string, shape: readonly (number | string)[]): Buffer {
+/** A ValueInfoProto of float32, or of another type by its number: sizes, or names of them. */
+function valueInfo(name: string, shape: readonly (number | string)[], type = 1): Buffer {
   const dims = shape.map((size) => field(1, typeof size === 'number' ? field(1, size) : field(2, size)));
   return Buffer.concat([
     field(1, name),
-    field(2, field(1, Buffer.concat([field(1, 1), field(2, Buffer.concat(dims))]))),
+    field(2, field(1, Buffer.concat([field(1, type), field(2, Buffer.concat(dims))]))),
   ]);
 }
 
@@ -61,6 +61,17 @@ export function mlp({ shared = false }: { readonly shared?: boolean } = {}): Buf
     graphProto(nodes, initializers),
     field(11, valueInfo('x', ['batch', 32])),
     field(12, valueInfo('y', ['batch', 40])),
+  ]);
+  return modelProto(graph);
+}
+
+/** The ONNX file of a model that looks up rows of a matrix [100, 64]. */
+export function embeddingModel(): Buffer {
+  const nodes = [nodeProto({ op: 'Gather', name: '/words/Gather', inputs: ['words', 'rows'], outputs: ['y'] })];
+  const graph = Buffer.concat([
+    graphProto(nodes, [initializer('words', [100, 64], gaussian([100, 64], 12).data)]),
+    field(11, valueInfo('rows', ['batch', 4], 7)),
+    field(12, valueInfo('y', ['batch', 4, 64])),
   ]);
   return modelProto(graph);
 }

@@ -8,7 +8,6 @@ import type {
   Checkpoint,
   FileLayout,
   ModelGraph,
-  NewTensorInfo,
   TensorChange,
   TensorInfo,
   UnlistedTensors,
@@ -22,7 +21,8 @@ import { entry as externalEntry } from './encode.js';
 import { ExternalFiles } from './external-data.js';
 import { readGraph, readHead } from './graph.js';
 import { type Field, ProtobufFile } from './protobuf.js';
-import { type SplicedFile, splice, withInputs, withOutputs } from './splice.js';
+import type { SplicedFile } from './replacement.js';
+import { splice, withInputs, withOutputs } from './splice.js';
 import { checkStructure } from './structure.js';
 import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js';
 import { Unlisted } from './unlisted.js';
@@ -115,6 +115,9 @@ export async function openOnnx(path: string, file: string): Promise<Checkpoint> 
   }
 }
 
+/** The change of a weight that other tensors replace. */
+type ReplacingChange = Extract<TensorChange, { readonly by: unknown }>;
+
 class OnnxCheckpoint implements Checkpoint {
   readonly format = 'onnx';
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -149,6 +152,7 @@ class OnnxCheckpoint implements Checkpoint {
         const bias = wiring.biasOf(weight);
         return bias !== undefined && this.#isItsOwn(bias) ? bias : undefined;
       },
+      isLookedUp: (weight) => wiring.initializer(weight) !== undefined && wiring.lookups(weight).length > 0,
       observing: (values) => withOutputs(this.source, values),
       feeding: (weights) => withInputs(this.source, weights),
     };
@@ -182,8 +186,8 @@ class OnnxCheckpoint implements Checkpoint {
     const files = inPlace.some(({ file }) => file === model)
       ? inPlace
       : [{ file: model, parts: undefined, places: new Map<string, ByteRange>() }, ...inPlace];
-    const replaced = new Map<TensorEntry, readonly NewTensorInfo[]>();
-    for (const [name, change] of changes) if ('by' in change) replaced.set(this.#replaceable(name), change.by);
+    const replaced = new Map<TensorEntry, ReplacingChange>();
+    for (const [name, change] of changes) if ('by' in change) replaced.set(this.#replaceable(name), change);
     return replaced.size === 0 ? files : this.#respliced(files, replaced);
   }
 
@@ -192,10 +196,7 @@ class OnnxCheckpoint implements Checkpoint {
   }
 
   /** @param files in which tensors keep their places */
-  #respliced(
-    files: readonly FileLayout[],
-    replaced: ReadonlyMap<TensorEntry, readonly NewTensorInfo[]>,
-  ): readonly FileLayout[] {
+  #respliced(files: readonly FileLayout[], replaced: ReadonlyMap<TensorEntry, ReplacingChange>): readonly FileLayout[] {
     const cuts: Cut[] = [];
     const data = new Map<string, DataLayout>();
     for (const { file, places } of files) {
@@ -208,13 +209,13 @@ class OnnxCheckpoint implements Checkpoint {
       if (first === undefined) continue;
       const { location } = first[0].external!.file;
       const inFile = this.externals.filter((tensor) => tensor.file.location === location);
-      const own = relaid(file, inFile, new Map(weights.map(([{ external }, by]) => [external!, by])), places);
+      const own = relaid(file, inFile, new Map(weights.map(([{ external }, { by }]) => [external!, by])), places);
       cuts.push(...offsetCuts(own.offsets));
       data.set(file, own);
     }
-    const replacements = [...replaced].map(([{ info, external }, by]) => {
+    const replacements = [...replaced].map(([{ info, external }, { by, form }]) => {
       const places = data.get(info.file)?.layout.places;
-      return { info, by, data: external && places && { location: external.file.location, places } };
+      return { info, by, form, data: external && places && { location: external.file.location, places } };
     });
     const spliced = splice(this.source, replacements, cuts);
     return files.map((layout) => (layout.file === spliced.file ? spliced : (data.get(layout.file)?.layout ?? layout)));

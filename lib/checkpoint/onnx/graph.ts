@@ -13,6 +13,8 @@ export interface ModelHead {
   readonly irVersion: number;
   /** The version of ONNX's own operators. */
   readonly opset: number;
+  /** The domains of all operators that the model imports. */
+  readonly domains: ReadonlySet<string>;
 }
 
 /** Reads where the graph lies, and the versions that it is written in. */
@@ -21,14 +23,16 @@ export async function readHead(proto: ProtobufFile): Promise<ModelHead> {
   let irVersion: number | undefined;
   let opset = 1;
   let imports = 0;
+  const domains = new Set<string>();
   await proto.message({ begin: 0, end: proto.size }, (field) => {
     if (field.number === 1 && field.type === VARINT) irVersion = field.value;
     if (field.number === 8 && field.type === BYTES) {
       if (++imports > MAX_OPERATOR_SETS) {
         throw proto.fault('TooManyFields', `imports more than ${MAX_OPERATOR_SETS} sets of operators`);
       }
-      return readOpset(proto, field).then((version) => {
-        opset = version ?? opset;
+      return readOpset(proto, field).then(({ domain, version }) => {
+        domains.add(domain);
+        if (isOwnDomain(domain)) opset = version ?? opset;
       });
     }
     if (field.number !== 7) return undefined;
@@ -37,14 +41,13 @@ export async function readHead(proto: ProtobufFile): Promise<ModelHead> {
     graph = field;
     return undefined;
   });
-  if (graph !== undefined && irVersion !== undefined) return { graph, irVersion, opset };
+  if (graph !== undefined && irVersion !== undefined) return { graph, irVersion, opset, domains };
   throw proto.fault('NotOnnx', `is a protobuf file without ${graph === undefined ? 'a graph' : 'an ir_version'}`, {
     hint: 'TensorFlow and Core ML write such files too. Convert the model to ONNX, or use its safetensors files.',
   });
 }
 
-/** @returns the version of a set of operators; undefined if it is not ONNX's own */
-async function readOpset(proto: ProtobufFile, field: Field): Promise<number | undefined> {
+async function readOpset(proto: ProtobufFile, field: Field) {
   let domain = '';
   let version: number | undefined;
   await proto.message(field, (part) => {
@@ -52,7 +55,7 @@ async function readOpset(proto: ProtobufFile, field: Field): Promise<number | un
     if (part.number === 2 && part.type === VARINT) version = part.value;
     return undefined;
   });
-  return isOwnDomain(domain) ? version : undefined;
+  return { domain, version };
 }
 
 /** The tensors of a graph, and their use by its nodes. */

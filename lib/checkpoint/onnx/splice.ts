@@ -1,51 +1,27 @@
-import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import { describe, LowRankError } from '../../errors.js';
 import type { DType } from '../../tensor/dtype.js';
-import type { ByteRange, FileLayout, NewTensorInfo, TensorInfo } from '../checkpoint.js';
+import type { FileLayout, TensorInfo } from '../checkpoint.js';
 import { PartList } from '../parts.js';
 import { type Cut, withCuts } from './cuts.js';
-import { bytesOf } from './data-layout.js';
+import { attribute, elementCode, field, node, prefix, valueInfo, zeroTensor } from './encode.js';
+import { quantizedCuts } from './quantized-cuts.js';
 import {
-  attribute,
-  elementCode,
-  externalTensor,
-  field,
-  integersTensor,
-  joined,
-  node,
-  prefix,
-  tensorStart,
-  valueInfo,
-  zeroTensor,
-} from './encode.js';
-import type { Field } from './protobuf.js';
-import type { Multiplication, WeightUse, Wiring } from './wiring.js';
-
-/** A model's file, and where its graph lies. */
-export interface SplicedFile {
-  /** Relative to the checkpoint's folder. */
-  readonly file: string;
-  readonly size: number;
-  readonly graph: Field;
-  readonly wiring: Wiring;
-  /** The version of the format. */
-  readonly irVersion: number;
-  /** The version of ONNX's own operators. */
-  readonly opset: number;
-}
-
-/** A weight and the tensors that take its place. */
-export interface Replacement {
-  readonly info: TensorInfo;
-  readonly by: readonly NewTensorInfo[];
-  /** Where the new tensors lie, if not in the model's file. */
-  readonly data?: { readonly location: string; readonly places: ReadonlyMap<string, ByteRange> } | undefined;
-}
+  initializersOf,
+  inputCuts,
+  Names,
+  type Replacement,
+  refusal,
+  requireOnly,
+  type ShapeTensor,
+  type SplicedFile,
+} from './replacement.js';
+import type { Multiplication } from './wiring.js';
 
 /**
- * Lays out a model in which weights are replaced by factors. All bytes but those of the weights, and of the nodes that
+ * Lays out a model in which weights are replaced by factors, or by whole numbers with scales. All bytes but those of the weights, and of the nodes that
  * multiply by them, are copied.
  *
- * A node that computes x W, W of shape [in, out] (or x W^T, of a Gemm with `transB` or of a weight that is transposed
+ * Of factors: a node that computes x W, W of shape [in, out] (or x W^T, of a Gemm with `transB` or of a weight that is transposed
  * before), becomes two that compute (x F) G.
  * `by` is either F [in, k] and G [k, out]; or, pivoted, F, C [k, out - k] and an I32 `order` [out], from which constant nodes
  * make G = [I, C] with its columns in that order. Programs compute those nodes once, when they load the model. Where factors
@@ -57,37 +33,9 @@ export interface Replacement {
  */
 export function splice(source: SplicedFile, replacements: readonly Replacement[], others: readonly Cut[]): FileLayout {
   const names = new Names(source.wiring, replacements);
-  const cuts = replacements.flatMap((replacement) => cutsFor(source, names, replacement));
-  return assembled(source, [...cuts, ...others]);
-}
-
-/** Names for new values, which no other value has. */
-class Names {
-  readonly #taken = new Set<string>();
-
-  /** @throws ArgumentError where a new tensor has the name of a value. */
-  constructor(
-    private readonly wiring: Wiring,
-    replacements: readonly Replacement[],
-  ) {
-    for (const { name } of replacements.flatMap(({ by }) => by)) {
-      if (this.#isTaken(name))
-        throw new ArgumentError('name of a new tensor', 'one that no value of the model has', name);
-      this.#taken.add(name);
-    }
-  }
-
-  /** `base`, or `base` with a number. */
-  unused(base: string): string {
-    let name = base;
-    for (let i = 2; this.#isTaken(name); i++) name = `${base}.${i}`;
-    this.#taken.add(name);
-    return name;
-  }
-
-  #isTaken(name: string): boolean {
-    return this.#taken.has(name) || this.wiring.has(name);
-  }
+  const factored = replacements.filter(({ form }) => form === undefined);
+  const cuts = factored.flatMap((replacement) => cutsFor(source, names, replacement));
+  return assembled(source, [...cuts, ...quantizedCuts(source, names, replacements), ...others]);
 }
 
 /** Adds values of the model's graph to its outputs; a runtime finds their types itself. */
@@ -119,9 +67,6 @@ function assembled({ file, size }: SplicedFile, cuts: readonly Cut[]): FileLayou
 
 /** From this version of the operators on there are those that make pivoted factors. */
 const PIVOTED_SINCE = 9;
-/** Before this version of the format, every initialiser is an input of the graph too. */
-const OWN_INITIALIZERS_SINCE = 4;
-
 /** The initialisers in place of a weight, and the nodes in place of each that multiplies by it. */
 function cutsFor(source: SplicedFile, names: Names, replacement: Replacement): Cut[] {
   const { name } = replacement.info;
@@ -150,65 +95,11 @@ function cutsFor(source: SplicedFile, names: Names, replacement: Replacement): C
     return { start, end, within, parts };
   });
   return [
-    { ...initializer, within, ...initializersOf(replacement, constants) },
+    { ...initializer, within, ...initializersOf(replacement, constants.shape) },
     ...passes.map((pass) => ({ ...pass, within, parts: new PartList() })),
-    ...inputCuts(source, replacement, constants),
+    ...inputCuts(source, replacement, constants.shape),
     ...replaced,
   ];
-}
-
-/** The new tensors, in the file or by where they lie in another. */
-function initializersOf({ by, data }: Replacement, { shape }: Constants): Pick<Cut, 'parts' | 'places'> {
-  const parts = new PartList();
-  const places = new Map<string, ByteRange>();
-  for (const tensor of by) {
-    const { name, dtype, shape: dims } = tensor;
-    const place = data?.places.get(name);
-    if (place !== undefined) {
-      parts.bytes(field(5, externalTensor(name, dtype, dims, data!.location, place)));
-      continue;
-    }
-    const bytes = bytesOf(tensor);
-    const start = tensorStart(name, dtype, dims, bytes);
-    parts.bytes(joined(prefix(5, start.length + bytes), start));
-    places.set(name, { offset: parts.end, bytes });
-    parts.tensor(name, bytes);
-  }
-  if (shape !== undefined) parts.bytes(field(5, integersTensor(shape.name, shape.numbers)));
-  return { parts, places };
-}
-
-/** Removes the input that an initialiser may be as well; in old versions the new ones have to be. */
-function inputCuts({ wiring, graph, irVersion }: SplicedFile, { info, by }: Replacement, { shape }: Constants): Cut[] {
-  const input = wiring.input(info.name);
-  if (input === undefined) return [];
-  const parts = new PartList();
-  if (irVersion < OWN_INITIALIZERS_SINCE) {
-    const added = [
-      ...by,
-      ...(shape ? [{ name: shape.name, dtype: 'I64', shape: [shape.numbers.length] } as const] : []),
-    ];
-    for (const { name, dtype, shape: dims } of added) parts.bytes(field(11, valueInfo(name, dtype, dims)));
-  }
-  return [{ ...input, within: [graph], parts }];
-}
-
-/** Operators that multiply by several weights in one. */
-const FUSED = /Attention/;
-
-/** Refuses a weight that something else uses than nodes which multiply by it. */
-function requireOnly(name: string, use: WeightUse): WeightUse {
-  const { multiplications, others } = use;
-  const users = [...new Set(others)];
-  if (users.length === 0 && multiplications.length > 0) return use;
-  if (users.length === 0) throw refusal(name, 'no node of the graph multiplies by it from the right');
-  const fused = users.find((user) => FUSED.test(user));
-  if (fused !== undefined) {
-    const hint = 'Compress the model before an optimiser fuses its attention.';
-    throw refusal(name, `the fused operator ${fused} multiplies by it`, hint);
-  }
-  const text = users.slice(0, 3).join(', ');
-  throw refusal(name, `it is used by ${text} ${multiplications.length === 0 ? 'alone' : 'too'}`);
 }
 
 /** How a weight is put together from its factors. */
@@ -264,7 +155,7 @@ interface Constants {
   /** The second factor, [k, out]. */
   readonly right: string;
   /** A constant of its own that they need. */
-  readonly shape?: { readonly name: string; readonly numbers: readonly number[] };
+  readonly shape?: ShapeTensor;
 }
 
 /** Nodes that make [I, C] with its columns in order. */
@@ -324,8 +215,4 @@ function rewired(
   }
   parts.bytes(prefix(1, node.end));
   for (const part of node.parts) parts.append(part);
-}
-
-function refusal(name: string, why: string, hint = 'Leave this weight as it is, and choose others.'): LowRankError {
-  return new LowRankError('ERR_UNSUPPORTED', `${name}: cannot become factors: ${why}`, { hint });
 }

@@ -36,6 +36,11 @@ interface Pass extends Stretch {
   readonly turns: boolean;
 }
 
+/** A node of the model's own graph that takes rows of its first input. */
+export interface Lookup extends Stretch {
+  readonly node: GraphNode;
+}
+
 /** The operators whose second input can be replaced by two. */
 const MULTIPLIES: ReadonlySet<string> = new Set(['MatMul', 'Gemm']);
 
@@ -44,6 +49,8 @@ export class Wiring {
   /** By the name of the second input, in the order of the file. */
   readonly #multiplications = new Map<string, Multiplication[]>();
   readonly #passes = new Map<string, Pass[]>();
+  /** By the name of the first input: nodes that look rows up. They are among the other uses, too. */
+  readonly #lookups = new Map<string, Lookup[]>();
   /** Other uses of a value, in all graphs, in words. */
   readonly #others = new Map<string, string[]>();
   /** By a value to which an initialiser is added: the initialiser. */
@@ -69,6 +76,8 @@ export class Wiring {
         append(this.#passes, name, { start, end, output: outputs[0], turns });
       } else {
         append(this.#others, name, inner ? `${opType} in a graph inside a node` : opType);
+        const looksUp = own && opType === 'Gather' && index === 0 && (attributes.get('axis')?.[0] ?? 0) === 0;
+        if (looksUp) append(this.#lookups, name, { node, start, end });
       }
     }
     // Before version 7 of the operators, attributes could say which dimensions are added to.
@@ -120,6 +129,13 @@ export class Wiring {
     const [bias] = biases;
     if (biases.size !== 1 || bias === undefined || others.length > 0 || !this.#initializers.has(bias)) return undefined;
     return this.#count(bias) === multiplications.length ? bias : undefined;
+  }
+
+  /** The nodes of the model's graph that look up rows of a weight; none if something else uses it, too. */
+  lookups(name: string): readonly Lookup[] {
+    const { multiplications, passes, others } = this.use(name);
+    const all = this.#lookups.get(name) ?? [];
+    return multiplications.length + passes.length === 0 && others.length === all.length ? all : [];
   }
 
   /** Where an initialiser of the model's graph lies. */
