@@ -59,6 +59,11 @@ const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./commands/expand.js')).defineExpand,
   },
   {
+    term: 'quantize [options] <model>',
+    description: 'write a smaller model whose matrices have a few bits a weight',
+    load: async () => (await import('./commands/quantize.js')).defineQuantize,
+  },
+  {
     term: 'inspect [options] <checkpoint>',
     description: 'list the layers, types and tensors of a checkpoint',
     load: async () => (await import('./commands/inspect.js')).defineInspect,

@@ -6,7 +6,7 @@ import type { Probe } from './probe.js';
 import type { Layer } from './select.js';
 
 /** The power of what the outputs lose by a layer that its loss counts for. */
-const POWERS = {
+export const POWERS = {
   relative: 0,
   'probed^0.25': 0.25,
   'probed^0.5': 0.5,

@@ -1,8 +1,9 @@
-import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import type { Runtime } from '../evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath } from '../files/files.js';
+import type { Budget } from './budget.js';
 import { compareOutputs } from './check.js';
 import type { LayerFactors } from './layer-factors.js';
 import type { Measurements } from './measurements.js';
@@ -13,28 +14,46 @@ import { tensorSamples, textSamples } from './samples.js';
 import type { Layer } from './select.js';
 
 /** What a model is tried on: texts or inputs, in onnxruntime. */
-export interface Trials {
+export interface Tried {
   readonly probe: Probe;
-  readonly measurements: Measurements;
   /** Compares a written model with the original, on samples that no rank was chosen by if there are enough. */
   check(main: string): Promise<OutputChange>;
+}
+
+/** The same, with what is kept of it. */
+export interface Trials extends Tried {
+  readonly measurements: Measurements;
 }
 
 /** The most inputs that a model is tried on. */
 const TRIAL_INPUTS = 96;
 
-/** Opens what a model is tried on while `use` runs, if there are texts or inputs. */
-export async function withTrials<T>(
+/** Opens what layers are tried on while `use` runs, if there are texts or inputs. */
+export function withTrials<T>(
   checkpoint: Checkpoint,
   layers: readonly Layer[],
   source: LayerFactors,
-  { texts, inputs, peers, threads, signal }: CompressOptions,
+  options: CompressOptions,
   measurements: Measurements,
   use: (trials: Trials | undefined) => Promise<T>,
 ): Promise<T> {
+  const tensors = layers.flatMap((layer) => [layer.info, ...[source.biasOf(layer) ?? []].flat()]);
+  return withTried(checkpoint, tensors, options, (tried) => use(tried && { ...tried, measurements }));
+}
+
+/**
+ * Opens what tensors are tried on while `use` runs, if there are texts or inputs.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` for tensors of other types than F32.
+ */
+export async function withTried<T>(
+  checkpoint: Checkpoint,
+  tensors: readonly TensorInfo[],
+  { texts, inputs, peers, threads, signal }: Omit<CompressOptions, keyof Budget>,
+  use: (tried: Tried | undefined) => Promise<T>,
+): Promise<T> {
   if (texts === undefined && inputs === undefined) return use(undefined);
   const { graph } = checkpoint;
-  const tensors = layers.flatMap((layer) => [layer.info, ...[source.biasOf(layer) ?? []].flat()]);
   const other = tensors.find(({ dtype }) => dtype !== 'F32');
   if (graph === undefined || other !== undefined) {
     const why = other === undefined ? 'its files hold no computation' : `${other.name} is ${other.dtype}`;
@@ -53,7 +72,6 @@ export async function withTrials<T>(
       const [from, to] = probe.forCheck;
       return await use({
         probe,
-        measurements,
         check: (main) => compareOutputs(checkpoint.main, main, { runtime, samples, from, to, threads, signal }),
       });
     } finally {

@@ -34,6 +34,7 @@ const LONG_JOBS = new Set([
   'compressing.md',
   'evaluating.md',
   'many-machines.md',
+  'quantising.md',
   'searching.md',
 ]);
 

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { type CompressedLayer, type CompressReport, compressCheckpoint } from '../../compress/compress.js';
-import type { OutputChange } from '../../compress/output-change.js';
 import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
 import { byteSize } from '../byte-size.js';
 import { addCompressOptions, type CompressChoiceFlags } from '../compress-options.js';
@@ -8,6 +7,7 @@ import { Interrupted } from '../interrupt.js';
 import { printResult, runJob } from '../job.js';
 import { dryRunOption, jsonOption, requireOut, restartOption, threadsOption } from '../options.js';
 import { RESUME_HINT } from '../resume-hint.js';
+import { describeCheck } from '../terminal/output-change.js';
 import { describeOutput } from '../terminal/output-summary.js';
 import { ProgressLine } from '../terminal/progress.js';
 import { type Column, formatTable } from '../terminal/table.js';
@@ -105,14 +105,6 @@ function printReport(report: CompressReport, { out: output }: Terminal): void {
 
 function shareOf({ before, after }: { readonly before: number; readonly after: number }): string {
   return formatShare(after / before);
-}
-
-function describeCheck({ samples, divergence, agreement, cosine }: OutputChange): string {
-  const quality =
-    cosine === undefined
-      ? `KL ${divergence!.toPrecision(3)}, same likeliest token ${formatShare(agreement!)}`
-      : `mean cosine ${cosine.toFixed(4)}`;
-  return `loaded and compared with the original on ${samples} samples: ${quality}`;
 }
 
 function rowOf({ name, shape, rank, parameters, error }: CompressedLayer): string[] {

@@ -1,0 +1,171 @@
+import { existsSync } from 'node:fs';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
+import { calibrate } from '../../lib/compress/calibrate.js';
+import type { BlockFormat } from '../../lib/quantize/block-format.js';
+import { quantizeCheckpoint } from '../../lib/quantize/quantize.js';
+import { type QuantizedBlocks, quantizeBlocks, type Rounding } from '../../lib/quantize/quantize-matrix.js';
+import { temporaryFolder } from '../support/folder.js';
+import { distance, gaussian, norm } from '../support/matrices.js';
+import { embeddingModel, mlp } from '../support/onnx-mlp.js';
+import { fill } from '../support/safetensors.js';
+import { python, root, runPython, unlessNoPython } from './python.js';
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
+const floats = (data: Float32Array, ...shape: number[]): NewTensor => ({ dtype: 'F32', shape, bytes: bytesOf(data) });
+const bytes = (data: Uint8Array): NewTensor => ({ dtype: 'U8', shape: [data.length], bytes: data });
+
+/** What ONNX Runtime makes of W, and of x times our codes. */
+async function reference(w: Float32Array, [m, n]: readonly [number, number], own: QuantizedBlocks) {
+  const folder = temporaryFolder();
+  const [source, target] = [join(folder, 'in.safetensors'), join(folder, 'out.safetensors')];
+  const { format, codes, scales, zeros } = own;
+  const x = gaussian([5, n], 8).data;
+  const given = new Map([
+    ['w', floats(w, m, n)],
+    ['x', floats(x, 5, n)],
+    ['codes', bytes(codes)],
+    ['scales', floats(scales, scales.length)],
+    ...(zeros === undefined ? [] : [['zeros', bytes(zeros)] as const]),
+  ]);
+  await writeSafetensors(source, given);
+  const { bits, block, symmetric } = format;
+  await runPython('quantize_reference.py', source, `${bits}`, `${block}`, symmetric ? '1' : '0', target);
+  const file = await SafetensorsFile.open(target);
+  try {
+    const found = new Map<string, Uint8Array>();
+    for (const span of file.header.tensors) found.set(span.name, (await file.read(span)).slice());
+    return { found, x };
+  } finally {
+    await file.close();
+  }
+}
+
+const FORMATS = ([2, 4, 8] as const).flatMap((bits) =>
+  ([16, 32, 128] as const).flatMap((block) =>
+    [true, false].map((symmetric): BlockFormat => ({ bits, block, symmetric, scales: 'F32' })),
+  ),
+);
+
+describe.skipIf(!python)(`weights of a few bits${unlessNoPython}`, () => {
+  it.each(FORMATS)('have the codes of MatMulNBits, which multiplies by them: %o', async (format) => {
+    // The last block is not full, and there is an odd number of blocks for some sizes.
+    const [m, n] = [24, 136] as const;
+    const w = gaussian([m, n], 3).data;
+    w.fill(0, 0, 16);
+    const own = await quantizeBlocks({ data: w, shape: [m, n] }, format, { rounding: 'spanning' });
+    const { found, x } = await reference(w, [m, n], own);
+    expect(own.codes).toEqual(found.get('codes'));
+    expect(bytesOf(own.scales)).toEqual(found.get('scales'));
+    if (own.zeros !== undefined) expect(own.zeros).toEqual(found.get('zeros'));
+    expectProduct(own, x, found.get('y')!, [m, n]);
+  });
+
+  it.each(['nearest', 'compensated'] as Rounding[])('are read as they were meant, rounded as %s', async (rounding) => {
+    const [m, n] = [24, 136] as const;
+    const w = gaussian([m, n], 4).data;
+    const second = new Float64Array(n * n);
+    for (let j = 0; j < n; j++) second[j * n + j] = 1 + (j % 3);
+    for (const symmetric of [true, false]) {
+      const format: BlockFormat = { bits: 4, block: 32, symmetric, scales: 'F16' };
+      const moments = { kind: 'inputs', second } as const;
+      const own = await quantizeBlocks({ data: w, shape: [m, n] }, format, { rounding, moments });
+      const { found, x } = await reference(w, [m, n], own);
+      expectProduct(own, x, found.get('y')!, [m, n]);
+    }
+  });
+});
+
+function expectProduct({ dense }: QuantizedBlocks, x: Float32Array, y: Uint8Array, [m, n]: readonly [number, number]) {
+  const found = new Float32Array(y.buffer);
+  const expected = new Float32Array(found.length);
+  for (let row = 0; row < found.length / m; row++) {
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) expected[row * m + i]! += x[row * n + j]! * dense[i * n + j]!;
+    }
+  }
+  expect(distance(found, expected)).toBeLessThan(1e-5 * norm(expected));
+}
+
+const peers = join(root, 'test', 'peers');
+const hasPeers = existsSync(join(peers, 'node_modules'));
+const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
+
+/** A model with its inputs and their moments. */
+async function prepared(model = mlp()) {
+  const folder = temporaryFolder();
+  await fill(folder, { 'model.onnx': model });
+  const x = gaussian([400, 32], 5).data.map((value, i) => value * 0.9 ** (i % 32));
+  const inputs = join(folder, 'inputs.safetensors');
+  await writeSafetensors(inputs, new Map([['x', floats(x, 400, 32)]]));
+  const path = (name: string) => join(folder, name);
+  const moments = path('moments.safetensors');
+  await calibrate(path('model.onnx'), moments, { inputs, peers, samples: 400, allInputs: true });
+  return { path, source: path('model.onnx'), inputs, moments };
+}
+
+interface Verdict {
+  readonly error: number;
+  readonly operators: Readonly<Record<string, number>>;
+  readonly names: readonly string[];
+}
+
+describe.skipIf(!python || !hasPeers)(`quantised models${unlessNoPython}${unlessNoPeers}`, () => {
+  const cases = [
+    { options: { bits: 9 }, most: 0.01 },
+    { options: { bits: 6 }, most: 0.05 },
+    { options: { bits: 4.5 }, most: 0.15 },
+    { options: { bits: 6, corrections: false }, most: 0.06 },
+    { options: { preset: 'q8' }, most: 0.03 },
+    { options: { preset: 'q4' }, most: 0.2 },
+  ] as const;
+
+  it.each(cases)('are valid, run in onnxruntime and keep names: %o', async ({ options, most }) => {
+    const { path, source, inputs, moments } = await prepared();
+    const out = path('out.onnx');
+    const given = { ...options, accuracyLevel: 0, calibration: moments, inputs, peers };
+    const report = await quantizeCheckpoint(source, out, given);
+    const verdict = JSON.parse(await runPython('quantize_judge.py', source, out, inputs)) as Verdict;
+    expect(verdict.error).toBeLessThan(most);
+    expect(report.check!.cosine).toBeGreaterThan(1 - most);
+    expect(verdict.names).toEqual(expect.arrayContaining(['/m/0/MatMul', '/m/0/Add', '/m/2/MatMul']));
+    // All that is made of constants is gone once the model is loaded.
+    const left = new Set(Object.keys(verdict.operators));
+    const allowed =
+      'preset' in options && options.preset === 'q8'
+        ? /^(Add|Relu|Gemm|DynamicQuantizeMatMul|MatMulIntegerToFloat|DynamicQuantizeLinear|MatMulInteger|Mul|Cast)$/
+        : /^(Add|Relu|MatMulNBits|MatMul|Gemm|FusedMatMul)$/;
+    expect([...left].filter((op) => !allowed.test(op))).toEqual([]);
+    if ('bits' in options) expect(report.bits.after).toBeLessThanOrEqual(options.bits);
+  });
+
+  it('have the size that the report states, and none above the budget', async () => {
+    const { path, source, moments } = await prepared();
+    const whole = (await stat(source)).size;
+    for (const share of [0.35, 0.5, 0.8]) {
+      const out = path(`${share}.onnx`);
+      const size = Math.floor(share * whole);
+      const report = await quantizeCheckpoint(source, out, { size, calibration: moments });
+      expect((await stat(out)).size).toBe(report.bytes.after);
+      expect(report.bytes.after).toBeLessThanOrEqual(size);
+    }
+  });
+
+  it.each([8, 4])('may have embeddings of %i bits', async (bits) => {
+    const { path } = await prepared();
+    const source = path('embedding.onnx');
+    await writeFile(source, embeddingModel());
+    const inputs = path('rows.safetensors');
+    const rows = new Uint8Array(BigInt64Array.from({ length: 80 }, (_, i) => BigInt((7 * i) % 100)).buffer);
+    await writeSafetensors(inputs, new Map([['rows', { dtype: 'I64', shape: [20, 4], bytes: rows }]]));
+    const out = path('out.onnx');
+    const report = await quantizeCheckpoint(source, out, { preset: bits === 8 ? 'q8' : 'q4' });
+    expect(report.layers).toMatchObject([{ name: 'words', use: 'lookup', stored: { format: { bits } } }]);
+    const verdict = JSON.parse(await runPython('quantize_judge.py', source, out, inputs)) as Verdict;
+    expect(verdict.operators).toEqual({ GatherBlockQuantized: 1 });
+    expect(verdict.error).toBeLessThan(bits === 8 ? 0.01 : 0.12);
+    expect(verdict.error).toBeCloseTo(report.layers[0]!.error, 1);
+  });
+});

@@ -1,0 +1,107 @@
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { writeMoments } from '../../lib/compress/moments.js';
+import type { Moments } from '../../lib/lowrank/moments.js';
+import { type QuantizeReport, quantizeCheckpoint } from '../../lib/quantize/quantize.js';
+import { lowrank } from '../support/cli.js';
+import { failure } from '../support/failure.js';
+import { temporaryFolder } from '../support/folder.js';
+import { gaussian } from '../support/matrices.js';
+import { mlp } from '../support/onnx-mlp.js';
+import { fill } from '../support/safetensors.js';
+
+/** Moments of inputs with a few strong directions. */
+function moments(n: number, seed: number): Moments {
+  const x = gaussian([n, n], seed).data;
+  const second = new Float64Array(n * n);
+  for (let k = 0; k < n; k++) {
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < n; j++) second[i * n + j]! += 0.8 ** k * x[k * n + i]! * x[k * n + j]!;
+  }
+  return { kind: 'inputs', second, count: 1000 };
+}
+
+async function model() {
+  const folder = temporaryFolder();
+  await fill(folder, { 'model.onnx': mlp() });
+  const path = (name: string) => join(folder, name);
+  const all = new Map([
+    ['onnx::MatMul_1', moments(32, 1)],
+    ['onnx::MatMul_2', moments(48, 2)],
+    ['m.5.weight', moments(48, 3)],
+  ]);
+  await writeMoments(path('moments.safetensors'), all);
+  return { path, source: path('model.onnx'), calibration: path('moments.safetensors') };
+}
+
+describe('lowrank quantize', () => {
+  it('writes what a dry run plans, within the bits, and says how much each matrix loses', async () => {
+    const { path, source, calibration } = await model();
+    const flags = ['--bits', '5.5', '--calibration', calibration];
+    const plan = await lowrank(['quantize', source, ...flags, '--dry-run', '--json']);
+    const planned = JSON.parse(plan.stdout) as QuantizeReport;
+    expect(planned.output).toBeUndefined();
+    const done = await lowrank(['quantize', source, '-o', path('out.onnx'), ...flags, '--json']);
+    const report = JSON.parse(done.stdout) as QuantizeReport;
+    expect(report.layers.map(({ description }) => description)).toEqual(
+      planned.layers.map(({ description }) => description),
+    );
+    expect(report.bits.after).toBeLessThanOrEqual(5.5);
+    expect(report.bytes.after).toBe((await stat(path('out.onnx'))).size);
+    expect(report.layers).toHaveLength(3);
+    for (const { error } of report.layers) expect(error).toBeLessThan(0.2);
+    const text = await lowrank(['quantize', source, '-o', path('text.onnx'), ...flags]);
+    expect(text.stdout).toContain('bits a weight in 3 matrices');
+    expect(text.code).toBe(0);
+  });
+
+  it('loses less with more bits, with a calibration, and with corrections', async () => {
+    const { source, calibration } = await model();
+    const lossOf = async (options: Parameters<typeof quantizeCheckpoint>[2]) => {
+      const { layers } = await quantizeCheckpoint(source, undefined, { ...options, dryRun: true });
+      return layers.reduce((sum, { error }) => sum + error ** 2, 0);
+    };
+    const own = await lossOf({ bits: 5, calibration });
+    expect(await lossOf({ bits: 7, calibration })).toBeLessThan(own);
+    expect(own).toBeLessThanOrEqual(await lossOf({ bits: 5, calibration, corrections: false }));
+  });
+
+  it('keeps to a size, and refuses one that cannot be', async () => {
+    const { path, source, calibration } = await model();
+    const whole = (await stat(source)).size;
+    const size = Math.floor(0.45 * whole);
+    const { bytes } = await quantizeCheckpoint(source, path('out.onnx'), { size, calibration });
+    expect(bytes.after).toBeLessThanOrEqual(size);
+    expect(bytes.before).toBe(whole);
+    const small = await lowrank(['quantize', source, '-o', path('small.onnx'), '--size', '1KB']);
+    expect(small.code).toBe(1);
+    expect(small.stderr).toContain('bits a weight');
+    expect(existsSync(path('small.onnx'))).toBe(false);
+  });
+
+  it.each(['q8', 'q4'] as const)('stores all matrices alike without a calibration: %s', async (preset) => {
+    const { path, source } = await model();
+    const report = await quantizeCheckpoint(source, path('out.onnx'), { preset });
+    const kinds = new Set(report.layers.map(({ description }) => description));
+    expect([...kinds]).toEqual([preset === 'q8' ? 'int8' : '4 bits/32']);
+    expect(report.calibrated).toBe(false);
+  });
+
+  it('refuses contradictory and missing targets, and other formats', async () => {
+    const { path, source } = await model();
+    expect(await failure(quantizeCheckpoint(source, path('a'), {}))).toMatchObject({ code: 'ERR_ARGUMENT' });
+    expect(await failure(quantizeCheckpoint(source, path('a'), { bits: 4, size: 1e6 }))).toMatchObject({
+      code: 'ERR_ARGUMENT',
+    });
+    expect(await failure(quantizeCheckpoint(source, undefined, { bits: 4 }))).toMatchObject({ code: 'ERR_ARGUMENT' });
+    expect(await failure(quantizeCheckpoint(source, path('a'), { bits: 4, corrections: true }))).toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+    });
+    const usage = await lowrank(['quantize', source, '-o', path('a')]);
+    expect(usage.code).toBe(2);
+    expect(usage.stderr).toContain('exactly one of preset, bits and size');
+    expect(existsSync(path('a'))).toBe(false);
+  });
+});
