@@ -4,7 +4,7 @@ import { ArgumentError } from '../errors.js';
 export const CODE_BITS = [2, 4, 8] as const;
 export type CodeBits = (typeof CODE_BITS)[number];
 /** The numbers of a row that share a scale. */
-export const BLOCK_SIZES = [16, 32, 64, 128, 256] as const;
+const BLOCK_SIZES = [16, 32, 64, 128, 256] as const;
 export type BlockSize = (typeof BLOCK_SIZES)[number];
 
 /** Weights as whole numbers of a few bits, in blocks along the inputs that share a scale. */

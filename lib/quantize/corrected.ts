@@ -67,7 +67,11 @@ export async function quantizeCorrected(
 
 const MOST = 127;
 
-/** Rounds each component to int8: its numbers in A have one scale, its numbers in B another. */
+/**
+ * Rounds each component to int8: its numbers in A have one scale, its numbers in B another.
+ *
+ * @internal
+ */
 export function quantizeFactors({ data: b, shape }: Tensor, { data: a, shape: aShape }: Tensor): QuantizedFactors {
   const [m, k] = shape as [number, number];
   const n = aShape[1]!;
@@ -86,7 +90,11 @@ export function quantizeFactors({ data: b, shape }: Tensor, { data: a, shape: aS
   return { rank: k, left, right, scales };
 }
 
-/** The product B A, [m, n]. */
+/**
+ * The product B A, [m, n].
+ *
+ * @internal
+ */
 export function productOf({ rank: k, left, right, scales }: QuantizedFactors): Float32Array {
   const [m, n] = [right.length / k, left.length / k];
   const product = new Float32Array(m * n);

@@ -136,7 +136,7 @@ describe.skipIf(!python || !hasPeers)(`quantised models${unlessNoPython}${unless
     const allowed =
       'preset' in options && options.preset === 'q8'
         ? /^(Add|Relu|Gemm|DynamicQuantizeMatMul|MatMulIntegerToFloat|DynamicQuantizeLinear|MatMulInteger|Mul|Cast)$/
-        : /^(Add|Relu|MatMulNBits|MatMul|Gemm|FusedMatMul)$/;
+        : /^(Add|Relu|MatMulNBits|MatMul|(?:Fused)?Gemm|FusedMatMul)$/;
     expect([...left].filter((op) => !allowed.test(op))).toEqual([]);
     if ('bits' in options) expect(report.bits.after).toBeLessThanOrEqual(options.bits);
   });

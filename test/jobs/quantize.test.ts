@@ -84,8 +84,9 @@ describe('lowrank quantize', () => {
   it.each(['q8', 'q4'] as const)('stores all matrices alike without a calibration: %s', async (preset) => {
     const { path, source } = await model();
     const report = await quantizeCheckpoint(source, path('out.onnx'), { preset });
-    const kinds = new Set(report.layers.map(({ description }) => description));
-    expect([...kinds]).toEqual([preset === 'q8' ? 'int8' : '4 bits/32']);
+    // 32 does not divide the 48 columns of two of them.
+    const expected = preset === 'q8' ? ['int8', 'int8', 'int8'] : ['4 bits/32', '4 bits/16', '4 bits/16'];
+    expect(report.layers.map(({ description }) => description)).toEqual(expected);
     expect(report.calibrated).toBe(false);
   });
 

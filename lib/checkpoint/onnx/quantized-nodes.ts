@@ -11,7 +11,7 @@ export function importOf(domains: ReadonlySet<string>): Uint8Array {
 }
 
 /** Makes names that no value of the model has: `base`, or `base` with a number. */
-export interface FreshNames {
+interface FreshNames {
   unused(base: string): string;
 }
 
