@@ -5,9 +5,14 @@ import type { QuantizedMatrix } from './matrix.js';
  * What becomes of a matrix: it stays as it is; it is rounded to codes in blocks, with factors of some rank to correct it;
  * or it is rounded to int8 with a scale for each output, to be multiplied by inputs of 8 bits.
  */
-export type Stored =
+export type StoredAs =
   | { readonly kind: 'dense' }
   | { readonly kind: 'blocks'; readonly format: BlockFormat; readonly rank: number }
+  | { readonly kind: 'channels' };
+
+/** The same, with all that is needed to store it. */
+export type Stored =
+  | Exclude<StoredAs, { kind: 'channels' }>
   | { readonly kind: 'channels'; readonly smoothing?: Smoothing };
 
 /** What the inputs of int8 layers are multiplied by first: the tensor of one of the layers that share it. */
@@ -56,7 +61,7 @@ export function formatsFor(matrix: QuantizedMatrix, bits: readonly CodeBits[] = 
 }
 
 /** What a report says of it. */
-export function plainly(stored: Stored): Stored {
+export function plainly(stored: Stored): StoredAs {
   return stored.kind === 'channels' ? { kind: 'channels' } : stored;
 }
 

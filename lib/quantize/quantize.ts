@@ -13,7 +13,7 @@ import { withTried } from '../compress/trials.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { Progress } from '../progress.js';
-import { describeStored, plainly, type Stored } from './choices.js';
+import { describeStored, plainly, type StoredAs } from './choices.js';
 import type { ChosenStorage } from './choose.js';
 import { changesOf, decide } from './decide.js';
 import type { QuantizedMatrix } from './matrix.js';
@@ -27,7 +27,7 @@ export interface QuantizedLayer {
   readonly use: QuantizedMatrix['use'];
   /** [outputs, inputs]; rows and columns of one that is looked up. */
   readonly shape: readonly [m: number, n: number];
-  readonly stored: Stored;
+  readonly stored: StoredAs;
   /** In words, such as `4 bits/32 + rank 16`. */
   readonly description: string;
   readonly bytes: number;

@@ -80,7 +80,7 @@ struct Weights {
     }
     bool positive = false;
     {
-      const WideBlas wide(context.team.size());
+      const WideBlas wide(context.team);
       positive = lapack::cholesky(n, backwards.data());
     }
     if (!positive) {

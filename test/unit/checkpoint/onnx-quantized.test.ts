@@ -115,6 +115,27 @@ describe('a weight of an ONNX model replaced by codes and scales', () => {
     expect(countOf(bytes, 'com.microsoft')).toBe(0);
   });
 
+  it('as int8: what smooths inputs belongs to one of the layers, and is applied once', async () => {
+    const model = modelProto(
+      graphProto(
+        [
+          nodeProto({ op: 'MatMul', name: '/a/MatMul', inputs: ['x', 'a'], outputs: ['y'] }),
+          nodeProto({ op: 'MatMul', name: '/b/MatMul', inputs: ['x', 'b'], outputs: ['z'] }),
+        ],
+        [counted('a', 32, 16), counted('b', 32, 16)],
+      ),
+    );
+    const [a, b] = [channels('a8', 32, 16), channels('b8', 32, 16)];
+    const smooth = (form: QuantizedForm): QuantizedForm => ({ ...form, smoothing: 's' });
+    const owner = { by: [...a.by, { name: 's', dtype: 'F32', shape: [32] } as const], form: smooth(a.form) };
+    const bytes = await replaced(model, { a: owner, b: { by: b.by, form: smooth(b.form) } });
+    expect(countOf(bytes, 'x.smoothed')).toBe(3);
+    expect(countOf(bytes, 'DynamicQuantizeLinear')).toBe(1);
+    expect(await failure(replaced(model, { b: { by: b.by, form: smooth(b.form) } }))).toMatchObject({
+      code: 'ERR_ARGUMENT',
+    });
+  });
+
   it('may be rows that are looked up', async () => {
     const form: QuantizedForm = {
       ...{ kind: 'rows', inputs: 64, outputs: 100, codes: 'c', scales: 's', bits: 4, block: 32, halfScales: true },

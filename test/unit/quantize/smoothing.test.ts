@@ -1,36 +1,64 @@
 import { describe, expect, it } from 'vitest';
+import type { Moments } from '../../../lib/lowrank/moments.js';
+import { quantizeChannels } from '../../../lib/quantize/quantize-matrix.js';
 import { smoothingOf } from '../../../lib/quantize/smoothing.js';
-import { gaussian } from '../../support/matrices.js';
+import { distance, gaussian, norm } from '../../support/matrices.js';
 
-const N = 24;
-const second = Float64Array.from({ length: N }, (_, j) => (j % 6 === 0 ? 25 : 0.5 + j / N));
+const [M, N, COUNT] = [40, 48, 200] as const;
+/** Inputs of which a few are far larger than the others. */
+const x = gaussian([COUNT, N], 3).data.map((value, at) => value * (at % 12 === 5 ? 30 : 1));
+const moments: Moments = {
+  kind: 'diagonal',
+  second: Float64Array.from({ length: N }, (_, j) => {
+    let sum = 0;
+    for (let i = 0; i < COUNT; i++) sum += x[i * N + j]! ** 2 / COUNT;
+    return sum;
+  }),
+};
 
-/** The largest magnitude in a column of any weight. */
-const largest = (weights: readonly { data: Float32Array }[], j: number) =>
-  Math.max(...weights.map(({ data }) => Math.max(...data.filter((_, at) => at % N === j).map(Math.abs))));
+function times(inputs: Float32Array, w: ArrayLike<number>): Float64Array {
+  const y = new Float64Array(COUNT * M);
+  for (let i = 0; i < COUNT; i++) {
+    for (let k = 0; k < M; k++) for (let j = 0; j < N; j++) y[i * M + k]! += inputs[i * N + j]! * w[k * N + j]!;
+  }
+  return y;
+}
+
+/** x W^T with both rounded to 8 bits, as DynamicQuantizeLinear and MatMulInteger do it. */
+async function rounded(weights: Float32Array, scales: Float32Array): Promise<Float64Array> {
+  const inputs = x.map((value, at) => value / scales[at % N]!);
+  const low = Math.min(0, ...inputs);
+  const step = (Math.max(0, ...inputs) - low) / 255;
+  const zero = Math.round(-low / step);
+  const coded = inputs.map((value) => (Math.round(value / step + zero) - zero) * step);
+  const smooth = { data: weights.map((value, at) => value * scales[at % N]!), shape: [M, N] };
+  const { codes, scales: own } = await quantizeChannels(smooth);
+  const stored = smooth.data.map((_, at) => codes[(at % N) * M + Math.floor(at / N)]! * own[Math.floor(at / N)]!);
+  return times(coded, stored);
+}
 
 describe('smoothing', () => {
-  const weights = [gaussian([8, N], 1), gaussian([5, N], 2)];
+  const w = gaussian([M, N], 1);
 
-  it('makes inputs and columns of all weights that share them equally large', () => {
-    const scales = smoothingOf(weights, { kind: 'diagonal', second })!;
-    const ratios = [...scales].map((scale, j) => Math.sqrt(second[j]!) / scale / (largest(weights, j) * scale));
-    for (const ratio of ratios) expect(ratio / ratios[0]!).toBeCloseTo(1, 4);
-    expect(scales[0]).toBeGreaterThan(scales[1]!);
+  it('lets 8 bits lose far less where a few inputs are large', async () => {
+    const expected = times(x, w.data);
+    const without = distance(await rounded(w.data, new Float32Array(N).fill(1)), expected);
+    const scales = smoothingOf([w], moments)!;
+    expect(distance(await rounded(w.data, scales), expected)).toBeLessThan(0.5 * without);
+    expect(without).toBeLessThan(0.1 * norm(expected));
+    expect(scales[5]).toBeGreaterThan(2 * scales[4]!);
   });
 
   it('takes the diagonal of full moments', () => {
     const full = new Float64Array(N * N).fill(0.1);
-    for (let j = 0; j < N; j++) full[j * N + j] = second[j]!;
-    expect(smoothingOf(weights, { kind: 'inputs', second: full })).toEqual(
-      smoothingOf(weights, { kind: 'diagonal', second }),
-    );
+    for (let j = 0; j < N; j++) full[j * N + j] = moments.second[j]!;
+    expect(smoothingOf([w], { kind: 'inputs', second: full })).toEqual(smoothingOf([w], moments));
   });
 
   it('leaves inputs that are always 0 as they are, and does nothing where all are', () => {
-    const some = second.slice();
+    const some = moments.second.slice();
     some[3] = 0;
-    expect(smoothingOf(weights, { kind: 'diagonal', second: some })![3]).toBe(1);
-    expect(smoothingOf(weights, { kind: 'diagonal', second: new Float64Array(N) })).toBeUndefined();
+    expect(smoothingOf([w], { kind: 'diagonal', second: some })![3]).toBe(1);
+    expect(smoothingOf([w], { kind: 'diagonal', second: new Float64Array(N) })).toBeUndefined();
   });
 });
