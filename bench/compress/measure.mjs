@@ -17,8 +17,13 @@ const STORAGES = ['pivoted', 'factors'];
 
 /** @param {string[]} args */
 function node(...args) {
-  const options = { cwd: peers, stdio: /** @type {const} */ (['ignore', 'pipe', 'pipe']), maxBuffer: 2 ** 28 };
-  return JSON.parse(execFileSync(process.execPath, args, { ...options, encoding: 'utf8' }));
+  const output = execFileSync(process.execPath, args, {
+    cwd: peers,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: 2 ** 28,
+    encoding: 'utf8',
+  });
+  return JSON.parse(output);
 }
 
 /** Runs a command of lowrank and returns its document. @param {string[]} args */

@@ -41,7 +41,6 @@ void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const 
              double*, const int*, int*, size_t);
 void dpotrf_(const char*, const int*, double*, const int*, int*, size_t);
 void dpstrf_(const char*, const int*, double*, const int*, int*, int*, const double*, double*, int*, size_t);
-void dpotrf_(const char*, const int*, double*, const int*, int*, size_t);
 void dgeqp3_(const int*, const int*, double*, const int*, int*, double*, double*, const int*, int*);
 void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*, const double*, const double*,
             const int*, double*, const int*, size_t, size_t, size_t, size_t);
@@ -291,13 +290,6 @@ int64_t choleskyPivoted(int64_t n, double* a, int* pivots, double tolerance, dou
   dpstrf_("U", &order, a, &order, pivots, &rank, &tolerance, work, &info, 1);
   for (int64_t i = 0; i < n; i++) pivots[i]--;
   return rank;
-}
-
-bool cholesky(int64_t n, double* a) {
-  const int order = narrow(n, "an order");
-  int info = 0;
-  dpotrf_("U", &order, a, &order, &info, 1);
-  return info == 0;
 }
 
 // LAPACK's own block, and the norms of columns.

@@ -87,10 +87,6 @@ bool cholesky(int64_t n, double* a);
 // their number p. `work` has 2 n elements.
 int64_t choleskyPivoted(int64_t n, double* a, int* pivots, double tolerance, double* work);
 
-// The Cholesky factor of a symmetric positive definite n x n matrix, of which the lower triangle is read, and replaced.
-// False: it is not positive definite.
-bool cholesky(int64_t n, double* a);
-
 // QR factors with column pivoting (Businger and Golub 1965) of a column-major m x n matrix: R
 // replaces its upper triangle, and column pivots[j] of the matrix is column j of Q R.
 int64_t qrPivotedWork(int64_t m, int64_t n);
