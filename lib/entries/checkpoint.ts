@@ -123,5 +123,6 @@ export type { OutputChange } from '../compress/output-change.js';
 export type { LeftOut } from '../compress/select.js';
 export type { BlockFormat, BlockSize, CodeBits } from '../quantize/block-format.js';
 export type { StoredAs } from '../quantize/choices.js';
+export type { QuantizedWeighting } from '../quantize/choose.js';
 export type { Preset, QuantizeCheckpointOptions } from '../quantize/options.js';
 export { type QuantizedLayer, type QuantizeReport, quantizeCheckpoint } from '../quantize/quantize.js';

@@ -57,7 +57,7 @@ export async function decide(
     progress.finished(name, info.bytes);
   }
   if (preset !== undefined) {
-    return { choices: offered.map(({ menu }) => menu[0]!), weighting: 'relative', losses: {} };
+    return { choices: offered.map(({ menu }) => menu[0]!), weighting: 'even', losses: {} };
   }
   const numbers = matrices.reduce((sum, { m, n }) => sum + m * n, 0);
   const budget =

@@ -5,7 +5,6 @@ import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
 import { open } from '../checkpoint/open.js';
 import { weightBytes } from '../compress/budget.js';
-import type { Weighting } from '../compress/choose.js';
 import { type MomentsFile, openMoments } from '../compress/moments.js';
 import type { OutputChange } from '../compress/output-change.js';
 import type { LeftOut } from '../compress/select.js';
@@ -14,7 +13,7 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { Progress } from '../progress.js';
 import { describeStored, plainly, type StoredAs } from './choices.js';
-import type { ChosenStorage } from './choose.js';
+import type { ChosenStorage, QuantizedWeighting } from './choose.js';
 import { changesOf, decide } from './decide.js';
 import type { QuantizedMatrix } from './matrix.js';
 import { MatrixSource } from './matrix-source.js';
@@ -43,7 +42,7 @@ export interface QuantizeReport {
   readonly preset: Preset | undefined;
   readonly calibrated: boolean;
   /** What the losses of matrices were weighed by. */
-  readonly weighting: Weighting;
+  readonly weighting: QuantizedWeighting;
   /** The loss of the model's outputs by each weighting, where texts or inputs were there to try them on. */
   readonly losses: ChosenStorage['losses'];
   readonly layers: readonly QuantizedLayer[];
