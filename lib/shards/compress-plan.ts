@@ -7,10 +7,10 @@ import { LayerFactors } from '../compress/layer-factors.js';
 import { openMoments } from '../compress/moments.js';
 import { COMPRESS_CHOICES, type CompressChoices, checkChoices } from '../compress/options.js';
 import { compressibleLayers, type Layer } from '../compress/select.js';
-import { CheckpointError } from '../errors.js';
+import { ArgumentError, CheckpointError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
 import { type DocumentKind, readDocument, toJson } from '../files/document.js';
-import { absolutePath, refuseExisting } from '../files/files.js';
+import { absolutePath, exists, refuseExisting, requirePath } from '../files/files.js';
 import { digestOfJson } from '../files/journal.js';
 import { MAX_PLAN_BYTES, MAX_PLAN_SHARDS, MAX_TENSORS } from '../files/limits.js';
 import {
@@ -156,6 +156,7 @@ const PLAN: DocumentKind = {
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`.
  */
 export async function readCompressPlan(file: string): Promise<CompressPlan> {
+  requirePath(file);
   return (await readDocument(file, PLAN)) as CompressPlan;
 }
 
@@ -176,7 +177,10 @@ export async function isCompressPlan(file: string): Promise<boolean> {
  * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`; `ERR_CHECKPOINT_IO`.
  */
 export async function writeCompressPlan(file: string, plan: CompressPlan): Promise<void> {
-  const replace = await isCompressPlan(file).catch(() => false);
+  requirePath(file);
+  const fault = PLAN.check(plan, '');
+  if (fault !== undefined) throw new ArgumentError('plan', `a plan from planCompression (${fault})`, plan);
+  const replace = (await exists(file)) && (await isCompressPlan(file));
   if (!replace) await refuseExisting(file);
   await writeAtomically(file, `${toJson(plan, 2)}\n`, { replace });
 }
