@@ -16,7 +16,7 @@ import { judgedOutput, openSession } from './session.js';
  * Multiplications of all runs that try one layer each, and of one run of a whole choice of ranks. They bound the time: the
  * larger a model, the fewer tokens it is tried on.
  */
-const SWEEP_WORK = 2e12;
+const SWEEP_WORK = 1.4e12;
 const TRIAL_WORK = 1e11;
 /** What a sample counts for where its tokens are unknown. */
 const SAMPLE_TOKENS = 128;
