@@ -46,7 +46,9 @@ struct QuantizeBlocks {
         scales(arguments.floats("scales", product(m, request.format.blocks(n)))),
         zeros(request.format.symmetric ? nullptr
                                        : arguments.bytes("zeros", product(m, request.format.bytesOfZeros(n)))),
-        dense(arguments.has("dense") ? arguments.floats("dense", product(m, n)) : nullptr) {}
+        dense(arguments.has("dense") ? arguments.floats("dense", product(m, n)) : nullptr) {
+    requireMoments(request, moments ? &*moments : nullptr);
+  }
   void run(const Control& control) const {
     MemoryLedger ledger;
     const BlockFormat& format = request.format;

@@ -55,16 +55,20 @@ void pack(const uint8_t* codes, int64_t count, int bits, uint8_t rest, uint8_t* 
 
 } // namespace
 
-void quantizeBlocks(const Context& context, ConstMatrix w, const Moments* moments, const BlockRequest& request,
-                    const BlockCodes& result) {
-  requireFinite(w, context.team);
+void requireMoments(const BlockRequest& request, const Moments* moments) {
   if (moments && moments->kind == Moments::outputs) {
     throw Failure("ERR_ARGUMENT", "moments of the outputs do not weigh the numbers of a row");
   }
+  if (request.rounding == Rounding::compensated && !(moments && moments->kind == Moments::inputs)) {
+    throw Failure("ERR_ARGUMENT", "compensated rounding needs the moments of all inputs");
+  }
+}
+
+void quantizeBlocks(const Context& context, ConstMatrix w, const Moments* moments, const BlockRequest& request,
+                    const BlockCodes& result) {
+  requireFinite(w, context.team);
+  requireMoments(request, moments);
   if (request.rounding == Rounding::compensated) {
-    if (!moments || moments->kind != Moments::inputs) {
-      throw Failure("ERR_ARGUMENT", "compensated rounding needs the moments of all inputs");
-    }
     return roundCompensated(context, w, moments->values, request, result);
   }
   if (!moments) return roundRows(context, w, nullptr, request, result);

@@ -24,8 +24,11 @@ struct BlockRequest {
   int sweeps;     // of `compensated`, over all codes again
 };
 
+// Throws ERR_ARGUMENT for moments that do not serve the rounding, or lack where it needs some.
+void requireMoments(const BlockRequest& request, const Moments* moments);
+
 // Moments of the inputs, which `compensated` needs, or their diagonal weigh the error. Throws ERR_NOT_FINITE, and
-// ERR_ARGUMENT where the moments are of another kind or no moments.
+// as `requireMoments`.
 void quantizeBlocks(const Context& context, ConstMatrix w, const Moments* moments, const BlockRequest& request,
                     const BlockCodes& result);
 
