@@ -11,6 +11,8 @@ import { type BlockFormat, checkFormat, sizesOf } from './block-format.js';
  * How codes are chosen. `spanning`: scales that meet the largest number of a block, as MatMulNBits' own quantiser takes
  * them; `nearest`: the scales with the smallest error, weighted by the moments if there are some; `compensated`: later
  * numbers of a row make up for the errors of earlier ones, by the moments of all inputs.
+ *
+ * @internal
  */
 export type Rounding = keyof typeof ROUNDING_CODE;
 

@@ -12,7 +12,11 @@ export function halfAt(bytes: Uint8Array, at: number): number {
   return halves[bytes[at]! | (bytes[at + 1]! << 8)]!;
 }
 
-/** Returns the number that 16 bits represent; all of them are exact in float32. */
+/**
+ * Returns the number that 16 bits represent; all of them are exact in float32.
+ *
+ * @internal
+ */
 export function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
