@@ -182,6 +182,11 @@ async function choose(
   if (maxKl === undefined) {
     return within(size === undefined ? keep! * all : await numbersWithin(checkpoint, layers, size, storage));
   }
+  if (!trials?.probe.hasLogits) {
+    throw new LowRankError('ERR_UNSUPPORTED', `${checkpoint.path}: has no logits, whose divergence maxKl could limit`, {
+      hint: 'Use keep or size (--keep, --size).',
+    });
+  }
   const smallest = await smallestWithin(maxKl, [0, all], async (budget) => {
     const result = await within(budget);
     return { result, divergence: result.losses[result.weighting]! };

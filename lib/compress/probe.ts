@@ -90,6 +90,11 @@ export class Probe {
     return [layers < choices ? layers : 0, choices];
   }
 
+  /** Whether the outputs are logits, so that losses are KL divergences. */
+  get hasLogits(): boolean {
+    return this.original[0]?.logits ?? false;
+  }
+
   /** The mean loss of the outputs with other tensors, laid out as in the file. */
   loss(tensors: ReadonlyMap<string, Float32Array>): Promise<number> {
     return this.#loss(tensors, 0, this.parts.layers);

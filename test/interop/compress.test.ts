@@ -107,6 +107,11 @@ describe.skipIf(!hasPeers)(`ranks that are tried on samples${unlessNoPeers}`, ()
     expect(layers.some(({ rank }) => rank !== undefined)).toBe(true);
     const plain = await compressCheckpoint(source, undefined, { keep: 0.5, calibration: moments, dryRun: true });
     expect(plain).toMatchObject({ weighting: 'relative', losses: {} });
+    const limited = compressCheckpoint(source, undefined, { ...options, keep: undefined, maxKl: 0.1 });
+    await expect(limited).rejects.toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      message: expect.stringContaining('logits'),
+    });
     // The plan is what is done.
     const written = await compressCheckpoint(source, path('out.onnx'), { ...options, dryRun: false });
     expect(written.losses).toEqual(losses);
