@@ -92,7 +92,7 @@ export class Probe {
 
   /** Whether the outputs are logits, so that losses are KL divergences. */
   get hasLogits(): boolean {
-    return this.original[0]?.logits ?? false;
+    return this.original[0]?.kind === 'logits';
   }
 
   /** The mean loss of the outputs with other tensors, laid out as in the file. */
