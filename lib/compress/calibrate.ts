@@ -11,7 +11,7 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import { asFloats, type Inference, type Runtime } from '../evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../evaluate/engines/peers.js';
 import { absolutePath, refuseExisting } from '../files/files.js';
-import { digestOfFile, digestOfJson } from '../files/journal.js';
+import { digestOfJson } from '../files/journal.js';
 import type { Moments } from '../lowrank/moments.js';
 import { boolean, callback, checkOptions, number, type OptionTypes, text, wholeNumber } from '../options.js';
 import { linkData } from './link-data.js';
@@ -114,8 +114,8 @@ export async function calibrate(source: string, out: string, options: CalibrateO
       const parts = withinMemory(sums, maxMemory);
       const key = digestOfJson([
         (await identify(checkpoint)).digest,
-        await digestOfFile(absolutePath((texts ?? inputs)!)),
-        [most, length, samples.count, parts.map((part) => part.map(({ values, kind, side }) => [values, kind, side]))],
+        samples.digest,
+        parts.map((part) => part.map(({ values, kind, side }) => [values, kind, side])),
       ]);
       const moments = await withPartialSums(target, key, given.signal, async (partial) => {
         const found = new Map<string, Moments>();
