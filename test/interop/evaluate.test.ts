@@ -10,12 +10,10 @@ import type { ScoreRequest } from '../../lib/evaluate/engines/engine.js';
 import type { TokenSession } from '../../lib/evaluate/engines/token-session.js';
 import { spawnLowrank } from '../support/cli.js';
 import { temporaryFolder } from '../support/folder.js';
+import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
 import { laserArguments } from './judge.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
-const peers = join(root, 'test', 'peers');
-const hasPeers = existsSync(join(peers, 'node_modules'));
-const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 const stories = join(root, '..', 'shared', 'data', 'models', 'stories260K');
 const sample = join(root, '..', 'shared', 'data', 'datasets', 'tinystories_sample.txt');
 const hasData = existsSync(stories) && existsSync(sample);

@@ -10,11 +10,8 @@ import { importPeer } from '../../lib/evaluate/engines/peers.js';
 import { failure } from '../support/failure.js';
 import { temporaryFolder } from '../support/folder.js';
 import { distance, gaussian, norm } from '../support/matrices.js';
+import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
-
-const peers = join(root, 'test', 'peers');
-const hasPeers = existsSync(join(peers, 'node_modules'));
-const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 
 /** What `compress_judge.py` writes, explained there. */
 interface Verdict {

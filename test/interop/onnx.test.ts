@@ -8,7 +8,8 @@ import { open } from '../../lib/checkpoint/open.js';
 import { editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { temporaryFolder } from '../support/folder.js';
 import { corpus } from '../support/onnx-corpus.js';
-import { python, root, runPython, unlessNoPython } from './python.js';
+import { peers } from '../support/peers.js';
+import { python, runPython, unlessNoPython } from './python.js';
 
 /** A part of a weight, by the node that multiplies by it, and the singular values that stay. */
 interface NodeEdit {
@@ -104,7 +105,6 @@ interface OnnxRuntime {
 }
 
 /** Where the engines of the evaluation tests are installed. */
-const peers = join(root, 'test', 'peers');
 const hasRuntime = existsSync(join(peers, 'node_modules', 'onnxruntime-node'));
 const unlessNoRuntime = hasRuntime ? '' : ' (skipped: no onnxruntime-node; npm --prefix test/peers ci)';
 

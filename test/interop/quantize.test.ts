@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -10,8 +9,9 @@ import { type QuantizedBlocks, quantizeBlocks, type Rounding } from '../../lib/q
 import { temporaryFolder } from '../support/folder.js';
 import { distance, gaussian, norm } from '../support/matrices.js';
 import { embeddingModel, mlp } from '../support/onnx-mlp.js';
+import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
 import { fill } from '../support/safetensors.js';
-import { python, root, runPython, unlessNoPython } from './python.js';
+import { python, runPython, unlessNoPython } from './python.js';
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 const floats = (data: Float32Array, ...shape: number[]): NewTensor => ({ dtype: 'F32', shape, bytes: bytesOf(data) });
@@ -88,10 +88,6 @@ function expectProduct({ dense }: QuantizedBlocks, x: Float32Array, y: Uint8Arra
   }
   expect(distance(found, expected)).toBeLessThan(1e-5 * norm(expected));
 }
-
-const peers = join(root, 'test', 'peers');
-const hasPeers = existsSync(join(peers, 'node_modules'));
-const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 
 /** A model with its inputs and their moments. */
 async function prepared(model = mlp()) {

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,13 +8,11 @@ import { parseAt } from '../../lib/interventions/spec.js';
 import { lowrank, spawnLowrank } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';
 import { field, floats, graphProto, modelProto, nodeProto, tensorProto, type ValueParts } from '../support/onnx.js';
+import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const example = join(root, 'examples', 'noisy-recall');
 const model = join(example, 'model');
-const peers = join(root, 'test', 'peers');
-const hasPeers = existsSync(join(peers, 'node_modules'));
-const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 
 const at = temporaryPaths();
 const edited = at('edited');

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, copyFile, cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,10 +15,10 @@ import { commandsIn, commandsOf, lowrank, main, screen, wordsOf } from '../suppo
 import { temporaryPaths } from '../support/folder.js';
 import { assembled } from '../support/gguf.js';
 import { gaussian } from '../support/matrices.js';
+import { hasPeers, peers } from '../support/peers.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const toy = join(root, 'examples', 'noisy-recall');
-const peers = join(root, 'test', 'peers', 'node_modules');
 const at = temporaryPaths();
 // A package can import itself by name only from its own folder.
 const inside = join(root, '.build', `docs-${process.pid}`);
@@ -122,7 +122,7 @@ beforeAll(async () => {
   await writeModel(models('base'), tinyLlama(), { config: { ...config, num_key_value_heads: 1 } });
   await writeModel(models('tuned'), tuned(), { config: { ...config, num_key_value_heads: 1 } });
   await importances(models('my-model.Q8_0.gguf'), models('imatrix.gguf'));
-  if (existsSync(peers)) await symlink(peers, models('node_modules'));
+  if (hasPeers) await symlink(join(peers, 'node_modules'), models('node_modules'));
   await mkdir(at('bin'));
   await writeFile(at('bin', 'lowrank'), `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`);
   await chmod(at('bin', 'lowrank'), 0o755);
@@ -179,7 +179,7 @@ describe.each(pages.filter((page) => !LONG_JOBS.has(page)))('docs/%s', (page) =>
     if (language === 'sh') {
       for (const line of text.trim().split('\n')) {
         const asks = /^lowrank (?:eval|search) /.test(line);
-        it.skipIf(asks && !existsSync(peers))(
+        it.skipIf(asks && !hasPeers)(
           `${line}${asks ? ' (skipped where test/peers is not installed)' : ''}`,
           async () => {
             expect(line).toMatch(/^lowrank /);

@@ -7,12 +7,10 @@ import { editCheckpoint, openCheckpoint } from '../../lib/entries/checkpoint.js'
 import type { ExampleResult } from '../../lib/entries/evaluate.js';
 import { lowrank, spawnLowrank } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';
+import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const example = join(root, 'examples', 'noisy-recall');
-const peers = join(root, 'test', 'peers');
-const hasPeers = existsSync(join(peers, 'node_modules'));
-const unlessNoPeers = hasPeers ? '' : ' (skipped: no engines; npm --prefix test/peers ci)';
 
 const at = temporaryPaths();
 let dataset: string;

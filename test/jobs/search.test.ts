@@ -13,6 +13,7 @@ import { lowrank, spawnLowrank } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';
 import { assembled } from '../support/gguf.js';
 import { FC_IN, inputOf, linearQuestions, P, writeLinearModel } from '../support/linear-model.js';
+import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const inFolder = temporaryPaths();
@@ -192,11 +193,9 @@ describe('lowrank search', () => {
   });
 });
 
-const peers = join(root, 'test', 'peers', 'node_modules');
 const recall = join(root, 'examples', 'noisy-recall');
-const noPeers = existsSync(peers) ? '' : ' (skipped: npm --prefix test/peers ci)';
 
-describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`, () => {
+describe.skipIf(!hasPeers)(`lowrank search with engines in Node${unlessNoPeers}`, () => {
   it.each([
     ['llama', join(recall, 'gguf', 'model.gguf')],
     ['onnx', join(recall, 'model', 'model.onnx')],
@@ -205,7 +204,7 @@ describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`,
     const data = ['--dataset', join(recall, 'validation.jsonl'), '--test', join(recall, 'test.jsonl')];
     const few = ['--layers', '1', '--types', 'fc_in', '--rhos', '0.01,0.2', '--limit', '200', '--cache', '0'];
     const run = await spawnLowrank(['search', checkpoint, ...data, '-o', out, ...few, '--json'], {
-      env: { NODE_PATH: peers },
+      env: { NODE_PATH: join(peers, 'node_modules') },
     });
     expect(run.stderr).not.toContain('error:');
     const summary = JSON.parse(run.stdout) as SearchSummary;
@@ -232,7 +231,9 @@ describe.skipIf(noPeers !== '')(`lowrank search with engines in Node${noPeers}`,
     const few = ['--layers', '1', '--types', 'fc_in', '--rhos', '0.01', '--limit', '100', '--cache', '0', '--json'];
     const out = inFolder('recall-q8');
     const run = (...flags: string[]) =>
-      spawnLowrank(['search', quantised, ...data, '-o', out, ...few, ...flags], { env: { NODE_PATH: peers } });
+      spawnLowrank(['search', quantised, ...data, '-o', out, ...few, ...flags], {
+        env: { NODE_PATH: join(peers, 'node_modules') },
+      });
     const refused = await run();
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain('--quant');

@@ -86,6 +86,27 @@ export class Cursor {
     }
   }
 
+  /**
+   * Skips arrays of plain numbers, at most `count`, while all of them is among the bytes read so
+   * far. A header can have millions of them, so this creates no objects.
+   *
+   * @param elementBytes the bytes of a number, by the code of its type; 0 for any other type
+   * @returns how many were skipped; the next one needs a closer look
+   */
+  passNumberArrays(count: number, elementBytes: readonly number[]): number {
+    for (let i = 0; i < count; i++) {
+      const start = this.at + 12;
+      if (start > this.bytes.length) return i;
+      const each = elementBytes[this.view.getUint32(start - 12, true)] ?? 0;
+      if (each === 0) return i;
+      const length = this.view.getUint32(start - 8, true) + this.view.getUint32(start - 4, true) * 2 ** 32;
+      const end = start + length * each;
+      if (end > this.bytes.length) return i;
+      this.at = end;
+    }
+    return count;
+  }
+
   /** Skips `count` bytes and returns where they start. */
   pass(count: number, what: string): number {
     const at = this.at;

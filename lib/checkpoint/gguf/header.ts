@@ -55,6 +55,9 @@ const LEAST_BYTES = Object.fromEntries(
   VALUE_TYPES.map(({ name, bytes }) => [name, bytes ?? (name === 'string' ? 8 : 12)]),
 ) as Readonly<Record<ValueType, number>>;
 
+/** The bytes of a number, by the code of its type; 0 for types whose values need a check. */
+const NUMBER_BYTES = VALUE_TYPES.map(({ name, bytes }) => (name === 'bool' ? 0 : (bytes ?? 0)));
+
 /** A tensor as the header describes it. */
 export interface GgufTensor {
   readonly name: string;
@@ -204,6 +207,8 @@ class HeaderReader {
       throw this.fault('ArraysTooDeep', `${what} has over ${MAX_GGUF_ARRAY_DEPTH} nested arrays`);
     }
     for (let i = 0; i < length; i++) {
+      i += this.cursor.passNumberArrays(length - i, NUMBER_BYTES);
+      if (i === length) return;
       const inner = this.readValueType(what);
       this.passElements(inner, this.cursor.length(what, LEAST_BYTES[inner]), what, depth + 1);
     }

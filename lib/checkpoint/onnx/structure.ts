@@ -28,6 +28,7 @@ export async function checkStructure(
   const whole: Field = { start: 0, number: 0, type: BYTES, value: 0, begin: 0, end: proto.size };
   let frame: Frame = { type: MESSAGE_TYPES.get('ModelProto')!, field: whole };
   for (let at = 0; ; ) {
+    at = proto.passNumbers(at, frame.field.end);
     if (at === frame.field.end) {
       if (frame.type.name === 'TensorProto') {
         const within = [...outer.slice(1), frame].map(({ field }) => field);
