@@ -8,6 +8,9 @@
 namespace lowrank {
 namespace {
 
+// How far ahead to fetch the rows of a panel that is read transposed, in floats: their next cache line.
+constexpr int64_t kAhead = kLineFloats;
+
 // `Rows` x `Lanes` registers hold a tile of c while k runs; a's elements are broadcast from where
 // they lie.
 template <int Bytes, int Rows, int Lanes>
@@ -15,10 +18,13 @@ inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const floa
   using Vector = typename Lane<float, Bytes>::type;
   constexpr int64_t kWidth = Lane<float, Bytes>::width;
   Vector sum[Rows][Lanes] = {};
+  // The rows of a panel that is read transposed are more streams than processors fetch ahead.
+  const bool isTransposed = a.rowStride == 1;
   for (int64_t l = 0; l < k; l++) {
     Vector row[Lanes];
     for (int j = 0; j < Lanes; j++) row[j] = *reinterpret_cast<const Vector*>(b + l * kSkinny + kWidth * j);
     const float* column = a.data + l * a.colStride;
+    if (isTransposed) __builtin_prefetch(column + kAhead);
     for (int i = 0; i < Rows; i++) {
       const float x = column[i * a.rowStride];
       for (int j = 0; j < Lanes; j++) sum[i][j] += x * row[j];
@@ -46,12 +52,19 @@ inline __attribute__((always_inline)) void tile(int64_t k, Strided a, const floa
 // same way, and the error grows with their number.
 constexpr int64_t kTerms = 256;
 
+// The update by later parts of a sum.
+constexpr Update onto(Update update) { return update == Update::assign ? Update::add : update; }
+
+// A stretch of b that is used for all rows of a before the next one, so that it stays in the cache:
+// 128 KiB.
+constexpr int64_t kStretch = 4 * kTerms;
+
 template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void rows(int64_t k, Strided a, const float* b, float* c, Update update) {
   constexpr int64_t kColumns = Lanes * Lane<float, Bytes>::width;
   static_assert(kSkinny % kColumns == 0);
   for (int64_t l = 0; l < k || l == 0; l += kTerms) {
-    const Update part = l > 0 && update == Update::assign ? Update::add : update;
+    const Update part = l > 0 ? onto(update) : update;
     for (int64_t j = 0; j < kSkinny; j += kColumns) {
       tile<Bytes, Rows, Lanes>(std::min(kTerms, k - l), a.from(0, l), b + l * kSkinny + j, c + j, part);
     }
@@ -61,9 +74,14 @@ inline __attribute__((always_inline)) void rows(int64_t k, Strided a, const floa
 template <int Bytes, int Rows, int Lanes>
 inline __attribute__((always_inline)) void product(int64_t m, int64_t k, Strided a, const float* b, float* c,
                                                    Update update) {
-  int64_t i = 0;
-  for (; i + Rows <= m; i += Rows) rows<Bytes, Rows, Lanes>(k, a.from(i, 0), b, c + i * kSkinny, update);
-  for (; i < m; i++) rows<Bytes, 1, Lanes>(k, a.from(i, 0), b, c + i * kSkinny, update);
+  for (int64_t l = 0; l < k || l == 0; l += kStretch) {
+    const int64_t terms = std::min(kStretch, k - l);
+    const Update part = l > 0 ? onto(update) : update;
+    const float* stretch = b + l * kSkinny;
+    int64_t i = 0;
+    for (; i + Rows <= m; i += Rows) rows<Bytes, Rows, Lanes>(terms, a.from(i, l), stretch, c + i * kSkinny, part);
+    for (; i < m; i++) rows<Bytes, 1, Lanes>(terms, a.from(i, l), stretch, c + i * kSkinny, part);
+  }
 }
 
 // Tiles that fill the registers: 32 of 16 floats, 16 of 8, 16 of 4 (SSE), 32 of 4 (NEON).
