@@ -11,7 +11,9 @@ export interface EditProgress {
   /** The number of finished matrices, and of all. */
   readonly done: number;
   readonly total: number;
-  /** Bytes of the finished matrices and a share of the current ones, and of all matrices to edit. */
+  /**
+   * Bytes of the finished matrices and a share of the current ones, and of all matrices to edit.
+   */
   readonly bytesDone: number;
   readonly bytesTotal: number;
   /** Seconds since the job started. */

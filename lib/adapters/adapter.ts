@@ -21,8 +21,8 @@ export interface LoraTensor {
 /** The update of one module: `scaling * B A`, of shape [out, in]. */
 export interface LoraModule {
   /**
-   * The module's path in the base model, such as `model.layers.0.self_attn.q_proj`; in GGUF the name
-   * of its weight without `.weight`, such as `blk.0.attn_q`.
+   * The module's path in the base model, such as `model.layers.0.self_attn.q_proj`; in GGUF the
+   * name of its weight without `.weight`, such as `blk.0.attn_q`.
    */
   readonly name: string;
   readonly kind: LoraKind;
@@ -50,13 +50,13 @@ export interface LoraAdapter {
   /** The metadata of the safetensors file; of a GGUF file its texts. */
   readonly metadata: ReadonlyMap<string, string> | undefined;
   /**
-   * `general.architecture` of an adapter in GGUF, whose modules have GGUF's names; undefined for one
-   * in PEFT's form.
+   * `general.architecture` of an adapter in GGUF, whose modules have GGUF's names; undefined for
+   * one in PEFT's form.
    */
   readonly architecture?: string | undefined;
   /**
-   * Where it was read, a folder or a GGUF file, with the configuration found there; undefined for an
-   * adapter made in memory.
+   * Where it was read, a folder or a GGUF file, with the configuration found there; undefined for
+   * an adapter made in memory.
    */
   readonly source: { readonly path: string; readonly config: Readonly<Record<string, unknown>> } | undefined;
 }
@@ -162,8 +162,8 @@ export function requirePlain(adapter: LoraAdapter, action: string): void {
 }
 
 /**
- * Converts numbers to a tensor of a file. Rows that do not fill the blocks of a quantised type become
- * F16, as llama.cpp's converter stores them.
+ * Converts numbers to a tensor of a file. Rows that do not fill the blocks of a quantised type
+ * become F16, as llama.cpp's converter stores them.
  *
  * @throws LowRankError `ERR_NOT_FINITE` if one does not fit into the dtype.
  */

@@ -22,7 +22,10 @@ export function assemble(config: PeftConfig, updates: readonly Update[]): Pick<L
   return { config: changed, modules: new Map(modules.map((module) => [module.name, module])) };
 }
 
-/** Makes a module with the scaling alpha / rank: B is divided by it, so that scaling * B A is the update. */
+/**
+ * Makes a module with the scaling alpha / rank: B is divided by it, so that scaling * B A is the
+ * update.
+ */
 export function asModule({ name, kind, dtype, a, b }: Update, alpha: number): LoraModule {
   const rank = a.shape[0]!;
   const scaling = alpha / rank;

@@ -41,7 +41,9 @@ export interface ConvertLoraOptions {
    * or a GGUF file. By default the adapter's `base_model_name_or_path`, if that is a path.
    */
   readonly base?: string | undefined;
-  /** The type of the factors; F32 by default, as llama.cpp's converter has it. Q8_0 only in GGUF. */
+  /**
+   * The type of the factors; F32 by default, as llama.cpp's converter has it. Q8_0 only in GGUF.
+   */
   readonly dtype?: WritableType | undefined;
   /** `base_model_name_or_path` of a result in PEFT's form; by default the given `base`. */
   readonly baseName?: string | undefined;
@@ -63,15 +65,16 @@ interface BaseModel {
 }
 
 /**
- * Converts an adapter from PEFT's form to GGUF, which llama.cpp loads, or back. Modules get the names
- * that the model has there, and rows of q and k the order that llama.cpp's converter gives them; the
- * numbers equal those of its `convert_lora_to_gguf.py`. GGUF has one alpha for all modules: where a
- * module's scaling differs (`use_rslora`, `alpha_pattern`), its B is multiplied by what is missing.
+ * Converts an adapter from PEFT's form to GGUF, which llama.cpp loads, or back. Modules get the
+ * names that the model has there, and rows of q and k the order that llama.cpp's converter gives
+ * them; the numbers equal those of its `convert_lora_to_gguf.py`. GGUF has one alpha for all
+ * modules: where a module's scaling differs (`use_rslora`, `alpha_pattern`), its B is multiplied by
+ * what is missing.
  *
  * @throws {@link LowRankError} `ERR_UNSUPPORTED`, naming a module that has no counterpart, such as
  *   an expert, a model of unknown names, or what makes an update more than scaling * B A;
- *   `ERR_NOT_FOUND` for a module that the base model lacks; `ERR_SHAPE`; `ERR_ARGUMENT`; for reading
- *   the base as {@link openCheckpoint}.
+ *   `ERR_NOT_FOUND` for a module that the base model lacks; `ERR_SHAPE`; `ERR_ARGUMENT`; for
+ *   reading the base as {@link openCheckpoint}.
  */
 export async function convertLora(adapter: LoraAdapter, options?: ConvertLoraOptions): Promise<LoraAdapter> {
   const given = checkOptions(options, CONVERT_OPTIONS, 'convertLora');
@@ -85,7 +88,10 @@ export async function convertLora(adapter: LoraAdapter, options?: ConvertLoraOpt
   return { ...converted, modules: new Map([...converted.modules].map(([name, it]) => [name, asType(it, dtype)])) };
 }
 
-/** Returns an adapter with the names of a checkpoint's format, converted if need be; keeps the dtypes. */
+/**
+ * Returns an adapter with the names of a checkpoint's format, converted if need be; keeps the
+ * dtypes.
+ */
 export function inFormOf(base: BaseModel & { readonly format: string }, adapter: LoraAdapter): LoraAdapter {
   const { architecture } = adapter;
   if (base.format !== 'gguf') return architecture === undefined ? adapter : toPeft(adapter, base, undefined);
@@ -94,7 +100,10 @@ export function inFormOf(base: BaseModel & { readonly format: string }, adapter:
   return adapter;
 }
 
-/** @throws LowRankError `ERR_UNSUPPORTED` if an adapter in GGUF is for models of another architecture. */
+/**
+ * @throws LowRankError `ERR_UNSUPPORTED` if an adapter in GGUF is for models of another
+ * architecture.
+ */
 function requireArchitecture(own: string | undefined, base: unknown): void {
   if (own === base) return;
   const message = `the adapter is for the architecture ${describe(own)}, the base model has ${describe(base)}`;

@@ -8,9 +8,10 @@ import { readGgufAdapter, writeGgufAdapter } from './gguf.js';
 import { readPeftAdapter, writePeftAdapter } from './peft.js';
 
 /**
- * Reads a LoRA adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`, as PEFT
- * writes it, or a GGUF file for llama.cpp. All of it is held in memory. Tensors that are not a pair
- * of factors are kept in `others`; they prevent computing with the adapter, but not writing it back.
+ * Reads a LoRA adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`, as
+ * PEFT writes it, or a GGUF file for llama.cpp. All of it is held in memory. Tensors that are not a
+ * pair of factors are kept in `others`; they prevent computing with the adapter, but not writing it
+ * back.
  *
  * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO` if a file cannot be read;
  *   `ERR_CHECKPOINT_FORMAT` with the kinds `InvalidAdapterConfig`, `MissingFactorPair` (A without B
@@ -27,8 +28,8 @@ export async function readAdapter(path: string): Promise<LoraAdapter> {
 /**
  * Writes an adapter in the form that it has, see {@link LoraAdapter.architecture}: a new folder in
  * PEFT's form or a new GGUF file, which appears complete or not at all. Of a folder that was read,
- * the other files are copied, and so is `adapter_config.json`, to the byte, unless the configuration
- * was changed. To change the form, use {@link convertLora}.
+ * the other files are copied, and so is `adapter_config.json`, to the byte, unless the
+ * configuration was changed. To change the form, use {@link convertLora}.
  *
  * @throws {@link CheckpointError} `ERR_OUTPUT` if `out` already exists or lies in the adapter's own
  *   folder; `ERR_CHECKPOINT_IO`.

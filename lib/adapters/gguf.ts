@@ -18,10 +18,10 @@ import { configWithRanks, type PeftConfig } from './peft-config.js';
 
 /*
  * An adapter in llama.cpp's form: a GGUF file with general.type "adapter", adapter.type "lora", the
- * architecture of the model, and adapter.lora.alpha. A weight W [out, in] has the factors
- * `<name of W>.lora_a` [rank, in] and `.lora_b` [out, rank]; its update is alpha / rank B A. For the
- * embedding, A is stored transposed. Without alpha, or with 0, the update is B A. Source: llama.cpp's
- * src/llama-adapter.cpp and convert_lora_to_gguf.py.
+ * architecture of the model, and adapter.lora.alpha. A weight W [out, in] has the factors `<name of
+ * W>.lora_a` [rank, in] and `.lora_b` [out, rank]; its update is alpha / rank B A. For the
+ * embedding, A is stored transposed. Without alpha, or with 0, the update is B A. Source:
+ * llama.cpp's src/llama-adapter.cpp and convert_lora_to_gguf.py.
  */
 
 const ALPHA = 'adapter.lora.alpha';

@@ -19,8 +19,8 @@ export interface SelectedModule {
 }
 
 /**
- * Layers that look up vectors, by their names in the transformers library and in GGUF: their updates
- * are stored differently.
+ * Layers that look up vectors, by their names in the transformers library and in GGUF: their
+ * updates are stored differently.
  */
 const EMBEDDINGS =
   /(?:^|\.)(?:wte|wpe|token_embd|embed_tokens|embed_positions|embed_in|(?:word|position|token_type)_embeddings)$/;

@@ -135,7 +135,10 @@ export interface ApproximateJob extends Job, RankJob {
   s?: Float32Array;
   /** batch x m x n; may be `w`. */
   dense?: Float32Array;
-  /** Second moments that weigh the error of one matrix: n x n of its inputs, n on the diagonal, m x m of its outputs. */
+  /**
+   * Second moments that weigh the error of one matrix: n x n of its inputs, n on the diagonal, m x
+   * m of its outputs.
+   */
   moments?: Float64Array;
   /** A code of {@link MOMENTS_CODE}. */
   momentsKind?: number;
@@ -176,7 +179,10 @@ interface AccumulateMomentsJob extends Job {
   second: Float64Array;
 }
 
-/** All rows of `b` (m x k, of rank k) from k of them: row `order[k + j]` is row j of `c` times rows `order[0]` to `order[k - 1]`. */
+/**
+ * All rows of `b` (m x k, of rank k) from k of them: row `order[k + j]` is row j of `c` times rows
+ * `order[0]` to `order[k - 1]`.
+ */
 interface InterpolateJob extends Job {
   m: number;
   k: number;

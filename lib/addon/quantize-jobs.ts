@@ -1,15 +1,23 @@
-/** The part of the contract with the addon that rounds weights to a few bits; native/node/bindings_quantize.cc is the other side. */
+/**
+ * The part of the contract with the addon that rounds weights to a few bits;
+ * native/node/bindings_quantize.cc is the other side.
+ */
 
 /** Codes of ways to round to blocks: `roundings` of the addon. */
 export const ROUNDING_CODE = { spanning: 0, nearest: 1, compensated: 2 } as const;
 
-/** Second moments that weigh the errors of an m x n matrix, as those of an approximation; not those of the outputs. */
+/**
+ * Second moments that weigh the errors of an m x n matrix, as those of an approximation; not those
+ * of the outputs.
+ */
 interface InputMoments {
   moments?: Float64Array;
   momentsKind?: number;
 }
 
-/** Rounds `w` (m x n) to codes of `bits` in blocks of `block` numbers of a row, each with a scale. */
+/**
+ * Rounds `w` (m x n) to codes of `bits` in blocks of `block` numbers of a row, each with a scale.
+ */
 export interface QuantizeBlocksJob extends InputMoments {
   m: number;
   n: number;
@@ -28,7 +36,10 @@ export interface QuantizeBlocksJob extends InputMoments {
   damping: number;
   /** How often `compensated` goes over all codes again. */
   sweeps: number;
-  /** m x blocks x block * bits / 8, packed from the lowest bits of a byte on; blocks = ceil(n / block). */
+  /**
+   * m x blocks x block * bits / 8, packed from the lowest bits of a byte on; blocks = ceil(n /
+   * block).
+   */
   codes: Uint8Array;
   /** m x blocks. */
   scales: Float32Array;

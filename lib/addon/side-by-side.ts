@@ -14,8 +14,8 @@ export interface Beside {
 export const BESIDE_BYTES = 2 ** 30;
 
 /**
- * Returns how many items may be worked on at a time: as many as there are threads, and as few as fit
- * into the limit even if they are the largest; at least one.
+ * Returns how many items may be worked on at a time: as many as there are threads, and as few as
+ * fit into the limit even if they are the largest; at least one.
  *
  * @param needs the bytes that each item holds meanwhile
  */

@@ -83,11 +83,15 @@ export type TensorChange =
    */
   | { readonly by: readonly NewTensorInfo[]; readonly form?: QuantizedForm };
 
-/** How a matrix of outputs x inputs is made up of whole numbers and scales: what each of its tensors is, by name. */
+/**
+ * How a matrix of outputs x inputs is made up of whole numbers and scales: what each of its tensors
+ * is, by name.
+ */
 export interface QuantizedForm {
   /**
-   * `blocks`: codes of a few bits [outputs, blocks, bytes], as MatMulNBits multiplies by them; `rows`: the same [outputs,
-   * bytes], whose rows are looked up; `channels`: int8 [inputs, outputs], by which inputs of 8 bits are multiplied.
+   * `blocks`: codes of a few bits [outputs, blocks, bytes], as MatMulNBits multiplies by them;
+   * `rows`: the same [outputs, bytes], whose rows are looked up; `channels`: int8 [inputs,
+   * outputs], by which inputs of 8 bits are multiplied.
    */
   readonly kind: 'blocks' | 'rows' | 'channels';
   readonly inputs: number;
@@ -104,9 +108,14 @@ export interface QuantizedForm {
   readonly halfScales?: boolean;
   /** Of MatMulNBits: 4 lets it round inputs to 8 bits. */
   readonly accuracyLevel?: number;
-  /** Of `channels`: what inputs are multiplied by first, F32 [inputs]; several weights may share it. */
+  /**
+   * Of `channels`: what inputs are multiplied by first, F32 [inputs]; several weights may share it.
+   */
   readonly smoothing?: string;
-  /** What is added: left [inputs, k] and right [k, outputs] as int8, with a scale for each of the k components. */
+  /**
+   * What is added: left [inputs, k] and right [k, outputs] as int8, with a scale for each of the k
+   * components.
+   */
   readonly correction?: {
     readonly rank: number;
     readonly left: string;
@@ -133,16 +142,21 @@ export interface FileLayout {
 
 /** Describes how values flow through a model whose file holds its computation. */
 export interface ModelGraph {
-  /** Returns the different values that a weight multiplies from the right; none if some of them are transposed first. */
+  /**
+   * Returns the different values that a weight multiplies from the right; none if some of them are
+   * transposed first.
+   */
   inputsOf(weight: string): readonly string[];
   /** Returns the product, if there is only one and nothing is added in the same node. */
   productOf(weight: string): string | undefined;
   /**
-   * Returns the vector that is added to what a weight multiplies, and to nothing else, if its bytes can be replaced: a
-   * tensor of the checkpoint.
+   * Returns the vector that is added to what a weight multiplies, and to nothing else, if its bytes
+   * can be replaced: a tensor of the checkpoint.
    */
   biasOf(weight: string): string | undefined;
-  /** Whether rows of a weight are looked up, by whole numbers, and it is not used for anything else. */
+  /**
+   * Whether rows of a weight are looked up, by whole numbers, and it is not used for anything else.
+   */
   isLookedUp(weight: string): boolean;
   /** Lays out the model's file with more values among its outputs. */
   observing(values: Iterable<string>): FileLayout;

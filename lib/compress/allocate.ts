@@ -1,9 +1,15 @@
-/** The ranks of all matrices of a model, chosen together under one budget. Pure: numbers in, ranks out. */
+/**
+ * The ranks of all matrices of a model, chosen together under one budget. Pure: numbers in, ranks
+ * out.
+ */
 
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { type Choice, chooseWithin, sizeOf } from './menus.js';
 
-/** How the factors of a matrix are stored: two of them, or one and the coefficients of the rows that are not pivots. */
+/**
+ * How the factors of a matrix are stored: two of them, or one and the coefficients of the rows that
+ * are not pivots.
+ */
 export type Storage = 'factors' | 'pivoted';
 
 /** A matrix that may be factored, and what is known of it. */
@@ -11,7 +17,10 @@ export interface Candidate {
   readonly name: string;
   readonly m: number;
   readonly n: number;
-  /** The weighted singular values, descending; those that are missing are 0. One decomposition has the loss at every rank. */
+  /**
+   * The weighted singular values, descending; those that are missing are 0. One decomposition has
+   * the loss at every rank.
+   */
   readonly singularValues: ArrayLike<number>;
   /** What its relative loss counts for among the others, 1 by default; a measured sensitivity. */
   readonly weight?: number;
@@ -22,7 +31,9 @@ export interface AllocateOptions {
   readonly budget: number;
   /** `factors` by default. */
   readonly storage?: Storage;
-  /** Ranks are multiples of it, as kernels and blocks of quantised numbers like them: 8 by default. */
+  /**
+   * Ranks are multiples of it, as kernels and blocks of quantised numbers like them: 8 by default.
+   */
   readonly multiple?: number;
 }
 
@@ -33,7 +44,10 @@ export interface Allotted {
   readonly rank: number | undefined;
   /** The numbers that it holds then. */
   readonly parameters: number;
-  /** The share of its outputs' mean square that is lost: sum_(i > rank) s_i^2 / sum s_i^2; 0 where it stays dense. */
+  /**
+   * The share of its outputs' mean square that is lost: sum_(i > rank) s_i^2 / sum s_i^2; 0 where
+   * it stays dense.
+   */
   readonly loss: number;
 }
 
@@ -55,8 +69,8 @@ export function parametersOf(m: number, n: number, rank: number, storage: Storag
 }
 
 /**
- * The relative loss at every rank from 0 to the number of singular values: the share of the energy beyond it, summed from
- * the small end.
+ * The relative loss at every rank from 0 to the number of singular values: the share of the energy
+ * beyond it, summed from the small end.
  */
 export function lossCurve(singularValues: ArrayLike<number>): Float64Array {
   const losses = new Float64Array(singularValues.length + 1);
@@ -71,8 +85,8 @@ interface RankChoice extends Choice {
 }
 
 /**
- * Chooses for every matrix a rank, or that it stays dense, so that the weighted sum of relative losses is small and all
- * fit into the budget.
+ * Chooses for every matrix a rank, or that it stays dense, so that the weighted sum of relative
+ * losses is small and all fit into the budget.
  *
  * @throws LowRankError `ERR_UNSUPPORTED` where even the smallest ranks do not fit; `ERR_ARGUMENT`.
  */
@@ -103,7 +117,10 @@ export function allocate(candidates: readonly Candidate[], options: AllocateOpti
   };
 }
 
-/** The choices that no other beats: each holds more numbers and loses less than the one before; the last loses nothing. */
+/**
+ * The choices that no other beats: each holds more numbers and loses less than the one before; the
+ * last loses nothing.
+ */
 function menuOf(
   { name, m, n, singularValues, weight = 1 }: Candidate,
   storage: Storage,
@@ -120,6 +137,7 @@ function menuOf(
     menu.push({ rank, size, loss: weight * (losses[rank] ?? 0) });
   }
   menu.push({ rank: undefined, size: m * n, loss: 0 });
-  // A rank beyond which nothing is lost ends the useful ones, but dense takes no decomposition on trust.
+  // A rank beyond which nothing is lost ends the useful ones, but dense takes no decomposition on
+  // trust.
   return menu.filter((choice, i) => i === 0 || choice.rank === undefined || choice.loss < menu[i - 1]!.loss);
 }

@@ -5,7 +5,10 @@ import { isFloatDType } from '../tensor/dtype.js';
 import { elements, type Tensor } from '../tensor/tensor.js';
 import type { Layer } from './select.js';
 
-/** The bias of a layer that computes W x + b, by the graph or, without one, by its name; if it can be replaced. */
+/**
+ * The bias of a layer that computes W x + b, by the graph or, without one, by its name; if it can
+ * be replaced.
+ */
 export function biasOf({ graph, tensors }: Checkpoint, { info, m, stem }: Layer): TensorInfo | undefined {
   const name = graph === undefined ? `${stem}.bias` : graph.biasOf(info.name);
   const bias = name === undefined ? undefined : tensors.get(name);
@@ -13,7 +16,10 @@ export function biasOf({ graph, tensors }: Checkpoint, { info, m, stem }: Layer)
   return bias.shape.at(-1) === m && elements(bias.shape) === m ? bias : undefined;
 }
 
-/** The moments that weigh the error of a layer's factors: about the mean, where a bias takes up the error of the mean. */
+/**
+ * The moments that weigh the error of a layer's factors: about the mean, where a bias takes up the
+ * error of the mean.
+ */
 export function weightsOf(moments: Moments, bias: TensorInfo | undefined): Moments {
   return bias !== undefined && moments.mean !== undefined ? centred(moments) : moments;
 }

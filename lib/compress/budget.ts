@@ -14,7 +14,10 @@ export interface Budget {
   keep?: number | undefined;
   /** The bytes of all weight files of the result. */
   size?: number | undefined;
-  /** The largest mean KL divergence from the original's outputs, in nats, measured on the texts or inputs. */
+  /**
+   * The largest mean KL divergence from the original's outputs, in nats, measured on the texts or
+   * inputs.
+   */
   maxKl?: number | undefined;
 }
 
@@ -59,8 +62,8 @@ export async function weightBytes(
 const SOME_RANK = 8;
 
 /**
- * Returns how many numbers the layers may hold in files of `size` bytes. What factors take besides their numbers is
- * reserved for every layer, so the result is never larger.
+ * Returns how many numbers the layers may hold in files of `size` bytes. What factors take besides
+ * their numbers is reserved for every layer, so the result is never larger.
  *
  * @throws LowRankError `ERR_UNSUPPORTED` where everything else is larger.
  */

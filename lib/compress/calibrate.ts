@@ -22,7 +22,10 @@ import { type Layer, linearLayers } from './select.js';
 import { openSession } from './session.js';
 
 export interface CalibrateOptions extends Omit<CallOptions, 'onProgress'> {
-  /** A file of texts, one a line or `.jsonl` with a `text` each; needs the model's tokenizer beside it. */
+  /**
+   * A file of texts, one a line or `.jsonl` with a `text` each; needs the model's tokenizer beside
+   * it.
+   */
   texts?: string | undefined;
   /** A safetensors file of the model's inputs, with a first dimension that counts samples. */
   inputs?: string | undefined;
@@ -30,9 +33,15 @@ export interface CalibrateOptions extends Omit<CallOptions, 'onProgress'> {
   samples?: number | undefined;
   /** The most tokens of a text: 256 by default. */
   length?: number | undefined;
-  /** Keeps the moments of all inputs, even where those of the outputs are smaller and serve factors as well. */
+  /**
+   * Keeps the moments of all inputs, even where those of the outputs are smaller and serve factors
+   * as well.
+   */
   allInputs?: boolean | undefined;
-  /** Bytes of sums to hold at a time, 4 GiB by default; the samples run again for each part of a larger model. */
+  /**
+   * Bytes of sums to hold at a time, 4 GiB by default; the samples run again for each part of a
+   * larger model.
+   */
   maxMemory?: number | undefined;
   /** Where to look for onnxruntime-node and \@huggingface/tokenizers besides this package. */
   peers?: string | undefined;
@@ -77,14 +86,15 @@ interface Sum {
 const DEFAULT_MEMORY = 4 * 2 ** 30;
 
 /**
- * Runs a model on samples and writes the moments of what its linear layers see, for `compress`. Layers with the same input
- * share them. Where all of them have fewer outputs than inputs, the moments of the outputs are kept: the smaller ones.
- * An interrupted calibration resumes when it is called again: its sums are saved about every half minute.
+ * Runs a model on samples and writes the moments of what its linear layers see, for `compress`.
+ * Layers with the same input share them. Where all of them have fewer outputs than inputs, the
+ * moments of the outputs are kept: the smaller ones. An interrupted calibration resumes when it is
+ * called again: its sums are saved about every half minute.
  *
  * @param source an ONNX file, or a folder with one
  * @param out a safetensors file; must not exist
- * @throws ArgumentError; LowRankError `ERR_PEER` without onnxruntime-node; `ERR_UNSUPPORTED` for other formats
- *   and models without linear layers; `ERR_ENGINE` where the model does not run.
+ * @throws ArgumentError; LowRankError `ERR_PEER` without onnxruntime-node; `ERR_UNSUPPORTED` for
+ *   other formats and models without linear layers; `ERR_ENGINE` where the model does not run.
  */
 export async function calibrate(source: string, out: string, options: CalibrateOptions): Promise<CalibrateReport> {
   const given = checkOptions(options, CALIBRATE_OPTIONS, 'calibrate');
@@ -207,10 +217,16 @@ interface Pass {
   readonly tell: (done: number) => void;
 }
 
-/** Vectors that are summed at once: adding the products of a few to a sum takes as long as those of many. */
+/**
+ * Vectors that are summed at once: adding the products of a few to a sum takes as long as those of
+ * many.
+ */
 const ROWS_TOGETHER = 256;
 
-/** The number of samples that are summed at once: the same in every pass, so that sums come out the same. */
+/**
+ * The number of samples that are summed at once: the same in every pass, so that sums come out the
+ * same.
+ */
 function samplesTogether({ count, tokens }: Samples): number {
   if (tokens === undefined) return 1;
   return Math.max(1, Math.floor((ROWS_TOGETHER * count) / tokens.reduce((sum, each) => sum + each, 0)));

@@ -17,7 +17,8 @@ export interface CheckOptions {
 /**
  * Loads a written model and the original, and compares their outputs on samples.
  *
- * @throws LowRankError `ERR_ENGINE` where one does not load or run; `ERR_NOT_FINITE` where the written model returns no
+ * @throws LowRankError `ERR_ENGINE` where one does not load or run; `ERR_NOT_FINITE` where the
+ *   written model returns no
  * numbers.
  */
 export async function compareOutputs(original: string, written: string, options: CheckOptions): Promise<OutputChange> {

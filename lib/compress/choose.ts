@@ -15,8 +15,9 @@ export const POWERS = {
 } as const;
 
 /**
- * What a layer's loss counts for: the same in all (`relative`), what the model's outputs lose by it (`probed`), or a power of
- * that. None is always best: a probe is a linear measure, so it misleads where much is cut.
+ * What a layer's loss counts for: the same in all (`relative`), what the model's outputs lose by it
+ * (`probed`), or a power of that. None is always best: a probe is a linear measure, so it misleads
+ * where much is cut.
  */
 export type Weighting = keyof typeof POWERS;
 
@@ -35,7 +36,10 @@ export interface MeasuredLayer {
   readonly sensitivity: number | undefined;
 }
 
-/** Decomposes a layer, and measures what the model loses when it is cut to half of its break-even rank. */
+/**
+ * Decomposes a layer, and measures what the model loses when it is cut to half of its break-even
+ * rank.
+ */
 export async function measured(
   layer: Layer,
   source: LayerFactors,
@@ -56,7 +60,9 @@ export async function measured(
   return { layer, singularValues, sensitivity: loss / relative };
 }
 
-/** Chooses ranks by each weighting, and keeps those with which the outputs of the model lose least. */
+/**
+ * Chooses ranks by each weighting, and keeps those with which the outputs of the model lose least.
+ */
 export async function chooseRanks(
   layers: readonly MeasuredLayer[],
   options: { readonly budget: number; readonly storage: Storage },

@@ -25,9 +25,9 @@ export interface CompressedLayer extends Allotted {
   /** [outputs, inputs]. */
   readonly shape: readonly [m: number, n: number];
   /**
-   * The relative error, a root: of the layer's outputs on the vectors of calibration, about their mean where a bias takes
-   * up the error of the mean; without them of the weight.
-   * Predicted by the singular values; measured on the factors once they are made.
+   * The relative error, a root: of the layer's outputs on the vectors of calibration, about their
+   * mean where a bias takes up the error of the mean; without them of the weight. Predicted by the
+   * singular values; measured on the factors once they are made.
    */
   readonly error: number;
 }
@@ -38,14 +38,20 @@ export interface CompressReport {
   readonly calibrated: boolean;
   /** What the losses of layers were weighed by. */
   readonly weighting: Weighting;
-  /** The loss of the model's outputs by each weighting, where texts or inputs were there to try them on. */
+  /**
+   * The loss of the model's outputs by each weighting, where texts or inputs were there to try them
+   * on.
+   */
   readonly losses: Chosen['losses'];
   readonly layers: readonly CompressedLayer[];
   /** Matrices that no linear layer of this kind multiplies by, or that are protected. */
   readonly leftOut: readonly LeftOut[];
   /** Layers that stay dense because the calibration has no moments of their inputs. */
   readonly withoutMoments: readonly string[];
-  /** Vectors of calibration for each input of a layer, the smallest of all layers; below about 20 ranks are a guess. */
+  /**
+   * Vectors of calibration for each input of a layer, the smallest of all layers; below about 20
+   * ranks are a guess.
+   */
   readonly vectorsPerInput: number | undefined;
   /** The numbers of all linear layers, before and after. */
   readonly parameters: { readonly before: number; readonly after: number };
@@ -54,8 +60,9 @@ export interface CompressReport {
   /** Multiplications for one vector of inputs of each layer, before and after. */
   readonly multiplications: { readonly before: number; readonly after: number };
   /**
-   * How far the written model's outputs are from the original's, with both loaded into onnxruntime, on samples that no rank
-   * was chosen by if there are enough. Undefined for a dry run, and without texts or inputs.
+   * How far the written model's outputs are from the original's, with both loaded into onnxruntime,
+   * on samples that no rank was chosen by if there are enough. Undefined for a dry run, and without
+   * texts or inputs.
    */
   readonly check: OutputChange | undefined;
   /** Undefined for a dry run. */
@@ -64,15 +71,17 @@ export interface CompressReport {
 }
 
 /**
- * Compresses the linear layers of a model: finds factors for each, weighted by the moments of its inputs; chooses the ranks
- * of all together, with some layers left dense; writes the model with factors in place of the weights; and compares it with
- * the original before it appears. An interrupted job resumes when it is called again.
+ * Compresses the linear layers of a model: finds factors for each, weighted by the moments of its
+ * inputs; chooses the ranks of all together, with some layers left dense; writes the model with
+ * factors in place of the weights; and compares it with the original before it appears. An
+ * interrupted job resumes when it is called again.
  *
  * @param source an ONNX file, or a folder with one or with safetensors; not modified
  * @param out must not exist
- * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` without moments unless `uncalibrated`, where no layer can become
- * factors, and where the budget is too small; `ERR_ENGINE` where a model does not run; as `openCheckpoint`, `openMoments`,
- * and `editCheckpoint` for `out`.
+ * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` without moments unless `uncalibrated`,
+ *   where no layer can become
+ * factors, and where the budget is too small; `ERR_ENGINE` where a model does not run; as
+ * `openCheckpoint`, `openMoments`, and `editCheckpoint` for `out`.
  */
 export async function compressCheckpoint(
   source: string,
@@ -194,7 +203,10 @@ async function choose(
   return smallest ?? within(all);
 }
 
-/** Counts each layer for its decomposition, for its measurement and, where a model is written, for its factors. */
+/**
+ * Counts each layer for its decomposition, for its measurement and, where a model is written, for
+ * its factors.
+ */
 class JobProgress {
   readonly #progress: Progress;
 

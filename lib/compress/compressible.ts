@@ -8,7 +8,8 @@ import { storedConfig } from './stored-config.js';
 /**
  * Refuses checkpoints whose layers cannot become factors, whatever their ranks.
  *
- * @throws LowRankError `ERR_UNSUPPORTED` for GGUF, for a safetensors file without its folder, for one on whose files another
+ * @throws LowRankError `ERR_UNSUPPORTED` for GGUF, for a safetensors file without its folder, for
+ *   one on whose files another
  * ONNX graph in the folder lies, and for a checkpoint that is compressed already.
  */
 export async function requireCompressible(checkpoint: Checkpoint): Promise<void> {

@@ -23,7 +23,10 @@ import type { LeftOut } from './select.js';
 import { type InputMoments, weightedEnergy } from './weighted-error.js';
 
 export interface CorrectOptions extends Omit<CallOptions, 'onProgress'> {
-  /** The rank of each module; a matrix with fewer rows or columns gets as many as it has. 32 by default. */
+  /**
+   * The rank of each module; a matrix with fewer rows or columns gets as many as it has. 32 by
+   * default.
+   */
   readonly rank?: number | undefined;
   /**
    * A file of moments of what the weights multiply: an imatrix of llama.cpp in GGUF, or moments as
@@ -36,7 +39,9 @@ export interface CorrectOptions extends Omit<CallOptions, 'onProgress'> {
   readonly family?: string | undefined;
   /** The type of the factors, F32 by default. Q8_0 only in GGUF. */
   readonly dtype?: WritableType | undefined;
-  /** `base_model_name_or_path` of an adapter in PEFT's form; by default the quantised model's path. */
+  /**
+   * `base_model_name_or_path` of an adapter in PEFT's form; by default the quantised model's path.
+   */
   readonly baseName?: string | undefined;
   onProgress?: ((progress: EditProgress) => void) | undefined;
 }
@@ -91,10 +96,10 @@ export interface Correction {
 }
 
 /**
- * Makes a LoRA adapter of what quantisation took from a model: for each weight the best approximation
- * of a rank to W - Q in the norm of the vectors that the weight multiplies (Saha et al. 2024, CALDERA;
- * Zhang et al. 2024, QERA; Liu et al. 2024, EoRA). The quantised model stays as it is; llama.cpp or
- * PEFT add the adapter when they run it. Both models are read weight by weight.
+ * Makes a LoRA adapter of what quantisation took from a model: for each weight the best
+ * approximation of a rank to W - Q in the norm of the vectors that the weight multiplies (Saha et
+ * al. 2024, CALDERA; Zhang et al. 2024, QERA; Liu et al. 2024, EoRA). The quantised model stays as
+ * it is; llama.cpp or PEFT add the adapter when they run it. Both models are read weight by weight.
  *
  * The adapter is in GGUF if the quantised model is, and in PEFT's form if it is a safetensors
  * checkpoint with dequantised weights. Write it with {@link writeAdapter}.
@@ -103,8 +108,9 @@ export interface Correction {
  * @param quantised - the same model in GGUF, or in safetensors if the original is
  * @throws {@link LowRankError} `ERR_UNSUPPORTED` for formats that do not go together, models of
  *   unknown names in the other format, and if no weight can be corrected, with the reasons;
- *   `ERR_SHAPE` naming a weight that differs in shape, or moments that do not fit; `ERR_NOT_FINITE`;
- *   `ERR_ARGUMENT`; for reading as {@link openCheckpoint}; the signal's reason when aborted.
+ *   `ERR_SHAPE` naming a weight that differs in shape, or moments that do not fit;
+ *   `ERR_NOT_FINITE`; `ERR_ARGUMENT`; for reading as {@link openCheckpoint}; the signal's reason
+ *   when aborted.
  */
 export async function correctQuantization(
   original: string,
@@ -218,8 +224,8 @@ async function correctOne(
 }
 
 /**
- * Gives B columns of equal length and both factors numbers of equal size, so that neither leaves the
- * range of a 16-bit type, and the blocks of Q8_0 along the rows of B hold numbers of one size.
+ * Gives B columns of equal length and both factors numbers of equal size, so that neither leaves
+ * the range of a 16-bit type, and the blocks of Q8_0 along the rows of B hold numbers of one size.
  */
 function levelled({ b: wide, a: long, rank: k }: LowRank): { a: Tensor; b: Tensor } {
   const [m, n] = [wide.data.length / k, long.data.length / k];
@@ -239,7 +245,10 @@ function levelled({ b: wide, a: long, rank: k }: LowRank): { a: Tensor; b: Tenso
   return { a: { data: a.map((value) => value / size), shape: [k, n] }, b: { data: b, shape: [m, k] } };
 }
 
-/** The moments of a weight, undefined without a file of them; or why it cannot be corrected by the file. */
+/**
+ * The moments of a weight, undefined without a file of them; or why it cannot be corrected by the
+ * file.
+ */
 async function inputMoments(
   { names, quantised: { name, shape }, transposed }: WeightPair,
   file: MomentsFile | undefined,

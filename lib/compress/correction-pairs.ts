@@ -64,7 +64,8 @@ export function pairWeights(
     const { name, dtype, shape } = info;
     const module = moduleOf(name);
     if (module === undefined) return 'it is not the weight of a module';
-    // llama.cpp looks up a row of the factors, but multiplies by the same tensor if it is also the head.
+    // llama.cpp looks up a row of the factors, but multiplies by the same tensor if it is also the
+    // head.
     if (isEmbedding(module)) return 'it is an embedding';
     if (!named && model?.roleOf(name) === undefined) return 'it is no matrix of a layer';
     if (shape.length !== 2) return `it holds several matrices, of shape ${describe(shape)}`;

@@ -14,8 +14,9 @@ export function bytesFor({ m, n, info }: Layer, moments: number): number {
 }
 
 /**
- * The operations that the decomposition of a layer takes, up to a factor that is about the same for all: the Gram matrix
- * of the weighted weight, its eigenvectors, and for moments of inputs their root and the product of the weight with it.
+ * The operations that the decomposition of a layer takes, up to a factor that is about the same for
+ * all: the Gram matrix of the weighted weight, its eigenvectors, and for moments of inputs their
+ * root and the product of the weight with it.
  */
 export function operationsFor({ m, n }: Layer, kind: MomentsKind | undefined): number {
   const least = Math.min(m, n);
@@ -23,5 +24,8 @@ export function operationsFor({ m, n }: Layer, kind: MomentsKind | undefined): n
   return m * n * least + 4 * least ** 3 + weighting;
 }
 
-/** Of those, what one core does in a second; measured at 576 to 8192 rows and columns on a core of AMD EPYC (Zen 3, AVX2). */
+/**
+ * Of those, what one core does in a second; measured at 576 to 8192 rows and columns on a core of
+ * AMD EPYC (Zen 3, AVX2).
+ */
 export const OPERATIONS_PER_SECOND = 5e9;

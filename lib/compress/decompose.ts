@@ -11,7 +11,10 @@ export interface DecomposeOptions {
   readonly finished: (layer: Layer, stored: boolean) => void;
 }
 
-/** Decomposes the layers that are not stored yet, as many side by side as there are threads, and as fit into the memory. */
+/**
+ * Decomposes the layers that are not stored yet, as many side by side as there are threads, and as
+ * fit into the memory.
+ */
 export async function decompose(
   layers: readonly Layer[],
   source: LayerFactors,

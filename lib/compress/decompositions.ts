@@ -18,8 +18,9 @@ const TENSORS = ['b', 'a', 's'] as const;
 const [CERTIFIED, DIGEST] = ['certificate', 'sha256'] as const;
 
 /**
- * Decompositions in a folder, one file each, under keys that say what was decomposed. Files appear complete, so any number
- * of processes may add to the folder at once, even the same decomposition twice.
+ * Decompositions in a folder, one file each, under keys that say what was decomposed. Files appear
+ * complete, so any number of processes may add to the folder at once, even the same decomposition
+ * twice.
  */
 export class Decompositions {
   /** Files whose digest was verified: nothing else writes to them. */
@@ -37,7 +38,8 @@ export class Decompositions {
   }
 
   /**
-   * Reads a decomposition; returns undefined if there is none, or a damaged one, which {@link add} may replace.
+   * Reads a decomposition; returns undefined if there is none, or a damaged one, which {@link add}
+   * may replace.
    *
    * @throws CheckpointError `ERR_CHECKPOINT_IO`.
    */

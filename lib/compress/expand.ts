@@ -38,13 +38,15 @@ export interface ExpandReport extends OutputSummary {
 }
 
 /**
- * Multiplies the factors of a compressed safetensors checkpoint out again: writes an ordinary checkpoint with the names,
- * shapes and types of the original, which every program reads. Products are computed in float32 and rounded to the type of
- * the factors. All other tensors keep their bytes.
+ * Multiplies the factors of a compressed safetensors checkpoint out again: writes an ordinary
+ * checkpoint with the names, shapes and types of the original, which every program reads. Products
+ * are computed in float32 and rounded to the type of the factors. All other tensors keep their
+ * bytes.
  *
  * @param source a folder that `compressCheckpoint` wrote; not modified
  * @param out must not exist
- * @throws LowRankError `ERR_UNSUPPORTED` for other checkpoints; CheckpointError `ERR_CHECKPOINT_FORMAT` where factors and
+ * @throws LowRankError `ERR_UNSUPPORTED` for other checkpoints; CheckpointError
+ *   `ERR_CHECKPOINT_FORMAT` where factors and
  * config.json do not fit together; as `editCheckpoint` for reading and writing.
  */
 export async function expandCheckpoint(source: string, out: string, options?: ExpandOptions): Promise<ExpandReport> {

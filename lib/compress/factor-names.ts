@@ -3,8 +3,9 @@ import type { Format } from '../checkpoint/checkpoint.js';
 import { formatNamed } from '../checkpoint/formats.js';
 
 /**
- * Returns what the names of a weight's factors begin with: in safetensors its module, so that the file is the state dict of
- * modules with a module `lowrank` inside; in ONNX, where weights may have any name, the weight's own name.
+ * Returns what the names of a weight's factors begin with: in safetensors its module, so that the
+ * file is the state dict of modules with a module `lowrank` inside; in ONNX, where weights may have
+ * any name, the weight's own name.
  */
 export function stemOf(weight: string, format: Format): string {
   return formatNamed(format).hasModuleNames ? (moduleOf(weight) ?? weight) : weight;

@@ -7,12 +7,15 @@ import type { Allotted, Storage } from './allocate.js';
 import type { Layer } from './select.js';
 import { configWith } from './stored-config.js';
 
-/** The program that loads a compressed safetensors checkpoint into transformers; it lies beside the weights. */
+/**
+ * The program that loads a compressed safetensors checkpoint into transformers; it lies beside the
+ * weights.
+ */
 export const LOADER = 'lowrank_loader.py';
 
 /**
- * Returns the small files that a compressed copy gets: for safetensors config.json and {@link LOADER}, if any layer becomes
- * factors.
+ * Returns the small files that a compressed copy gets: for safetensors config.json and {@link
+ * LOADER}, if any layer becomes factors.
  *
  * @param decided the layers, and what becomes of each
  */

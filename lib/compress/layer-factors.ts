@@ -15,7 +15,10 @@ import type { MomentsFile } from './moments.js';
 import type { Layer } from './select.js';
 import { transposed } from './stored-factors.js';
 
-/** What determines a decomposition besides the numbers: change it whenever these would come out otherwise. */
+/**
+ * What determines a decomposition besides the numbers: change it whenever these would come out
+ * otherwise.
+ */
 const METHOD = 'lowrank compress 1';
 
 /** How decompositions are computed. */
@@ -24,7 +27,10 @@ export interface Compute extends Pick<CallOptions, 'signal' | 'threads'> {
   readonly maxMemory?: number | undefined;
 }
 
-/** Makes the factors of layers, weighted by the moments of a file if there is one, and keeps them in a store. */
+/**
+ * Makes the factors of layers, weighted by the moments of a file if there is one, and keeps them in
+ * a store.
+ */
 export class LayerFactors {
   readonly #keys = new Map<string, string>();
 
@@ -45,7 +51,10 @@ export class LayerFactors {
     return moments === undefined ? Promise.resolve(undefined) : moments.read(this.#nameIn(moments, layer));
   }
 
-  /** The bias that changes with the weight of a layer; undefined without one, and without the mean of its inputs. */
+  /**
+   * The bias that changes with the weight of a layer; undefined without one, and without the mean
+   * of its inputs.
+   */
   biasOf(layer: Layer): TensorInfo | undefined {
     const { moments } = this;
     return moments?.hasMean(this.#nameIn(moments, layer)) ? biasOf(this.checkpoint, layer) : undefined;
@@ -60,8 +69,8 @@ export class LayerFactors {
   }
 
   /**
-   * The tensors of the file with which the layer computes as with these factors, laid out as they lie there: its weight,
-   * and its bias if that changes.
+   * The tensors of the file with which the layer computes as with these factors, laid out as they
+   * lie there: its weight, and its bias if that changes.
    */
   async multipliedOut(layer: Layer, factors: LowRank): Promise<Map<string, Float32Array>> {
     const { info, m, n } = layer;
@@ -89,7 +98,10 @@ export class LayerFactors {
     return operationsFor(layer, moments?.kind(this.#nameIn(moments, layer)));
   }
 
-  /** Whether the layer was decomposed before, by this job or another with the same weight and moments. */
+  /**
+   * Whether the layer was decomposed before, by this job or another with the same weight and
+   * moments.
+   */
   async isStored(layer: Layer): Promise<boolean> {
     return this.store.has(await this.keyOf(layer));
   }
@@ -111,7 +123,9 @@ export class LayerFactors {
     return whole.truncate(Math.min(rank, whole.rank));
   }
 
-  /** Identifies the decomposition by what it is computed from: the weight's bytes and the moments. */
+  /**
+   * Identifies the decomposition by what it is computed from: the weight's bytes and the moments.
+   */
   async keyOf(layer: Layer): Promise<string> {
     const { info } = layer;
     const known = this.#keys.get(info.name);

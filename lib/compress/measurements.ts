@@ -6,7 +6,10 @@ import { SerialQueue } from '../files/serial-queue.js';
 const FILE = 'measurements';
 const LINE = object({ of: aDigest, value: aMagnitude });
 
-/** Numbers that took a run of the model to find, kept in a folder so that a later run of the job need not find them again. */
+/**
+ * Numbers that took a run of the model to find, kept in a folder so that a later run of the job
+ * need not find them again.
+ */
 export class Measurements {
   readonly #values: Map<string, number>;
   readonly #lines = new SerialQueue();

@@ -25,9 +25,9 @@ export function sizeOf(choices: readonly Choice[]): number {
 /**
  * Takes one choice from each menu, so that the sum of losses is small and all fit into the budget.
  *
- * A Lagrange multiplier prices size; at each price every menu gives its best choice, and the lowest price whose choices
- * fit is found by bisection (Everett 1963): they are the best of all that take as little. Exchanges between two menus
- * then use what the budget leaves.
+ * A Lagrange multiplier prices size; at each price every menu gives its best choice, and the lowest
+ * price whose choices fit is found by bisection (Everett 1963): they are the best of all that take
+ * as little. Exchanges between two menus then use what the budget leaves.
  *
  * @param menus as {@link menuFrom} makes them
  * @returns undefined where even the smallest choices do not fit
@@ -59,8 +59,9 @@ function lowestPrice(menus: Menus<Choice>, budget: number): number {
 }
 
 /**
- * Between the choices of two prices lie others that fit better, and dense is a long step from the last rank: one is
- * given more, from what is left or from what another can spare, as long as that lowers the loss of all.
+ * Between the choices of two prices lie others that fit better, and dense is a long step from the
+ * last rank: one is given more, from what is left or from what another can spare, as long as that
+ * lowers the loss of all.
  */
 function improve<C extends Choice>(menus: Menus<C>, start: readonly C[], budget: number): C[] {
   const chosen = [...start];

@@ -13,9 +13,9 @@ export type ModuleMatrix =
 const EMBEDDING = /embed|\b(?:wte|wpe)\b/;
 
 /**
- * Lists the matrices of a file without a graph, in its order, and tells which of them belong to linear layers. Only names
- * tell: those that the model's family gives to the matrices of its layers, and those that `isHead` knows. Nothing is
- * guessed about others.
+ * Lists the matrices of a file without a graph, in its order, and tells which of them belong to
+ * linear layers. Only names tell: those that the model's family gives to the matrices of its
+ * layers, and those that `isHead` knows. Nothing is guessed about others.
  *
  * @throws LowRankError `ERR_UNSUPPORTED` if no family is known.
  */
@@ -55,7 +55,9 @@ function whyNot(name: string, { family }: Model): string {
     : `no matrix of a layer has this name in the ${family.name} family`;
 }
 
-/** Whether a head may be the embedding by another name: configs leave the flag out where it is true. */
+/**
+ * Whether a head may be the embedding by another name: configs leave the flag out where it is true.
+ */
 function isTied({ config }: Checkpoint, { shape }: TensorInfo): boolean {
   const text = config?.text_config;
   const all = [config, text].filter((part) => typeof part === 'object' && part !== null) as Record<string, unknown>[];

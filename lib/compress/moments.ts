@@ -11,7 +11,9 @@ import { elements } from '../tensor/tensor.js';
 export interface MomentsFile {
   /** The weights whose moments it has. */
   readonly weights: ReadonlySet<string>;
-  /** The moments of what a weight multiplies; undefined for a weight that the file does not have. */
+  /**
+   * The moments of what a weight multiplies; undefined for a weight that the file does not have.
+   */
   read(weight: string): Promise<Moments | undefined>;
   /** Whether the moments of a weight have a mean. */
   hasMean(weight: string): boolean;
@@ -25,13 +27,15 @@ export interface MomentsFile {
 }
 
 const KINDS: readonly MomentsKind[] = ['inputs', 'diagonal', 'outputs'];
-/** Metadata that make a safetensors file one of moments, and of weights that share those of another. */
+/**
+ * Metadata that make a safetensors file one of moments, and of weights that share those of another.
+ */
 const MARK = ['lowrank', 'moments'] as const;
 const SHARED = 'shared.';
 
 /**
- * Opens a file of moments: of this package's layout in safetensors (docs/calibration.md), or an imatrix file of llama.cpp
- * in GGUF, which has the diagonal.
+ * Opens a file of moments: of this package's layout in safetensors (docs/calibration.md), or an
+ * imatrix file of llama.cpp in GGUF, which has the diagonal.
  *
  * @throws CheckpointError kind `NotMoments`, and those of the format.
  */
@@ -137,7 +141,10 @@ class SafetensorsMoments implements MomentsFile {
   }
 }
 
-/** What llama.cpp's `llama-imatrix` writes: for each weight the sums of squares of its inputs, and how many there were. */
+/**
+ * What llama.cpp's `llama-imatrix` writes: for each weight the sums of squares of its inputs, and
+ * how many there were.
+ */
 async function openImatrix(path: string): Promise<MomentsFile> {
   const file = await GgufFile.open(path);
   const tensors = new Map(file.header.tensors.map((tensor) => [tensor.name, tensor]));

@@ -9,11 +9,19 @@ import { type Budget, checkBudget } from './budget.js';
 export interface CompressChoices extends Budget {
   /** A file of moments of the layers' inputs, as `openMoments` reads it. */
   calibration?: string | undefined;
-  /** Compresses without moments, by the plain error of the weights. Decoders do not survive that. */
+  /**
+   * Compresses without moments, by the plain error of the weights. Decoders do not survive that.
+   */
   uncalibrated?: boolean | undefined;
-  /** `pivoted` by default: smaller files at the same rank. `factors` for programs that do not fold constants. */
+  /**
+   * `pivoted` by default: smaller files at the same rank. `factors` for programs that do not fold
+   * constants.
+   */
   storage?: Storage | undefined;
-  /** Texts, or inputs, to try ranks on, as `calibrate` takes them; best others than those of the calibration. */
+  /**
+   * Texts, or inputs, to try ranks on, as `calibrate` takes them; best others than those of the
+   * calibration.
+   */
   texts?: string | undefined;
   inputs?: string | undefined;
   /** Compresses heads and classifiers too. */
@@ -28,8 +36,8 @@ export interface CompressOptions extends CompressChoices, Omit<CallOptions, 'onP
   /** Bytes of memory that decompositions may use together; those that fit run side by side. */
   maxMemory?: number | undefined;
   /**
-   * A folder for decompositions and measurements, which other jobs on the same model reuse. By default they are kept beside
-   * the output until the job ends.
+   * A folder for decompositions and measurements, which other jobs on the same model reuse. By
+   * default they are kept beside the output until the job ends.
    */
   work?: string | undefined;
   /** Discards what an interrupted job has left, and what the work folder holds. */

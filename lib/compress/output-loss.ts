@@ -28,8 +28,8 @@ export function returned(name: string, tensor: RuntimeTensor): Returned {
 }
 
 /**
- * Returns the mean loss of the vectors, and how many there are: of logits KL(before || after) in nats, of embeddings
- * 1 - cosine, of others the squared distance as a share of the squared length.
+ * Returns the mean loss of the vectors, and how many there are: of logits KL(before || after) in
+ * nats, of embeddings 1 - cosine, of others the squared distance as a share of the squared length.
  */
 export function outputLoss(before: Returned, after: Returned): { readonly loss: number; readonly count: number } {
   const { kind, width, data } = before;

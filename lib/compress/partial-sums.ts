@@ -14,11 +14,17 @@ export interface Totals {
   count: number;
 }
 
-/** Seconds of work between two saves, at least; and the least share of the time that is not spent on saving. */
+/**
+ * Seconds of work between two saves, at least; and the least share of the time that is not spent on
+ * saving.
+ */
 const INTERVAL_MS = 30_000;
 const WORKING_SHARE = 0.95;
 
-/** The sums of a calibration that is still running, in a folder, so that the same one can resume after an interruption. */
+/**
+ * The sums of a calibration that is still running, in a folder, so that the same one can resume
+ * after an interruption.
+ */
 export class PartialSums {
   #due = performance.now() + INTERVAL_MS;
 
@@ -33,7 +39,10 @@ export class PartialSums {
     return /^pass-\d+\.safetensors$/.test(name);
   }
 
-  /** Restores the sums of a pass; returns how many samples they contain: 0 if there is nothing, or something else. */
+  /**
+   * Restores the sums of a pass; returns how many samples they contain: 0 if there is nothing, or
+   * something else.
+   */
   async restore(pass: number, totals: readonly Totals[]): Promise<number> {
     let file: SafetensorsFile | undefined;
     try {
@@ -98,7 +107,9 @@ export class PartialSums {
   }
 }
 
-/** Keeps sums beside the output while `use` runs, and afterwards if the same calibration may resume. */
+/**
+ * Keeps sums beside the output while `use` runs, and afterwards if the same calibration may resume.
+ */
 export async function withPartialSums<T>(
   out: string,
   key: string,

@@ -13,8 +13,8 @@ import type { Samples, TextSampling } from './samples.js';
 import { judgedOutput, openSession } from './session.js';
 
 /**
- * Multiplications of all runs that try one layer each, and of one run of a whole choice of ranks. They bound the time: the
- * larger a model, the fewer tokens it is tried on.
+ * Multiplications of all runs that try one layer each, and of one run of a whole choice of ranks.
+ * They bound the time: the larger a model, the fewer tokens it is tried on.
  */
 const SWEEP_WORK = 1.4e12;
 const TRIAL_WORK = 1e11;
@@ -23,15 +23,17 @@ const SAMPLE_TOKENS = 128;
 /** Fewer tokens than this would say little about a layer. */
 const LEAST_TOKENS = 64;
 
-/** The texts to try ranks on: shorter ones for a large model, and for a small one several together. */
+/**
+ * The texts to try ranks on: shorter ones for a large model, and for a small one several together.
+ */
 export function trialTexts(tensors: readonly TensorInfo[]): TextSampling {
   const tokens = Math.max(LEAST_TOKENS, Math.floor(sweepTokens(tensors)));
   return { samples: 192, length: Math.min(SAMPLE_TOKENS, tokens), together: Math.min(4 * SAMPLE_TOKENS, tokens) };
 }
 
 /**
- * Runs a model with other weights in some of its layers, and measures how far that changes its outputs. The weights are
- * inputs of the graph that runs, so one session serves all trials.
+ * Runs a model with other weights in some of its layers, and measures how far that changes its
+ * outputs. The weights are inputs of the graph that runs, so one session serves all trials.
  */
 export class Probe {
   private constructor(
@@ -83,7 +85,10 @@ export class Probe {
     }
   }
 
-  /** The samples for the check of the result, which no loss sees; those of the choices if there are no others. */
+  /**
+   * The samples for the check of the result, which no loss sees; those of the choices if there are
+   * no others.
+   */
   get forCheck(): readonly [from: number, to: number] {
     const { layers, choices, check } = this.parts;
     if (check > choices) return [choices, check];
@@ -156,14 +161,20 @@ function weightsAmong(tensors: readonly TensorInfo[]): TensorInfo[] {
   return tensors.filter(({ shape }) => shape.length === 2);
 }
 
-/** The ends of the samples to try single layers on, of those for whole choices of ranks, and of those for the check. */
+/**
+ * The ends of the samples to try single layers on, of those for whole choices of ranks, and of
+ * those for the check.
+ */
 interface Parts {
   readonly layers: number;
   readonly choices: number;
   readonly check: number;
 }
 
-/** Parts samples by the work, a third at most for layers and for choices. With fewer than three some serve twice. */
+/**
+ * Parts samples by the work, a third at most for layers and for choices. With fewer than three some
+ * serve twice.
+ */
 function partition({ count, tokens }: Samples, tensors: readonly TensorInfo[]): Parts {
   const until = (from: number, most: number, room: number) => {
     let at = from;

@@ -36,8 +36,8 @@ export interface TextSampling {
   /** The most tokens of a text. */
   readonly length: number;
   /**
-   * Texts of about the same length make up one sample, cut to the shortest of them, of at most so many tokens: a run then
-   * takes less time for each. Each text is a sample by default.
+   * Texts of about the same length make up one sample, cut to the shortest of them, of at most so
+   * many tokens: a run then takes less time for each. Each text is a sample by default.
    */
   readonly together?: number;
   readonly peers?: string | undefined;
@@ -46,7 +46,8 @@ export interface TextSampling {
 /**
  * Reads texts for the tokenizer beside the model, and cuts each to `length` tokens.
  *
- * @throws LowRankError as {@link loadTexts}; `ERR_PEER` without \@huggingface/tokenizers; `ERR_ENGINE` without a tokenizer.
+ * @throws LowRankError as {@link loadTexts}; `ERR_PEER` without \@huggingface/tokenizers;
+ *   `ERR_ENGINE` without a tokenizer.
  */
 export async function textSamples(
   model: string,
@@ -109,10 +110,11 @@ const TYPES: Readonly<Record<string, readonly [type: string, array: (buffer: Arr
 };
 
 /**
- * Reads the inputs of any model from a safetensors file: a tensor for each input, by its name, whose first dimension counts
- * the samples. Every run takes one of them.
+ * Reads the inputs of any model from a safetensors file: a tensor for each input, by its name,
+ * whose first dimension counts the samples. Every run takes one of them.
  *
- * @throws ArgumentError where the tensors have other types, or do not agree in their first dimension.
+ * @throws ArgumentError where the tensors have other types, or do not agree in their first
+ *   dimension.
  */
 export async function tensorSamples(path: string, samples: number): Promise<Samples> {
   const file = await SafetensorsFile.open(path);

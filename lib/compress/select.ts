@@ -5,7 +5,10 @@ import type { Storage } from './allocate.js';
 import { factorNames, stemOf } from './factor-names.js';
 import { moduleMatrices } from './module-matrices.js';
 
-/** A linear layer y = W x that can be written as factors: W has m rows, one for each output, and n columns. */
+/**
+ * A linear layer y = W x that can be written as factors: W has m rows, one for each output, and n
+ * columns.
+ */
 export interface Layer {
   /** The weight, with the way it lies. */
   readonly info: TensorInfo & { readonly orientation: Orientation };
@@ -48,9 +51,10 @@ function layerOf(
 const HEADS = /(?:^|\.)(?:lm_head|embed_out|score|classifier|qa_outputs|pooler|cls|predictions)(?:\.|$)/;
 
 /**
- * Finds the linear layers whose weights can be replaced by factors that are stored in some way. Heads and classifiers stay
- * as they are unless `heads` is set. Which matrices of a file without a graph belong to linear layers, only the model's family tells: matrices that it
- * does not name stay as they are, too.
+ * Finds the linear layers whose weights can be replaced by factors that are stored in some way.
+ * Heads and classifiers stay as they are unless `heads` is set. Which matrices of a file without a
+ * graph belong to linear layers, only the model's family tells: matrices that it does not name stay
+ * as they are, too.
  *
  * @throws LowRankError `ERR_UNSUPPORTED` for files without a graph whose family is not known.
  */

@@ -13,7 +13,10 @@ export interface StoredConfig {
   readonly storage: Storage;
   /** The modules whose weights are factors, and their ranks. */
   readonly layers: Readonly<Record<string, number>>;
-  /** Those of them whose weight W lay as [in, out], for a layer that computes x W; left out if there are none. */
+  /**
+   * Those of them whose weight W lay as [in, out], for a layer that computes x W; left out if there
+   * are none.
+   */
   readonly transposed?: readonly string[];
 }
 
@@ -35,7 +38,8 @@ const STORED = object({
 /**
  * Returns what config.json says of layers that are factors; undefined if it says nothing.
  *
- * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidConfig`, for something else than this version writes.
+ * @throws CheckpointError `ERR_CHECKPOINT_FORMAT`, kind `InvalidConfig`, for something else than
+ *   this version writes.
  */
 export function storedConfig({ path, config }: Checkpoint): StoredConfig | undefined {
   const value = config?.[KEY];

@@ -51,8 +51,9 @@ export async function storedBytes(
 const LEAST_SHARE = 1e-4;
 
 /**
- * Shares the singular values out to both factors. The i-th number between them then has a root mean square of sqrt(s_i)
- * instead of s_i: kernels for 8-bit integers use one scale for all of them, which a dominating first component would spoil.
+ * Shares the singular values out to both factors. The i-th number between them then has a root mean
+ * square of sqrt(s_i) instead of s_i: kernels for 8-bit integers use one scale for all of them,
+ * which a dominating first component would spoil.
  */
 function balanced({ b, a, singularValues: { data: s }, rank: k, shape }: LowRank): {
   b: Float32Array;

@@ -16,7 +16,10 @@ import type { Layer } from './select.js';
 /** What a model is tried on: texts or inputs, in onnxruntime. */
 export interface Tried {
   readonly probe: Probe;
-  /** Compares a written model with the original, on samples that no rank was chosen by if there are enough. */
+  /**
+   * Compares a written model with the original, on samples that no rank was chosen by if there are
+   * enough.
+   */
   check(main: string): Promise<OutputChange>;
 }
 

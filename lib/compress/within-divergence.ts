@@ -4,11 +4,13 @@ import { LowRankError } from '../errors.js';
 const HALVINGS = 8;
 
 /**
- * Finds the smallest budget whose divergence is within a limit, by bisection: the divergence grows as the budget shrinks.
+ * Finds the smallest budget whose divergence is within a limit, by bisection: the divergence grows
+ * as the budget shrinks.
  *
  * @param most the budget at which nothing changes
  * @param least the smallest budget; above 0
- * @param measure what becomes of a budget, and its divergence; `ERR_UNSUPPORTED` for a budget that is too small
+ * @param measure what becomes of a budget, and its divergence; `ERR_UNSUPPORTED` for a budget that
+ *   is too small
  * @returns the result for that budget; undefined if no budget below `most` is within the limit
  */
 export async function smallestWithin<T>(

@@ -24,10 +24,12 @@ export interface Work {
 }
 
 /**
- * Opens the folder of a job while `use` runs. The folder given is kept for other jobs on the same model. Otherwise it lies
- * beside the output: removed when the job succeeds or can never succeed, kept when the same job may resume.
+ * Opens the folder of a job while `use` runs. The folder given is kept for other jobs on the same
+ * model. Otherwise it lies beside the output: removed when the job succeeds or can never succeed,
+ * kept when the same job may resume.
  *
- * @throws CheckpointError `ERR_OUTPUT`, kind `InUse`, while another process works in it; kind `NotOurs`; `ERR_CHECKPOINT_IO`.
+ * @throws CheckpointError `ERR_OUTPUT`, kind `InUse`, while another process works in it; kind
+ *   `NotOurs`; `ERR_CHECKPOINT_IO`.
  */
 export async function withWork<T>(options: WorkOptions, use: (work: Work) => Promise<T>): Promise<T> {
   const { work, out, restart = false, signal } = options;

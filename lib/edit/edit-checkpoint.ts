@@ -87,10 +87,10 @@ export async function planCheckpoint(source: string, options: PlanOptions): Prom
 
 /**
  * Edits some matrices of a checkpoint and writes the result to `out`; the source is never modified.
- * Tensors are computed side by side, as many as there are threads and memory for, while the next one
- * is read and the last one written; the bytes do not depend on it. Tensors
- * and parts of tensors that no intervention names keep the source's bytes, and so do matrices that
- * keep their full rank. The same call gives the same bytes.
+ * Tensors are computed side by side, as many as there are threads and memory for, while the next
+ * one is read and the last one written; the bytes do not depend on it. Tensors and parts of tensors
+ * that no intervention names keep the source's bytes, and so do matrices that keep their full rank.
+ * The same call gives the same bytes.
  *
  * The result grows in the folder `.<name>.lowrank` beside `out`, with a journal. After an abort, a
  * full disk or the death of the process the same call resumes the job: existing parts are verified
@@ -170,7 +170,10 @@ export function checksOf(edits: readonly Edit[]): Pick<ResumableJob, 'checkSetti
   return { checkSettings: SETTINGS, checkNote: (tensor) => editedMatrices(groups.get(tensor) ?? []) };
 }
 
-/** Edits the tensors, as many beside each other as the memory allows. Returns the results in the order of `edits`. */
+/**
+ * Edits the tensors, as many beside each other as the memory allows. Returns the results in the
+ * order of `edits`.
+ */
 async function editAll(
   checkpoint: Checkpoint,
   copy: EditCopy,

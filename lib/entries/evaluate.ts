@@ -1,6 +1,6 @@
 /**
- * Evaluation of models: engines, `loadQuestions`, `Evaluator`, `compareResults`; and `compare`, which
- * sets models beside the one that they were made from.
+ * Evaluation of models: engines, `loadQuestions`, `Evaluator`, `compareResults`; and `compare`,
+ * which sets models beside the one that they were made from.
  *
  * @module lowrank/evaluate
  */

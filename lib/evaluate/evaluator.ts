@@ -59,10 +59,9 @@ export interface Evaluation {
  * more than their answers. Close it after use.
  *
  * ```ts
- * const evaluator = new Evaluator(llamaEngine());
- * const { questions } = await loadQuestions('fever.jsonl');
- * const { summary, results } = await evaluator.evaluate('model.gguf', splitQuestions(questions, 'validation'));
- * await evaluator.close();
+ * const evaluator = new Evaluator(llamaEngine()); const { questions } = await
+ * loadQuestions('fever.jsonl'); const { summary, results } = await evaluator.evaluate('model.gguf',
+ * splitQuestions(questions, 'validation')); await evaluator.close();
  * ```
  */
 export class Evaluator {

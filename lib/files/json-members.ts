@@ -1,4 +1,7 @@
-/** Edits of a JSON object as text: everything else keeps its bytes, even what JSON cannot express, such as NaN. */
+/**
+ * Edits of a JSON object as text: everything else keeps its bytes, even what JSON cannot express,
+ * such as NaN.
+ */
 
 /** A member of the outermost object: where its key begins and its value ends. */
 interface Member {

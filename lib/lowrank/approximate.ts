@@ -54,7 +54,10 @@ export const COMPUTE_OPTIONS: OptionTypes<ComputeOptions> = {
 
 /** The weights of the error: see {@link Moments}. */
 export interface WeightOptions {
-  /** Weighs the error by what the matrix multiplies: the mean of |(W - B A) x|^2 is smallest, instead of |W - B A|_F. */
+  /**
+   * Weighs the error by what the matrix multiplies: the mean of |(W - B A) x|^2 is smallest,
+   * instead of |W - B A|_F.
+   */
   moments?: Moments | undefined;
 }
 

@@ -52,7 +52,10 @@ const WEIGHT = '.weight';
 const EMBEDDING = { gguf: 'token_embd', module: /(?:^|\.)(?:embed_tokens|wte|embed_in|word_embeddings)$/ };
 const HEAD = { gguf: 'output', module: /(?:^|\.)(?:lm_head|embed_out)$/ };
 
-/** PyTorch's names of the embedding and the head, where they are not `model.embed_tokens` and `lm_head`. */
+/**
+ * PyTorch's names of the embedding and the head, where they are not `model.embed_tokens` and
+ * `lm_head`.
+ */
 const OUTER: Readonly<Record<string, { readonly embedding: string; readonly head: string }>> = {
   gpt2: { embedding: 'transformer.wte', head: 'lm_head' },
   gpt_neox: { embedding: 'gpt_neox.embed_in', head: 'embed_out' },
@@ -68,8 +71,8 @@ export interface Counterpart {
 }
 
 /**
- * The names that the modules of a model have in PyTorch and in GGUF, both without `.weight`: such as
- * `model.layers.0.self_attn.q_proj` and `blk.0.attn_q`. Norms, biases and experts are not known.
+ * The names that the modules of a model have in PyTorch and in GGUF, both without `.weight`: such
+ * as `model.layers.0.self_attn.q_proj` and `blk.0.attn_q`. Norms, biases and experts are not known.
  */
 export class GgufNames {
   /** `general.architecture` */
@@ -110,7 +113,9 @@ export class GgufNames {
     return this.#family.orientation;
   }
 
-  /** Returns GGUF's name of a module of PyTorch's; undefined if there is none, or it is not known. */
+  /**
+   * Returns GGUF's name of a module of PyTorch's; undefined if there is none, or it is not known.
+   */
   inGguf(module: string): Counterpart | undefined {
     for (const { gguf, module: pattern } of [EMBEDDING, HEAD]) {
       if (pattern.test(module)) return { module: gguf, rows: undefined };
@@ -172,7 +177,10 @@ function architectureIn(config: Config | undefined): string | undefined {
   return [config, recognised.config].map((each) => ARCHITECTURES.get(String(each.model_type))).find(Boolean);
 }
 
-/** Returns the first location, of no single expert, that holds one matrix like another, or several like it. */
+/**
+ * Returns the first location, of no single expert, that holds one matrix like another, or several
+ * like it.
+ */
 function firstLike(one: MatrixLocation, among: readonly MatrixLocation[]): MatrixLocation | undefined {
   return among.find(({ part, name }) => (one.part === undefined) === (part === undefined) && !name.includes('#'));
 }

@@ -3,7 +3,9 @@ import { LowRankError } from '../errors.js';
 import type { OptionType } from '../options.js';
 import { isFloatDType, isWritableType, QUANT_TYPES, type ReadableType, type WritableType } from '../tensor/dtype.js';
 
-/** The types, in words, to which a tensor of a quantised type can change when it gets new numbers. */
+/**
+ * The types, in words, to which a tensor of a quantised type can change when it gets new numbers.
+ */
 export const QUANT_CHOICES = `${QUANT_TYPES.slice(0, -1).join(', ')} or ${QUANT_TYPES.at(-1)}`;
 
 /** The option that chooses one of them. */
@@ -13,8 +15,8 @@ export const QUANT: OptionType<WritableType> = {
 };
 
 /**
- * Returns the type in which new numbers of a tensor are written. Floats keep their type. A quantised
- * tensor cannot store new numbers, so the user chooses its new type.
+ * Returns the type in which new numbers of a tensor are written. Floats keep their type. A
+ * quantised tensor cannot store new numbers, so the user chooses its new type.
  *
  * @param why completes the message, such as "chosen by ..."
  * @throws LowRankError `ERR_UNSUPPORTED` for a quantised tensor without `quant`.

@@ -6,7 +6,8 @@ import { attentionHeads, type Config } from './sizes.js';
  *
  * - `paired`: within each head, number i of the first half is followed by number i of the second,
  *   because llama.cpp rotates neighbours where PyTorch rotates halves
- * - `interleaved`: q, k and v one after the other, where PyTorch has q, k and v of each head in turn
+ * - `interleaved`: q, k and v one after the other, where PyTorch has q, k and v of each head in
+ *   turn
  */
 export interface RowOrder {
   readonly kind: 'paired' | 'interleaved';

@@ -2,8 +2,9 @@ import { type BlockFormat, type BlockSize, CODE_BITS, type CodeBits, sizesOf } f
 import type { QuantizedMatrix } from './matrix.js';
 
 /**
- * What becomes of a matrix: it stays as it is; it is rounded to codes in blocks, with factors of some rank to correct it;
- * or it is rounded to int8 with a scale for each output, to be multiplied by inputs of 8 bits.
+ * What becomes of a matrix: it stays as it is; it is rounded to codes in blocks, with factors of
+ * some rank to correct it; or it is rounded to int8 with a scale for each output, to be multiplied
+ * by inputs of 8 bits.
  */
 export type StoredAs =
   | { readonly kind: 'dense' }
@@ -15,7 +16,10 @@ export type Stored =
   | Exclude<StoredAs, { kind: 'channels' }>
   | { readonly kind: 'channels'; readonly smoothing?: Smoothing };
 
-/** What the inputs of int8 layers are multiplied by first: the tensor of one of the layers that share it. */
+/**
+ * What the inputs of int8 layers are multiplied by first: the tensor of one of the layers that
+ * share it.
+ */
 export interface Smoothing {
   readonly owner: QuantizedMatrix;
   /** What the columns of the weights are multiplied by. */
@@ -44,7 +48,10 @@ function correctionBytes(m: number, n: number, rank: number): number {
   return rank * (m + n + FLOAT);
 }
 
-/** Blocks that are worth their measurement: with few bits the scales of small ones pay, with many they do not. */
+/**
+ * Blocks that are worth their measurement: with few bits the scales of small ones pay, with many
+ * they do not.
+ */
 const BLOCKS: Readonly<Record<CodeBits, readonly BlockSize[]>> = {
   2: [16, 32, 64],
   4: [16, 32, 64, 128, 256],

@@ -14,8 +14,9 @@ export interface Offered {
 }
 
 /**
- * What the relative losses of matrices count for: `even` takes all for equally sensitive to the same bits a weight, since
- * relative losses of different layers mean different things; the others are those of `compress`, measured by a probe.
+ * What the relative losses of matrices count for: `even` takes all for equally sensitive to the
+ * same bits a weight, since relative losses of different layers mean different things; the others
+ * are those of `compress`, measured by a probe.
  */
 export type QuantizedWeighting = 'even' | Weighting;
 
@@ -27,7 +28,10 @@ export interface ChosenStorage {
   readonly losses: Partial<Record<QuantizedWeighting, number>>;
 }
 
-/** Measures what the model's outputs lose when a matrix is rounded to few bits, for each relative loss of its own outputs. */
+/**
+ * Measures what the model's outputs lose when a matrix is rounded to few bits, for each relative
+ * loss of its own outputs.
+ */
 export async function sensitivityOf(
   matrix: QuantizedMatrix,
   menu: readonly StoredChoice[],
@@ -43,8 +47,8 @@ export async function sensitivityOf(
 }
 
 /**
- * Chooses for every matrix how it is stored, within a budget of bytes, by each weighting of their losses; and keeps the
- * choices with which the outputs of the model lose least.
+ * Chooses for every matrix how it is stored, within a budget of bytes, by each weighting of their
+ * losses; and keeps the choices with which the outputs of the model lose least.
  *
  * @returns undefined where even the smallest choices do not fit
  */

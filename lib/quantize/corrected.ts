@@ -34,8 +34,9 @@ export interface CorrectOptions extends QuantizeOptions {
 const ROUNDS = 3;
 
 /**
- * Rounds a matrix to codes in blocks, and finds the factors of rank k that make up for most of the error: those of W - Q
- * with the least loss by the moments (QERA, Zhang et al. 2024). Then W - B A is rounded anew, a few times.
+ * Rounds a matrix to codes in blocks, and finds the factors of rank k that make up for most of the
+ * error: those of W - Q with the least loss by the moments (QERA, Zhang et al. 2024). Then W - B A
+ * is rounded anew, a few times.
  *
  * @param w - [m, n]
  * @throws as `quantizeBlocks`; ArgumentError for a rank larger than the matrix.

@@ -113,7 +113,10 @@ function presetFor(
 /** Lengths of messages that grow with the tensors in them. */
 const LENGTHS = 64;
 
-/** Returns how many bytes the tensors of the matrices may take in files of `size` bytes, which are never larger then. */
+/**
+ * Returns how many bytes the tensors of the matrices may take in files of `size` bytes, which are
+ * never larger then.
+ */
 async function bytesWithin(
   checkpoint: Checkpoint,
   offered: readonly Offered[],

@@ -77,7 +77,10 @@ export class MatrixSource {
     return { tensors: blockBytes(matrix, quantized, factors), dense };
   }
 
-  /** The share of the outputs' mean square that a rounded matrix loses; without moments, of the weight's. */
+  /**
+   * The share of the outputs' mean square that a rounded matrix loses; without moments, of the
+   * weight's.
+   */
   async loss(matrix: QuantizedMatrix, dense: Float32Array): Promise<number> {
     const w = await this.weight(matrix);
     const options = { ...this.compute, moments: await this.moments(matrix) };

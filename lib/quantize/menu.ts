@@ -7,7 +7,10 @@ import type { QuantizedMatrix } from './matrix.js';
 import type { MatrixSource } from './matrix-source.js';
 import { quantizeBlocks, weightedSquares } from './quantize-matrix.js';
 
-/** One way to store a matrix: its exact bytes, and the share of its outputs' mean square that it loses. */
+/**
+ * One way to store a matrix: its exact bytes, and the share of its outputs' mean square that it
+ * loses.
+ */
 export interface StoredChoice extends Choice {
   readonly stored: Stored;
 }
@@ -19,8 +22,8 @@ export interface MenuOptions {
 }
 
 /**
- * Measures what the ways to store a matrix lose. One decomposition of the error of a format has the losses with
- * corrections of all ranks: what its singular values leave.
+ * Measures what the ways to store a matrix lose. One decomposition of the error of a format has the
+ * losses with corrections of all ranks: what its singular values leave.
  *
  * @returns those that no other beats, from the smallest on; the last is dense and loses nothing
  */

@@ -3,7 +3,10 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import { boolean, checkOptions, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS } from '../progress.js';
 
-/** What all matrices become: `q8`, int8 that inputs of 8 bits are multiplied by; `q4`, 4 bits in blocks of 32. */
+/**
+ * What all matrices become: `q8`, int8 that inputs of 8 bits are multiplied by; `q4`, 4 bits in
+ * blocks of 32.
+ */
 export type Preset = 'q8' | 'q4';
 
 export interface QuantizeCheckpointOptions extends Omit<CallOptions, 'onProgress'> {
@@ -13,9 +16,14 @@ export interface QuantizeCheckpointOptions extends Omit<CallOptions, 'onProgress
   bits?: number | undefined;
   /** The bytes of all weight files of the result. */
   size?: number | undefined;
-  /** A file of moments of the layers' inputs, as `calibrate` writes it with `allInputs`, or an imatrix. */
+  /**
+   * A file of moments of the layers' inputs, as `calibrate` writes it with `allInputs`, or an
+   * imatrix.
+   */
   calibration?: string | undefined;
-  /** Texts, or inputs, to try choices on and to compare the result by, as `calibrate` takes them. */
+  /**
+   * Texts, or inputs, to try choices on and to compare the result by, as `calibrate` takes them.
+   */
   texts?: string | undefined;
   inputs?: string | undefined;
   /** Where to look for onnxruntime-node and \@huggingface/tokenizers besides this package. */
@@ -24,7 +32,10 @@ export interface QuantizeCheckpointOptions extends Omit<CallOptions, 'onProgress
   heads?: boolean | undefined;
   /** Quantises embeddings too, by default unless `bits` is given, which then counts them. */
   embeddings?: boolean | undefined;
-  /** Corrects errors by low-rank factors, as far as the budget has a use for them; by default with a calibration. */
+  /**
+   * Corrects errors by low-rank factors, as far as the budget has a use for them; by default with a
+   * calibration.
+   */
   corrections?: boolean | undefined;
   /** Of MatMulNBits, 0 to 4: 4, the default, lets it round inputs to 8 bits, which is faster. */
   accuracyLevel?: number | undefined;

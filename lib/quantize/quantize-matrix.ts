@@ -8,9 +8,10 @@ import { asMatrices, type TensorLike } from '../tensor/tensor.js';
 import { type BlockFormat, checkFormat, sizesOf } from './block-format.js';
 
 /**
- * How codes are chosen. `spanning`: scales that meet the largest number of a block, as MatMulNBits' own quantiser takes
- * them; `nearest`: the scales with the smallest error, weighted by the moments if there are some; `compensated`: later
- * numbers of a row make up for the errors of earlier ones, by the moments of all inputs.
+ * How codes are chosen. `spanning`: scales that meet the largest number of a block, as MatMulNBits'
+ * own quantiser takes them; `nearest`: the scales with the smallest error, weighted by the moments
+ * if there are some; `compensated`: later numbers of a row make up for the errors of earlier ones,
+ * by the moments of all inputs.
  *
  * @internal
  */
@@ -44,7 +45,10 @@ export interface QuantizedChannels {
   readonly scales: Float32Array;
 }
 
-/** What is added to each moment, as a share of their mean, so that rounding does not follow the samples too closely. */
+/**
+ * What is added to each moment, as a share of their mean, so that rounding does not follow the
+ * samples too closely.
+ */
 const DAMPING = 0.01;
 /** More sweeps gain next to nothing. */
 const SWEEPS = 3;
@@ -80,8 +84,8 @@ export async function quantizeBlocks(
 }
 
 /**
- * Rounds a matrix to int8 with a scale for each row, so that processors without instructions for 8 bits compute with it
- * without overflow.
+ * Rounds a matrix to int8 with a scale for each row, so that processors without instructions for 8
+ * bits compute with it without overflow.
  *
  * @param w - [m, n]
  * @throws LowRankError `ERR_NOT_FINITE`; ArgumentError.
@@ -99,8 +103,8 @@ export async function quantizeChannels(
 }
 
 /**
- * Returns the mean of |E x|^2 over the inputs x of a layer: tr(E C E^T) by their moments C; without any, the sum of
- * squares.
+ * Returns the mean of |E x|^2 over the inputs x of a layer: tr(E C E^T) by their moments C; without
+ * any, the sum of squares.
  *
  * @param e - [m, n]
  */

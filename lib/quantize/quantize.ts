@@ -31,8 +31,8 @@ export interface QuantizedLayer {
   readonly description: string;
   readonly bytes: number;
   /**
-   * The relative error, a root: of the layer's outputs on the vectors of calibration, without them of the weight. Predicted
-   * by a dry run; measured on what is written.
+   * The relative error, a root: of the layer's outputs on the vectors of calibration, without them
+   * of the weight. Predicted by a dry run; measured on what is written.
    */
   readonly error: number;
 }
@@ -43,18 +43,27 @@ export interface QuantizeReport {
   readonly calibrated: boolean;
   /** What the losses of matrices were weighed by. */
   readonly weighting: QuantizedWeighting;
-  /** The loss of the model's outputs by each weighting, where texts or inputs were there to try them on. */
+  /**
+   * The loss of the model's outputs by each weighting, where texts or inputs were there to try them
+   * on.
+   */
   readonly losses: ChosenStorage['losses'];
   readonly layers: readonly QuantizedLayer[];
   /** Matrices that stay as they are, and why. */
   readonly leftOut: readonly LeftOut[];
-  /** Linear layers that were rounded without moments of their inputs, although there is a calibration. */
+  /**
+   * Linear layers that were rounded without moments of their inputs, although there is a
+   * calibration.
+   */
   readonly withoutMoments: readonly string[];
   /** Bits a weight of the matrices, with scales and corrections, before and after. */
   readonly bits: { readonly before: number; readonly after: number };
   /** The bytes of all weight files, before and after. */
   readonly bytes: { readonly before: number; readonly after: number };
-  /** How far the written model's outputs are from the original's. Undefined for a dry run, and without texts or inputs. */
+  /**
+   * How far the written model's outputs are from the original's. Undefined for a dry run, and
+   * without texts or inputs.
+   */
   readonly check: OutputChange | undefined;
   /** Undefined for a dry run. */
   readonly output: OutputSummary | undefined;
@@ -62,14 +71,16 @@ export interface QuantizeReport {
 }
 
 /**
- * Stores the matrices of a model in few bits: rounds each by the moments of its inputs; corrects errors by low-rank
- * factors; chooses the bits, the blocks and the ranks of all together within one budget; writes the model; and compares it
- * with the original before it appears.
+ * Stores the matrices of a model in few bits: rounds each by the moments of its inputs; corrects
+ * errors by low-rank factors; chooses the bits, the blocks and the ranks of all together within one
+ * budget; writes the model; and compares it with the original before it appears.
  *
  * @param source an ONNX file, or a folder with one; not modified
  * @param out must not exist
- * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` where no matrix can be quantised, and where the budget is too
- * small; `ERR_ENGINE` where a model does not run; as `openCheckpoint`, `openMoments`, and `editCheckpoint` for `out`.
+ * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` where no matrix can be quantised, and where
+ *   the budget is too
+ * small; `ERR_ENGINE` where a model does not run; as `openCheckpoint`, `openMoments`, and
+ * `editCheckpoint` for `out`.
  */
 export async function quantizeCheckpoint(
   source: string,

@@ -8,7 +8,10 @@ import { changeOf } from './stored-tensors.js';
 /** Rows of embeddings that are worth rounding. */
 const LEAST_ROWS = 64;
 
-/** Finds the matrices that can be stored in few bits. Heads and classifiers stay as they are unless `heads` is set. */
+/**
+ * Finds the matrices that can be stored in few bits. Heads and classifiers stay as they are unless
+ * `heads` is set.
+ */
 export function quantizableMatrices(
   checkpoint: Checkpoint,
   { heads, embeddings }: { readonly heads: boolean; readonly embeddings: boolean },

@@ -2,8 +2,9 @@ import type { Moments } from '../lowrank/moments.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /**
- * How much of the differences between inputs the weights take over, to try: 0 is nothing, 1 all. More would blow up inputs
- * that are seldom far from 0, of which moments do not tell how large they can be.
+ * How much of the differences between inputs the weights take over, to try: 0 is nothing, 1 all.
+ * More would blow up inputs that are seldom far from 0, of which moments do not tell how large they
+ * can be.
  */
 const SHARES = [0, 0.2, 0.3, 0.4, 0.5, 0.6] as const;
 /** The largest number of an input is about as many times its root mean square. */
@@ -12,9 +13,10 @@ const PEAK = 8;
 const [INPUT_STEPS, WEIGHT_STEPS] = [255, 127] as const;
 
 /**
- * Returns what to divide the inputs of layers by, and to multiply the columns of their weights by, before both are rounded
- * to 8 bits with one scale for all inputs (SmoothQuant, Xiao et al. 2023). A few inputs that are far larger than the others
- * would otherwise leave them few codes. The share that the weights take over is the one with the least noise of both.
+ * Returns what to divide the inputs of layers by, and to multiply the columns of their weights by,
+ * before both are rounded to 8 bits with one scale for all inputs (SmoothQuant, Xiao et al. 2023).
+ * A few inputs that are far larger than the others would otherwise leave them few codes. The share
+ * that the weights take over is the one with the least noise of both.
  *
  * @param weights of all layers with these inputs, [m, n]
  * @param moments of the inputs, of kind `inputs` or `diagonal`
@@ -53,7 +55,10 @@ function scalesFor(share: number, sizes: Float64Array, largest: Float64Array): F
   return Float32Array.from(logs, (value) => (Number.isNaN(value) ? 1 : Math.exp(value - mean)));
 }
 
-/** The mean square of what rounding adds to all outputs, but for a constant factor: of inputs, and of weights. */
+/**
+ * The mean square of what rounding adds to all outputs, but for a constant factor: of inputs, and
+ * of weights.
+ */
 function noiseOf(
   scales: Float32Array,
   sizes: Float64Array,

@@ -67,8 +67,8 @@ export interface CompressPlanOptions extends CompressChoices {
 const PLAN_OPTIONS: OptionTypes<CompressPlanOptions> = { ...COMPRESS_CHOICES, shards: number };
 
 /**
- * Plans a compression for many machines: the decompositions are its tasks. `runShard` computes them, and
- * `mergeCompression` chooses ranks and writes the model.
+ * Plans a compression for many machines: the decompositions are its tasks. `runShard` computes
+ * them, and `mergeCompression` chooses ranks and writes the model.
  *
  * @throws as `compressCheckpoint`.
  */
@@ -153,7 +153,8 @@ const PLAN: DocumentKind = {
 /**
  * Reads a plan of a compression.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind `InvalidPlan`.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, or `ERR_CHECKPOINT_FORMAT` with kind
+ *   `InvalidPlan`.
  */
 export async function readCompressPlan(file: string): Promise<CompressPlan> {
   requirePath(file);
@@ -172,7 +173,8 @@ export async function isCompressPlan(file: string): Promise<boolean> {
 }
 
 /**
- * Writes a plan, completely or not at all. Replaces an older plan of a compression, but no other file.
+ * Writes a plan, completely or not at all. Replaces an older plan of a compression, but no other
+ * file.
  *
  * @throws {@link CheckpointError} `ERR_OUTPUT`, kind `OutputExists`; `ERR_CHECKPOINT_IO`.
  */

@@ -47,8 +47,8 @@ export interface CompressShardReport {
 }
 
 /**
- * Runs one shard of the plan of a compression: decomposes its layers into the folder beside the plan. Decompositions that
- * are there already are kept, so a shard may be run again.
+ * Runs one shard of the plan of a compression: decomposes its layers into the folder beside the
+ * plan. Decompositions that are there already are kept, so a shard may be run again.
  *
  * @param file the plan's
  * @throws {@link ArgumentError} for an unknown shard; as {@link compressCheckpoint}.
@@ -98,11 +98,12 @@ const MERGE_OPTIONS: OptionTypes<MergeCompressionOptions> = {
 };
 
 /**
- * Chooses the ranks of a planned compression from the decompositions of all shards, and writes the model. If all machines
- * have the same kernels, the result is to the last byte what `compressCheckpoint` writes with the plan's choices.
+ * Chooses the ranks of a planned compression from the decompositions of all shards, and writes the
+ * model. If all machines have the same kernels, the result is to the last byte what
+ * `compressCheckpoint` writes with the plan's choices.
  *
- * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming the missing layers and their shards; as
- *   {@link compressCheckpoint}.
+ * @throws {@link CheckpointError} `ERR_CHECKPOINT_IO`, kind `MissingResults`, naming the missing
+ *   layers and their shards; as {@link compressCheckpoint}.
  */
 export async function mergeCompression(file: string, options?: MergeCompressionOptions): Promise<CompressReport> {
   const { out, source, ...rest } = checkOptions(options, MERGE_OPTIONS, 'mergeCompression');

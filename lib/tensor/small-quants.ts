@@ -2,10 +2,10 @@ import { halfAt } from './half.js';
 import { type GridName, gridNumbers } from './quant-grids.js';
 
 /*
- * Decodes the blocks of GGUF's types with one to four bits a number, whose numbers come from a table:
- * a grid of rows (IQ1 to IQ3), sixteen values (IQ4, MXFP4, NVFP4), or -1, 0 and 1 (TQ). Layouts and
- * arithmetic are those of ggml's `dequantize_row_*`; as in quantized.ts, everything is exact in
- * doubles, so results are equal to the last bit.
+ * Decodes the blocks of GGUF's types with one to four bits a number, whose numbers come from a
+ * table: a grid of rows (IQ1 to IQ3), sixteen values (IQ4, MXFP4, NVFP4), or -1, 0 and 1 (TQ).
+ * Layouts and arithmetic are those of ggml's `dequantize_row_*`; as in quantized.ts, everything is
+ * exact in doubles, so results are equal to the last bit.
  */
 
 /** Decodes the block that starts at `at` into `out` from `to` on. */
@@ -42,7 +42,8 @@ export const SMALL_DECODERS = {
     }
   },
 
-  // scale | 32 x 8 bits of a row | 32 x 8 signs | 32 x 2 upper bits of the row | 16 x 4 bits of scale
+  // scale | 32 x 8 bits of a row | 32 x 8 signs | 32 x 2 upper bits of the row | 16 x 4 bits of
+  // scale
   IQ2_S(bytes, at, out, to) {
     const scale = halfAt(bytes, at);
     for (let i = 0; i < 32; i++) {
@@ -84,7 +85,8 @@ export const SMALL_DECODERS = {
     }
   },
 
-  // 32 x 8 bits of a row | 32 x (3 upper bits, sign of delta) | 4 x (4 x 3 bits of scale, 4 of the block's scale)
+  // 32 x 8 bits of a row | 32 x (3 upper bits, sign of delta) | 4 x (4 x 3 bits of scale, 4 of the
+  // block's scale)
   IQ1_M(bytes, at, out, to) {
     const parts = [0, 1, 2, 3].map((i) => u16(bytes, at + 48 + 2 * i));
     const bits = parts.reduce((all, part, i) => all | ((part >> 12) << (4 * i)), 0);

@@ -77,8 +77,8 @@ void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work)
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
 void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
 
-// Cholesky factorisation of a symmetric n x n matrix, of which the lower triangle is read and replaced by L. False: it
-// is not positive definite.
+// Cholesky factorisation of a symmetric n x n matrix, of which the lower triangle is read and
+// replaced by L. False: it is not positive definite.
 bool cholesky(int64_t n, double* a);
 
 // Cholesky factorisation with complete pivoting (Higham 1990) of a symmetric n x n matrix, of which

@@ -34,8 +34,8 @@ int defaultThreads() {
   return count;
 }
 
-// More threads than cores are allowed, because the user asked for them, but exclusively. So is any lease of several
-// threads, because its holder may open a WideBlas.
+// More threads than cores are allowed, because the user asked for them, but exclusively. So is any
+// lease of several threads, because its holder may open a WideBlas.
 Lease::Lease(int threads) : Lease(Slots{threads > 1 ? coreQueue().capacity : 1}) {}
 
 Lease::Lease(Slots slots) {

@@ -8,7 +8,8 @@
 namespace lowrank {
 namespace {
 
-// How far ahead to fetch the rows of a panel that is read transposed, in floats: their next cache line.
+// How far ahead to fetch the rows of a panel that is read transposed, in floats: their next cache
+// line.
 constexpr int64_t kAhead = kLineFloats;
 
 // `Rows` x `Lanes` registers hold a tile of c while k runs; a's elements are broadcast from where

@@ -1,6 +1,6 @@
-// Compiles the file PATH_FILE once for each width of vector registers, in the namespaces avx512, avx2
-// and narrow. In it, PATH_BYTES is the width, and PATH_TARGET goes before each function. Included
-// within a namespace, and as often as there are such files, so it has no guard.
+// Compiles the file PATH_FILE once for each width of vector registers, in the namespaces avx512,
+// avx2 and narrow. In it, PATH_BYTES is the width, and PATH_TARGET goes before each function.
+// Included within a namespace, and as often as there are such files, so it has no guard.
 
 #if defined(__x86_64__)
 namespace avx512 {

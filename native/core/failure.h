@@ -17,7 +17,8 @@ struct Cancelled : std::runtime_error {
   Cancelled() : std::runtime_error("aborted") {}
 };
 
-// Thrown by a step that only all threads of a team together can take, where the team has fewer at work.
+// Thrown by a step that only all threads of a team together can take, where the team has fewer at
+// work.
 struct NeedsWholeTeam : std::runtime_error {
   NeedsWholeTeam() : std::runtime_error("the step needs all threads of the team") {}
 };

@@ -1,6 +1,7 @@
-// Denormal numbers count as zero in this thread while an object of this class lives. Vectors that are zero in most of
-// their elements spread into them by ever smaller numbers, and on x86 each operation with a denormal one takes a
-// hundred times as long as others; elsewhere this does nothing.
+// Denormal numbers count as zero in this thread while an object of this class lives. Vectors that
+// are zero in most of their elements spread into them by ever smaller numbers, and on x86 each
+// operation with a denormal one takes a hundred times as long as others; elsewhere this does
+// nothing.
 #pragma once
 
 #if defined(__x86_64__)

@@ -17,8 +17,8 @@ BandMatrix::BandMatrix(MemoryLedger& memory, const float* t, int64_t n, int64_t 
 
 int64_t BandMatrix::bytes(int64_t n, int64_t width) { return n * (8 * (2 * (width + 1) + 3 * width + 1 + 1) + 4); }
 
-// Elimination without pivoting: a vanishing pivot is moved aside, which moves an eigenvalue by no more than rounding
-// does.
+// Elimination without pivoting: a vanishing pivot is moved aside, which moves an eigenvalue by no
+// more than rounding does.
 int64_t BandMatrix::countAbove(double sigma) {
   constexpr double kTiny = 1e-290;
   const int64_t stride = width_ + 1;

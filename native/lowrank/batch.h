@@ -18,9 +18,9 @@ public:
   // given.
   Batch(int64_t count, int64_t m, int64_t n, int threads, int64_t inner = 0);
 
-  // A single matrix takes as many cores, 0 for all, so that others are computed beside it, and comes out as it would
-  // with all threads: one that then turns out to need all of them, for LAPACK, is computed once more. Until then it
-  // must not have written.
+  // A single matrix takes as many cores, 0 for all, so that others are computed beside it, and
+  // comes out as it would with all threads: one that then turns out to need all of them, for
+  // LAPACK, is computed once more. Until then it must not have written.
   Batch& alongside(int cores) {
     cores_ = count_ == 1 && cores < threadsEach_ ? cores : 0;
     return *this;

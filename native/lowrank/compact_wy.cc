@@ -22,7 +22,8 @@ template <class T> struct Panel {
 
   T* row(int64_t i) const { return a + i * stride; }
 
-  // Rows [begin, end) one after the other; what they have of R is to the left of their first element.
+  // Rows [begin, end) one after the other; what they have of R is to the left of their first
+  // element.
   void oneByOne(int64_t begin, int64_t end) const {
     T products[kLeastRows * kLeastRows];
     const int64_t rows = end - begin, length = m - begin;

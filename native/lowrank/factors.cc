@@ -12,7 +12,8 @@
 namespace lowrank {
 namespace {
 
-// A row of length s_i is known to rounding of s_1, so down to this share of it its direction is good to 2^-15.
+// A row of length s_i is known to rounding of s_1, so down to this share of it its direction is
+// good to 2^-15.
 constexpr float kStraight = 1.0f / 256;
 // The inverse of a shorter row leaves float32.
 constexpr double kTiny = 1e-36;

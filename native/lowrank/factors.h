@@ -1,4 +1,5 @@
-// Operations on the factors of w ~ b a: reading the singular values off, and moving them from one factor to the other.
+// Operations on the factors of w ~ b a: reading the singular values off, and moving them from one
+// factor to the other.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +24,10 @@ void rowLengths(ConstMatrix a, float* s);
 // |a x|, or |a' x| if `transpose`: one product with a vector.
 double imageLength(const Context& context, ConstMatrix a, bool transpose, const float* x);
 
-// From w ~ b a with orthonormal columns in b, and rows of a that have the singular values as lengths, to orthonormal
-// rows in a and columns of b with those lengths. Where a row is so short against the first that rounding has bent it,
-// the rows are made orthonormal by Householder reflections, and b = w a'.
+// From w ~ b a with orthonormal columns in b, and rows of a that have the singular values as
+// lengths, to orthonormal rows in a and columns of b with those lengths. Where a row is so short
+// against the first that rounding has bent it, the rows are made orthonormal by Householder
+// reflections, and b = w a'.
 void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix a, const float* s);
 // Returns the native bytes that this needs for k rows.
 int64_t moveSingularValuesBytes(int64_t k);

@@ -59,7 +59,8 @@ double Gram::sumOfSquares(int64_t count) const {
 }
 
 double Gram::noise() const {
-  // The roundings of equal terms agree, so sums of a constant matrix have the largest error there can be.
+  // The roundings of equal terms agree, so sums of a constant matrix have the largest error there
+  // can be.
   const auto terms = static_cast<double>(std::max(w_.rows, w_.cols));
   return std::numeric_limits<double>::epsilon() * trace_ * (4 * std::sqrt(terms) + terms);
 }

@@ -12,8 +12,8 @@ namespace lowrank {
 // The bit of a route in Certificate::tried.
 constexpr uint32_t bit(Route route) { return 1u << static_cast<int>(route); }
 
-// The certificate of an approximation of w, with |w - What|_F^2 and |w|_F^2 as they were measured; `slack` is left at
-// 0.
+// The certificate of an approximation of w, with |w - What|_F^2 and |w|_F^2 as they were measured;
+// `slack` is left at 0.
 Certificate certify(const Candidate& c, double squaredError, double energy, ConstMatrix w);
 
 // What rounding a matrix of norm `formed` to float32 can add to an error.

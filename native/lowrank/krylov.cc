@@ -22,16 +22,19 @@ namespace {
 constexpr int64_t kProbes = 2;
 constexpr int64_t kBlock = kSkinny - kProbes;
 
-// Numbers of w between the two halves of a step, a megabyte: in cache the second time. Enough rows to make little of
-// loading and storing the sums, and no more than keep their cache lines in L1 from one tile to the next.
+// Numbers of w between the two halves of a step, a megabyte: in cache the second time. Enough rows
+// to make little of loading and storing the sums, and no more than keep their cache lines in L1
+// from one tile to the next.
 constexpr int64_t kPanelElements = int64_t{1} << 18;
 constexpr int64_t kLeastPanel = 24;
 constexpr int64_t kLargestPanel = 120;
 
-// Rows in which the basis is orthogonalised, so that a panel of it stays in cache from the product to the update.
+// Rows in which the basis is orthogonalised, so that a panel of it stays in cache from the product
+// to the update.
 constexpr int64_t kBasisPanel = 64;
 
-// Eigenvectors computed beyond the wanted ones, to see which Ritz value is the first that has not converged.
+// Eigenvectors computed beyond the wanted ones, to see which Ritz value is the first that has not
+// converged.
 constexpr int64_t kBeyond = 16;
 
 // A Ritz value whose residual is above this share of it has not converged.
@@ -43,26 +46,30 @@ constexpr double kValueError = 5e-6;
 // Power iteration approaches |D| from below; the probes' answer is raised by this.
 constexpr double kProbeMargin = 1.15;
 
-// Squared length, relative to the column's own, that a column keeps against the earlier ones of its block before it
-// counts as dependent; the second round of normalisation repairs what the first shifts.
+// Squared length, relative to the column's own, that a column keeps against the earlier ones of its
+// block before it counts as dependent; the second round of normalisation repairs what the first
+// shifts.
 constexpr double kShift = 1e-6;
 
-// Length, relative to the largest product so far, below which what a product adds to the basis is nothing but rounding;
-// and what a column of length one may lose to the basis before the same is true of it.
+// Length, relative to the largest product so far, below which what a product adds to the basis is
+// nothing but rounding; and what a column of length one may lose to the basis before the same is
+// true of it.
 constexpr double kExhausted = 2e-6;
 constexpr double kLost = 1e-4;
 
 // Squared length below which a column counts as zero, whatever the scale.
 constexpr double kTiny = 1e-36;
 
-// Spectral norm of the rounding errors of T, in units of the largest eigenvalue, at its statistical size.
+// Spectral norm of the rounding errors of T, in units of the largest eigenvalue, at its statistical
+// size.
 constexpr double kRounding = 4;
 
-// As many singular values as the block is wide, within this share of each other, count as one value repeated.
+// As many singular values as the block is wide, within this share of each other, count as one value
+// repeated.
 constexpr double kRepeated = 1e-5;
 
-// Of the energy times the target, what the residual of the k-th Ritz value may be for a full check to be tried; more
-// while the eigenproblem is small.
+// Of the energy times the target, what the residual of the k-th Ritz value may be for a full check
+// to be tried; more while the eigenproblem is small.
 constexpr double kHopeful = 0.02;
 constexpr double kHopefulSmall = 1;
 constexpr int64_t kSmall = 400;
@@ -73,7 +80,8 @@ constexpr double kSearchShare = 0.85;
 // Rounds of orthogonalisation; two are enough unless columns are replaced or nearly dependent.
 constexpr int kRounds = 6;
 
-// The cosine between two columns from which one round of Cholesky QR makes them orthogonal to rounding.
+// The cosine between two columns from which one round of Cholesky QR makes them orthogonal to
+// rounding.
 constexpr double kOrthogonal = 0.1;
 
 int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -153,7 +161,8 @@ Strided Krylov::packed(int64_t begin, int64_t rows, float* to) const {
   return tall_ ? Strided{to, stride, 1} : Strided{to, 1, stride};
 }
 
-// block <- scale^2 w'w block; the newest columns of `images` <- scale w block; probeGram <- that of the probes' images.
+// block <- scale^2 w'w block; the newest columns of `images` <- scale w block; probeGram <- that of
+// the probes' images.
 void Krylov::multiply() {
   std::vector<std::array<double, kProbes * kProbes>> probes(static_cast<size_t>(context_.team.size()));
   const auto alpha = static_cast<float>(scale_);
@@ -228,9 +237,10 @@ void Krylov::projectOut(int64_t from) {
   });
 }
 
-// Cholesky QR of the block (Stathopoulos and Wu 2002, shifted as in Fukaya et al. 2020): block <- block r^-1, and
-// link <- r link. A column shorter than `least` holds nothing but rounding and is replaced by a random one. Returns how
-// far from orthogonal the columns were: the largest cosine between two of them.
+// Cholesky QR of the block (Stathopoulos and Wu 2002, shifted as in Fukaya et al. 2020): block <-
+// block r^-1, and link <- r link. A column shorter than `least` holds nothing but rounding and is
+// replaced by a random one. Returns how far from orthogonal the columns were: the largest cosine
+// between two of them.
 double Krylov::normalise(double least) {
   const int size = context_.team.size();
   constexpr int64_t kPart = kSkinny * kSkinny;
@@ -337,8 +347,9 @@ KrylovEnd Krylov::step() {
       }
     }
   };
-  // In exact arithmetic the product lies in the last two blocks and the next one. Taking those out first, and the whole
-  // basis after the columns have been brought to length one, leaves no component that the scaling could raise.
+  // In exact arithmetic the product lies in the last two blocks and the next one. Taking those out
+  // first, and the whole basis after the columns have been brought to length one, leaves no
+  // component that the scaling could raise.
   const int64_t local = std::max<int64_t>(0, begin - kBlock);
   for (int64_t i = 0; i < local; i++) std::fill_n(t + i * capacity_ + begin, kBlock, 0.0f);
   projectOut(local);
@@ -349,8 +360,9 @@ KrylovEnd Krylov::step() {
   std::memset(link_, 0, sizeof link_);
   for (int64_t i = 0; i < kSkinny; i++) link_[i][i] = 1;
   normalise(kExhausted * largest_);
-  // Once more for columns that were replaced by random ones, which are not orthogonal to anything yet, and where a
-  // round began with columns so nearly dependent that rounding has left them far from orthogonal.
+  // Once more for columns that were replaced by random ones, which are not orthogonal to anything
+  // yet, and where a round began with columns so nearly dependent that rounding has left them far
+  // from orthogonal.
   for (int round = 0; round < kRounds; round++) {
     projectOut(0);
     addToT(0, false);
@@ -413,7 +425,8 @@ KrylovEnd Krylov::check(double target) {
   double kept = 0;
   for (int64_t i = 0; i < k; i++) kept += std::max(values_[i], 0.0f);
   const double allowed = 2 * target * std::max(energy_ - kept, 0.0);
-  // All that was not kept: the other Ritz values, with what couples the first of them to the rest, and the rest.
+  // All that was not kept: the other Ritz values, with what couples the first of them to the rest,
+  // and the rest.
   double following = k < known_ ? values_[k] : 0;
   if (k < known_) following += std::min(residual(k), residual(k) * residual(k) / std::abs(following - outside));
   const double nu = std::max(following, outside);
@@ -434,8 +447,9 @@ KrylovEnd Krylov::check(double target) {
                                                                               : KrylovEnd::running;
 }
 
-// Whether each of the first k + 1 singular values is known to kValueError of the largest: the i-th eigenvalue of H
-// exceeds the i-th Ritz value by no more than r_i^2 / (theta_i - |D|), by the argument of the header.
+// Whether each of the first k + 1 singular values is known to kValueError of the largest: the i-th
+// eigenvalue of H exceeds the i-th Ritz value by no more than r_i^2 / (theta_i - |D|), by the
+// argument of the header.
 bool Krylov::valuesKnown(double outside) const {
   const int64_t count = std::min(wanted_ + 1, known_);
   for (int64_t i = 0; i < count; i++) {
@@ -446,8 +460,8 @@ bool Krylov::valuesKnown(double outside) const {
   return true;
 }
 
-// Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those wanted, must have left the
-// spectrum of the remainder behind, and its own residual must be small.
+// Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those
+// wanted, must have left the spectrum of the remainder behind, and its own residual must be small.
 bool Krylov::promising(double target) {
   BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
   const double outside = std::max(remainder(), kEpsilon * kEpsilon * largest_);
@@ -456,7 +470,8 @@ bool Krylov::promising(double target) {
   if (band.countAbove(outside) < wanted_ + 1) return false;
   const double value = band.kthLargest(wanted_ + 1, outside);
   const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
-  // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off as the last.
+  // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off
+  // as the last.
   const double hopeful = (dimension_ < kSmall ? kHopefulSmall : kHopeful) * target * energy_;
   const double known = 2 * kValueError * std::sqrt(largest_ * value);
   return residual <= std::min(hopeful, known) * (value - outside);

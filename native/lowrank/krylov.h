@@ -1,16 +1,18 @@
-// The dominant right (or left) singular subspace by block Lanczos on w'w, with full reorthogonalisation.
+// The dominant right (or left) singular subspace by block Lanczos on w'w, with full
+// reorthogonalisation.
 //
-// Golub, Luk and Overton 1981 (block Lanczos for singular vectors); Musco and Musco 2015 (why block Krylov beats
-// subspace iteration at the same number of passes); Halko, Martinsson and Tropp 2011 (random starts). The basis Q grows
-// by a block a step; each step reads w once, forming y = w v and w'y panel by panel while the panel is in cache. T =
-// Q'w'wQ falls out of the orthogonalisation. Its leading eigenvectors g give the approximation (w Q g)(Q g)', the best
-// one within span(Q).
+// Golub, Luk and Overton 1981 (block Lanczos for singular vectors); Musco and Musco 2015 (why block
+// Krylov beats subspace iteration at the same number of passes); Halko, Martinsson and Tropp 2011
+// (random starts). The basis Q grows by a block a step; each step reads w once, forming y = w v and
+// w'y panel by panel while the panel is in cache. T = Q'w'wQ falls out of the orthogonalisation.
+// Its leading eigenvectors g give the approximation (w Q g)(Q g)', the best one within span(Q).
 //
-// When to stop is measured. With H = w'w in the basis [Q, rest] = [T, C'; C, D], only the last block of C is not 0 and
-// it is known: r_i = |C g_i| are the Ritz residuals. For every t > 0, H <= diag(T + C'C / t, D + t), so while |D| + t
-// <= s_k^2 the k largest eigenvalues of H sum to at most those of T plus sum_i r_i^2 / t: that is what a better
-// approximation could gain at most. Proved, given |D|; |D| itself is estimated, by random vectors that travel along and
-// are kept orthogonal to Q (power iteration on D), and by the largest Ritz value that has not converged.
+// When to stop is measured. With H = w'w in the basis [Q, rest] = [T, C'; C, D], only the last
+// block of C is not 0 and it is known: r_i = |C g_i| are the Ritz residuals. For every t > 0, H <=
+// diag(T + C'C / t, D + t), so while |D| + t <= s_k^2 the k largest eigenvalues of H sum to at most
+// those of T plus sum_i r_i^2 / t: that is what a better approximation could gain at most. Proved,
+// given |D|; |D| itself is estimated, by random vectors that travel along and are kept orthogonal
+// to Q (power iteration on D), and by the largest Ritz value that has not converged.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +38,9 @@ public:
   // The basis lies in the space of the smaller side and may grow to `maxDimension`.
   Krylov(const Context& context, ConstMatrix w, const MatrixStats& stats, int64_t maxDimension, uint64_t seed);
 
-  // Grows the basis until the best approximation of rank k in it is proved to be within `target` (relative, in the
-  // Frobenius norm) of the best one at all, and the first k + 1 singular values are known.
+  // Grows the basis until the best approximation of rank k in it is proved to be within `target`
+  // (relative, in the Frobenius norm) of the best one at all, and the first k + 1 singular values
+  // are known.
   KrylovEnd run(int64_t k, double target);
 
   // After `converged`: w ~ b a with b: m x k and a: k x n, as request.h defines factors.

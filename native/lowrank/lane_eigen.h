@@ -1,7 +1,7 @@
-// Some eigenvalues and eigenvectors of symmetric tridiagonal matrices, one in each lane: bisection by Sturm counts
-// (Barth, Martin and Wilkinson 1967), then Rayleigh quotient iteration with the twisted factorisation (Dhillon and
-// Parlett 2004). What is the same for all lanes is done for all, so no lane depends on its neighbours. Included by
-// lane_paths.cc alone, once for each width.
+// Some eigenvalues and eigenvectors of symmetric tridiagonal matrices, one in each lane: bisection
+// by Sturm counts (Barth, Martin and Wilkinson 1967), then Rayleigh quotient iteration with the
+// twisted factorisation (Dhillon and Parlett 2004). What is the same for all lanes is done for all,
+// so no lane depends on its neighbours. Included by lane_paths.cc alone, once for each width.
 #pragma once
 
 #include <algorithm>
@@ -29,8 +29,8 @@ template <class Vector, class Number> LANE_INLINE void keepFromZero(Vector& pivo
   pivot = size < tiny ? Vector{} - tiny : pivot;
 }
 
-// The eigenvalues with the indices from s.firstIndex() on, ascending from 0, and the largest magnitude that any can
-// have (Gershgorin).
+// The eigenvalues with the indices from s.firstIndex() on, ascending from 0, and the largest
+// magnitude that any can have (Gershgorin).
 template <int Bytes> LANE_INLINE void bisect(const Sizes& s, const Arrays& arrays) {
   const int64_t n = s.order(), count = s.values();
   const float *d = arrays.d, *e = arrays.e;
@@ -97,8 +97,9 @@ template <int Bytes> struct Half {
   static LANE_INLINE Double* at(double* data, int64_t i) { return reinterpret_cast<Double*>(data + i * V::half); }
 };
 
-// An eigenvector z (n numbers, `stride` apart) of unit length for the eigenvalue nearest to `value`, which the Rayleigh
-// quotient replaces. In float64, for half of the lanes; `work` holds 4 n of their vectors.
+// An eigenvector z (n numbers, `stride` apart) of unit length for the eigenvalue nearest to
+// `value`, which the Rayleigh quotient replaces. In float64, for half of the lanes; `work` holds 4
+// n of their vectors.
 template <int Bytes>
 LANE_INLINE void eigenvector(int64_t n, const float* d, const float* e, float* value, float* z, int64_t stride,
                              Half<Bytes> half, double* work) {
@@ -106,7 +107,8 @@ LANE_INLINE void eigenvector(int64_t n, const float* d, const float* e, float* v
   using Double = typename H::Double;
   constexpr double kTiny = 1e-100; // instead of a pivot of 0
   const Double zero = {}, one = zero + 1.0;
-  // T - shift = L D L' from the front has the pivots `front` and the multipliers `down`; from the back, `up`.
+  // T - shift = L D L' from the front has the pivots `front` and the multipliers `down`; from the
+  // back, `up`.
   double *front = work, *down = front + n * H::V::half, *up = down + n * H::V::half, *x = up + n * H::V::half;
   Double shift, squares;
   half.read(value, 0, shift);
@@ -187,9 +189,9 @@ template <int Bytes> LANE_INLINE void findVectors(const Sizes& s, const Arrays& 
   }
 }
 
-// Makes the k columns of z orthonormal, each by taking its parts along those before it away (modified Gram-Schmidt),
-// and notes in `left` the square of what was left of it: eigenvectors lose little, unless two are nearly the same. Then
-// notes in `residuals` the squares of |T z - value z|.
+// Makes the k columns of z orthonormal, each by taking its parts along those before it away
+// (modified Gram-Schmidt), and notes in `left` the square of what was left of it: eigenvectors lose
+// little, unless two are nearly the same. Then notes in `residuals` the squares of |T z - value z|.
 template <int Bytes>
 LANE_INLINE void orthonormalise(int64_t n, int64_t k, const float* d, const float* e, const float* values, float* z,
                                 int64_t stride, float* left, float* residuals) {
@@ -222,8 +224,8 @@ LANE_INLINE void orthonormalise(int64_t n, int64_t k, const float* d, const floa
   }
 }
 
-// Brings the k columns of z to length 1 more closely than float32 rounds their squares. What is taken away along a
-// vector that is too long or too short is wrong in the first order.
+// Brings the k columns of z to length 1 more closely than float32 rounds their squares. What is
+// taken away along a vector that is too long or too short is wrong in the first order.
 template <int Bytes> LANE_INLINE void makeUnit(int64_t n, int64_t k, float* z, int64_t stride) {
   using V = Vectors<Bytes>;
   using Float = typename V::Float;

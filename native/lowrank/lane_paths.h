@@ -9,12 +9,13 @@ namespace lowrank::lanes {
 
 struct Path {
   int64_t width;
-  // `width` matrices, null for none. `memory` holds Places::end vectors; the approximations take the
-  // place of the Gram matrices there.
+  // `width` matrices, null for none. `memory` holds Places::end vectors; the approximations take
+  // the place of the Gram matrices there.
   void (*approximate)(const Sizes&, const float* const* w, float* memory, Figures&);
 };
 
-// The narrowest path of this processor that takes `count` matrices at once, or the widest. All of them round alike.
+// The narrowest path of this processor that takes `count` matrices at once, or the widest. All of
+// them round alike.
 const Path& pathFor(int64_t count);
 
 } // namespace lowrank::lanes

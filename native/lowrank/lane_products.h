@@ -1,5 +1,6 @@
-// Products of matrices that lie one in each lane of the vector registers: what is a number in the text is a vector in
-// memory, one number of each matrix. Included by lane_paths.cc alone, once for each width.
+// Products of matrices that lie one in each lane of the vector registers: what is a number in the
+// text is a vector in memory, one number of each matrix. Included by lane_paths.cc alone, once for
+// each width.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +8,8 @@
 
 #include "core/lanes.h"
 
-// Into functions with the target attribute of a path; no vector crosses the boundary of one that is not inlined.
+// Into functions with the target attribute of a path; no vector crosses the boundary of one that is
+// not inlined.
 #define LANE_INLINE inline __attribute__((always_inline))
 
 namespace lowrank::lanes {

@@ -1,5 +1,6 @@
-// Householder's reduction of symmetric matrices to tridiagonal form, one in each lane (Golub and Van Loan 2013, 8.3.1),
-// and the way back for vectors. Included by lane_paths.cc alone, once for each width.
+// Householder's reduction of symmetric matrices to tridiagonal form, one in each lane (Golub and
+// Van Loan 2013, 8.3.1), and the way back for vectors. Included by lane_paths.cc alone, once for
+// each width.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +18,9 @@ template <int Width, class Vector> LANE_INLINE void squareRoot(Vector& x) {
 // What lies this far below the largest entry, squared, is left out: float32 could not square it.
 constexpr float kNothing = 1e-30f;
 
-// A step of the reduction: `g` still lacks the update of the last one, g -= v w' + w v'. For `Rows` rows from row i of
-// the trailing matrix g on, of which the lower triangle is kept, updates them and adds their share of p = g u.
+// A step of the reduction: `g` still lacks the update of the last one, g -= v w' + w v'. For `Rows`
+// rows from row i of the trailing matrix g on, of which the lower triangle is kept, updates them
+// and adds their share of p = g u.
 template <int Bytes, int Rows>
 LANE_INLINE void updateRows(int64_t i, int64_t stride, float* g, const float* v, const float* w, const float* u,
                             float* p) {
@@ -50,8 +52,8 @@ LANE_INLINE void updateRows(int64_t i, int64_t stride, float* g, const float* v,
   for (int r = 0; r < Rows; r++) *V::at(p, i + r) = sum[r];
 }
 
-// g (n x n, lower) becomes T with diagonal d and off-diagonal e. Reflector j, I - tau_j v v', v_0 = 1, is left in row j
-// above the diagonal, from column j + 1 on. `work` holds 4 n vectors.
+// g (n x n, lower) becomes T with diagonal d and off-diagonal e. Reflector j, I - tau_j v v', v_0 =
+// 1, is left in row j above the diagonal, from column j + 1 on. `work` holds 4 n vectors.
 template <int Bytes>
 LANE_INLINE void tridiagonalise(int64_t n, int64_t stride, float* g, float* d, float* e, float* tau, float* work) {
   using V = Vectors<Bytes>;

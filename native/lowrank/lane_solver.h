@@ -1,5 +1,5 @@
-// The way from matrices, one in each lane, to their best approximations, and the figures that judge them. Included by
-// lane_paths.cc alone, once for each width.
+// The way from matrices, one in each lane, to their best approximations, and the figures that judge
+// them. Included by lane_paths.cc alone, once for each width.
 #pragma once
 
 #include <cmath>
@@ -12,7 +12,8 @@
 
 namespace lowrank::lanes {
 
-// Reads W from w[lane], compact; lanes without one are zero. The numbers are turned over in blocks that stay in cache.
+// Reads W from w[lane], compact; lanes without one are zero. The numbers are turned over in blocks
+// that stay in cache.
 template <int Width> LANE_INLINE void load(const Sizes& s, const float* const* w, float* a) {
   constexpr int64_t kBlock = 16;
   const int64_t step = (s.turned() ? s.stride() : 1) * Width;
@@ -103,7 +104,8 @@ template <int Bytes> LANE_INLINE void reduce(const Sizes& s, const float* const*
   tridiagonalise<Bytes>(s.order(), s.stride(), x.g, x.d, x.e, x.tau, x.work);
 }
 
-// From the eigenvectors of the tridiagonal matrices to the approximations, which take the place of the Gram matrices.
+// From the eigenvectors of the tridiagonal matrices to the approximations, which take the place of
+// the Gram matrices.
 template <int Bytes> LANE_INLINE void form(const Sizes& s, float* memory, Figures& figures) {
   using V = Vectors<Bytes>;
   const Arrays x(s, memory, V::width);
@@ -119,8 +121,8 @@ template <int Bytes> LANE_INLINE void form(const Sizes& s, float* memory, Figure
   measure<Bytes>(s, x.a, x.g, x.b, figures);
 }
 
-// Approximates Bytes / 4 matrices, null for none. `memory` holds Places::end vectors; the approximations, divided by
-// the scales, take the place of the Gram matrices.
+// Approximates Bytes / 4 matrices, null for none. `memory` holds Places::end vectors; the
+// approximations, divided by the scales, take the place of the Gram matrices.
 template <int Bytes>
 LANE_INLINE void approximate(const Sizes& s, const float* const* w, float* memory, Figures& figures) {
   reduce<Bytes>(s, w, memory, figures);

@@ -8,7 +8,8 @@
 namespace lowrank {
 namespace {
 
-// Rows whose products are summed in float32: enough for the full rate of gemm, few enough for its rounding.
+// Rows whose products are summed in float32: enough for the full rate of gemm, few enough for its
+// rounding.
 constexpr int64_t kBlock = 256;
 // Columns of the sums that a thread takes at a time.
 constexpr int64_t kColumns = 128;

@@ -1,4 +1,5 @@
-// The reflectors of bulge chasing, kept as the back-transformation applies them: four neighbouring sweeps at once.
+// The reflectors of bulge chasing, kept as the back-transformation applies them: four neighbouring
+// sweeps at once.
 #pragma once
 
 #include <cstdint>
@@ -8,16 +9,18 @@
 
 namespace lowrank {
 
-// Sweep s of a matrix of order n annihilates column s below its second element; the reflector of its chase step c acts
-// on the kLength elements from s + 1 + c kLength on, of which at least two are left.
+// Sweep s of a matrix of order n annihilates column s below its second element; the reflector of
+// its chase step c acts on the kLength elements from s + 1 + c kLength on, of which at least two
+// are left.
 class Reflectors {
 public:
   static constexpr int64_t kLength = 64;
   static constexpr int64_t kTogether = 4;
   static constexpr int64_t kRows = kLength + kTogether - 1;
 
-  // H_0 H_1 H_2 H_3 = I - V T V' for step c of the sweeps 4 q to 4 q + 3. Row i of V belongs to element
-  // 4 q + 1 + c kLength + i, so column l begins at row l. Sweeps that have no such step have zeros.
+  // H_0 H_1 H_2 H_3 = I - V T V' for step c of the sweeps 4 q to 4 q + 3. Row i of V belongs to
+  // element 4 q + 1 + c kLength + i, so column l begins at row l. Sweeps that have no such step
+  // have zeros.
   struct Quad {
     float v[kRows + 1][kTogether]; // the last row fills the cache line
     float t[kTogether][kTogether]; // upper triangular

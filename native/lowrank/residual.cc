@@ -12,8 +12,8 @@
 namespace lowrank {
 namespace {
 
-// The product is formed and compared a panel at a time: small enough to stay in cache, but with rows enough for gemm,
-// which packs all of the other factor for each panel.
+// The product is formed and compared a panel at a time: small enough to stay in cache, but with
+// rows enough for gemm, which packs all of the other factor for each panel.
 constexpr int64_t kPanelElements = int64_t{1} << 19;
 constexpr int64_t kPanelRows = 256;
 
@@ -35,8 +35,8 @@ void widen(ConstMatrix from, double* to) {
   for (int64_t i = 0; i < from.rows; i++) std::copy_n(from.row(i), from.cols, to + i * from.cols);
 }
 
-// The sum over rows of what panel(part, begin, rows, perRow) leaves in perRow[begin, begin + rows), for panels of at
-// most `height` rows shared out among the team.
+// The sum over rows of what panel(part, begin, rows, perRow) leaves in perRow[begin, begin + rows),
+// for panels of at most `height` rows shared out among the team.
 template <class Panel> double sumOverPanels(const Context& context, int64_t m, int64_t height, const Panel& panel) {
   const int parts = context.team.size();
   const Buffer<double> perRow(context.memory, m);
@@ -53,8 +53,8 @@ template <class Panel> double sumOverPanels(const Context& context, int64_t m, i
   return sum;
 }
 
-// Random vectors of the estimate, and the factor that raises it: of 8 the mean of squares is below a quarter of what it
-// stands for once in 10^4 times.
+// Random vectors of the estimate, and the factor that raises it: of 8 the mean of squares is below
+// a quarter of what it stands for once in 10^4 times.
 constexpr int64_t kProbes = 8;
 constexpr double kRaised = 2;
 

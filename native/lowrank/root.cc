@@ -12,15 +12,17 @@
 namespace lowrank {
 namespace {
 
-// C is brought to a diagonal of ones, so that a few dimensions of huge variance do not decide what counts as rounding
-// in all others. Its entries are then known to the rounding of float64, or to that of float32 in which they may have
-// been summed or stored: a pivot below the spectral norm of such an error is noise.
+// C is brought to a diagonal of ones, so that a few dimensions of huge variance do not decide what
+// counts as rounding in all others. Its entries are then known to the rounding of float64, or to
+// that of float32 in which they may have been summed or stored: a pivot below the spectral norm of
+// such an error is noise.
 constexpr double kEpsilon64 = 0x1p-52;
 constexpr double kEpsilon32 = 0x1p-24;
 double tolerance64(int64_t n) { return static_cast<double>(n) * kEpsilon64; }
 double tolerance32(int64_t n) { return 4 * std::sqrt(static_cast<double>(n)) * kEpsilon32; }
 
-// What |C - F F'| may be, relative to a diagonal of ones: from rounding in float64 alone; of any moments.
+// What |C - F F'| may be, relative to a diagonal of ones: from rounding in float64 alone; of any
+// moments.
 constexpr double kClean = 0x1p-36;
 constexpr double kMost = 0x1p-8;
 
@@ -48,7 +50,8 @@ SquareRoot::SquareRoot(const Context& context, const double* c, int64_t n)
   }
   if (!factorisePlainly(context, c)) factorise(context, c, tolerance64(n));
   if (residual(context, c) <= kClean) {
-    // The backward error of Cholesky factorisation (Higham 2002, theorem 10.3), of a matrix of trace n.
+    // The backward error of Cholesky factorisation (Higham 2002, theorem 10.3), of a matrix of
+    // trace n.
     const auto size = static_cast<double>(n);
     doubt_ = (size + 1) * size * (kEpsilon64 / 2);
     return;

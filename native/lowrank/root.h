@@ -1,5 +1,6 @@
-// A square root of a moment matrix: C = E[x x'] = F F'. Cholesky factorisation with complete pivoting needs no damping
-// for a singular C, as there is whenever fewer vectors than dimensions were seen.
+// A square root of a moment matrix: C = E[x x'] = F F'. Cholesky factorisation with complete
+// pivoting needs no damping for a singular C, as there is whenever fewer vectors than dimensions
+// were seen.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@ namespace lowrank {
 
 class SquareRoot {
 public:
-  // `c` is symmetric, n x n. Throws ERR_NOT_FINITE; ERR_ARGUMENT where it is not positive semidefinite, to the rounding
-  // of float32.
+  // `c` is symmetric, n x n. Throws ERR_NOT_FINITE; ERR_ARGUMENT where it is not positive
+  // semidefinite, to the rounding of float32.
   SquareRoot(const Context& context, const double* c, int64_t n);
 
   // F, n x rank, row-major.

@@ -24,7 +24,8 @@ constexpr double kSecond = 0x1p-29;
 constexpr double kNearest = 0x1p-24;
 constexpr double kLast = 0x1p-51;
 
-// What float64 itself leaves of an eigenvalue, and steps of Newton's method that are tried to come to it.
+// What float64 itself leaves of an eigenvalue, and steps of Newton's method that are tried to come
+// to it.
 constexpr double kSettled = 0x1p-52;
 constexpr int kSteps = 6;
 
@@ -89,7 +90,8 @@ public:
     });
   }
 
-  // The same, where Newton's method finds an eigenvalue and two counts confirm it, to a width of 2 kLast.
+  // The same, where Newton's method finds an eigenvalue and two counts confirm it, to a width of 2
+  // kLast.
   void converge(int64_t count, const int64_t* index, double* low, double* high) const {
     static const Newton step = chooseNewton();
     inGroups(count, [&](int64_t begin, int64_t length) {

@@ -25,8 +25,9 @@ PATH_TARGET void count(int64_t n, const Number* d, const Number* squares, const 
   }
 }
 
-// The same with one step of Newton's method: x[i] becomes x[i] - p / p' for the characteristic polynomial p of T. With
-// the pivots q_i, the logarithmic derivative is the sum of q_i' / q_i. All q_i' are negative, so none of them cancels.
+// The same with one step of Newton's method: x[i] becomes x[i] - p / p' for the characteristic
+// polynomial p of T. With the pivots q_i, the logarithmic derivative is the sum of q_i' / q_i. All
+// q_i' are negative, so none of them cancels.
 PATH_TARGET inline void newton(int64_t n, const double* d, const double* squares, double* x, int64_t* below) {
   typedef double V __attribute__((vector_size(PATH_BYTES), aligned(8), may_alias));
   constexpr int64_t kWidth = PATH_BYTES / sizeof(double), kVectors = 4;

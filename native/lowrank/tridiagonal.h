@@ -17,7 +17,8 @@ class Tridiagonal {
 public:
   // The diagonal d (n elements) and the off-diagonal e (n - 1), finite; both are copied.
   Tridiagonal(const Context& context, int64_t n, const float* d, const float* e);
-  // The same in float64, for values that are known to 2^-51 of the largest sum of a row's magnitudes.
+  // The same in float64, for values that are known to 2^-51 of the largest sum of a row's
+  // magnitudes.
   Tridiagonal(const Context& context, int64_t n, const double* d, const double* e);
 
   int64_t order() const { return n_; }

@@ -1,5 +1,5 @@
-// The tridiagonal form of a symmetric matrix, A = Q T Q', in one stage (householder.h) or, from the order on where the
-// products of the matrix with one vector leave the cache, in two (two_stage.h).
+// The tridiagonal form of a symmetric matrix, A = Q T Q', in one stage (householder.h) or, from the
+// order on where the products of the matrix with one vector leave the cache, in two (two_stage.h).
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ public:
   // From eigenvectors of T to those of A: rows (count x n) <- rows Q'.
   void transformBack(int64_t count, float* rows) const;
 
-  // Native bytes without `a`: what it holds, the peak of its construction, and what `transformBack` adds.
+  // Native bytes without `a`: what it holds, the peak of its construction, and what `transformBack`
+  // adds.
   static int64_t heldBytes(int64_t n, Stages stages);
   static int64_t bytes(int64_t n, Stages stages, int threads);
   static int64_t transformBytes(int64_t n, Stages stages, int threads);

@@ -66,7 +66,8 @@ inline TestHooks readTestHooks(const Arguments& arguments) {
   return hooks;
 }
 
-// Reads the second moments by which the error of an m x n matrix is weighted; returns nothing if there are none.
+// Reads the second moments by which the error of an m x n matrix is weighted; returns nothing if
+// there are none.
 inline std::optional<Moments> readMoments(Arguments& arguments, int64_t m, int64_t n) {
   if (!arguments.has("moments")) return std::nullopt;
   const int64_t kind = arguments.size("momentsKind");

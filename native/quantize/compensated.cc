@@ -22,9 +22,9 @@ struct Span {
   int64_t begin, count;
 };
 
-// The order in which inputs are rounded: whole blocks, since each has scales of its own, and within them inputs, from
-// the largest moments to the smallest. The last ones have nobody to make up for them, so their errors should count
-// least.
+// The order in which inputs are rounded: whole blocks, since each has scales of its own, and within
+// them inputs, from the largest moments to the smallest. The last ones have nobody to make up for
+// them, so their errors should count least.
 struct Order {
   std::vector<int64_t> inputs;
   std::vector<Span> spans;
@@ -54,8 +54,8 @@ struct Order {
   }
 };
 
-// The damped moments H in that order, and their factors H = (I + U) D (I + U)' with U above the diagonal: an error e of
-// a row costs e H e' = sum_j D_j (e_j + sum_(k < j) e_k U_kj)^2.
+// The damped moments H in that order, and their factors H = (I + U) D (I + U)' with U above the
+// diagonal: an error e of a row costs e H e' = sum_j D_j (e_j + sum_(k < j) e_k U_kj)^2.
 struct Weights {
   Buffer<float> h;        // n x n
   Buffer<float> feedback; // U, n x n
@@ -132,8 +132,8 @@ public:
     }
   }
 
-  // Goes over all codes, and then scales, again, each of which moves to where it is best while all others stay. What it
-  // means for the other blocks is summed up for all rows of the thread.
+  // Goes over all codes, and then scales, again, each of which moves to where it is best while all
+  // others stay. What it means for the other blocks is summed up for all rows of the thread.
   void descend(int64_t first, int64_t rows, const Scratch& s) const {
     float* gradient = s.target;
     blas::gemm(false, false, rows, n_, n_, 1, s.e, n_, weights_.h.data(), n_, 0, gradient, n_);

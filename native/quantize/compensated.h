@@ -1,5 +1,6 @@
-// Rounding in which later numbers of a row make up for the errors of earlier ones (GPTQ, Frantar et al. 2023; as LDLQ,
-// Chee et al. 2023), and then cyclic descent over codes and scales (QuantEase, Behdin et al. 2023).
+// Rounding in which later numbers of a row make up for the errors of earlier ones (GPTQ, Frantar et
+// al. 2023; as LDLQ, Chee et al. 2023), and then cyclic descent over codes and scales (QuantEase,
+// Behdin et al. 2023).
 #pragma once
 
 #include "core/context.h"

@@ -10,9 +10,10 @@
 
 namespace lowrank {
 
-// How codes are chosen: `spanning` scales meet the largest number of a block, and every number is rounded by itself, as
-// MatMulNBits' own quantiser does; `nearest` chooses the scales with the smallest error; `compensated` lets the numbers
-// that follow make up for the error of each, by the second moments of all inputs.
+// How codes are chosen: `spanning` scales meet the largest number of a block, and every number is
+// rounded by itself, as MatMulNBits' own quantiser does; `nearest` chooses the scales with the
+// smallest error; `compensated` lets the numbers that follow make up for the error of each, by the
+// second moments of all inputs.
 enum class Rounding { spanning, nearest, compensated };
 // The names that JavaScript sees; each index is a code.
 inline constexpr const char* kRoundingNames[] = {"spanning", "nearest", "compensated"};
@@ -27,8 +28,8 @@ struct BlockRequest {
 // Throws ERR_ARGUMENT for moments that do not serve the rounding, or lack where it needs some.
 void requireMoments(const BlockRequest& request, const Moments* moments);
 
-// Moments of the inputs, which `compensated` needs, or their diagonal weigh the error. Throws ERR_NOT_FINITE, and
-// as `requireMoments`.
+// Moments of the inputs, which `compensated` needs, or their diagonal weigh the error. Throws
+// ERR_NOT_FINITE, and as `requireMoments`.
 void quantizeBlocks(const Context& context, ConstMatrix w, const Moments* moments, const BlockRequest& request,
                     const BlockCodes& result);
 

@@ -46,7 +46,8 @@ Range rangeOf(const float* w, int64_t count) {
 constexpr float kLeast = 0x1p-100f;
 constexpr float kMostHalf = 65504;
 
-// Scales to try, of either sign where the codes are not symmetric about the middle, and zero points for each.
+// Scales to try, of either sign where the codes are not symmetric about the middle, and zero points
+// for each.
 constexpr int64_t kScales = 20;
 constexpr int64_t kMostZeros = 8;
 

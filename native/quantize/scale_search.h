@@ -15,8 +15,8 @@ struct BlockScale {
 // That with which the largest number of the block is met: what MatMulNBits' own quantiser takes.
 BlockScale spanningScale(const float* w, int64_t count, const BlockFormat& format);
 
-// That with the smallest sum of weights[i] (w[i] - rounded w[i])^2 among a few dozen. Both arrays are padded with zeros
-// to whole blocks.
+// That with the smallest sum of weights[i] (w[i] - rounded w[i])^2 among a few dozen. Both arrays
+// are padded with zeros to whole blocks.
 BlockScale bestScale(const float* w, const float* weights, const BlockFormat& format);
 
 // The nearest code: halves go away from zero.

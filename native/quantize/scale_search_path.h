@@ -1,7 +1,7 @@
 // For scale_search.cc, which compiles it for each width of vector registers.
 
-// The sums from which the error of rounding a block follows for the best scale with these codes: `with` is
-// sum d w c, `square` is sum d c^2, c = code - zero.
+// The sums from which the error of rounding a block follows for the best scale with these codes:
+// `with` is sum d w c, `square` is sum d c^2, c = code - zero.
 PATH_TARGET inline void roundedSums(const float* w, const float* weights, int64_t block, float inverse, float zero,
                                     float top, float& with, float& square) {
   using Vector = Lane<float, PATH_BYTES>::type;

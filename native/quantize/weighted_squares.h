@@ -7,8 +7,8 @@
 
 namespace lowrank {
 
-// tr(E C E'), the mean of |E x|^2 over the inputs x, by their moments C or the diagonal; without any, |E|_F^2. Throws
-// ERR_ARGUMENT for moments of the outputs.
+// tr(E C E'), the mean of |E x|^2 over the inputs x, by their moments C or the diagonal; without
+// any, |E|_F^2. Throws ERR_ARGUMENT for moments of the outputs.
 double weightedSquares(const Context& context, ConstMatrix e, const Moments* moments);
 
 } // namespace lowrank

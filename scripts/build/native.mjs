@@ -19,6 +19,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installLocked } from './locked.mjs';
@@ -49,6 +50,7 @@ function build() {
   const { library, extra, from } = findOpenBlas(wanted);
   const { cmakeJs, addonApi } = buildTools();
   const args = ['build', '--out', workDir, '--arch', arch, `--CDNODE_ADDON_API=${addonApi}`];
+  args.push('--parallel', String(availableParallelism()));
   args.push(`--CDOPENBLAS_LIBRARY=${library}`, `--CDOPENBLAS_EXTRA=${extra.join(';')}`);
   if (wanted?.zig) args.push(...crossOptions(wanted.zig, wanted.arch));
   discardOtherOptions(args);

@@ -114,17 +114,25 @@ function stop(message) {
 function build(kind, flags) {
   const since = performance.now();
   const { library, extra } = findOpenBlas();
+  const parallel = ['--parallel', String(availableParallelism())];
   /** @type {Record<string, string>} */
   const options = { OPENBLAS_LIBRARY: library, OPENBLAS_EXTRA: extra.join(';'), LOWRANK_SANITIZE: flags };
   if (kind === 'address') {
     // This build includes the addon; cmake-js knows where Node's headers are.
     options.NODE_ADDON_API = dirname(require.resolve('node-addon-api/package.json'));
     const args = Object.entries(options).map(([name, value]) => `--CD${name}=${value}`);
-    call(process.execPath, [require.resolve('cmake-js/bin/cmake-js'), 'build', '--out', folder(kind), ...args]);
+    call(process.execPath, [
+      require.resolve('cmake-js/bin/cmake-js'),
+      'build',
+      ...parallel,
+      '--out',
+      folder(kind),
+      ...args,
+    ]);
   } else {
     const args = Object.entries(options).map(([name, value]) => `-D${name}=${value}`);
     call('cmake', ['-S', root, '-B', folder(kind), '-DCMAKE_BUILD_TYPE=Release', ...args]);
-    call('cmake', ['--build', folder(kind)]);
+    call('cmake', ['--build', folder(kind), ...parallel]);
   }
   console.log(`built for ${kind === 'none' ? 'valgrind' : kind} in ${seconds(since)} s`);
 }

@@ -42,7 +42,10 @@ async function described(path: string) {
   });
 }
 
-/** The product of a module's factors in a compressed model, [n, m], by the text of docs/compressing.md. */
+/**
+ * The product of a module's factors in a compressed model, [n, m], by the text of
+ * docs/compressing.md.
+ */
 async function multiplied(folder: string, module: string, storage: string): Promise<Float64Array> {
   const read = (what: string) => readTensor(folder, `${module}.lowrank.${what}`);
   const [left, right] = [await read('left'), await read('right')];

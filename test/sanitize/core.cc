@@ -1,6 +1,6 @@
-// Every function of the native core with small and odd sizes, on arrays allocated to the last byte, its results
-// checked: what AddressSanitizer, UndefinedBehaviorSanitizer and valgrind watch. `--quick` leaves out the larger
-// matrices.
+// Every function of the native core with small and odd sizes, on arrays allocated to the last byte,
+// its results checked: what AddressSanitizer, UndefinedBehaviorSanitizer and valgrind watch.
+// `--quick` leaves out the larger matrices.
 
 #include <algorithm>
 #include <cstring>
@@ -367,7 +367,8 @@ const Tridiagonals tridiagonalKinds[] = {
     {"tiny", 65, [](int64_t i) { return 1e-30f * random(i, 3); }, [](int64_t i) { return 1e-30f * random(i, 4); }},
 };
 
-// The values in float64: near those of float32, in sum the trace, and of the Laplacian what theory says.
+// The values in float64: near those of float32, in sum the trace, and of the Laplacian what theory
+// says.
 void checkValues(const Context& context, const Tridiagonals& kind, const Floats& d, const Floats& e,
                  const Tridiagonal& other) {
   const int64_t n = kind.n;
@@ -646,7 +647,8 @@ void batches() {
 
 // --- small matrices in lanes
 
-// Batches that fill lanes in part and exactly, with matrices among them that are hard; four copies of each have the same bits.
+// Batches that fill lanes in part and exactly, with matrices among them that are hard; four copies
+// of each have the same bits.
 void smallMatrices() {
   const std::pair<int64_t, int64_t> shapes[] = {{2, 2}, {3, 31}, {31, 3}, {17, 16}, {40, 33}, {64, 64}, {128, 128}};
   for (const auto& [m, n] : shapes) {

@@ -1,4 +1,5 @@
-// What the drivers share: matrices, and a count of what was checked. A failed check ends the program with 1.
+// What the drivers share: matrices, and a count of what was checked. A failed check ends the
+// program with 1.
 #pragma once
 
 #include <cmath>

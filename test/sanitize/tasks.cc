@@ -1,6 +1,7 @@
-// The pool and the tasks of native/node/, over a stand-in for Node: environments on threads of their own that
-// open, submit, answer, and close while tasks wait and run, and some that end between two steps of opening or
-// submitting. For ThreadSanitizer, and AddressSanitizer for what closing frees.
+// The pool and the tasks of native/node/, over a stand-in for Node: environments on threads of
+// their own that open, submit, answer, and close while tasks wait and run, and some that end
+// between two steps of opening or submitting. For ThreadSanitizer, and AddressSanitizer for what
+// closing frees.
 
 #include <cstring>
 #include <random>
@@ -79,8 +80,8 @@ template <class Function> bool throws(const Function& function) {
   }
 }
 
-// A worker is told to end from another thread, at any moment: Node then refuses, and nothing may be read that it did
-// not give.
+// A worker is told to end from another thread, at any moment: Node then refuses, and nothing may be
+// read that it did not give.
 void endsBetweenSteps() {
   StandIn env;
   env.refusesFunctions = true;

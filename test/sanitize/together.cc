@@ -1,5 +1,6 @@
-// Concurrent calls, as the pool's threads make them: different works and thread counts side by side, some cancelled
-// from outside while they run. Every result must be the one that the same call gives alone. For ThreadSanitizer.
+// Concurrent calls, as the pool's threads make them: different works and thread counts side by
+// side, some cancelled from outside while they run. Every result must be the one that the same call
+// gives alone. For ThreadSanitizer.
 
 #include <atomic>
 #include <cstring>

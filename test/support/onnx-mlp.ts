@@ -28,8 +28,8 @@ const columnwise = (data: Float32Array, m: number, n: number) =>
   data.map((_, at) => data[(at % m) * n + Math.floor(at / m)]!);
 
 /**
- * The ONNX file of y = W3 relu(W2 relu(W1 x + b1)) + c, as exporters write linear layers: MatMul and Add, MatMul by a
- * weight that two layers share, and Gemm with `transB`.
+ * The ONNX file of y = W3 relu(W2 relu(W1 x + b1)) + c, as exporters write linear layers: MatMul
+ * and Add, MatMul by a weight that two layers share, and Gemm with `transB`.
  */
 export function mlp({ shared = false }: { readonly shared?: boolean } = {}): Buffer {
   const bias = initializer('m.0.bias', [48], gaussian([48, 1], 9).data);

@@ -122,6 +122,23 @@ describe('the rooms of native/', () => {
   });
 });
 
+describe('comments', () => {
+  it('have at most 100 columns, in which prose is read with ease', () => {
+    const root = fileURLToPath(new URL('../..', import.meta.url));
+    const wide = ['lib', 'native'].flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+        .filter((name) => /\.(?:ts|cc|h)$/.test(name))
+        .flatMap((name) => {
+          const lines = readFileSync(join(root, folder, name), 'utf8').split('\n');
+          return lines.flatMap((line, i) =>
+            /^\s*(?:\/\/|\/?\*+[ /])/.test(line) && line.length > 100 ? [`${folder}/${name}:${i + 1}`] : [],
+          );
+        }),
+    );
+    expect(wide).toEqual([]);
+  });
+});
+
 describe('the house of the tests', () => {
   it('no project imports files of another: shared helpers are in test/support', () => {
     // test/fuzz is no project but a program; unit tests its corpus, and hazards begin with its

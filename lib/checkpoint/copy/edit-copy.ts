@@ -150,8 +150,8 @@ export class EditCopy {
   }
 
   /**
-   * Waits until every file of the copy is written, and returns its path, so that the copy can be read before it is
-   * published.
+   * Waits until every file of the copy is written, and returns its path, so that the copy can be
+   * read before it is published.
    */
   written(): Promise<string> {
     return this.actions.run(async () => {

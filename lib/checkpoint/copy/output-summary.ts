@@ -40,8 +40,8 @@ async function untouchedWeights(checkpoint: Checkpoint): Promise<string[]> {
 }
 
 /**
- * Returns the ONNX graphs in the checkpoint's folder whose weights are in its files. They are of no use where these files
- * become others.
+ * Returns the ONNX graphs in the checkpoint's folder whose weights are in its files. They are of no
+ * use where these files become others.
  */
 export async function graphsOn(checkpoint: Checkpoint): Promise<string[]> {
   const graphs: string[] = [];
@@ -66,7 +66,10 @@ function ownFiles({ tensors }: Checkpoint, source: string): ReadonlySet<string> 
   return new Set([...tensors.values()].map(({ file }) => join(source, file)));
 }
 
-/** Whether this is an ONNX graph whose weights are in the checkpoint's files, and so are edited with them. */
+/**
+ * Whether this is an ONNX graph whose weights are in the checkpoint's files, and so are edited with
+ * them.
+ */
 async function liesOn(checkpoint: Checkpoint, path: string): Promise<boolean> {
   if (!path.endsWith('.onnx')) return false;
   const { source } = await locate(checkpoint);

@@ -32,8 +32,9 @@ const LARGEST_PAGE = 65536;
 const [LINE, PAGE, LARGE] = [64, 4096, 2 ** 20];
 
 /**
- * Lays out a file of external data without the weights that are replaced, and with the new tensors instead. All others
- * keep their bytes and their order; they move up to where the space has become free.
+ * Lays out a file of external data without the weights that are replaced, and with the new tensors
+ * instead. All others keep their bytes and their order; they move up to where the space has become
+ * free.
  *
  * @param file its name in the checkpoint
  * @param tensors all that lie in it

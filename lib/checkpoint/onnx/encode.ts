@@ -4,7 +4,9 @@ import type { ByteRange } from '../checkpoint.js';
 import { ELEMENT_TYPES } from './element-types.js';
 import { BYTES, VARINT } from './protobuf.js';
 
-/** Messages of ONNX in the wire format of protocol buffers: just those that a spliced model gets. */
+/**
+ * Messages of ONNX in the wire format of protocol buffers: just those that a spliced model gets.
+ */
 
 /** An integer of at least 0, seven bits a byte. */
 function varint(value: number): Uint8Array {

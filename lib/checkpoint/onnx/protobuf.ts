@@ -105,7 +105,8 @@ export class ProtobufFile {
   /**
    * Skips fields that hold a single number, from a byte on, of a message that ends at another.
    * Stops where the window ends, and at anything that needs a closer look: `fieldAt` reads that. A
-   * file can have millions of such fields, so this creates no objects. It counts them like `fieldAt`.
+   * file can have millions of such fields, so this creates no objects. It counts them like
+   * `fieldAt`.
    *
    * @returns where it stopped
    */

@@ -16,8 +16,9 @@ interface FreshNames {
 }
 
 /**
- * Writes the nodes that multiply by a weight of a few bits, or look rows of it up: those of MatMulNBits and
- * GatherBlockQuantized, or of the dynamic quantisation by which onnxruntime multiplies whole numbers of 8 bits.
+ * Writes the nodes that multiply by a weight of a few bits, or look rows of it up: those of
+ * MatMulNBits and GatherBlockQuantized, or of the dynamic quantisation by which onnxruntime
+ * multiplies whole numbers of 8 bits.
  */
 export class QuantizedNodes {
   readonly #nodes: Uint8Array[] = [];
@@ -39,7 +40,10 @@ export class QuantizedNodes {
     this.#right = this.#cast(correction.right);
   }
 
-  /** Takes the nodes so far, first those that make constants: programs compute them once, when they load the model. */
+  /**
+   * Takes the nodes so far, first those that make constants: programs compute them once, when they
+   * load the model.
+   */
   take(): Uint8Array[] {
     return this.#nodes.splice(0);
   }

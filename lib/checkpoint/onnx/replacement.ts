@@ -91,7 +91,9 @@ export function initializersOf({ by, data }: Replacement, shape?: ShapeTensor): 
   return { parts, places };
 }
 
-/** Removes the input that an initialiser may be as well; in old versions the new ones have to be. */
+/**
+ * Removes the input that an initialiser may be as well; in old versions the new ones have to be.
+ */
 export function inputCuts(
   { wiring, graph, irVersion }: SplicedFile,
   { info, by }: Replacement,

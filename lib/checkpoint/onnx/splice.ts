@@ -18,17 +18,20 @@ import {
 import type { Multiplication } from './wiring.js';
 
 /**
- * Lays out a model in which weights are replaced by factors, or by whole numbers with scales. All bytes but those of the weights, and of the nodes that
- * multiply by them, are copied.
+ * Lays out a model in which weights are replaced by factors, or by whole numbers with scales. All
+ * bytes but those of the weights, and of the nodes that multiply by them, are copied.
  *
- * Of factors: a node that computes x W, W of shape [in, out] (or x W^T, of a Gemm with `transB` or of a weight that is transposed
- * before), becomes two that compute (x F) G.
- * `by` is either F [in, k] and G [k, out]; or, pivoted, F, C [k, out - k] and an I32 `order` [out], from which constant nodes
- * make G = [I, C] with its columns in that order. Programs compute those nodes once, when they load the model. Where factors
- * of rank k would cost more than the matrix, F G is computed there too, and the node multiplies by the product.
+ * Of factors: a node that computes x W, W of shape [in, out] (or x W^T, of a Gemm with `transB` or
+ * of a weight that is transposed before), becomes two that compute (x F) G. `by` is either F [in,
+ * k] and G [k, out]; or, pivoted, F, C [k, out - k] and an I32 `order` [out], from which constant
+ * nodes make G = [I, C] with its columns in that order. Programs compute those nodes once, when
+ * they load the model. Where factors of rank k would cost more than the matrix, F G is computed
+ * there too, and the node multiplies by the product.
  *
- * @param others more to change: tensors that keep their shapes and get new bytes, and where external data lie
- * @throws LowRankError `ERR_UNSUPPORTED` where something else than such nodes uses the weight; `ERR_SHAPE` where the new
+ * @param others more to change: tensors that keep their shapes and get new bytes, and where
+ *   external data lie
+ * @throws LowRankError `ERR_UNSUPPORTED` where something else than such nodes uses the weight;
+ *   `ERR_SHAPE` where the new
  * tensors do not make up the weight.
  */
 export function splice(source: SplicedFile, replacements: readonly Replacement[], others: readonly Cut[]): FileLayout {

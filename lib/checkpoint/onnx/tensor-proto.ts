@@ -14,7 +14,9 @@ type Data =
    * needs.
    */
   | { readonly kind: 'varints'; readonly span: Span; readonly count: number; readonly itemBytes: 1 | 2 | 4 | 8 }
-  /** In another file; `entries` are unchanged. `offset` is the field of its entry, if there is one. */
+  /**
+   * In another file; `entries` are unchanged. `offset` is the field of its entry, if there is one.
+   */
   | { readonly kind: 'external'; readonly entries: ReadonlyMap<string, string>; readonly offset: Field | undefined }
   /** Valid, but not readable here; `why` completes "its data are". */
   | { readonly kind: 'unreadable'; readonly why: string };

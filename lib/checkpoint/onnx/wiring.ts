@@ -44,12 +44,17 @@ export interface Lookup extends Stretch {
 /** The operators whose second input can be replaced by two. */
 const MULTIPLIES: ReadonlySet<string> = new Set(['MatMul', 'Gemm']);
 
-/** Who is connected to what in the model's graph, and where in the file: what replacing nodes has to know. */
+/**
+ * Who is connected to what in the model's graph, and where in the file: what replacing nodes has to
+ * know.
+ */
 export class Wiring {
   /** By the name of the second input, in the order of the file. */
   readonly #multiplications = new Map<string, Multiplication[]>();
   readonly #passes = new Map<string, Pass[]>();
-  /** By the name of the first input: nodes that look rows up. They are among the other uses, too. */
+  /**
+   * By the name of the first input: nodes that look rows up. They are among the other uses, too.
+   */
   readonly #lookups = new Map<string, Lookup[]>();
   /** Other uses of a value, in all graphs, in words. */
   readonly #others = new Map<string, string[]>();
@@ -120,8 +125,9 @@ export class Wiring {
   }
 
   /**
-   * Finds the initialiser that is added to every product with a weight, and to nothing else: C of a Gemm, or what the Add
-   * after a MatMul adds. Undefined where there is none, and where product and bias are scaled differently.
+   * Finds the initialiser that is added to every product with a weight, and to nothing else: C of a
+   * Gemm, or what the Add after a MatMul adds. Undefined where there is none, and where product and
+   * bias are scaled differently.
    */
   biasOf(weight: string): string | undefined {
     const { multiplications, others } = this.use(weight);
@@ -131,7 +137,10 @@ export class Wiring {
     return this.#count(bias) === multiplications.length ? bias : undefined;
   }
 
-  /** The nodes of the model's graph that look up rows of a weight; none if something else uses it, too. */
+  /**
+   * The nodes of the model's graph that look up rows of a weight; none if something else uses it,
+   * too.
+   */
   lookups(name: string): readonly Lookup[] {
     const { multiplications, passes, others } = this.use(name);
     const all = this.#lookups.get(name) ?? [];
@@ -143,7 +152,9 @@ export class Wiring {
     return this.#initializers.get(name);
   }
 
-  /** Where an input of the model's graph is declared; initialisers may be declared as inputs too. */
+  /**
+   * Where an input of the model's graph is declared; initialisers may be declared as inputs too.
+   */
   input(name: string): Stretch | undefined {
     return this.#inputs.get(name);
   }

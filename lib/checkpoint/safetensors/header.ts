@@ -16,8 +16,8 @@ import { DTYPE_BITS, type DType } from '../../tensor/dtype.js';
  *   object (forms that its JSON library happens to accept); numbers over 1e308 and nesting over 100
  *   in fields that nobody reads.
  * - `TooManyTensors`, `TooManyDimensions`: the limits of limits.ts.
- * - `ValidationOverflow`: a dimension beyond 2^53 - 1, possible beside a dimension of 0, which is no
- *   exact number in JavaScript.
+ * - `ValidationOverflow`: a dimension beyond 2^53 - 1, possible beside a dimension of 0, which is
+ *   no exact number in JavaScript.
  *
  * Unknown fields of a tensor are skipped, and the order of tensors is free, as in the reference.
  */

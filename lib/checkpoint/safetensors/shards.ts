@@ -125,6 +125,7 @@ function increased(value: unknown, by: Readonly<Record<string, number>>): unknow
 
 /** Whether a name has no special meaning on any operating system. */
 function isPlainName(name: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must refuse.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must
+  // refuse.
   return name.length <= 255 && !/^\.{0,2}$|[/\\:\u0000-\u001f]/.test(name);
 }

@@ -7,7 +7,10 @@ import { printable } from '../../text/printable.js';
 import { type Column, formatTable } from './table.js';
 import type { Output } from './terminal.js';
 
-/** Formats a comparison as two tables, of sizes and times and of qualities, and a line about the data. */
+/**
+ * Formats a comparison as two tables, of sizes and times and of qualities, and a line about the
+ * data.
+ */
 export function comparisonLines(comparison: ModelComparison, { columns, colors }: Output): string[] {
   const { original, candidates, texts, tokens, questions, engine, seconds } = comparison;
   const models = [original, ...candidates];

@@ -5,7 +5,9 @@ import { type BootstrapOptions, bootstrap, interval } from '../metrics/bootstrap
 import { cosine, PairedSimilarities } from '../metrics/similarity.js';
 import type { Estimate } from '../metrics/summary.js';
 
-/** The maximum number of texts whose pairs are compared: the number of pairs grows with its square. */
+/**
+ * The maximum number of texts whose pairs are compared: the number of pairs grows with its square.
+ */
 const MOST_PAIRED = 256;
 
 /** The kinds of output that a model can have. */
@@ -162,7 +164,9 @@ function perplexity(texts: readonly TextLikelihood[], draw: BootstrapOptions): P
   );
 }
 
-/** Estimates sum(numerators) / sum(denominators), with one of each for a text; draws whole texts. */
+/**
+ * Estimates sum(numerators) / sum(denominators), with one of each for a text; draws whole texts.
+ */
 function ratio(
   numerators: readonly number[],
   denominators: readonly number[],

@@ -15,9 +15,9 @@ export interface TextOptions {
 const TEXT_OPTIONS: OptionTypes<TextOptions> = { samples: wholeNumber(1), seed: wholeNumber(0) };
 
 /**
- * Reads texts from a local file in UTF-8. In a file of JSON lines, `{ "text": "..." }`, each line is
- * a text. Anything else is plain text: documents separated by blank lines, or one a line if no line
- * is blank. White space around a text is removed, and empty texts are left out.
+ * Reads texts from a local file in UTF-8. In a file of JSON lines, `{ "text": "..." }`, each line
+ * is a text. Anything else is plain text: documents separated by blank lines, or one a line if no
+ * line is blank. White space around a text is removed, and empty texts are left out.
  *
  * @returns the texts in the order of the file
  * @throws {@link LowRankError} `ERR_DATASET` if the file is malformed or has no text, with the line

@@ -31,7 +31,9 @@ export type Feeds = Record<string, RuntimeTensor>;
 export interface FeedOptions {
   /** Keys and values by the names of their inputs, and the number of tokens in them. */
   readonly past?: { readonly feeds: Feeds; readonly length: number };
-  /** How many of the last positions return logits, where the model lets one choose; default: all. */
+  /**
+   * How many of the last positions return logits, where the model lets one choose; default: all.
+   */
   readonly logits?: number;
 }
 

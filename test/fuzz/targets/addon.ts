@@ -27,7 +27,10 @@ interface Call {
 const f32 = (n: number, more: Partial<ArraySpec> = {}): ArraySpec => ({ t: 'f32', n, ...more });
 const f64 = (n: number, more: Partial<ArraySpec> = {}): ArraySpec => ({ t: 'f64', n, ...more });
 
-/** Second moments by their three kinds and one that does not exist: of no inputs, or no moments at all. */
+/**
+ * Second moments by their three kinds and one that does not exist: of no inputs, or no moments at
+ * all.
+ */
 function moments(random: Random, m: number, n: number): Record<string, unknown> {
   const kind = random.below(4);
   const size = [n * n, n, m * m, 1][kind]!;

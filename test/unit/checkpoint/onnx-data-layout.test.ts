@@ -34,7 +34,9 @@ const proto = (tensor: Placed) =>
 /** Bytes in which no two stretches are alike. */
 const data = (length: number) => new Uint8Array(Buffer.from(Array.from({ length }, (_, i) => (i * 2654435761) >>> 24)));
 
-/** A model that multiplies by its matrices one after the other, and adds a vector inside a function. */
+/**
+ * A model that multiplies by its matrices one after the other, and adds a vector inside a function.
+ */
 function modelOf(tensors: readonly Placed[], inFunction?: Placed): Uint8Array {
   const matrices = tensors.filter(({ dims }) => dims.length === 2);
   const nodes = matrices.map(({ name }, i) =>

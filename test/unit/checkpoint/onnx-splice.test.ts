@@ -43,7 +43,9 @@ async function spliced(model: Uint8Array, changes: Readonly<Record<string, Tenso
   return { checkpoint: await open(out), bytes: await readFile(out) };
 }
 
-/** The nodes of a model as text, by their names: a copy of what `onnx` prints would do no better. */
+/**
+ * The nodes of a model as text, by their names: a copy of what `onnx` prints would do no better.
+ */
 function countOf(bytes: Uint8Array, text: string): number {
   return Buffer.from(bytes).toString('latin1').split(text).length - 1;
 }

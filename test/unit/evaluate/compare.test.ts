@@ -79,7 +79,8 @@ describe('similarities', () => {
         [0.9, Math.sqrt(0.19)],
       ],
     ];
-    // Orders of the pairs 01, 02, 12: 3 1 2 and 1 3 2, whose differences are 2, 2, 0: 1 - 6 * 8 / 24.
+    // Orders of the pairs 01, 02, 12: 3 1 2 and 1 3 2, whose differences are 2, 2, 0: 1 - 6 * 8 /
+    // 24.
     expect(new PairedSimilarities(a!, b!).correlation()).toBeCloseTo(-1, 12);
   });
 
@@ -189,7 +190,8 @@ describe('compare', () => {
       runs: 2,
       onProgress: ({ step, done, total }) => steps.push(`${step} ${done}/${total}`),
     });
-    // BEGIN is likely followed by a, and each letter by the next one: all of `abcd` and `ab`, nothing of `xa`.
+    // BEGIN is likely followed by a, and each letter by the next one: all of `abcd` and `ab`,
+    // nothing of `xa`.
     const logProb = 6 * LIKELY + 2 * OTHER;
     expect(found).toMatchObject({
       outputs: 'causal',

@@ -27,7 +27,10 @@ function factorOf(diagonal: (i: number) => number, offDiagonal: (i: number) => n
   );
 }
 
-/** Blocks of Wilkinson's W21, shifted to be positive, with `glue` between them: 21 clusters of ten eigenvalues each. */
+/**
+ * Blocks of Wilkinson's W21, shifted to be positive, with `glue` between them: 21 clusters of ten
+ * eigenvalues each.
+ */
 const glued = (glue: number) =>
   factorOf(
     (i) => 12.5 + Math.abs((i % 21) - 10),

@@ -19,7 +19,8 @@ function approximate(w: Tensor, rank: number, change: Partial<ApproximateJob> = 
 }
 
 describe('the tridiagonal form in two stages', () => {
-  // The band has 64 diagonals on either side: orders within it, at its width, just beyond, and of several panels.
+  // The band has 64 diagonals on either side: orders within it, at its width, just beyond, and of
+  // several panels.
   it.each([
     [50, 40],
     [64, 70],
@@ -48,7 +49,8 @@ describe('the tridiagonal form in two stages', () => {
     for (const data of [diagonal, constant]) {
       const { certificate } = approximate(tensor(data, [n, n]), 20);
       expect(certificate.methodsTried[0]).toBe('gram');
-      // The 20 sevens of the diagonal are the largest of its values, and a constant matrix has rank 1.
+      // The 20 sevens of the diagonal are the largest of its values, and a constant matrix has rank
+      // 1.
       const least = data === diagonal ? Math.sqrt(20 * (1 + 4 + 9 + 16 + 25 + 36)) : 0;
       expect(Math.abs(certificate.relativeError * certificate.norm - least)).toBeLessThan(1e-4 * certificate.norm);
     }

@@ -4,7 +4,10 @@ import { failure } from '../../support/failure.js';
 import { jacobiSvd as jacobi } from '../../support/jacobi.js';
 import { distance, gaussian, norm, orthonormality, product } from '../../support/matrices.js';
 
-/** `count` vectors of calibration, one a row, and their moments; of `spread` below 1 ever smaller along later dimensions. */
+/**
+ * `count` vectors of calibration, one a row, and their moments; of `spread` below 1 ever smaller
+ * along later dimensions.
+ */
 function calibration(n: number, count: number, { spread = 1, shift = 0, seed = 2 } = {}) {
   const x = Float64Array.from(gaussian([count, n], seed).data, (value, i) => (value + shift) * spread ** (i % n));
   const mean = new Float64Array(n);
