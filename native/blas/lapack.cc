@@ -23,8 +23,6 @@ void sger_(const int*, const int*, const float*, const float*, const int*, const
            const int*);
 void dger_(const int*, const int*, const double*, const double*, const int*, const double*, const int*, double*,
            const int*);
-void sgeqrf_(const int*, const int*, float*, const int*, float*, float*, const int*, int*);
-void sorgqr_(const int*, const int*, const int*, float*, const int*, const float*, float*, const int*, int*);
 void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*, const int*,
              float*, const int*, int*, int*, size_t);
 void sgesvd_(const char*, const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*,
@@ -40,7 +38,6 @@ void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*
 void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
              double*, const int*, int*, size_t);
 void dpotrf_(const char*, const int*, double*, const int*, int*, size_t);
-void dpstrf_(const char*, const int*, double*, const int*, int*, int*, const double*, double*, int*, size_t);
 void dgeqp3_(const int*, const int*, double*, const int*, int*, double*, double*, const int*, int*);
 void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*, const double*, const double*,
             const int*, double*, const int*, size_t, size_t, size_t, size_t);
@@ -251,18 +248,6 @@ bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, doubl
 }
 
 // LAPACK's own block for both routines.
-int64_t orthonormaliseWork(int64_t k) { return 32 * std::max<int64_t>(k, 1); }
-
-void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work) {
-  if (k == 0) return;
-  // The rows of row-major a are the columns of column-major a'.
-  const int rows = narrow(n, "a number of columns"), cols = narrow(k, "a number of rows"),
-            length = narrow(orthonormaliseWork(k), "a workspace");
-  int info = 0;
-  sgeqrf_(&rows, &cols, a, &rows, tau, work, &length, &info);
-  sorgqr_(&rows, &cols, &cols, a, &rows, tau, work, &length, &info);
-}
-
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {
   const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1;
   int info = 0;
@@ -277,19 +262,19 @@ void solveBand(int64_t n, int64_t width, const double* band, const int* rows, do
   dgbtrs_("N", &order, &bands, &bands, &one, band, &stride, rows, x, &order, &info, 1);
 }
 
-bool cholesky(int64_t n, double* a) {
-  const int order = narrow(n, "an order");
+bool cholesky(int64_t n, double* a, int64_t stride) {
+  const int order = narrow(n, "an order"), lda = narrow(stride, "a number of columns");
   int info = 0;
-  dpotrf_("U", &order, a, &order, &info, 1);
+  dpotrf_("U", &order, a, &lda, &info, 1);
   return info == 0;
 }
 
-int64_t choleskyPivoted(int64_t n, double* a, int* pivots, double tolerance, double* work) {
-  const int order = narrow(n, "an order");
-  int rank = 0, info = 0;
-  dpstrf_("U", &order, a, &order, pivots, &rank, &tolerance, work, &info, 1);
-  for (int64_t i = 0; i < n; i++) pivots[i]--;
-  return rank;
+void solveLower(int64_t rows, int64_t n, const double* l, double* x, int64_t stride) {
+  // Row-major L is column-major L', and the rows of x are columns of x'.
+  const int order = narrow(n, "an order"), count = narrow(rows, "a number of rows"),
+            lda = narrow(stride, "a number of columns");
+  const double one = 1;
+  dtrsm_("L", "U", "T", "N", &order, &count, &one, l, &lda, x, &lda, 1, 1, 1, 1);
 }
 
 // LAPACK's own block, and the norms of columns.

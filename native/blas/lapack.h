@@ -67,25 +67,16 @@ EigenWork eigenWork(int64_t n, int64_t k);
 bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, double* vectors, double* work,
            EigenWork size, int* integers);
 
-// Replaces the rows of a (k x n, k <= n) by orthonormal ones with the same spans, in order: Q' of
-// a' = Q R by Householder reflections. `tau` has k elements, `work` orthonormaliseWork(k) of them.
-int64_t orthonormaliseWork(int64_t k);
-void orthonormaliseRows(int64_t k, int64_t n, float* a, float* tau, float* work);
-
 // LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
 // stores it, and a solve.
 void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
 void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
 
-// Cholesky factorisation of a symmetric n x n matrix, of which the lower triangle is read and
-// replaced by L. False: it is not positive definite.
-bool cholesky(int64_t n, double* a);
-
-// Cholesky factorisation with complete pivoting (Higham 1990) of a symmetric n x n matrix, of which
-// the lower triangle is read: row pivots[i] of the matrix is row i of L L', and the first p columns
-// of L replace the lower triangle. Stops at the first pivot of at most `tolerance`, and returns
-// their number p. `work` has 2 n elements.
-int64_t choleskyPivoted(int64_t n, double* a, int* pivots, double tolerance, double* work);
+// Cholesky factorisation of a symmetric n x n matrix with rows of `stride` numbers, of which the
+// lower triangle is read and replaced by L. False: it is not positive definite.
+bool cholesky(int64_t n, double* a, int64_t stride);
+// x <- x L'^-1 for lower triangular L (n x n) and x (rows x n), both with rows of `stride` numbers.
+void solveLower(int64_t rows, int64_t n, const double* l, double* x, int64_t stride);
 
 // QR factors with column pivoting (Businger and Golub 1965) of a column-major m x n matrix: R
 // replaces its upper triangle, and column pivots[j] of the matrix is column j of Q R.

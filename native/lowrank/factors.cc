@@ -6,8 +6,8 @@
 
 #include "blas/gemm.h"
 #include "blas/lapack.h"
-#include "blas/lease.h"
 #include "core/norms.h"
+#include "lowrank/orthonormal.h"
 
 namespace lowrank {
 namespace {
@@ -101,14 +101,10 @@ void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix 
     team.ranges(b.rows, 1, [&](int64_t begin, int64_t end) { scaleColumns(b.rowRange(begin, end), s); });
     return;
   }
-  const Buffer<float> tau(context.memory, k), work(context.memory, lapack::orthonormaliseWork(k));
-  {
-    const WideBlas wide(team);
-    lapack::orthonormaliseRows(k, a.cols, a.data, tau.data(), work.data());
-  }
+  orthonormaliseRows(context, k, a.cols, a.data);
   gemm(team, false, true, b.rows, k, a.cols, 1, w.data, w.stride, a.data, a.stride, b.data, b.stride);
 }
 
-int64_t moveSingularValuesBytes(int64_t k) { return 4 * (k + lapack::orthonormaliseWork(k)); }
+int64_t moveSingularValuesBytes(int64_t k, int64_t n) { return orthonormaliseBytes(k, n); }
 
 } // namespace lowrank

@@ -30,6 +30,6 @@ double imageLength(const Context& context, ConstMatrix a, bool transpose, const 
 // reflections, and b = w a'.
 void moveSingularValues(const Context& context, ConstMatrix w, Matrix b, Matrix a, const float* s);
 // Returns the native bytes that this needs for k rows.
-int64_t moveSingularValuesBytes(int64_t k);
+int64_t moveSingularValuesBytes(int64_t k, int64_t n);
 
 } // namespace lowrank

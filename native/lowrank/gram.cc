@@ -70,7 +70,7 @@ int64_t Gram::bytes(int64_t m, int64_t n, int64_t k, bool smallest) {
   const auto eigen = lapack::eigenWork(order, known);
   const int64_t held = known * (size + 4 * order), gram = size * order * order;
   const int64_t solving = size * (eigen.work + known * order) + 4 * eigen.integers;
-  const int64_t turning = m < n ? moveSingularValuesBytes(k) : 0;
+  const int64_t turning = m < n ? moveSingularValuesBytes(k, n) : 0;
   return held +
          std::max({gramMatrixBytes(m, n, order), gram + solving, 4 * ((m + n + 1) * k + std::max(m, n)) + turning});
 }

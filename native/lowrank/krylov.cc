@@ -138,7 +138,7 @@ int64_t Krylov::bytes(int64_t m, int64_t n, int64_t k, int64_t maxDimension, int
        Householder<float>::heldBytes(capacity) + Tridiagonal::heldBytes(capacity) +
            std::max(Tridiagonal::vectorsBytes(capacity, known, threads), Householder<float>::transformBytes(threads))});
   return 4 * (held + copied + longer) + std::max(solving, couplingsBytes(m, n, k)) +
-         (m < n ? moveSingularValuesBytes(k) : 0) + 8 * kSkinny * kSkinny * threads +
+         (m < n ? moveSingularValuesBytes(k, n) : 0) + 8 * kSkinny * kSkinny * threads +
          BandMatrix::bytes(capacity, kBlock);
 }
 

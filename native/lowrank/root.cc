@@ -5,9 +5,9 @@
 #include <string>
 
 #include "blas/lapack.h"
-#include "blas/lease.h"
 #include "core/failure.h"
 #include "core/random.h"
+#include "lowrank/cholesky.h"
 
 namespace lowrank {
 namespace {
@@ -81,11 +81,7 @@ Buffer<double> SquareRoot::scaled(const Context& context, const double* c) const
 // Without pivoting it is several times faster. False: C is as good as singular.
 bool SquareRoot::factorisePlainly(const Context& context, const double* c) {
   const Buffer<double> factor = scaled(context, c);
-  {
-    const WideBlas wide(context.team);
-    if (!lapack::cholesky(n_, factor.data())) return false;
-  }
-  context.control.check();
+  if (!cholesky(context, n_, factor.data())) return false;
   const double least = std::sqrt(tolerance64(n_));
   for (int64_t i = 0; i < n_; i++) {
     if (!(factor[i * n_ + i] > least)) return false;
@@ -103,14 +99,10 @@ bool SquareRoot::factorisePlainly(const Context& context, const double* c) {
 }
 
 void SquareRoot::factorise(const Context& context, const double* c, double tolerance) {
-  const Buffer<double> factor = scaled(context, c), work(context.memory, 2 * n_);
-  const Buffer<int> pivots(context.memory, n_);
-  {
-    const WideBlas wide(context.team);
-    rank_ = lapack::choleskyPivoted(n_, factor.data(), pivots.data(), tolerance, work.data());
-  }
+  const Buffer<double> factor = scaled(context, c), work(context.memory, n_);
+  const Buffer<int64_t> pivots(context.memory, n_);
+  rank_ = choleskyPivoted(context, n_, factor.data(), pivots.data(), tolerance, work.data());
   triangular_ = false;
-  context.control.check();
   for (int64_t i = 0; i < n_; i++) {
     const int64_t row = pivots[i], known = std::min(i + 1, rank_);
     double* target = data_.data() + row * rank_;
@@ -155,6 +147,6 @@ double SquareRoot::residual(const Context& context, const double* c) const {
   return std::sqrt(sum / kProbes);
 }
 
-int64_t SquareRoot::bytes(int64_t n) { return 8 * (n * (2 * n + 3) + std::max(n, 4 * kProbes * n)) + 4 * n; }
+int64_t SquareRoot::bytes(int64_t n) { return 8 * (n * (2 * n + 3) + std::max(n, 4 * kProbes * n)) + 8 * n; }
 
 } // namespace lowrank

@@ -138,7 +138,7 @@ int64_t floatGramRouteBytes(const Problem& p, const Result& wanted, int threads)
   const int64_t k = keptRank(p), r = p.shorter();
   const bool complement = p.rankGiven() && !p.factors && 2 * k > r;
   const int64_t known = std::min((complement ? r - k : k) + 1, r);
-  const int64_t turning = p.m < p.n && p.factors ? moveSingularValuesBytes(known) : 0;
+  const int64_t turning = p.m < p.n && p.factors ? moveSingularValuesBytes(known, p.n) : 0;
   return std::max(floatGramBytes(p, threads),
                   4 * (p.m + p.n + 1) * known + std::max(formingBytes(p, wanted, threads, complement), turning));
 }

@@ -8,11 +8,11 @@
 
 #include "blas/gemm.h"
 #include "blas/lapack.h"
-#include "blas/lease.h"
 #include "core/failure.h"
 #include "core/norms.h"
 #include "lowrank/factors.h"
 #include "lowrank/low_rank.h"
+#include "lowrank/orthonormal.h"
 #include "lowrank/root.h"
 
 namespace lowrank {
@@ -171,22 +171,17 @@ void project(const Context& context, ConstMatrix q, ConstMatrix w, float* a) {
   });
 }
 
-void orthonormalise(const Context& context, int64_t k, int64_t m, float* q) {
-  const Buffer<float> tau(context.memory, k), work(context.memory, lapack::orthonormaliseWork(k));
-  const WideBlas wide(context.team);
-  lapack::orthonormaliseRows(k, m, q, tau.data(), work.data());
-}
-
 // Rows `found` to k of q: the leading left singular vectors of what the others leave of w.
 void complete(const Context& context, ConstMatrix w, const Request& request, int64_t found, int64_t k, float* q) {
   const int64_t m = w.rows, n = w.cols, rest = k - found;
-  orthonormalise(context, found, m, q);
+  orthonormaliseRows(context, found, m, q);
   const Buffer<float> left(context.memory, m * n), a(context.memory, found * n);
   project(context, ConstMatrix(q, found, m), w, a.data());
   copyRows(w, left.data());
   if (found > 0) {
-    const WideBlas wide(context.team);
-    blas::gemm(true, false, m, n, found, -1, q, m, a.data(), n, 1, left.data(), n);
+    context.team.ranges(m, kRows, [&](int64_t begin, int64_t end) {
+      blas::gemm(true, false, end - begin, n, found, -1, q + begin, m, a.data(), n, 1, left.data() + begin * n, n);
+    });
   }
   const Buffer<float> moreB(context.memory, m * rest), moreA(context.memory, rest * n), moreS(context.memory, rest);
   Request more = request;
@@ -227,7 +222,7 @@ Certificate approximateWeighted(const Context& context, ConstMatrix w, const Mom
   const Buffer<float> q(context.memory, std::max<int64_t>(k, 1) * m);
   transpose(context.team, ConstMatrix(b.data(), m, known).colRange(0, found), Matrix(q.data(), found, m));
   if (found < k) complete(context, w, request, found, k, q.data());
-  orthonormalise(context, k, m, q.data());
+  orthonormaliseRows(context, k, m, q.data());
   project(context, ConstMatrix(q.data(), k, m), w, result.a);
   transpose(context.team, ConstMatrix(q.data(), k, m), Matrix(result.b, m, k));
   std::copy_n(s.data(), found, result.s);

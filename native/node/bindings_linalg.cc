@@ -5,6 +5,7 @@
 #include "core/convert.h"
 #include "core/memory.h"
 #include "lowrank/batch.h"
+#include "lowrank/orthonormal.h"
 #include "lowrank/singular_values.h"
 #include "lowrank/svd.h"
 
@@ -112,11 +113,11 @@ struct OrthonormaliseRows {
       : k(arguments.size("k")), n(arguments.size("n")), a(arguments.floats("a", product(k, n))) {
     if (k > n) throw Failure("ERR_SHAPE", "more rows than columns");
   }
-  void run(const Control&) const {
+  void run(const Control& control) const {
     MemoryLedger ledger;
     const Lease lease(1);
-    const Buffer<float> tau(ledger, k), work(ledger, lapack::orthonormaliseWork(k));
-    lapack::orthonormaliseRows(k, n, a, tau.data(), work.data());
+    Team team(1);
+    orthonormaliseRows({ledger, control, team}, k, n, a);
   }
 };
 

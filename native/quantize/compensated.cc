@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "blas/lapack.h"
-#include "blas/lease.h"
 #include "core/failure.h"
+#include "lowrank/cholesky.h"
 #include "quantize/scale_search.h"
 
 namespace lowrank {
@@ -78,12 +78,7 @@ struct Weights {
         backwards[(n - 1 - i) * n + n - 1 - j] = value;
       }
     }
-    bool positive = false;
-    {
-      const WideBlas wide(context.team);
-      positive = lapack::cholesky(n, backwards.data());
-    }
-    if (!positive) {
+    if (!cholesky(context, n, backwards.data())) {
       throw Failure("ERR_ARGUMENT", "the second moments are no matrix of moments: it has to be symmetric and positive "
                                     "semidefinite, the mean of x x'");
     }

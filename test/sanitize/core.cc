@@ -17,10 +17,12 @@
 #include "core/norms.h"
 #include "lowrank/approximate_batch.h"
 #include "lowrank/batch.h"
+#include "lowrank/cholesky.h"
 #include "lowrank/factors.h"
 #include "lowrank/gram.h"
 #include "lowrank/krylov.h"
 #include "lowrank/low_rank.h"
+#include "lowrank/orthonormal.h"
 #include "lowrank/routes.h"
 #include "lowrank/singular_values.h"
 #include "lowrank/svd.h"
@@ -329,12 +331,51 @@ void products() {
       }
     }
   }
-  for (const int64_t k : {1, 2, 7, 33}) {
-    for (const int64_t n : {k, k + 1, 2 * k + 5}) {
-      Floats a = gaussian(k * n, 14), tau(k), work(lapack::orthonormaliseWork(k));
-      lapack::orthonormaliseRows(k, n, a.data(), tau.data(), work.data());
-      require(std::abs(norm(a) - std::sqrt(double(k))) <= 1e-4, "orthonormaliseRows", k, n);
-      calls++;
+}
+
+// Factorisations that a team shares, with blocks that are not full.
+void factorisations() {
+  for (const int threads : {1, 3}) {
+    MemoryLedger ledger;
+    const Control control;
+    Team team(threads);
+    const Context context{ledger, control, team};
+    for (const int64_t k : {1, 2, 7, 33, 130}) {
+      for (const int64_t n : {k, k + 1, 2 * k + 5}) {
+        Floats a = gaussian(k * n, 14);
+        orthonormaliseRows(context, k, n, a.data());
+        require(std::abs(norm(a) - std::sqrt(double(k))) <= 1e-4, "orthonormaliseRows", k, n);
+        calls++;
+      }
+    }
+    for (const int64_t n : {1, 2, 65, 131}) {
+      for (const int64_t rank : {n, (n + 1) / 2}) {
+        const Floats x = gaussian(n * rank, 15);
+        std::vector<double> c(static_cast<size_t>(n * n)), left, work(static_cast<size_t>(n));
+        for (int64_t i = 0; i < n; i++) {
+          for (int64_t j = 0; j < n; j++) {
+            for (int64_t l = 0; l < rank; l++)
+              c[i * n + j] += static_cast<double>(x[i * rank + l]) * x[j * rank + l];
+          }
+        }
+        left = c;
+        std::vector<int64_t> pivots(static_cast<size_t>(n));
+        const double tolerance = 1e-9 * static_cast<double>(n);
+        const int64_t found = choleskyPivoted(context, n, left.data(), pivots.data(), tolerance, work.data());
+        double worst = 0;
+        for (int64_t i = 0; i < n; i++) {
+          for (int64_t j = 0; j <= i; j++) {
+            double sum = 0;
+            for (int64_t l = 0; l <= std::min(j, found - 1); l++) sum += left[i * n + l] * left[j * n + l];
+            worst = std::max(worst, std::abs(sum - c[pivots[i] * n + pivots[j]]));
+          }
+        }
+        require(found == rank && worst <= 1e-6 * static_cast<double>(n), "choleskyPivoted", n, rank);
+        left = c;
+        const bool positive = cholesky(context, n, left.data());
+        require(positive || rank < n, "cholesky", n, rank);
+        calls += 2;
+      }
     }
   }
 }
@@ -733,6 +774,7 @@ int main(int count, char** arguments) {
   weighted();
   refusals();
   products();
+  factorisations();
   tridiagonals();
   twoStages();
   digests();
