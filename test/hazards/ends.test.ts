@@ -89,7 +89,7 @@ describe('a worker that is terminated while native code calls Node', () => {
     const worker = `
       const { workerData: { path, asked } } = require('node:worker_threads');
       const addon = require(path);
-      const n = 900, w = Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * i));
+      const n = 900, w = Float32Array.from({ length: n * n }, (_, i) => ((i * 7919) % 1009) / 1009 - 0.5);
       const s = new Float32Array(4), out = new Float64Array(1);
       const long = () => {
         Atomics.store(asked, 0, 1);

@@ -1,36 +1,14 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
-
-const library = new URL('../../dist/index.js', import.meta.url).href;
-
-/** Runs an ES module in a process of its own: what it prints, and how it ended. */
-async function run(code: string): Promise<{ out: string; exit: number | null; signal: string | null }> {
-  const source = `import { laser, laserSync, memoryUsage, tensor } from ${JSON.stringify(library)};
-    const matrix = (n) => tensor(Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * i)), [n, n]);
-    ${code}`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let out = '';
-  child.stdout.on('data', (text) => {
-    out += text;
-  });
-  child.stderr.on('data', (text) => {
-    out += text;
-  });
-  const [exit, signal] = (await once(child, 'close')) as [number | null, string | null];
-  return { out, exit, signal };
-}
+import { run, workerAddress } from './support.js';
 
 /** Source that defines `start()`: a worker that begins computations with `w` and then says so. */
 const worker = (code: string) => {
-  const source = `import { laser, tensor } from ${JSON.stringify(library)};
-    import { parentPort } from 'node:worker_threads';
-    const w = tensor(Float32Array.from({ length: 700 * 700 }, (_, i) => Math.sin(i * i)), [700, 700]);
+  const address = workerAddress(`const w = matrix(700);
     ${code};
-    parentPort.postMessage('begun');`;
+    parentPort.postMessage('begun');`);
   return `import { Worker } from 'node:worker_threads';
     const start = async () => {
-      const thread = new Worker(new URL(${JSON.stringify(`data:text/javascript,${encodeURIComponent(source)}`)}));
+      const thread = new Worker(new URL(${JSON.stringify(address)}));
       thread.ended = new Promise((resolve) => thread.once('exit', resolve));
       await new Promise((resolve, reject) => thread.once('message', resolve).once('error', reject));
       return thread;

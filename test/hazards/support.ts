@@ -29,19 +29,26 @@ export const TRIED = process.env.LOWRANK_HAZARDS === 'all' ? LONG : REPRESENTATI
 
 const NAMES = 'factorize, laser, laserSync, matmul, matrixRank, memoryUsage, singularValues, svd, tensor';
 
-/** What every script begins with: the library, `matrix(n)`, `start` and `sleep`. */
+/**
+ * What every script begins with: the library, `matrix(n)`, `start` and `sleep`. The numbers of a
+ * matrix are noise from a congruential generator, because sines of millions take seconds.
+ */
 export const prelude = `
   import { ${NAMES} } from ${JSON.stringify(library.href)};
-  const matrix = (n) => tensor(Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * i)), [n, n]);
+  const matrix = (n) => {
+    const numbers = new Float32Array(n * n);
+    for (let i = 0, state = 1; i < numbers.length; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) | 0;
+      numbers[i] = state / 2 ** 31;
+    }
+    return tensor(numbers, [n, n]);
+  };
   const start = {
     ${LONG.map((name) => `${name}: (w, options = {}) => ${LONG_CALLS[name]}`).join(',\n')}
   };
   const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));`;
 
-/**
- * Source of a worker, as its address. Says 'begun' after `code`, unless that has said something
- * else.
- */
+/** Source of a worker, as its address. */
 export function workerAddress(code: string): string {
   const source = `${prelude}
     import { parentPort, workerData } from 'node:worker_threads';

@@ -24,7 +24,7 @@ const laserThree = (out: string, ...more: string[]) =>
 
 describe('memory', () => {
   it.each(['auto', 'exact', 'gram'])('is predicted from above, and not by far, with %s', async (method) => {
-    const run = await laser(at(`predicted-${method}`), '--method', method);
+    const run = await laserThree(at(`predicted-${method}`), '--method', method);
     expect(run.code).toBe(0);
     const { memory } = JSON.parse(run.stdout);
     expect(memory.measured.peakRss).toBeLessThanOrEqual(memory.predicted.total);

@@ -134,8 +134,8 @@ describe('lowrank search', () => {
   it('writes the bytes of the editing command, also for composed interventions', async () => {
     for (const flags of [
       ['--compose', 'greedy', '--seed', '7'],
-      ['--kinds', 'random', '--seed', '3', '--rhos', '0.1,0.9'],
-      ['--kinds', 'dropout', '--rhos', '0.5,0.9'],
+      ['--kinds', 'random', '--seed', '3', '--rhos', '0.1,0.9', '--layers', '1'],
+      ['--kinds', 'dropout', '--rhos', '0.5,0.9', '--layers', '1'],
     ]) {
       const name = flags.join('');
       const done = await lowrank([...argumentsFor(inFolder(name)), ...flags, '--json']);
