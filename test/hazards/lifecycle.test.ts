@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { run, workerAddress } from './support.js';
 
-/** Source that defines `start()`: a worker that begins computations with `w` and then says so. */
+/** Source that defines `begun()`: a worker that begins computations with `w` and then says so. */
 const worker = (code: string) => {
   const address = workerAddress(`const w = matrix(700);
     ${code};
     parentPort.postMessage('begun');`);
   return `import { Worker } from 'node:worker_threads';
-    const start = async () => {
+    const begun = async () => {
       const thread = new Worker(new URL(${JSON.stringify(address)}));
       thread.ended = new Promise((resolve) => thread.once('exit', resolve));
       await new Promise((resolve, reject) => thread.once('message', resolve).once('error', reject));
@@ -61,7 +61,7 @@ describe('a process or thread that ends while native code runs', () => {
       await run(`${worker("for (let i = 0; i < 5; i++) laser(w, { rank: 9, method: 'exact' })")}
       const expected = laserSync(matrix(90), { rank: 9 }).data;
       for (let round = 0; round < 4; round++) {
-        const thread = await start();
+        const thread = await begun();
         const mine = laser(matrix(90), { rank: 9 });
         await new Promise((resolve) => setTimeout(resolve, 10 * round));
         await thread.terminate();
@@ -73,7 +73,7 @@ describe('a process or thread that ends while native code runs', () => {
 
   it('several workers compute at once and end by themselves', async () => {
     const { out, exit } = await run(`${worker("laser(w, { rank: 9, method: 'exact' })")}
-      const threads = await Promise.all([start(), start(), start()]);
+      const threads = await Promise.all([begun(), begun(), begun()]);
       await Promise.all(threads.map((thread) => thread.ended));
       console.log('all ended', memoryUsage().native.now);`);
     expect([out, exit]).toEqual(['all ended 0\n', 0]);
@@ -81,7 +81,7 @@ describe('a process or thread that ends while native code runs', () => {
 
   it('process.exit() while a worker computes', async () => {
     const { exit, signal } = await run(`${worker("for (let i = 0; i < 5; i++) laser(w, { rank: 9, method: 'exact' })")}
-      await start();
+      await begun();
       process.exit(3);`);
     expect({ exit, signal }).toEqual({ exit: 3, signal: null });
   });
