@@ -44,7 +44,7 @@ constexpr double kLargestShare = 0.6;
 
 // Below this order float64 costs next to nothing, and the Gram matrix in float32 is not worth what
 // it loses.
-constexpr int64_t kLeastFloat32 = 96;
+constexpr int64_t kLeastFloat32 = 12;
 
 bool automatic(const Problem& p) { return p.request.method == Method::automatic; }
 
@@ -82,12 +82,8 @@ double gramCost(const Problem& p) {
 
 double gram64Cost(const Problem& p) { return kLapack * gramCost(p); }
 
-// Not modelled: the last resort, but for many vectors of a small matrix as cheap as any route.
-double svdCost(const Problem& p) {
-  const int64_t s = p.shorter(), k = p.request.rule.rank;
-  const bool small = s < kLeastFloat32 && 4 * k > s && (p.factors || 2 * k <= s);
-  return p.rankGiven() && small && automatic(p) ? 0 : std::numeric_limits<double>::infinity();
-}
+// Not modelled: the last resort.
+double svdCost(const Problem&) { return std::numeric_limits<double>::infinity(); }
 
 bool krylovPossible(const Problem& p) {
   if (!p.rankGiven()) return false;
