@@ -339,12 +339,12 @@ def judge(w, request, reply, output):
     return faults
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description="holds approximations and their certificates against float64")
     parser.add_argument("--matrices", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="one case")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     counted = certificates = infinite = refused = failed = case_number = 0
     routes = {}
     with tempfile.TemporaryDirectory() as folder:

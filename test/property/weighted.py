@@ -107,12 +107,12 @@ def faults_of(w, kind, second, stored, request, reply, output):
         yield f"singular values are off by {wrong / best[0]:.1e} s_1"
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description="holds weighted approximations against float64")
     parser.add_argument("--matrices", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="one case")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     failed, singular, infinite = 0, 0, 0
     cases = range(max(arguments.matrices // 10, 1)) if arguments.only is None else [arguments.only]
     with tempfile.TemporaryDirectory() as folder:
