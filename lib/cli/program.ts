@@ -50,18 +50,13 @@ const COMMANDS: readonly LazyCommand[] = [
   },
   {
     term: 'compress [options] <model>',
-    description: 'write a smaller model whose linear layers are low-rank factors',
+    description: 'write a smaller model: few bits a weight and low-rank factors, within one budget',
     load: async () => (await import('./commands/compress.js')).defineCompress,
   },
   {
     term: 'expand [options] <model>',
     description: 'multiply the factors of a compressed checkpoint out again, for other programs',
     load: async () => (await import('./commands/expand.js')).defineExpand,
-  },
-  {
-    term: 'quantize [options] <model>',
-    description: 'write a smaller model whose matrices have a few bits a weight',
-    load: async () => (await import('./commands/quantize.js')).defineQuantize,
   },
   {
     term: 'inspect [options] <checkpoint>',

@@ -35,3 +35,19 @@ export function correctedBias(b: Float32Array, w: Tensor, factors: LowRank, mome
   const change = biasCorrection(w, factors, moments);
   return b.map((value, i) => value + change[i]!);
 }
+
+/**
+ * The same where W' is given as its numbers.
+ *
+ * @param w - [m, n]
+ * @param dense - W', [m, n]
+ * @param mean of the layer's inputs
+ */
+export function shiftedBias(b: Float32Array, w: Tensor, dense: Float32Array, mean: Float64Array): Float32Array {
+  const n = mean.length;
+  return b.map((value, i) => {
+    let sum = value;
+    for (let j = 0, at = i * n; j < n; j++, at++) sum += (w.data[at]! - dense[at]!) * mean[j]!;
+    return sum;
+  });
+}

@@ -1,12 +1,11 @@
 import { breakEvenRank } from '../lowrank/rank.js';
-import { type Allocation, allocate, type Candidate, lossCurve, type Storage } from './allocate.js';
-import type { LayerFactors } from './layer-factors.js';
-import type { Measurements } from './measurements.js';
-import type { Probe } from './probe.js';
-import type { Layer } from './select.js';
+import type { Changed, Forms } from './forms.js';
+import type { Matrix } from './matrices.js';
+import type { Way } from './menu.js';
+import type { Trials } from './trials.js';
 
-/** The power of what the outputs lose by a layer that its loss counts for. */
-export const POWERS = {
+/** The power of what the outputs lose by a matrix that its loss counts for. */
+const POWERS = {
   relative: 0,
   'probed^0.25': 0.25,
   'probed^0.5': 0.5,
@@ -15,82 +14,116 @@ export const POWERS = {
 } as const;
 
 /**
- * What a layer's loss counts for: the same in all (`relative`), what the model's outputs lose by it
- * (`probed`), or a power of that. None is always best: a probe is a linear measure, so it misleads
- * where much is cut.
+ * What a matrix' loss counts for: the same in all (`relative`); what the model's outputs lose by it
+ * (`probed`), or a power of that; or its share of all numbers where it is stored in about 4 bits
+ * (`even`), since relative losses of different layers mean different things. None is always best: a
+ * probe is a linear measure, so it misleads where much is cut.
  */
-export type Weighting = keyof typeof POWERS;
+export type Weighting = 'even' | keyof typeof POWERS;
 
-export interface Chosen {
-  readonly allocation: Allocation;
-  readonly weighting: Weighting;
-  /** The loss of the model's outputs with the ranks of each weighting; none without a probe. */
-  readonly losses: Partial<Record<Weighting, number>>;
-}
-
-/** A layer with its spectrum and what the probe has measured. */
-export interface MeasuredLayer {
-  readonly layer: Layer;
-  readonly singularValues: Float32Array;
-  /** The loss of the model's outputs for each relative loss of the layer, if probed. */
+/** A matrix and the ways to store it. */
+export interface Offered {
+  readonly matrix: Matrix;
+  readonly ways: readonly Way[];
+  /** The loss of the model's outputs for each relative loss of the matrix, if probed. */
   readonly sensitivity: number | undefined;
 }
 
-/**
- * Decomposes a layer, and measures what the model loses when it is cut to half of its break-even
- * rank.
- */
-export async function measured(
-  layer: Layer,
-  source: LayerFactors,
-  trials: { readonly probe: Probe; readonly measurements: Measurements } | undefined,
-): Promise<MeasuredLayer> {
-  const { m, n } = layer;
-  const factors = await source.factors(layer, Math.min(m, n));
-  const singularValues = factors.singularValues.data;
-  if (trials === undefined) return { layer, singularValues, sensitivity: undefined };
-  const rank = Math.max(1, Math.floor(breakEvenRank(m, n) / 2));
-  const relative = lossCurve(singularValues)[rank]!;
-  if (!(relative > 0)) return { layer, singularValues, sensitivity: 0 };
-  const { probe, measurements } = trials;
-  const what = { model: probe.digest, name: layer.info.name, decomposition: await source.keyOf(layer), rank };
-  const loss = await measurements.of(what, async () =>
-    probe.loss(await source.multipliedOut(layer, factors.truncate(rank))),
-  );
-  return { layer, singularValues, sensitivity: loss / relative };
+/** What becomes of the matrices, in their order. */
+export interface Chosen {
+  readonly ways: readonly Way[];
+  readonly weighting: Weighting;
+  /** The loss of the model's outputs by each weighting; none without a probe. */
+  readonly losses: Partial<Record<Weighting, number>>;
 }
 
 /**
- * Chooses ranks by each weighting, and keeps those with which the outputs of the model lose least.
+ * Takes a way for each matrix, so that the weighted sum of losses is small within some budget.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` where even the smallest do not fit.
  */
-export async function chooseRanks(
-  layers: readonly MeasuredLayer[],
-  options: { readonly budget: number; readonly storage: Storage },
-  source: LayerFactors,
-  probe: Probe | undefined,
+export type Fit = (weightOf: (one: Offered) => number) => Promise<readonly Way[]>;
+
+/**
+ * Measures what the model's outputs lose when a matrix loses some, for each relative loss of its
+ * own outputs.
+ */
+export async function sensitivityOf(
+  matrix: Matrix,
+  ways: readonly Way[],
+  forms: Forms,
+  { probe, measurements }: Trials,
+): Promise<number> {
+  const usual = usualWay(matrix, ways);
+  if (usual === undefined) return 0;
+  const stored = usual.stored as Changed;
+  const what = { model: probe.digest, name: matrix.info.name, weight: await forms.factors.keyOf(matrix), stored };
+  const loss = await measurements.of(what, async () => probe.loss(await forms.tried(matrix, stored)));
+  return loss / usual.loss;
+}
+
+/**
+ * Chooses how every matrix is stored, by each weighting of their losses; and keeps the choices with
+ * which the outputs of the model lose least.
+ */
+export async function choose(
+  offered: readonly Offered[],
+  fit: Fit,
+  forms: Forms,
+  trials: Trials | undefined,
 ): Promise<Chosen> {
-  const by = (power: number) =>
-    allocate(
-      layers.map(({ layer: { name, m, n }, singularValues, sensitivity = 1 }): Candidate => {
-        return { name, m, n, singularValues, weight: sensitivity ** power };
-      }),
-      options,
-    );
-  if (probe === undefined) return { allocation: by(POWERS.relative), weighting: 'relative', losses: {} };
+  const coded = offered.some(({ matrix }) => matrix.codes);
+  const weightings = [...(coded ? (['even'] as const) : []), ...(Object.keys(POWERS) as (keyof typeof POWERS)[])];
+  const by = (weighting: Weighting) => fit((one) => weightOf(one, weighting));
+  if (trials === undefined) {
+    const [weighting] = weightings as [Weighting, ...Weighting[]];
+    return { ways: await by(weighting), weighting, losses: {} };
+  }
   const losses: Partial<Record<Weighting, number>> = {};
   let best: Chosen | undefined;
-  for (const weighting of Object.keys(POWERS) as Weighting[]) {
-    const allocation = by(POWERS[weighting]);
-    const tensors = new Map<string, Float32Array>();
-    for (const [i, { layer }] of layers.entries()) {
-      const { rank } = allocation.matrices[i]!;
-      if (rank === undefined) continue;
-      const changes = await source.multipliedOut(layer, await source.factors(layer, rank));
-      for (const [name, numbers] of changes) tensors.set(name, numbers);
-    }
-    const loss = await probe.heldBackLoss(tensors);
+  // Several weightings may choose the same.
+  const known = new Map<string, number>();
+  for (const weighting of weightings) {
+    const ways = await by(weighting);
+    const key = JSON.stringify(ways.map(({ stored }) => stored));
+    const loss = known.get(key) ?? (await lossOf(offered, ways, forms, trials));
+    known.set(key, loss);
     losses[weighting] = loss;
-    if (best === undefined || loss < losses[best.weighting]!) best = { allocation, weighting, losses };
+    if (best === undefined || loss < losses[best.weighting]!) best = { ways, weighting, losses };
   }
   return best!;
+}
+
+function weightOf({ matrix, ways, sensitivity = 1 }: Offered, weighting: Weighting): number {
+  if (weighting !== 'even') return sensitivity ** POWERS[weighting];
+  const usual = usualWay(matrix, ways);
+  return usual === undefined ? 1 : (matrix.m * matrix.n) / usual.loss;
+}
+
+/**
+ * A way that loses some, but not much: far above the errors of float32, but still where the outputs
+ * change in proportion. 4 bits, where they are offered; else factors of half the numbers.
+ */
+function usualWay({ m, n }: Matrix, ways: readonly Way[]): Way | undefined {
+  const lossy = ways.filter(({ loss }) => loss > 0);
+  const blocks = lossy.filter(({ stored }) => stored.kind === 'blocks').sort((a, b) => a.bytes - b.bytes);
+  const rounded = blocks.find(({ stored }) => stored.kind === 'blocks' && stored.format.bits >= 4) ?? blocks.at(-1);
+  const half = breakEvenRank(m, n) / 2;
+  return rounded ?? lossy.findLast(({ stored }) => stored.kind === 'factors' && stored.rank <= half) ?? lossy[0];
+}
+
+/** What the outputs of the model lose with matrices stored in these ways. */
+async function lossOf(
+  offered: readonly Offered[],
+  ways: readonly Way[],
+  forms: Forms,
+  { probe }: Trials,
+): Promise<number> {
+  const tensors = new Map<string, Float32Array>();
+  for (const [i, { matrix }] of offered.entries()) {
+    const { stored } = ways[i]!;
+    if (stored.kind === 'dense') continue;
+    for (const [name, numbers] of await forms.tried(matrix, stored)) tensors.set(name, numbers);
+  }
+  return probe.heldBackLoss(tensors);
 }

@@ -1,87 +1,42 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { requireOutput } from '../checkpoint/copy/output.js';
-import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { open } from '../checkpoint/open.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { Progress } from '../progress.js';
-import type { Allotted, Storage } from './allocate.js';
-import { numbersOf, numbersWithin, weightBytes } from './budget.js';
-import { type Chosen, chooseRanks, type MeasuredLayer, measured, type Weighting } from './choose.js';
+import { weightBytes } from './budget.js';
 import { requireCompressible } from './compressible.js';
+import { decide } from './decide.js';
 import { decompose } from './decompose.js';
+import { Forms } from './forms.js';
 import { LayerFactors } from './layer-factors.js';
+import { type Matrix, matricesOf } from './matrices.js';
 import { type MomentsFile, openMoments } from './moments.js';
-import { type CompressOptions, checkedOptions } from './options.js';
-import type { OutputChange } from './output-change.js';
-import { compressibleLayers, type Layer, type LeftOut } from './select.js';
-import { type Trials, withTrials } from './trials.js';
-import { smallestWithin } from './within-divergence.js';
+import { type CompressOptions, checkedOptions, waysFor } from './options.js';
+import { type CompressReport, described, totals } from './report.js';
+import type { Layer, LeftOut } from './select.js';
+import { withTrials } from './trials.js';
 import { type Work, withWork } from './work-folder.js';
 import { changesFor, type Decided, writeCompressed } from './write.js';
 
-/** A linear layer of the result. */
-export interface CompressedLayer extends Allotted {
-  /** [outputs, inputs]. */
-  readonly shape: readonly [m: number, n: number];
-  /**
-   * The relative error, a root: of the layer's outputs on the vectors of calibration, about their
-   * mean where a bias takes up the error of the mean; without them of the weight. Predicted by the
-   * singular values; measured on the factors once they are made.
-   */
-  readonly error: number;
-}
-
-export interface CompressReport {
-  readonly source: string;
-  readonly storage: Storage;
-  readonly calibrated: boolean;
-  /** What the losses of layers were weighed by. */
-  readonly weighting: Weighting;
-  /**
-   * The loss of the model's outputs by each weighting, where texts or inputs were there to try them
-   * on.
-   */
-  readonly losses: Chosen['losses'];
-  readonly layers: readonly CompressedLayer[];
-  /** Matrices that no linear layer of this kind multiplies by, or that are protected. */
-  readonly leftOut: readonly LeftOut[];
-  /** Layers that stay dense because the calibration has no moments of their inputs. */
-  readonly withoutMoments: readonly string[];
-  /**
-   * Vectors of calibration for each input of a layer, the smallest of all layers; below about 20
-   * ranks are a guess.
-   */
-  readonly vectorsPerInput: number | undefined;
-  /** The numbers of all linear layers, before and after. */
-  readonly parameters: { readonly before: number; readonly after: number };
-  /** The bytes of all weight files, before and after. */
-  readonly bytes: { readonly before: number; readonly after: number };
-  /** Multiplications for one vector of inputs of each layer, before and after. */
-  readonly multiplications: { readonly before: number; readonly after: number };
-  /**
-   * How far the written model's outputs are from the original's, with both loaded into onnxruntime,
-   * on samples that no rank was chosen by if there are enough. Undefined for a dry run, and without
-   * texts or inputs.
-   */
-  readonly check: OutputChange | undefined;
-  /** Undefined for a dry run. */
-  readonly output: OutputSummary | undefined;
-  readonly seconds: number;
-}
+/** Of MatMulNBits: it may round inputs to 8 bits, which is faster. */
+const ACCURACY_LEVEL = 4;
 
 /**
- * Compresses the linear layers of a model: finds factors for each, weighted by the moments of its
- * inputs; chooses the ranks of all together, with some layers left dense; writes the model with
- * factors in place of the weights; and compares it with the original before it appears. An
- * interrupted job resumes when it is called again.
+ * Compresses a model. Measures what each matrix loses as low-rank factors, as whole numbers of few
+ * bits, and as these with factors that correct their error, by the moments of its inputs; chooses
+ * one of these ways, or dense, for all matrices together within one budget; writes the model; and
+ * compares it with the original before it appears. An interrupted job resumes when it is called
+ * again.
+ *
+ * Few bits are for ONNX. With `keep` or `float`, and in safetensors, matrices become factors alone.
  *
  * @param source an ONNX file, or a folder with one or with safetensors; not modified
  * @param out must not exist
- * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` without moments unless `uncalibrated`,
- *   where no layer can become
- * factors, and where the budget is too small; `ERR_ENGINE` where a model does not run; as
- * `openCheckpoint`, `openMoments`, and `editCheckpoint` for `out`.
+ * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` for factors alone without moments unless
+ *   `uncalibrated`, where no matrix can become anything else, and where the budget is too small;
+ *   `ERR_ENGINE` where a model does not run; as `openCheckpoint`, `openMoments`, and
+ *   `editCheckpoint` for `out`.
  */
 export async function compressCheckpoint(
   source: string,
@@ -114,105 +69,79 @@ async function compress(
   out: string | undefined,
   options: CompressOptions,
   moments: MomentsFile | undefined,
-  work: Work,
+  { decompositions, measurements }: Work,
 ): Promise<CompressReport> {
-  const { storage = 'pivoted', signal } = options;
-  const source = new LayerFactors(checkpoint, moments, work.decompositions, options);
-  const { layers: all, leftOut } = compressibleLayers(checkpoint, { heads: options.heads ?? false, storage });
-  const layers = all.filter((layer) => source.has(layer));
-  requireLayers(checkpoint, layers, all, leftOut);
-  const progress = new JobProgress(layers, out !== undefined, options);
-  await decompose(layers, source, { ...options, started: progress.started, finished: progress.finished });
-  return withTrials(checkpoint, layers, source, options, work.measurements, async (trials) => {
-    const chosen = await choose(checkpoint, layers, options, source, trials, progress);
-    const { matrices, parameters: after } = chosen.allocation;
-    const decided = layers.map((layer, i): Decided => ({ layer, allotted: matrices[i]! }));
-    const before = numbersOf(layers);
+  const { preset, storage = 'pivoted', accuracyLevel = ACCURACY_LEVEL, signal } = options;
+  const source = new LayerFactors(checkpoint, moments, decompositions, options);
+  const forms = new Forms(source);
+  const { all, matrices, leftOut } = offeredIn(checkpoint, source, options);
+  const factored = matrices.filter((matrix) => matrix.factors);
+  const progress = new JobProgress([factored, matrices, out === undefined ? [] : matrices], options);
+  const { started, finished } = progress;
+  await decompose(factored, source, { ...options, started, finished });
+  const changing = matrices.flatMap((matrix) => [matrix.info, ...[source.biasOf(matrix) ?? []].flat()]);
+  return withTrials(checkpoint, changing, options, measurements, async (trials) => {
+    const deciding = { checkpoint, matrices, forms, measurements, trials, started, finished };
+    const { ways, weighting, losses } = await decide(deciding, { ...options, accuracyLevel });
+    const decided = matrices.map((matrix, i): Decided => ({ matrix, stored: ways[i]!.stored }));
+    const layers = matrices.map((matrix, i) => described(matrix, ways[i]!));
     const report = {
       source: checkpoint.path,
+      preset,
       storage,
       calibrated: moments !== undefined,
-      weighting: chosen.weighting,
-      losses: chosen.losses,
+      weighting,
+      losses,
       leftOut,
-      withoutMoments: all.filter((layer) => !source.has(layer)).map(({ name }) => name),
-      vectorsPerInput: await vectorsPerInput(layers, source),
-      parameters: { before, after },
+      withoutMoments: moments === undefined ? [] : await withoutMoments(all, forms),
+      vectorsPerInput: await vectorsPerInput(matrices, source),
+      ...totals(matrices, ways),
       bytes: {
         before: await weightBytes(checkpoint),
-        after: await weightBytes(checkpoint, changesFor(decided, storage)),
+        after: await weightBytes(checkpoint, changesFor(decided, accuracyLevel)),
       },
-      multiplications: { before, after: multiplications(decided) },
     };
-    const errors = new Map(decided.map(({ allotted: { name, loss } }) => [name, Math.sqrt(loss)]));
-    const described = () =>
-      decided.map(
-        ({ layer: { m, n }, allotted }): CompressedLayer => ({
-          ...allotted,
-          shape: [m, n],
-          error: errors.get(allotted.name)!,
-        }),
-      );
     if (out === undefined) {
-      return { ...report, layers: described(), check: undefined, output: undefined, seconds: progress.seconds };
+      return { ...report, layers, check: undefined, output: undefined, seconds: progress.seconds };
     }
-    const { result: check, output } = await writeCompressed(checkpoint, out, decided, source, {
+    const errors = new Map<Matrix, number>();
+    const { result: check, output } = await writeCompressed(checkpoint, out, decided, forms, {
       storage,
+      accuracyLevel,
       signal,
-      started: progress.started,
-      finished: (layer, factors) => {
-        if (factors !== undefined) errors.set(layer.name, factors.certificate.relativeError);
-        progress.finished(layer);
+      started,
+      finished: (matrix, formed) => {
+        if (formed !== undefined) errors.set(matrix, formed.error);
+        finished(matrix);
       },
       judge: async (main) => trials?.check(main),
       onCommit: () => progress.commit(),
     });
-    return { ...report, layers: described(), check, output, seconds: progress.seconds };
+    const written = layers.map((layer, i) => ({ ...layer, error: errors.get(matrices[i]!) ?? layer.error }));
+    return { ...report, layers: written, check, output, seconds: progress.seconds };
   });
 }
 
-async function choose(
-  checkpoint: Checkpoint,
-  layers: readonly Layer[],
-  { keep, size, maxKl, storage = 'pivoted', signal }: CompressOptions,
-  source: LayerFactors,
-  trials: Trials | undefined,
-  progress: JobProgress,
-): Promise<Chosen> {
-  const found: MeasuredLayer[] = [];
-  for (const layer of layers) {
-    signal?.throwIfAborted();
-    progress.started(layer);
-    found.push(await measured(layer, source, trials));
-    progress.finished(layer);
-  }
-  const within = (budget: number) => chooseRanks(found, { budget, storage }, source, trials?.probe);
-  const all = numbersOf(layers);
-  if (maxKl === undefined) {
-    return within(size === undefined ? keep! * all : await numbersWithin(checkpoint, layers, size, storage));
-  }
-  if (!trials?.probe.hasLogits) {
-    throw new LowRankError('ERR_UNSUPPORTED', `${checkpoint.path}: has no logits, whose divergence maxKl could limit`, {
-      hint: 'Use keep or size (--keep, --size).',
-    });
-  }
-  const smallest = await smallestWithin(maxKl, [0, all], async (budget) => {
-    const result = await within(budget);
-    return { result, divergence: result.losses[result.weighting]! };
-  });
-  return smallest ?? within(all);
+/** The matrices that something is offered for; without few bits, those with moments. */
+function offeredIn(checkpoint: Checkpoint, source: LayerFactors, options: CompressOptions) {
+  const { matrices: all, leftOut } = matricesOf(checkpoint, waysFor(checkpoint, options));
+  const matrices = all
+    .map((matrix): Matrix => ({ ...matrix, factors: matrix.factors && source.has(matrix) }))
+    .filter(({ factors, codes }) => factors || codes);
+  requireMatrices(checkpoint, matrices, all, leftOut);
+  return { all, matrices, leftOut };
 }
 
 /**
- * Counts each layer for its decomposition, for its measurement and, where a model is written, for
- * its factors.
+ * Counts each matrix for its decomposition, for its measurement and, where a model is written, for
+ * what is written of it.
  */
 class JobProgress {
   readonly #progress: Progress;
 
-  constructor(layers: readonly Layer[], writes: boolean, { onProgress }: CompressOptions) {
-    const sizes = layers.map(({ info }) => info.bytes);
-    this.#progress = new Progress(writes ? [...sizes, ...sizes, ...sizes] : [...sizes, ...sizes], onProgress);
+  constructor(parts: readonly (readonly Layer[])[], { onProgress }: CompressOptions) {
+    const sizes = parts.flat().map(({ info }) => info.bytes);
+    this.#progress = new Progress(sizes, onProgress);
   }
 
   get seconds(): number {
@@ -229,33 +158,35 @@ class JobProgress {
   }
 }
 
-function requireLayers(
+function requireMatrices(
   { path }: Checkpoint,
-  layers: readonly Layer[],
-  all: readonly Layer[],
+  matrices: readonly Matrix[],
+  all: readonly Matrix[],
   [first]: readonly LeftOut[],
 ): void {
-  if (layers.length > 0) return;
+  if (matrices.length > 0) return;
   const why = all.length > 0 ? ', since the calibration has no moments of any' : '';
-  throw new LowRankError('ERR_UNSUPPORTED', `${path}: no linear layer can become factors${why}`, {
+  throw new LowRankError('ERR_UNSUPPORTED', `${path}: no linear layer can be compressed${why}`, {
     hint: first && `${first.name}: ${first.why}.`,
   });
 }
 
-async function vectorsPerInput(layers: readonly Layer[], source: LayerFactors): Promise<number | undefined> {
-  let least: number | undefined;
-  for (const layer of layers) {
-    const count = await source.vectors(layer);
-    if (count !== undefined) least = Math.min(least ?? Number.POSITIVE_INFINITY, count / layer.n);
+/** Layers that no moments of their inputs weigh. */
+async function withoutMoments(all: readonly Matrix[], forms: Forms): Promise<string[]> {
+  const names: string[] = [];
+  for (const matrix of all) {
+    if (matrix.use === 'lookup') continue;
+    const known = matrix.codes ? (await forms.moments(matrix)) !== undefined : forms.factors.has(matrix);
+    if (!known) names.push(matrix.name);
   }
-  return least;
+  return names;
 }
 
-/** Above its break-even rank a layer is multiplied by the product, as if it were dense. */
-function multiplications(decided: readonly Decided[]): number {
-  return decided.reduce(
-    (sum, { layer: { m, n }, allotted: { rank } }) =>
-      sum + Math.min(m * n, rank === undefined ? m * n : rank * (m + n)),
-    0,
-  );
+async function vectorsPerInput(matrices: readonly Matrix[], source: LayerFactors): Promise<number | undefined> {
+  let least: number | undefined;
+  for (const matrix of matrices) {
+    const count = await source.vectors(matrix);
+    if (count !== undefined) least = Math.min(least ?? Number.POSITIVE_INFINITY, count / matrix.n);
+  }
+  return least;
 }

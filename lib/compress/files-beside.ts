@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import { packageFolder } from '../version.js';
-import type { Allotted, Storage } from './allocate.js';
-import type { Layer } from './select.js';
+import type { Matrix } from './matrices.js';
+import type { Storage } from './ranks.js';
+import type { Stored } from './stored.js';
 import { configWith } from './stored-config.js';
 
 /**
@@ -17,14 +18,16 @@ export const LOADER = 'lowrank_loader.py';
  * Returns the small files that a compressed copy gets: for safetensors config.json and {@link
  * LOADER}, if any layer becomes factors.
  *
- * @param decided the layers, and what becomes of each
+ * @param decided the matrices, and what becomes of each
  */
 export async function filesBeside(
   checkpoint: Checkpoint,
-  decided: readonly { readonly layer: Layer; readonly allotted: Pick<Allotted, 'rank'> }[],
+  decided: readonly { readonly matrix: Matrix; readonly stored: Stored }[],
   storage: Storage,
 ): Promise<ReadonlyMap<string, Uint8Array>> {
-  const factored = decided.flatMap(({ layer, allotted: { rank } }) => (rank === undefined ? [] : [{ layer, rank }]));
+  const factored = decided.flatMap(({ matrix, stored }) =>
+    stored.kind === 'factors' ? [{ layer: matrix, rank: stored.rank }] : [],
+  );
   if (checkpoint.graph !== undefined || factored.length === 0) return new Map();
   const transposed = factored.filter(({ layer }) => layer.info.orientation === 'in x out');
   const config = await configWith(checkpoint, {

@@ -64,8 +64,8 @@ export class LayerFactors {
   async correctedBias(layer: Layer, factors: LowRank): Promise<Float32Array | undefined> {
     const bias = this.biasOf(layer);
     if (bias === undefined) return undefined;
-    const before = toFloat32(await this.checkpoint.read(bias.name), bias.dtype as FloatDType);
-    return correctedBias(before, await this.#weight(layer), factors, (await this.momentsOf(layer))!);
+    const before = await this.numbers(bias);
+    return correctedBias(before, await this.weight(layer), factors, (await this.momentsOf(layer))!);
   }
 
   /**
@@ -78,6 +78,11 @@ export class LayerFactors {
     const tensors = new Map([[info.name, info.orientation === 'in x out' ? transposed(data, m, n) : data]]);
     const bias = await this.correctedBias(layer, factors);
     return bias === undefined ? tensors : tensors.set(this.biasOf(layer)!.name, bias);
+  }
+
+  /** The numbers of a tensor, such as a bias. */
+  async numbers({ name, dtype }: TensorInfo): Promise<Float32Array> {
+    return toFloat32(await this.checkpoint.read(name), dtype as FloatDType);
   }
 
   /** How many vectors of the layer's inputs the moments have seen, if known. */
@@ -130,7 +135,7 @@ export class LayerFactors {
     const { info } = layer;
     const known = this.#keys.get(info.name);
     if (known !== undefined) return known;
-    const moments = await this.#weights(layer);
+    const moments = await this.weights(layer);
     const weights = await digestOf(await this.checkpoint.read(info.name));
     const second =
       moments &&
@@ -149,7 +154,7 @@ export class LayerFactors {
   }
 
   /** The moments that the decomposition is weighted by. */
-  async #weights(layer: Layer): Promise<Moments | undefined> {
+  async weights(layer: Layer): Promise<Moments | undefined> {
     const moments = await this.momentsOf(layer);
     return moments && weightsOf(moments, this.biasOf(layer));
   }
@@ -163,9 +168,9 @@ export class LayerFactors {
     const found = await this.store.find(key);
     if (found !== undefined) return found;
     const { m, n } = layer;
-    const moments = await this.#weights(layer);
+    const moments = await this.weights(layer);
     const { signal, threads, maxMemory } = this.compute;
-    const factors = await factorizeBeside(await this.#weight(layer), {
+    const factors = await factorizeBeside(await this.weight(layer), {
       ...beside,
       ...(signal && { signal }),
       ...(maxMemory !== undefined && { maxMemory }),
@@ -178,8 +183,8 @@ export class LayerFactors {
   }
 
   /** The weight, [m, n]. */
-  async #weight({ info, m, n }: Layer): Promise<Tensor> {
-    const stored = toFloat32(await this.checkpoint.read(info.name), info.dtype as FloatDType);
+  async weight({ info, m, n }: Layer): Promise<Tensor> {
+    const stored = await this.numbers(info);
     return { data: info.orientation === 'in x out' ? transposed(stored, n, m) : stored, shape: [m, n] };
   }
 }

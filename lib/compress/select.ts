@@ -1,9 +1,9 @@
-import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, Orientation, TensorChange, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import { isFloatDType } from '../tensor/dtype.js';
-import type { Storage } from './allocate.js';
 import { factorNames, stemOf } from './factor-names.js';
 import { moduleMatrices } from './module-matrices.js';
+import type { Storage } from './ranks.js';
 
 /**
  * A linear layer y = W x that can be written as factors: W has m rows, one for each output, and n
@@ -50,24 +50,40 @@ function layerOf(
 /** Names of layers whose outputs are what the model says. */
 const HEADS = /(?:^|\.)(?:lm_head|embed_out|score|classifier|qa_outputs|pooler|cls|predictions)(?:\.|$)/;
 
+/** Why a layer cannot become something else; undefined where it can. */
+export type Obstacle = (layer: Layer) => string | undefined;
+
+export interface Selected {
+  readonly layers: readonly Layer[];
+  readonly leftOut: readonly LeftOut[];
+}
+
 /**
  * Finds the linear layers whose weights can be replaced by factors that are stored in some way.
- * Heads and classifiers stay as they are unless `heads` is set. Which matrices of a file without a
- * graph belong to linear layers, only the model's family tells: matrices that it does not name stay
- * as they are, too.
  *
- * @throws LowRankError `ERR_UNSUPPORTED` for files without a graph whose family is not known.
+ * @throws as {@link selectLayers}
  */
 export function compressibleLayers(
   checkpoint: Checkpoint,
   { heads = false, storage = 'factors' }: { readonly heads?: boolean; readonly storage?: Storage } = {},
-): { readonly layers: readonly Layer[]; readonly leftOut: readonly LeftOut[] } {
+): Selected {
+  return selectLayers(checkpoint, heads, (layer) => factorObstacle(checkpoint, layer, storage));
+}
+
+/**
+ * Finds the linear layers that nothing is in the way of. Heads and classifiers stay as they are
+ * unless `heads` is set. Which matrices of a file without a graph belong to linear layers, only the
+ * model's family tells: matrices that it does not name stay as they are, too.
+ *
+ * @throws LowRankError `ERR_UNSUPPORTED` for files without a graph whose family is not known.
+ */
+export function selectLayers(checkpoint: Checkpoint, heads: boolean, obstacle: Obstacle): Selected {
   const isHead = (name: string) => HEADS.test(name);
   const layers: Layer[] = [];
   const leftOut: LeftOut[] = [];
   const consider = (layer: Layer) => {
     const { name } = layer;
-    const why = !heads && isHead(name) ? 'it is a head of the model' : obstacle(checkpoint, layer, storage);
+    const why = !heads && isHead(name) ? 'it is a head of the model' : obstacle(layer);
     if (why === undefined) layers.push(layer);
     else leftOut.push({ name, why });
   };
@@ -93,7 +109,11 @@ function quantised({ tensors }: Checkpoint): LeftOut[] {
 }
 
 /** Why a weight cannot become factors: the format is asked for a layout with the smallest. */
-function obstacle(checkpoint: Checkpoint, { info, m, n, stem }: Layer, storage: Storage): string | undefined {
+export function factorObstacle(
+  checkpoint: Checkpoint,
+  { info, m, n, stem }: Layer,
+  storage: Storage,
+): string | undefined {
   const { name, dtype } = info;
   if (!isFloatDType(dtype)) return `its type is ${dtype}`;
   // Without a graph no other tensor or node can be in the way.
@@ -105,8 +125,13 @@ function obstacle(checkpoint: Checkpoint, { info, m, n, stem }: Layer, storage: 
     { name: right, dtype, shape: [1, pivoted ? m - 1 : m] },
     ...(pivoted ? [{ name: order, dtype: 'I32', shape: [m] } as const] : []),
   ];
+  return refusalOf(checkpoint, name, { by });
+}
+
+/** Why a tensor cannot be changed in this way, by the format's own word. */
+export function refusalOf(checkpoint: Checkpoint, name: string, change: TensorChange): string | undefined {
   try {
-    checkpoint.layout(new Map([[name, { by }]]));
+    checkpoint.layout(new Map([[name, change]]));
     return undefined;
   } catch (error) {
     if (!(error instanceof LowRankError)) throw error;

@@ -5,7 +5,7 @@ import { readSmallFile } from '../files/files.js';
 import { withMember, withoutMember } from '../files/json-members.js';
 import { MAX_CONFIG_BYTES } from '../files/limits.js';
 import { aName, aWhole, expected, list, object, oneOf, optional } from '../files/schema.js';
-import type { Storage } from './allocate.js';
+import type { Storage } from './ranks.js';
 
 /** What config.json of a compressed safetensors checkpoint says under the key `lowrank`. */
 export interface StoredConfig {

@@ -4,12 +4,12 @@ import type { LowRank } from '../lowrank/factors.js';
 import { interpolate } from '../lowrank/interpolative.js';
 import { fromFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import type { Storage } from './allocate.js';
 import { factorNames } from './factor-names.js';
+import type { Storage } from './ranks.js';
 import type { Layer } from './select.js';
 
 /** The tensors that stand for a layer of rank k, without their numbers. */
-export function storedTensors({ info, m, n, stem }: Layer, rank: number, storage: Storage): NewTensorInfo[] {
+export function factorTensors({ info, m, n, stem }: Layer, rank: number, storage: Storage): NewTensorInfo[] {
   const [left, right, order] = factorNames(stem);
   const { dtype } = info;
   const first = { name: left, dtype, shape: [n, rank] };
@@ -18,7 +18,7 @@ export function storedTensors({ info, m, n, stem }: Layer, rank: number, storage
 }
 
 /** The bytes of those tensors: for x of a row, y = (x left) right. */
-export async function storedBytes(
+export async function factorBytes(
   factors: LowRank,
   { info, stem }: Layer,
   storage: Storage,

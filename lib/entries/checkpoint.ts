@@ -109,21 +109,15 @@ export { runShard, type ShardOptions, type ShardReport } from '../shards/run-sha
 
 // Compression of whole models.
 
-export type { Allotted, Storage } from '../compress/allocate.js';
 export type { Budget } from '../compress/budget.js';
 export { type CalibrateOptions, type CalibrateReport, calibrate } from '../compress/calibrate.js';
 export type { Weighting } from '../compress/choose.js';
-export {
-  type CompressedLayer,
-  type CompressReport,
-  compressCheckpoint,
-} from '../compress/compress.js';
+export { compressCheckpoint } from '../compress/compress.js';
 export { type ExpandedLayer, type ExpandOptions, type ExpandReport, expandCheckpoint } from '../compress/expand.js';
-export type { CompressChoices, CompressOptions } from '../compress/options.js';
+export type { CompressChoices, CompressOptions, Preset } from '../compress/options.js';
 export type { OutputChange } from '../compress/output-change.js';
+export type { Storage } from '../compress/ranks.js';
+export type { CompressedLayer, CompressReport } from '../compress/report.js';
 export type { LeftOut } from '../compress/select.js';
+export type { StoredAs } from '../compress/stored.js';
 export type { BlockFormat, BlockSize, CodeBits } from '../quantize/block-format.js';
-export type { StoredAs } from '../quantize/choices.js';
-export type { QuantizedWeighting } from '../quantize/choose.js';
-export type { Preset, QuantizeCheckpointOptions } from '../quantize/options.js';
-export { type QuantizedLayer, type QuantizeReport, quantizeCheckpoint } from '../quantize/quantize.js';

@@ -83,3 +83,26 @@ function noiseOf(
   }
   return ((2 * PEAK * largestInput) / INPUT_STEPS) ** 2 * weightEnergy + steps * inputEnergy;
 }
+
+/** The variance of what rounding to whole numbers adds. */
+const ROUNDING_VARIANCE = 1 / 12;
+
+/**
+ * Estimates the mean square of what it adds to the outputs of a layer that its inputs are rounded
+ * to 8 bits, with one scale for all of them: moments do not tell how large the largest is.
+ *
+ * @param w - [m, n]
+ * @param moments of the inputs, of kind `inputs` or `diagonal`
+ * @param scales what the columns of the weight are multiplied by first
+ */
+export function inputNoise({ data, shape }: Tensor, { kind, second }: Moments, scales?: Float32Array): number {
+  const n = shape[1]!;
+  const stride = kind === 'inputs' ? n + 1 : 1;
+  let largest = 0;
+  for (let j = 0; j < n; j++) {
+    largest = Math.max(largest, Math.sqrt(Math.max(0, second[j * stride]!)) / (scales?.[j] ?? 1));
+  }
+  let energy = 0;
+  for (let at = 0; at < data.length; at++) energy += (data[at]! * (scales?.[at % n] ?? 1)) ** 2;
+  return ROUNDING_VARIANCE * ((2 * PEAK * largest) / INPUT_STEPS) ** 2 * energy;
+}

@@ -1,7 +1,7 @@
 import type { NewTensorInfo, QuantizedForm, TensorChange } from '../checkpoint/checkpoint.js';
 import { fromFloat32 } from '../tensor/convert.js';
 import { type BlockFormat, sizesOf } from './block-format.js';
-import type { Smoothing, Stored } from './choices.js';
+import type { Coded, Smoothing } from './coded.js';
 import type { QuantizedFactors } from './corrected.js';
 import type { QuantizedMatrix } from './matrix.js';
 import type { QuantizedBlocks, QuantizedChannels } from './quantize-matrix.js';
@@ -19,32 +19,30 @@ function namesFor(name: string) {
   };
 }
 
-/** The change of a matrix' tensor; undefined where it stays as it is. */
-export function changeOf(
-  matrix: QuantizedMatrix,
-  stored: Stored,
-  { accuracyLevel }: { readonly accuracyLevel?: number | undefined } = {},
-): TensorChange | undefined {
+/**
+ * The change of a matrix' tensor.
+ *
+ * @param accuracyLevel of MatMulNBits, 0 to 4
+ */
+export function codedChange(matrix: QuantizedMatrix, coded: Coded, accuracyLevel?: number): TensorChange {
   const { info, m, n, use } = matrix;
   const names = namesFor(info.name);
   const common = { codes: names.codes, scales: names.scales, inputs: n, outputs: m };
-  switch (stored.kind) {
-    case 'dense':
-      return undefined;
+  switch (coded.kind) {
     case 'channels': {
       const by: NewTensorInfo[] = [
         { name: names.codes, dtype: 'I8', shape: [n, m] },
         { name: names.scales, dtype: 'F32', shape: [m] },
       ];
       const form = { ...common, kind: 'channels', bits: 8, block: n } as const;
-      if (stored.smoothing === undefined) return { by, form };
-      const { info: owner } = stored.smoothing.owner;
+      if (coded.smoothing === undefined) return { by, form };
+      const { info: owner } = coded.smoothing.owner;
       const { smoothing } = namesFor(owner.name);
       if (owner.name === info.name) by.push({ name: smoothing, dtype: 'F32', shape: [n] });
       return { by, form: { ...form, smoothing } };
     }
     case 'blocks': {
-      const { format, rank } = stored;
+      const { format, rank } = coded;
       const { bits, block, symmetric, scales } = format;
       const form: QuantizedForm = {
         ...common,

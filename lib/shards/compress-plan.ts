@@ -5,7 +5,7 @@ import { requireCompressible } from '../compress/compressible.js';
 import { Decompositions } from '../compress/decompositions.js';
 import { LayerFactors } from '../compress/layer-factors.js';
 import { openMoments } from '../compress/moments.js';
-import { COMPRESS_CHOICES, type CompressChoices, checkChoices } from '../compress/options.js';
+import { COMPRESS_CHOICES, type CompressChoices, checkChoices, requireMoments } from '../compress/options.js';
 import { compressibleLayers, type Layer } from '../compress/select.js';
 import { ArgumentError, CheckpointError } from '../errors.js';
 import { writeAtomically } from '../files/atomic.js';
@@ -80,6 +80,8 @@ export async function planCompression(
   const { shards = 1, ...given } = checkOptions(options, PLAN_OPTIONS, 'planCompression');
   checkShards(shards);
   checkChoices(given);
+  // Without factors there is nothing to share out.
+  requireMoments(given);
   const { calibration, texts, inputs, threads = addon().info().threads } = given;
   const choices: CompressChoices = {
     ...given,
@@ -110,10 +112,14 @@ function taskOf(layer: Layer, source: LayerFactors): CompressTask {
 /** Leaves out paths, since machines may have copies. */
 function digestOf(
   { format, tensors }: Checkpoint,
-  { keep, size, maxKl, storage, heads, threads }: CompressChoices,
+  { calibration, texts, inputs, ...choices }: CompressChoices,
 ): string {
-  const choices = [keep, size, maxKl, storage, heads, threads].map((value) => value ?? null);
-  return digestOfJson([choices, format, ...tensors.values()]);
+  return digestOfJson([orderedBy(choices), format, ...tensors.values()]);
+}
+
+/** The options in one order, whatever that in which they were given. */
+function orderedBy(choices: CompressChoices): unknown {
+  return (Object.keys(COMPRESS_CHOICES) as (keyof CompressChoices)[]).map((name) => choices[name] ?? null);
 }
 
 const PLAN: DocumentKind = {
@@ -127,13 +133,18 @@ const PLAN: DocumentKind = {
     choices: object({
       keep: optional(aFinite(0, 1)),
       size: optional(aFinite(0)),
+      bits: optional(aFinite(0)),
       maxKl: optional(aFinite(0)),
       calibration: optional(aName),
       uncalibrated: optional(aBoolean),
+      float: optional(aBoolean),
       storage: optional(oneOf('factors', 'pivoted')),
       texts: optional(aName),
       inputs: optional(aName),
       heads: optional(aBoolean),
+      embeddings: optional(aBoolean),
+      corrections: optional(aBoolean),
+      accuracyLevel: optional(aWhole(0)),
       threads: aWhole(1),
     }),
     kernel: aName,

@@ -1,7 +1,8 @@
 import { requireOutput } from '../checkpoint/copy/output.js';
-import { type CompressReport, compressCheckpoint } from '../compress/compress.js';
+import { compressCheckpoint } from '../compress/compress.js';
 import { decompose } from '../compress/decompose.js';
 import type { CompressOptions } from '../compress/options.js';
+import type { CompressReport } from '../compress/report.js';
 import { ArgumentError } from '../errors.js';
 import { absolutePath } from '../files/files.js';
 import { checkOptions, number, type OptionTypes, text } from '../options.js';

@@ -3,14 +3,16 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { calibrate } from '../../lib/compress/calibrate.js';
-import { type CompressReport, compressCheckpoint } from '../../lib/compress/compress.js';
+import { compressCheckpoint } from '../../lib/compress/compress.js';
 import type { CompressOptions } from '../../lib/compress/options.js';
+import type { CompressReport } from '../../lib/compress/report.js';
 import type { Runtime } from '../../lib/evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../../lib/evaluate/engines/peers.js';
 import { failure } from '../support/failure.js';
 import { temporaryFolder } from '../support/folder.js';
 import { distance, gaussian, norm } from '../support/matrices.js';
 import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
+import { rankOf } from '../support/ranks.js';
 import { python, root, runPython, unlessNoPython } from './python.js';
 
 /** What `compress_judge.py` writes, explained there. */
@@ -164,7 +166,7 @@ describe.skipIf(!python || !hasPeers)(`programs that run compressed models${unle
       const options = { keep: 0.8, calibration: at('moments'), storage };
       const { layers, leftOut } = await compressCheckpoint(at('bert'), at(`bert-${storage}`), options);
       expect(layers).toHaveLength(12);
-      expect(layers.filter(({ rank }) => rank !== undefined).length).toBeGreaterThan(3);
+      expect(layers.filter((layer) => rankOf(layer) !== undefined).length).toBeGreaterThan(3);
       expect(leftOut).toEqual([]);
     }
   }, 240_000);

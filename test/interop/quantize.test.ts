@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { calibrate } from '../../lib/compress/calibrate.js';
+import { compressCheckpoint } from '../../lib/compress/compress.js';
 import type { BlockFormat } from '../../lib/quantize/block-format.js';
-import { quantizeCheckpoint } from '../../lib/quantize/quantize.js';
 import { type QuantizedBlocks, quantizeBlocks, type Rounding } from '../../lib/quantize/quantize-matrix.js';
 import { temporaryFolder } from '../support/folder.js';
 import { distance, gaussian, norm } from '../support/matrices.js';
@@ -122,7 +122,7 @@ describe.skipIf(!python || !hasPeers)(`quantised models${unlessNoPython}${unless
     const { path, source, inputs, moments } = await prepared();
     const out = path('out.onnx');
     const given = { ...options, accuracyLevel: 0, calibration: moments, inputs, peers };
-    const report = await quantizeCheckpoint(source, out, given);
+    const report = await compressCheckpoint(source, out, given);
     const verdict = JSON.parse(await runPython('quantize_judge.py', source, out, inputs)) as Verdict;
     expect(verdict.error).toBeLessThan(most);
     expect(report.check!.cosine).toBeGreaterThan(1 - most);
@@ -143,7 +143,7 @@ describe.skipIf(!python || !hasPeers)(`quantised models${unlessNoPython}${unless
     for (const share of [0.35, 0.5, 0.8]) {
       const out = path(`${share}.onnx`);
       const size = Math.floor(share * whole);
-      const report = await quantizeCheckpoint(source, out, { size, calibration: moments });
+      const report = await compressCheckpoint(source, out, { size, calibration: moments });
       expect((await stat(out)).size).toBe(report.bytes.after);
       expect(report.bytes.after).toBeLessThanOrEqual(size);
     }
@@ -157,7 +157,7 @@ describe.skipIf(!python || !hasPeers)(`quantised models${unlessNoPython}${unless
     const rows = new Uint8Array(BigInt64Array.from({ length: 80 }, (_, i) => BigInt((7 * i) % 100)).buffer);
     await writeSafetensors(inputs, new Map([['rows', { dtype: 'I64', shape: [20, 4], bytes: rows }]]));
     const out = path('out.onnx');
-    const report = await quantizeCheckpoint(source, out, { preset: bits === 8 ? 'q8' : 'q4' });
+    const report = await compressCheckpoint(source, out, { preset: bits === 8 ? 'q8' : 'q4' });
     expect(report.layers).toMatchObject([{ name: 'words', use: 'lookup', stored: { format: { bits } } }]);
     const verdict = JSON.parse(await runPython('quantize_judge.py', source, out, inputs)) as Verdict;
     expect(verdict.operators).toEqual({ GatherBlockQuantized: 1 });

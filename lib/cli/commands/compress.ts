@@ -1,5 +1,7 @@
-import type { Command } from 'commander';
-import { type CompressedLayer, type CompressReport, compressCheckpoint } from '../../compress/compress.js';
+import { type Command, Option } from 'commander';
+import { compressCheckpoint } from '../../compress/compress.js';
+import type { Preset } from '../../compress/options.js';
+import type { CompressedLayer, CompressReport } from '../../compress/report.js';
 import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
 import { byteSize } from '../byte-size.js';
 import { addCompressOptions, type CompressChoiceFlags } from '../compress-options.js';
@@ -15,6 +17,7 @@ import type { Terminal } from '../terminal/terminal.js';
 
 interface CompressFlags extends CompressChoiceFlags {
   readonly out?: string;
+  readonly preset?: Preset;
   readonly peers?: string;
   readonly memory?: number;
   readonly work?: string;
@@ -26,18 +29,21 @@ interface CompressFlags extends CompressChoiceFlags {
 
 const EXAMPLES = `
 Examples:
-  lowrank compress model.onnx -o smaller.onnx --keep 0.9 --calibration moments.safetensors
-  lowrank compress model.onnx -o smaller.onnx --size 60MB --calibration moments.safetensors --texts held-out.txt
+  lowrank compress model.onnx -o smaller.onnx --size 25MB --calibration moments.safetensors
+  lowrank compress model.onnx -o smaller.onnx --bits 4.5 --calibration moments.safetensors --texts held-out.txt
+  lowrank compress model.onnx -o smaller.onnx --max-kl 0.05 --calibration moments.safetensors --texts held-out.txt
+  lowrank compress model.onnx -o model_q8.onnx --preset q8
   lowrank compress model.onnx --keep 0.8 --calibration moments.safetensors --dry-run
 
 To resume an interrupted job, run the same command again.`;
 
-/** `lowrank compress`: writes a model whose linear layers are factors. */
+/** `lowrank compress`: writes a model whose matrices are factors, or whole numbers of few bits. */
 export function defineCompress(command: Command, terminal: Terminal): void {
   const taken = command
     .argument('<model>', '.onnx file, or a folder with one or with safetensors; never modified')
     .option('-o, --out <path>', 'output path; must not exist');
   addCompressOptions(taken)
+    .addOption(new Option('--preset <name>', 'one way for all matrices (ONNX)').choices(['q8', 'q4']))
     .option('--peers <folder>', 'where onnxruntime-node and @huggingface/tokenizers are installed')
     .option('--memory <size>', 'most memory for decompositions, such as 8GB', byteSize)
     .option('--work <folder>', 'keeps decompositions there, for other budgets of the same model')
@@ -74,29 +80,39 @@ export function printCompression(
 /** Fewer vectors than this for each input of a layer cost quality. */
 const ENOUGH_VECTORS = 20;
 
-function warn({ vectorsPerInput, withoutMoments, leftOut }: CompressReport, { err }: Terminal): void {
+function warn({ layers, vectorsPerInput, withoutMoments, leftOut }: CompressReport, { err }: Terminal): void {
   if (vectorsPerInput !== undefined && vectorsPerInput < ENOUGH_VECTORS) {
     const have = vectorsPerInput.toPrecision(2);
     err.lines([`warning: only ${have} vectors of calibration for each input; ${ENOUGH_VECTORS} are enough`]);
   }
-  for (const name of withoutMoments) err.lines([`left dense, the calibration has no moments: ${name}`]);
-  for (const { name, why } of leftOut) err.lines([`left dense: ${name}: ${why}`]);
+  const coded = new Set(layers.map(({ name }) => name));
+  for (const name of withoutMoments) {
+    const what = coded.has(name) ? 'rounded by the error of its weight' : 'left dense';
+    err.lines([`${what}, the calibration has no moments of its inputs: ${name} (calibrate --all-inputs makes them)`]);
+  }
+  for (const { name, why } of leftOut) err.lines([`left as it is: ${name}: ${why}`]);
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'layer' },
+  { title: 'matrix' },
   { title: 'out x in' },
-  { title: 'rank', align: 'right' },
-  { title: 'size', align: 'right' },
+  { title: 'stored' },
+  { title: 'bits', align: 'right' },
   { title: 'error', align: 'right' },
 ];
 
 function printReport(report: CompressReport, { out: output }: Terminal): void {
-  const { layers, parameters, multiplications, bytes } = report;
+  const { layers, parameters, multiplications, bits, bytes } = report;
   output.lines(formatTable(COLUMNS, layers.map(rowOf), output.columns, output.colors.bold));
-  const factored = layers.filter(({ rank }) => rank !== undefined).length;
+  const linear = layers.filter(({ use }) => use === 'linear').length;
+  const factored = layers.filter(({ stored }) => stored.kind === 'factors').length;
   output.lines([
-    `${factored} of ${layers.length} layers factored: ${shareOf(parameters)} of their numbers, ${shareOf(multiplications)} of their multiplications`,
+    `${bits.before.toFixed(2)} -> ${bits.after.toFixed(2)} bits a weight in ${layers.length} matrices`,
+    ...(factored === 0
+      ? []
+      : [
+          `${factored} of ${linear} layers factored: ${shareOf(parameters)} of the numbers, ${shareOf(multiplications)} of the multiplications`,
+        ]),
     `weights ${formatBytes(bytes.before)} -> ${formatBytes(bytes.after)}`,
     ...(report.check === undefined ? [] : [describeCheck(report.check)]),
     ...(report.output === undefined ? ['nothing written'] : describeOutput(report.output, report.seconds, output)),
@@ -107,13 +123,13 @@ function shareOf({ before, after }: { readonly before: number; readonly after: n
   return formatShare(after / before);
 }
 
-function rowOf({ name, shape, rank, parameters, error }: CompressedLayer): string[] {
+function rowOf({ name, shape, stored, description, bytes, error }: CompressedLayer): string[] {
   const [m, n] = shape;
   return [
     name,
     formatShape(shape),
-    rank === undefined ? 'dense' : `${rank} of ${Math.min(m, n)}`,
-    formatShare(parameters / (m * n)),
-    rank === undefined ? '' : formatError(error),
+    description,
+    ((8 * bytes) / (m * n)).toFixed(2),
+    stored.kind === 'dense' ? '' : formatError(error),
   ];
 }

@@ -30,8 +30,8 @@ Examples:
 
   lowrank plan model.onnx -o smaller.onnx --keep 0.9 --calibration moments.safetensors --shards 8
 
-The editing options are those of lowrank laser. With --keep, --size or --max-kl it plans a compression, whose
-options are those of lowrank compress.`;
+The editing options are those of lowrank laser. With --size, --bits, --keep or --max-kl it plans a compression,
+whose options are those of lowrank compress.`;
 
 /** `lowrank plan`: writes the plan of a job for many machines. */
 export function definePlan(command: Command, terminal: Terminal): void {
@@ -56,7 +56,7 @@ async function runPlan(checkpoint: string, flags: PlanFlags, terminal: Terminal)
 async function planOfCompression(checkpoint: string, flags: PlanFlags, terminal: Terminal): Promise<void> {
   const { shards, file, threads, at, tensor } = flags;
   if (at !== undefined || tensor !== undefined) {
-    throw wrongUsage('--keep, --size and --max-kl compress the model, --at and --tensor edit it: choose one');
+    throw wrongUsage('--size, --bits, --keep and --max-kl compress the model, --at and --tensor edit it: choose one');
   }
   const choices = { ...compressChoices(flags), threads };
   const plan = await planCompression(checkpoint, requireOut(flags.out), { ...choices, shards });

@@ -2,18 +2,11 @@ import { type BlockFormat, type BlockSize, CODE_BITS, type CodeBits, sizesOf } f
 import type { QuantizedMatrix } from './matrix.js';
 
 /**
- * What becomes of a matrix: it stays as it is; it is rounded to codes in blocks, with factors of
- * some rank to correct it; or it is rounded to int8 with a scale for each output, to be multiplied
- * by inputs of 8 bits.
+ * A matrix as whole numbers of few bits: codes in blocks, with factors of some rank that correct
+ * their error; or int8 with a scale for each output, which is multiplied by inputs of 8 bits.
  */
-export type StoredAs =
-  | { readonly kind: 'dense' }
+export type Coded =
   | { readonly kind: 'blocks'; readonly format: BlockFormat; readonly rank: number }
-  | { readonly kind: 'channels' };
-
-/** The same, with all that is needed to store it. */
-export type Stored =
-  | Exclude<StoredAs, { kind: 'channels' }>
   | { readonly kind: 'channels'; readonly smoothing?: Smoothing };
 
 /**
@@ -33,19 +26,9 @@ export const RANKS = [0, 8, 16, 24, 32, 48] as const;
 const FLOAT = 4;
 
 /** The bytes of the tensors that stand for a matrix. */
-export function storedBytes({ info, m, n }: QuantizedMatrix, stored: Stored): number {
-  switch (stored.kind) {
-    case 'dense':
-      return info.bytes;
-    case 'blocks':
-      return sizesOf(stored.format, m, n).bytes + correctionBytes(m, n, stored.rank);
-    case 'channels':
-      return m * n + FLOAT * m + (stored.smoothing?.owner.info.name === info.name ? FLOAT * n : 0);
-  }
-}
-
-function correctionBytes(m: number, n: number, rank: number): number {
-  return rank * (m + n + FLOAT);
+export function codedBytes({ info, m, n }: QuantizedMatrix, coded: Coded): number {
+  if (coded.kind === 'blocks') return sizesOf(coded.format, m, n).bytes + coded.rank * (m + n + FLOAT);
+  return m * n + FLOAT * m + (coded.smoothing?.owner.info.name === info.name ? FLOAT * n : 0);
 }
 
 /**
@@ -67,11 +50,6 @@ export function formatsFor(matrix: QuantizedMatrix, bits: readonly CodeBits[] = 
   );
 }
 
-/** What a report says of it. */
-export function plainly(stored: Stored): StoredAs {
-  return stored.kind === 'channels' ? { kind: 'channels' } : stored;
-}
-
 /** The share of codes that may stand beyond the last input. */
 const PADDING = 0.15;
 
@@ -82,10 +60,9 @@ function fits({ use, n }: QuantizedMatrix, block: number): boolean {
 }
 
 /** Returns a name for people, such as `4 bits/32 + rank 16`. */
-export function describeStored(stored: Stored): string {
-  if (stored.kind === 'dense') return 'dense';
-  if (stored.kind === 'channels') return 'int8';
-  const { bits, block, symmetric } = stored.format;
-  const rank = stored.rank > 0 ? ` + rank ${stored.rank}` : '';
+export function describeCoded(coded: Coded): string {
+  if (coded.kind === 'channels') return 'int8';
+  const { bits, block, symmetric } = coded.format;
+  const rank = coded.rank > 0 ? ` + rank ${coded.rank}` : '';
   return `${bits} bits/${block}${symmetric ? '' : ' zeros'}${rank}`;
 }
