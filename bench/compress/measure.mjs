@@ -134,7 +134,9 @@ function rowOf(asked, figure, report, found, base) {
     bytes: found.bytes,
     seconds: report.seconds,
     weighting: report.weighting,
-    factored: report.layers.filter((/** @type {{ rank?: number }} */ { rank }) => rank !== undefined).length,
+    factored: report.layers.filter(
+      (/** @type {{ stored: { kind: string } }} */ { stored }) => stored.kind === 'factors',
+    ).length,
     layers: report.layers.length,
     others: Object.fromEntries(others.map(([name, value]) => [name, value?.value ?? Number.NaN])),
   };

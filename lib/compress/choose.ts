@@ -35,6 +35,15 @@ export interface Chosen {
   readonly weighting: Weighting;
   /** The loss of the model's outputs by each weighting; none without a probe. */
   readonly losses: Partial<Record<Weighting, number>>;
+  /** What all layers take by their kernels, if that was limited. */
+  readonly latency?: Latency;
+}
+
+/** The milliseconds that all layers take to multiply so many tokens at once. */
+export interface Latency {
+  readonly tokens: number;
+  readonly before: number;
+  readonly after: number;
 }
 
 /**

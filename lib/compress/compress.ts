@@ -8,6 +8,7 @@ import { weightBytes } from './budget.js';
 import { requireCompressible } from './compressible.js';
 import { decide } from './decide.js';
 import { decompose } from './decompose.js';
+import { inDtypeFolder } from './dtype-folder.js';
 import { Forms } from './forms.js';
 import { LayerFactors } from './layer-factors.js';
 import { type Matrix, matricesOf } from './matrices.js';
@@ -44,17 +45,29 @@ export async function compressCheckpoint(
   options: CompressOptions,
 ): Promise<CompressReport> {
   const given = checkedOptions(options, 'compressCheckpoint');
-  const { calibration, dryRun = false, work, restart, signal } = given;
+  const { dryRun = false, dtype } = given;
   if (out === undefined && !dryRun) throw new ArgumentError('out', 'a path', out);
+  const target = dryRun ? undefined : out;
+  if (dtype === undefined || target === undefined) return run(source, target, target, given);
+  return inDtypeFolder(source, target, dtype, (model, file) => run(model, file, target, given));
+}
+
+/** @param beside the path beside which unfinished work is kept */
+async function run(
+  source: string,
+  out: string | undefined,
+  beside: string | undefined,
+  options: CompressOptions,
+): Promise<CompressReport> {
+  const { calibration, work, restart, signal } = options;
   const moments = calibration === undefined ? undefined : await openMoments(absolutePath(calibration));
   try {
     const checkpoint = await open(source);
     try {
-      const target = dryRun ? undefined : out;
-      if (target !== undefined) await requireOutput(checkpoint, target);
+      if (out !== undefined) await requireOutput(checkpoint, out);
       await requireCompressible(checkpoint);
-      return await withWork({ work, out: target, restart, signal }, (folder) =>
-        compress(checkpoint, target, given, moments, folder),
+      return await withWork({ work, out: beside, restart, signal }, (folder) =>
+        compress(checkpoint, out, options, moments, folder),
       );
     } finally {
       await checkpoint.close();
@@ -76,13 +89,14 @@ async function compress(
   const forms = new Forms(source);
   const { all, matrices, leftOut } = offeredIn(checkpoint, source, options);
   const factored = matrices.filter((matrix) => matrix.factors);
-  const progress = new JobProgress([factored, matrices, out === undefined ? [] : matrices], options);
+  const measured = preset !== undefined && out !== undefined ? [] : matrices;
+  const progress = new JobProgress([factored, measured, out === undefined ? [] : matrices], options);
   const { started, finished } = progress;
   await decompose(factored, source, { ...options, started, finished });
   const changing = matrices.flatMap((matrix) => [matrix.info, ...[source.biasOf(matrix) ?? []].flat()]);
   return withTrials(checkpoint, changing, options, measurements, async (trials) => {
     const deciding = { checkpoint, matrices, forms, measurements, trials, started, finished };
-    const { ways, weighting, losses } = await decide(deciding, { ...options, accuracyLevel });
+    const { ways, weighting, losses, latency } = await decide(deciding, { ...options, accuracyLevel });
     const decided = matrices.map((matrix, i): Decided => ({ matrix, stored: ways[i]!.stored }));
     const layers = matrices.map((matrix, i) => described(matrix, ways[i]!));
     const report = {
@@ -92,6 +106,7 @@ async function compress(
       calibrated: moments !== undefined,
       weighting,
       losses,
+      latency,
       leftOut,
       withoutMoments: moments === undefined ? [] : await withoutMoments(all, forms),
       vectorsPerInput: await vectorsPerInput(matrices, source),
@@ -133,8 +148,8 @@ function offeredIn(checkpoint: Checkpoint, source: LayerFactors, options: Compre
 }
 
 /**
- * Counts each matrix for its decomposition, for its measurement and, where a model is written, for
- * what is written of it.
+ * Counts each matrix for its decomposition, for its measurement and for what is written of it, as
+ * far as there is any of these.
  */
 class JobProgress {
   readonly #progress: Progress;

@@ -1,8 +1,11 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
+import type { Runtime } from '../evaluate/engines/onnx-feeds.js';
+import { importPeer } from '../evaluate/engines/peers.js';
 import { type Chosen, choose, type Fit, type Offered, sensitivityOf } from './choose.js';
-import { extremes, withinBytes, withinFiles, withinNumbers } from './fits.js';
+import { denseWays, extremes, timeOf, withinBytes, withinFiles, withinNumbers, withinTime } from './fits.js';
 import type { Forms } from './forms.js';
+import { KernelCosts } from './kernel-costs.js';
 import type { Matrix } from './matrices.js';
 import type { Measurements } from './measurements.js';
 import { menuOf, type Way } from './menu.js';
@@ -49,12 +52,15 @@ async function byPreset(
   const ways: Way[] = [];
   for (const [i, matrix] of matrices.entries()) {
     const stored = all[i]!;
-    signal?.throwIfAborted();
-    started(matrix);
+    let loss = 0;
     // What is written is measured then.
-    const loss = dryRun && isCoded(stored) ? await forms.lossOf(matrix, stored) : 0;
+    if (dryRun) {
+      signal?.throwIfAborted();
+      started(matrix);
+      if (isCoded(stored)) loss = await forms.lossOf(matrix, stored);
+      finished(matrix);
+    }
     ways.push({ stored, bytes: storedSize(matrix, stored), loss });
-    finished(matrix);
   }
   return { ways, weighting: 'even', losses: {} };
 }
@@ -62,14 +68,16 @@ async function byPreset(
 async function withinBudget(
   { checkpoint, forms, trials }: Deciding,
   offered: readonly Offered[],
-  { keep, size, bits, maxKl, accuracyLevel }: CompressOptions,
+  options: CompressOptions,
 ): Promise<Chosen> {
+  const { keep, size, bits, latency, maxKl, accuracyLevel } = options;
   const by = (fit: Fit) => choose(offered, fit, forms, trials);
   const numbers = offered.reduce((sum, { matrix: { m, n } }) => sum + m * n, 0);
   const bytesWithin = (bytes: number) => by(withinBytes(checkpoint.path, offered, bytes));
   if (keep !== undefined) return by(withinNumbers(offered, keep * numbers));
   if (size !== undefined) return by(withinFiles(checkpoint, offered, size, accuracyLevel));
   if (bits !== undefined) return bytesWithin(Math.floor((bits * numbers) / 8));
+  if (latency !== undefined) return withinLatency(checkpoint.path, offered, latency, options, by);
   if (!trials?.probe.hasLogits) {
     throw new LowRankError('ERR_UNSUPPORTED', `${checkpoint.path}: has no logits, whose divergence maxKl could limit`, {
       hint: 'Use keep, size or bits (--keep, --size, --bits).',
@@ -81,4 +89,26 @@ async function withinBudget(
     return { result, divergence: result.losses[result.weighting]! };
   });
   return smallest ?? bytesWithin(most);
+}
+
+/** The tokens of a short text. */
+const TOKENS = 128;
+
+async function withinLatency(
+  path: string,
+  offered: readonly Offered[],
+  share: number,
+  { tokens = TOKENS, threads, accuracyLevel, signal, peers }: CompressOptions,
+  by: (fit: Fit) => Promise<Chosen>,
+): Promise<Chosen> {
+  const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
+  return KernelCosts.open(runtime, { tokens, threads, accuracyLevel, signal }, async (kernels) => {
+    const costs = new Map<Way, number>();
+    for (const { matrix, ways } of offered) {
+      for (const way of ways) costs.set(way, await kernels.of(matrix, way.stored));
+    }
+    const chosen = await by(withinTime(path, offered, share, costs));
+    const [before, after] = [timeOf(denseWays(offered), costs), timeOf(chosen.ways, costs)];
+    return { ...chosen, latency: { tokens, before, after } };
+  });
 }

@@ -2,7 +2,7 @@
 
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
-import { formatBytes } from '../text/format.js';
+import { formatBytes, formatShare } from '../text/format.js';
 import { weightBytes } from './budget.js';
 import type { Fit, Offered } from './choose.js';
 import type { Way } from './menu.js';
@@ -59,6 +59,39 @@ export function withinNumbers(offered: readonly Offered[], budget: number): Fit 
       { hint: 'Allow more, or compress heads too.' },
     );
   };
+}
+
+/**
+ * Choices with which all layers together take at most a share of the time that they take now.
+ *
+ * @param costs milliseconds
+ */
+export function withinTime(
+  path: string,
+  offered: readonly Offered[],
+  share: number,
+  costs: ReadonlyMap<Way, number>,
+): Fit {
+  const inTime: Unit = (_, way) => costs.get(way)!;
+  return async (weightOf) => {
+    const whole = timeOf(denseWays(offered), costs);
+    const found = chosen(offered, share * whole, inTime, weightOf);
+    if (found !== undefined) return found;
+    const least = formatShare(timeOf(smallest(offered, inTime), costs) / whole);
+    throw new LowRankError('ERR_UNSUPPORTED', `${path}: its layers cannot take ${formatShare(share)} of their time`, {
+      hint: `The least is ${least} here; other numbers of tokens have other costs.`,
+    });
+  };
+}
+
+/** What all matrices are now. */
+export function denseWays(offered: readonly Offered[]): Way[] {
+  return offered.map(({ ways }) => ways.find(({ stored }) => stored.kind === 'dense')!);
+}
+
+/** The milliseconds of all layers. */
+export function timeOf(ways: readonly Way[], costs: ReadonlyMap<Way, number>): number {
+  return ways.reduce((sum, way) => sum + costs.get(way)!, 0);
 }
 
 /** Choices whose tensors take at most so many bytes. */

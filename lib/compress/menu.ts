@@ -76,6 +76,9 @@ function ranksOf({ use, m, n }: Matrix, { bits }: BlockFormat, { corrections }: 
   return corrections && use === 'linear' && bits < 8 ? RANKS.filter((rank) => rank <= Math.min(m, n)) : [0];
 }
 
+/** The share of what a correction makes up for that is lost again, as its factors are int8. */
+const ROUNDED_FACTORS = 1e-4;
+
 /** The relative losses of a format with corrections of these ranks, of which the first is 0. */
 async function blockLosses(
   matrix: Matrix,
@@ -99,6 +102,6 @@ async function blockLosses(
   const { data: values } = (await factorize(error, { ...compute, rank: most, moments })).singularValues;
   return ranks.map((rank) => {
     const taken = values.subarray(0, rank).reduce((sum, value) => sum + value ** 2, 0);
-    return Math.max(0, whole - taken) / energy;
+    return (Math.max(0, whole - taken) + ROUNDED_FACTORS * taken) / energy;
   });
 }

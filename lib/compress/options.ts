@@ -4,6 +4,7 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import { boolean, checkOptions, number, type OptionTypes, oneOf, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS } from '../progress.js';
 import { type Budget, checkBudget, requireOne } from './budget.js';
+import { DTYPES, type Dtype } from './dtype-folder.js';
 import type { Ways } from './matrices.js';
 import type { Storage } from './ranks.js';
 
@@ -31,7 +32,8 @@ export interface CompressChoices extends Budget {
   /** Compresses heads and classifiers too. */
   heads?: boolean | undefined;
   /**
-   * Stores embeddings in few bits too, by default unless `bits` is given, which then counts them.
+   * Stores embeddings in few bits too, by default unless `bits` is given, which then counts them,
+   * or `latency`, of which they take next to nothing.
    */
   embeddings?: boolean | undefined;
   /**
@@ -54,6 +56,18 @@ export type Preset = 'q8' | 'q4';
 export interface CompressOptions extends CompressChoices, Omit<CallOptions, 'onProgress' | 'threads'> {
   /** One way for all matrices, in place of a budget. */
   preset?: Preset | undefined;
+  /**
+   * In place of a budget: the share of the time that the layers take now, above 0 and up to 1, by
+   * what kernels of onnxruntime-node take on this machine with `threads`.
+   */
+  latency?: number | undefined;
+  /** With `latency`: the tokens that a layer multiplies at once, 128 by default. */
+  tokens?: number | undefined;
+  /**
+   * Writes a folder for transformers.js, which loads the model with this `dtype`: the small files
+   * of the source's folder, and the model as `onnx/model_<dtype>.onnx`.
+   */
+  dtype?: Dtype | undefined;
   /** Where to look for onnxruntime-node and \@huggingface/tokenizers besides this package. */
   peers?: string | undefined;
   /** Bytes of memory that decompositions may use together; those that fit run side by side. */
@@ -94,6 +108,9 @@ const COMPRESS_OPTIONS: OptionTypes<CompressOptions> = {
   ...JOB_OPTIONS,
   ...COMPRESS_CHOICES,
   preset: oneOf(['q8', 'q4']),
+  latency: number,
+  tokens: wholeNumber(1),
+  dtype: oneOf(DTYPES),
   peers: text,
   maxMemory: number,
   work: text,
@@ -104,10 +121,16 @@ const COMPRESS_OPTIONS: OptionTypes<CompressOptions> = {
 /** @throws ArgumentError; as {@link checkChoices}. */
 export function checkedOptions(options: CompressOptions, taker: string): CompressOptions {
   const given = checkOptions(options, COMPRESS_OPTIONS, taker);
-  const { preset, maxMemory } = given;
-  requireOne(given, 'preset');
-  if (preset === undefined) checkChoices(given);
-  else checkPreset(preset, given);
+  const { preset, latency, tokens, maxMemory } = given;
+  requireOne(given, 'preset', 'latency');
+  if (preset !== undefined) checkPreset(preset, given);
+  else if (latency === undefined) checkChoices(given);
+  else checkOthers(given);
+  if (latency !== undefined && !(latency > 0 && latency <= 1)) {
+    throw new ArgumentError('latency', 'a number above 0 and up to 1', latency);
+  }
+  if (tokens !== undefined && latency === undefined)
+    throw new ArgumentError('tokens', 'left out without latency', tokens);
   if (maxMemory !== undefined && !(Number.isSafeInteger(maxMemory) && maxMemory > 0)) {
     throw new ArgumentError('maxMemory', 'a whole number of bytes above 0', maxMemory);
   }
@@ -126,9 +149,17 @@ export function checkChoices(given: CompressChoices): void {
   requireOne(given);
   checkBudget(given);
   checkOthers(given);
-  const { keep, float, calibration, texts, inputs, maxKl, corrections } = given;
+  const { texts, inputs, maxKl } = given;
   if (maxKl !== undefined && texts === undefined && inputs === undefined) {
     throw new ArgumentError('maxKl', 'texts or inputs to measure it on', 'none');
+  }
+}
+
+function checkOthers(given: CompressChoices): void {
+  const { keep, float, calibration, texts, inputs, corrections, accuracyLevel } = given;
+  if (texts !== undefined && inputs !== undefined) throw new ArgumentError('options', 'texts or inputs', 'both');
+  if (accuracyLevel !== undefined && accuracyLevel > 4) {
+    throw new ArgumentError('accuracyLevel', 'a whole number from 0 to 4', accuracyLevel);
   }
   if (keep !== undefined || float) {
     const coded = givenAmong(given, 'embeddings', 'corrections', 'accuracyLevel');
@@ -145,13 +176,6 @@ export function checkChoices(given: CompressChoices): void {
 /** The first of these options that is given, and not switched off. */
 function givenAmong<Name extends keyof CompressOptions>(options: CompressOptions, ...names: Name[]): Name | undefined {
   return names.find((name) => options[name] !== undefined && options[name] !== false);
-}
-
-function checkOthers({ texts, inputs, accuracyLevel }: CompressChoices): void {
-  if (texts !== undefined && inputs !== undefined) throw new ArgumentError('options', 'texts or inputs', 'both');
-  if (accuracyLevel !== undefined && accuracyLevel > 4) {
-    throw new ArgumentError('accuracyLevel', 'a whole number from 0 to 4', accuracyLevel);
-  }
 }
 
 /**
@@ -171,8 +195,18 @@ export function requireMoments({ calibration, uncalibrated }: CompressChoices): 
  *   {@link requireMoments}.
  */
 export function waysFor({ path, format, graph }: Checkpoint, options: CompressOptions): Ways {
-  const { keep, bits, preset, calibration, uncalibrated, float = false, storage = 'pivoted', heads = false } = options;
-  const coded = givenAmong(options, 'preset', 'bits', 'embeddings', 'corrections', 'accuracyLevel');
+  const {
+    keep,
+    bits,
+    latency,
+    preset,
+    calibration,
+    uncalibrated,
+    float = false,
+    storage = 'pivoted',
+    heads = false,
+  } = options;
+  const coded = givenAmong(options, 'preset', 'latency', 'bits', 'embeddings', 'corrections', 'accuracyLevel');
   if (graph === undefined) {
     if (coded !== undefined) {
       throw new LowRankError('ERR_UNSUPPORTED', `${path}: ${format} files cannot hold weights of few bits`, {
@@ -185,7 +219,7 @@ export function waysFor({ path, format, graph }: Checkpoint, options: CompressOp
   const factors = preset === undefined && (calibration !== undefined || uncalibrated === true);
   return {
     heads,
-    embeddings: codes && (options.embeddings ?? bits === undefined),
+    embeddings: codes && (options.embeddings ?? (bits ?? latency) === undefined),
     storage: factors ? storage : undefined,
     codes,
   };

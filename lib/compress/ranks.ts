@@ -33,12 +33,18 @@ export interface RankLoss {
   readonly loss: number;
 }
 
+/**
+ * The loss below which there is nothing but the rounding of float32: further factors would depend
+ * on each other.
+ */
+const ROUNDING = 1e-12;
+
 /** Kernels, and blocks of quantised numbers, like ranks that are multiples of it. */
 const MULTIPLE = 8;
 
 /**
- * Returns the ranks at which factors of an m x n matrix hold fewer numbers than the matrix, and
- * each loses less than the one before.
+ * Returns the ranks at which factors of an m x n matrix hold fewer numbers than the matrix, up to
+ * the first that loses nothing but rounding.
  *
  * @param singularValues weighted, descending; those that are missing are 0
  */
@@ -52,7 +58,8 @@ export function ranksFor(
   for (let rank = MULTIPLE; rank <= Math.min(m, n); rank += MULTIPLE) {
     if (parametersOf(m, n, rank, storage) >= m * n) break;
     const loss = losses[rank] ?? 0;
-    if (choices.length === 0 || loss < choices.at(-1)!.loss) choices.push({ rank, loss });
+    choices.push({ rank, loss });
+    if (loss < ROUNDING) break;
   }
   return choices;
 }

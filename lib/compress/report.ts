@@ -1,6 +1,6 @@
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import type { QuantizedMatrix } from '../quantize/matrix.js';
-import type { Chosen, Weighting } from './choose.js';
+import type { Chosen, Latency, Weighting } from './choose.js';
 import type { Matrix } from './matrices.js';
 import type { Way } from './menu.js';
 import type { Preset } from './options.js';
@@ -71,6 +71,8 @@ export interface CompressReport {
   readonly bytes: BeforeAndAfter;
   /** Multiplications for one vector of inputs of each layer. */
   readonly multiplications: BeforeAndAfter;
+  /** What the layers take by their kernels, if `latency` was limited. */
+  readonly latency: Latency | undefined;
   /**
    * How far the written model's outputs are from the original's, with both loaded into onnxruntime,
    * on samples that nothing was chosen by if there are enough. Undefined for a dry run, and without

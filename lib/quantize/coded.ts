@@ -41,13 +41,26 @@ const BLOCKS: Readonly<Record<CodeBits, readonly BlockSize[]>> = {
   8: [16, 32, 128],
 };
 
+/**
+ * Formats with zero points that are worth it: with 4 bits and small blocks they lose 4 to 10 % less
+ * than others of the same size; with 2 bits, and with large blocks, next to nothing (measured on
+ * the layers of MiniLM).
+ */
+const WITH_ZEROS: readonly (readonly [CodeBits, BlockSize])[] = [
+  [4, 16],
+  [4, 32],
+];
+
 /** Returns the formats in which a matrix can be stored, from few bits to many. */
 export function formatsFor(matrix: QuantizedMatrix, bits: readonly CodeBits[] = CODE_BITS): BlockFormat[] {
-  return bits.flatMap((each) =>
-    BLOCKS[each]
-      .filter((block) => fits(matrix, block))
-      .map((block): BlockFormat => ({ bits: each, block, symmetric: true, scales: 'F16' })),
-  );
+  const format = (each: CodeBits, block: BlockSize, symmetric: boolean): BlockFormat[] =>
+    fits(matrix, block) ? [{ bits: each, block, symmetric, scales: 'F16' }] : [];
+  return bits.flatMap((each) => [
+    ...BLOCKS[each].flatMap((block) => format(each, block, true)),
+    ...(matrix.use === 'linear' ? WITH_ZEROS : []).flatMap(([own, block]) =>
+      own === each ? format(each, block, false) : [],
+    ),
+  ]);
 }
 
 /** The share of codes that may stand beyond the last input. */

@@ -142,7 +142,7 @@ interface Transformers {
   pipeline(
     task: 'feature-extraction',
     model: string,
-    options: { readonly dtype: 'fp32'; readonly device: 'cpu' },
+    options: { readonly dtype: string; readonly device: 'cpu' },
   ): Promise<
     (texts: readonly string[], options: { readonly pooling: 'mean' }) => Promise<{ readonly data: Float32Array }>
   >;
@@ -214,6 +214,27 @@ describe.skipIf(!python || !hasPeers)(`programs that run compressed models${unle
     const web = await run('onnxruntime-web', { externalData: [{ path: 'model.onnx.data', data }] });
     const node = await run('onnxruntime-node', {});
     expect(distance(web, node)).toBeLessThan(1e-5 * norm(node));
+  });
+
+  it.each(['q8', 'q4'] as const)('include transformers.js with a dtype: %s', async (dtype) => {
+    const { env, pipeline } = await importPeer<Transformers>('@huggingface/transformers', peers);
+    env.allowRemoteModels = false;
+    env.localModelPath = folder;
+    const made = [
+      { out: `bert-preset-${dtype}`, options: { preset: dtype } },
+      { out: `bert-menu-${dtype}`, options: { bits: 6, calibration: at('moments') } },
+    ];
+    const embed = async (model: string, kind: string) => {
+      const extract = await pipeline('feature-extraction', model, { dtype: kind, device: 'cpu' });
+      return (await extract(texts.slice(-8), { pooling: 'mean' })).data;
+    };
+    const before = await embed('bert', 'fp32');
+    for (const { out, options } of made) {
+      await compressCheckpoint(at('bert'), at(out), { ...options, dtype });
+      const after = await embed(out, dtype);
+      expect(distance(before, after)).toBeGreaterThan(0);
+      expect(distance(before, after)).toBeLessThan(0.25 * norm(before));
+    }
   });
 
   it.each(['pivoted', 'factors'])('include transformers.js: %s', async (storage) => {

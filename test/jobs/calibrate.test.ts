@@ -7,8 +7,11 @@ import type { Weighting } from '../../lib/compress/choose.js';
 import { compressCheckpoint } from '../../lib/compress/compress.js';
 import { openMoments } from '../../lib/compress/moments.js';
 import { textSamples } from '../../lib/compress/samples.js';
-import { distance, norm } from '../support/matrices.js';
+import { lowrank } from '../support/cli.js';
+import { failure } from '../support/failure.js';
+import { distance, gaussian, norm, product } from '../support/matrices.js';
 import { mlpWithInputs, vectors } from '../support/mlp-inputs.js';
+import { linearModel, mlp } from '../support/onnx-mlp.js';
 import { hasPeers, peers, unlessNoPeers } from '../support/peers.js';
 import { rankOf } from '../support/ranks.js';
 
@@ -131,6 +134,55 @@ describe.skipIf(!hasPeers)(`ranks that are tried on samples${unlessNoPeers}`, ()
     expect(sum(together.tokens!)).toBeGreaterThan(0.8 * sum(alone.tokens!));
     expect((await textSamples(model, path('texts.txt'), sampling)).digest).toBe(together.digest);
     expect(together.digest).not.toBe(alone.digest);
+  });
+});
+
+describe.skipIf(!hasPeers)(`the smallest model within a divergence${unlessNoPeers}`, () => {
+  it.each([false, true])('diverges by no more, and is smaller where more is allowed; float: %s', async (float) => {
+    const { source, inputs, moments, path } = await mlpWithInputs(mlp({ output: 'logits' }));
+    await calibrate(source, moments, { inputs, peers, allInputs: true });
+    const options = { calibration: moments, inputs, peers, float, work: path('work') } as const;
+    const sizes: number[] = [];
+    for (const maxKl of [0.3, 0.01, 1e-8]) {
+      const report = await compressCheckpoint(source, path(`${maxKl}.onnx`), { ...options, maxKl });
+      expect(report.losses[report.weighting]).toBeLessThanOrEqual(maxKl);
+      // On other samples, and with factors or codes as they are written.
+      expect(report.check!.divergence).toBeLessThan(2 * maxKl + 1e-4);
+      expect(report.layers.some(({ stored }) => stored.kind === 'blocks')).toBe(!float && maxKl > 1e-8);
+      sizes.push(report.bytes.after);
+    }
+    expect(sizes).toEqual(sizes.toSorted((a, b) => a - b));
+    expect(sizes[0]).toBeLessThan(0.8 * sizes[2]!);
+  });
+});
+
+describe.skipIf(!hasPeers)(`layers within a time${unlessNoPeers}`, () => {
+  it('take the forms whose kernels are fast enough here, and stay dense where all may be kept', async () => {
+    const { path } = await mlpWithInputs();
+    const [m, n] = [640, 512] as const;
+    const [b, a] = [gaussian([m, 8], 3).data, gaussian([8, n], 4).data];
+    await writeFile(path('low.onnx'), linearModel(product(b, a, m, 8, n), m, n));
+    const options = { uncalibrated: true, peers, tokens: 64, threads: 1 };
+    const low = await compressCheckpoint(path('low.onnx'), path('fast.onnx'), { ...options, latency: 0.5 });
+    const { tokens, before, after } = low.latency!;
+    expect(tokens).toBe(64);
+    expect(before).toBeGreaterThan(0);
+    expect(after).toBeLessThanOrEqual(0.5 * before);
+    expect(low.layers[0]).toMatchObject({ description: 'rank 8 of 512' });
+    const whole = await compressCheckpoint(path('low.onnx'), undefined, { ...options, latency: 1, dryRun: true });
+    expect(whole.latency!.after).toBeLessThanOrEqual(whole.latency!.before);
+    const table = ['compress', path('low.onnx'), '--latency', '0.5', '--uncalibrated', '--peers', peers, '--dry-run'];
+    expect((await lowrank(table)).stdout).toMatch(/layers [\d.]+ -> [\d.]+ ms for 128 tokens/);
+    expect(await failure(compressCheckpoint(path('low.onnx'), path('x'), { ...options, latency: 1e-6 }))).toMatchObject(
+      {
+        code: 'ERR_UNSUPPORTED',
+        message: expect.stringContaining('of their time'),
+      },
+    );
+    const wrong = { bits: 4, tokens: 64 };
+    expect(await failure(compressCheckpoint(path('low.onnx'), path('x'), wrong))).toMatchObject({
+      code: 'ERR_ARGUMENT',
+    });
   });
 });
 

@@ -1,16 +1,17 @@
 import { existsSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compressCheckpoint } from '../../lib/compress/compress.js';
 import { writeMoments } from '../../lib/compress/moments.js';
+import type { CompressOptions } from '../../lib/compress/options.js';
 import type { CompressReport } from '../../lib/compress/report.js';
 import type { Moments } from '../../lib/lowrank/moments.js';
 import { lowrank } from '../support/cli.js';
 import { failure } from '../support/failure.js';
 import { temporaryFolder } from '../support/folder.js';
-import { gaussian } from '../support/matrices.js';
-import { mlp } from '../support/onnx-mlp.js';
+import { gaussian, product } from '../support/matrices.js';
+import { linearModel, mlp } from '../support/onnx-mlp.js';
 import { fill } from '../support/safetensors.js';
 
 /** Moments of inputs with a few strong directions. */
@@ -76,6 +77,86 @@ describe('few bits in the menu of compress', () => {
     expect(Math.max(...(await ranks(false)))).toBe(0);
   });
 
+  it('takes float factors where a matrix has a low rank, and few bits where it has not', async () => {
+    const { path, calibration } = await model();
+    const [b, a] = [gaussian([128, 8], 3).data, gaussian([8, 128], 4).data];
+    await fill(path(''), {
+      'low.onnx': linearModel(product(b, a, 128, 8, 128), 128, 128),
+      'full.onnx': linearModel(gaussian([128, 128], 5).data, 128, 128),
+    });
+    await writeMoments(calibration, new Map([['w', moments(128, 6)]]), new Map(), { replace: true });
+    const choice = async (name: string, storage: 'factors' | 'pivoted') => {
+      const options = { bits: 5, calibration, storage };
+      const { layers } = await compressCheckpoint(path(`${name}.onnx`), path(`${name}-${storage}.onnx`), options);
+      return layers[0]!;
+    };
+    for (const storage of ['factors', 'pivoted'] as const) {
+      const low = await choice('low', storage);
+      expect(low.stored).toEqual({ kind: 'factors', rank: 8, storage });
+      expect(low.description).toBe('rank 8 of 128');
+      expect(low.error).toBeLessThan(1e-4);
+      // Pivoted, 8 of the rows are those of the identity, and each row has its place.
+      expect(low.bytes).toBe(4 * (storage === 'factors' ? 8 * 256 : 8 * 248 + 128));
+      expect((await choice('full', storage)).stored.kind).toBe('blocks');
+    }
+    const dense = await compressCheckpoint(path('full.onnx'), path('dense.onnx'), { bits: 32, calibration });
+    expect(dense.layers[0]).toMatchObject({ stored: { kind: 'dense' }, error: 0 });
+  });
+
+  it('keeps what it has measured in the work folder, for other budgets', async () => {
+    const { path, source, calibration } = await model();
+    const options = { calibration, work: path('work') };
+    await compressCheckpoint(source, path('a.onnx'), { ...options, bits: 5 });
+    const kept = await readFile(join(path('work'), 'measurements'), 'utf8');
+    // Formats and their corrections, and int8, of three layers.
+    expect(kept.trim().split('\n').length).toBeGreaterThan(3 * 10);
+    await compressCheckpoint(source, path('b.onnx'), { ...options, bits: 7 });
+    expect(await readFile(join(path('work'), 'measurements'), 'utf8')).toBe(kept);
+    await compressCheckpoint(source, path('c.onnx'), { calibration, bits: 7 });
+    expect(await readFile(path('c.onnx'))).toEqual(await readFile(path('b.onnx')));
+  });
+
+  it('is spread over shards, and merged to the bytes of one run', async () => {
+    const { path, source, calibration } = await model();
+    const flags = ['--bits', '6.5', '--calibration', calibration, '--no-corrections', '--threads', '1'];
+    const run = async (...args: string[]) => expect(await lowrank(args)).toMatchObject({ code: 0 });
+    await run('compress', source, '-o', path('single.onnx'), ...flags);
+    await run('plan', source, '-o', path('merged.onnx'), ...flags, '-f', path('plan.json'));
+    await run('run', path('plan.json'), '--shard', '1/1');
+    await run('merge', path('plan.json'));
+    expect(await readFile(path('merged.onnx'))).toEqual(await readFile(path('single.onnx')));
+    const without = await lowrank(['plan', source, '-o', path('x.onnx'), '--bits', '6', '-f', path('x.json')]);
+    expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining('missing calibration') });
+  });
+
+  it('writes a folder for transformers.js', async () => {
+    const { path, source } = await model();
+    const failed = await failure(compressCheckpoint(source, path('small'), { preset: 'q4', dtype: 'q4' }));
+    expect(failed).toMatchObject({ code: 'ERR_UNSUPPORTED', message: expect.stringContaining('config.json') });
+    await mkdir(path('my-model/onnx'), { recursive: true });
+    await fill(path('my-model'), {
+      'config.json': '{}',
+      'pytorch_model.bin': 'w',
+      'onnx/model_fp16.onnx': 'w',
+      'onnx/model.onnx': mlp(),
+    });
+    const flags = ['--preset', 'q8', '--dtype', 'q8', '--json'];
+    const done = await lowrank(['compress', path('my-model'), '-o', path('small'), ...flags]);
+    const { output } = JSON.parse(done.stdout) as CompressReport;
+    expect(output!.entryPoint).toBe(path('small/onnx/model_quantized.onnx'));
+    expect((await readdir(path('small'), { recursive: true })).sort()).toEqual([
+      'config.json',
+      'onnx',
+      'onnx/model_quantized.onnx',
+    ]);
+    expect(await failure(compressCheckpoint(path('my-model'), path('small'), { bits: 8, dtype: 'q8' }))).toMatchObject({
+      kind: 'OutputExists',
+    });
+    const inside = failure(compressCheckpoint(path('my-model'), path('my-model/q8'), { bits: 8, dtype: 'q8' }));
+    expect(await inside).toMatchObject({ kind: 'OutputInsideInput' });
+    expect(await readdir(path('my-model'))).not.toContain('q8');
+  });
+
   it('keeps to a size, and refuses one that cannot be', async () => {
     const { path, source, calibration } = await model();
     const whole = (await stat(source)).size;
@@ -108,9 +189,18 @@ describe('few bits in the menu of compress', () => {
     expect(await failure(compressCheckpoint(source, path('a'), { bits: 4, corrections: true }))).toMatchObject({
       code: 'ERR_UNSUPPORTED',
     });
+    const wrong = async (options: CompressOptions) => {
+      expect(await failure(compressCheckpoint(source, path('a'), options))).toMatchObject({ code: 'ERR_ARGUMENT' });
+    };
+    await wrong({ preset: 'q4', keep: 0.5 });
+    await wrong({ preset: 'q4', float: true });
+    await wrong({ preset: 'q4', corrections: true });
+    await wrong({ keep: 0.5, uncalibrated: true, embeddings: true });
+    await wrong({ bits: 33 });
+    await wrong({ bits: 4, accuracyLevel: 5 });
     const usage = await lowrank(['compress', source, '-o', path('a')]);
     expect(usage.code).toBe(2);
-    expect(usage.stderr).toContain('exactly one of preset, keep, size, bits and maxKl');
+    expect(usage.stderr).toContain('exactly one of preset, latency, keep, size, bits and maxKl');
     expect(existsSync(path('a'))).toBe(false);
   });
 });

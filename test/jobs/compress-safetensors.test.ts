@@ -158,6 +158,10 @@ describe('compress of safetensors', () => {
     });
     const file = join(source, 'model.safetensors');
     expect((await failure(compressCheckpoint(file, out, options))).hint).toContain('folder');
+    expect(await failure(compressCheckpoint(source, out, { bits: 4, uncalibrated: true }))).toMatchObject({
+      code: 'ERR_UNSUPPORTED',
+      hint: expect.stringContaining('ONNX'),
+    });
     const example = join(import.meta.dirname, '..', '..', 'examples', 'noisy-recall', 'model');
     expect((await failure(compressCheckpoint(example, out, options))).message).toContain('model.onnx');
     await compressCheckpoint(source, out, options);

@@ -31,7 +31,7 @@ const columnwise = (data: Float32Array, m: number, n: number) =>
  * The ONNX file of y = W3 relu(W2 relu(W1 x + b1)) + c, as exporters write linear layers: MatMul
  * and Add, MatMul by a weight that two layers share, and Gemm with `transB`.
  */
-export function mlp({ shared = false }: { readonly shared?: boolean } = {}): Buffer {
+export function mlp({ shared = false, output = 'y' }: { readonly shared?: boolean; readonly output?: string } = {}) {
   const bias = initializer('m.0.bias', [48], gaussian([48, 1], 9).data);
   const nodes = [
     nodeProto({ op: 'MatMul', name: '/m/0/MatMul', inputs: ['x', 'onnx::MatMul_1'], outputs: ['h1'] }),
@@ -46,7 +46,7 @@ export function mlp({ shared = false }: { readonly shared?: boolean } = {}): Buf
       op: 'Gemm',
       name: '/m/5/Gemm',
       inputs: ['h6', 'm.5.weight', 'm.5.bias'],
-      outputs: ['y'],
+      outputs: [output],
       ints: { transB: 1 },
     }),
   ];
@@ -60,7 +60,18 @@ export function mlp({ shared = false }: { readonly shared?: boolean } = {}): Buf
   const graph = Buffer.concat([
     graphProto(nodes, initializers),
     field(11, valueInfo('x', ['batch', 32])),
-    field(12, valueInfo('y', ['batch', 40])),
+    field(12, valueInfo(output, ['batch', 40])),
+  ]);
+  return modelProto(graph);
+}
+
+/** The ONNX file of y = W x, of these weights [outputs, inputs]. */
+export function linearModel(w: ArrayLike<number>, m: number, n: number): Buffer {
+  const nodes = [nodeProto({ op: 'MatMul', name: '/MatMul', inputs: ['x', 'w'], outputs: ['y'] })];
+  const graph = Buffer.concat([
+    graphProto(nodes, [initializer('w', [n, m], columnwise(Float32Array.from(w), m, n))]),
+    field(11, valueInfo('x', ['batch', n])),
+    field(12, valueInfo('y', ['batch', m])),
   ]);
   return modelProto(graph);
 }

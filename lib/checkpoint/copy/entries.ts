@@ -29,7 +29,7 @@ export interface SourceEntry extends CopyEntry {
 }
 
 /** Resolves links in the checkpoint's path, and returns whether it is a folder. */
-export async function locate(checkpoint: Checkpoint): Promise<{ source: string; isFolder: boolean }> {
+export async function locate(checkpoint: Pick<Checkpoint, 'path'>): Promise<{ source: string; isFolder: boolean }> {
   const source = await realPath(checkpoint.path);
   return { source, isFolder: (await statusOf(source)).isDirectory() };
 }
@@ -43,7 +43,10 @@ export async function locate(checkpoint: Checkpoint): Promise<{ source: string; 
  * @throws CheckpointError `ERR_CHECKPOINT_IO`, kinds `FolderTooDeep`, `FolderTooLarge`,
  *   `LinkOutside`, `LinkToFolder`, `NotAFile` and those of the operating system.
  */
-export async function listEntries(checkpoint: Checkpoint, signal?: AbortSignal): Promise<SourceEntry[]> {
+export async function listEntries(
+  checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
+  signal?: AbortSignal,
+): Promise<SourceEntry[]> {
   const { source, isFolder } = await locate(checkpoint);
   if (!isFolder) return [await fileEntry(source, '')];
   const weights = new Set([...checkpoint.tensors.values()].map(({ file }) => join(source, file)));

@@ -23,7 +23,8 @@ export interface OutputSummary {
 /** Names of weight files in unsupported formats. */
 const OTHER_WEIGHTS = /\.(pth|h5|msgpack)$|(^|\/)pytorch_model[^/]*\.bin$/i;
 
-function isWeightFile(path: string): boolean {
+/** Whether a file of this name holds weights, in a format that is supported or not. */
+export function isWeightFile(path: string): boolean {
   const name = path.toLowerCase();
   return FORMATS.some(({ ending }) => name.endsWith(ending)) || OTHER_WEIGHTS.test(path);
 }

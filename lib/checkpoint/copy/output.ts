@@ -13,7 +13,7 @@ import { workFolder } from './staging.js';
  * @throws CheckpointError `ERR_OUTPUT`, as `copyForEdit`.
  */
 export async function requireOutput(
-  checkpoint: Checkpoint,
+  checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
   out: string,
 ): Promise<{ readonly target: string; readonly isFolder: boolean }> {
   const target = absolutePath(out);
@@ -31,7 +31,12 @@ export async function requireOutput(
 
 const WEIGHT_ENDINGS = new Set<string>(FORMATS.map(({ ending }) => ending));
 
-async function checkOutput(checkpoint: Checkpoint, source: string, isFolder: boolean, out: string): Promise<void> {
+async function checkOutput(
+  checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
+  source: string,
+  isFolder: boolean,
+  out: string,
+): Promise<void> {
   const fault = (kind: string, message: string, hint: string) =>
     new CheckpointError('ERR_OUTPUT', kind, out, message, { hint });
   let parent: string;

@@ -1,5 +1,7 @@
 import { type Command, Option } from 'commander';
+import type { Latency } from '../../compress/choose.js';
 import { compressCheckpoint } from '../../compress/compress.js';
+import { DTYPES, type Dtype } from '../../compress/dtype-folder.js';
 import type { Preset } from '../../compress/options.js';
 import type { CompressedLayer, CompressReport } from '../../compress/report.js';
 import { formatBytes, formatError, formatShape, formatShare } from '../../text/format.js';
@@ -7,7 +9,15 @@ import { byteSize } from '../byte-size.js';
 import { addCompressOptions, type CompressChoiceFlags } from '../compress-options.js';
 import { Interrupted } from '../interrupt.js';
 import { printResult, runJob } from '../job.js';
-import { dryRunOption, jsonOption, requireOut, restartOption, threadsOption } from '../options.js';
+import {
+  decimal,
+  dryRunOption,
+  jsonOption,
+  requireOut,
+  restartOption,
+  threadsOption,
+  wholeNumber,
+} from '../options.js';
 import { RESUME_HINT } from '../resume-hint.js';
 import { describeCheck } from '../terminal/output-change.js';
 import { describeOutput } from '../terminal/output-summary.js';
@@ -18,6 +28,9 @@ import type { Terminal } from '../terminal/terminal.js';
 interface CompressFlags extends CompressChoiceFlags {
   readonly out?: string;
   readonly preset?: Preset;
+  readonly latency?: number;
+  readonly tokens?: number;
+  readonly dtype?: Dtype;
   readonly peers?: string;
   readonly memory?: number;
   readonly work?: string;
@@ -33,6 +46,7 @@ Examples:
   lowrank compress model.onnx -o smaller.onnx --bits 4.5 --calibration moments.safetensors --texts held-out.txt
   lowrank compress model.onnx -o smaller.onnx --max-kl 0.05 --calibration moments.safetensors --texts held-out.txt
   lowrank compress model.onnx -o model_q8.onnx --preset q8
+  lowrank compress my-model -o my-model-q4 --preset q4 --dtype q4
   lowrank compress model.onnx --keep 0.8 --calibration moments.safetensors --dry-run
 
 To resume an interrupted job, run the same command again.`;
@@ -44,6 +58,11 @@ export function defineCompress(command: Command, terminal: Terminal): void {
     .option('-o, --out <path>', 'output path; must not exist');
   addCompressOptions(taken)
     .addOption(new Option('--preset <name>', 'one way for all matrices (ONNX)').choices(['q8', 'q4']))
+    .option('--latency <share>', 'share of the time of the layers, by kernels timed here, such as 0.8 (ONNX)', decimal)
+    .option('--tokens <n>', 'with --latency: tokens that are multiplied at once (default: 128)', wholeNumber(1))
+    .addOption(
+      new Option('--dtype <name>', 'write a folder for transformers.js, with onnx/model_<name>.onnx').choices(DTYPES),
+    )
     .option('--peers <folder>', 'where onnxruntime-node and @huggingface/tokenizers are installed')
     .option('--memory <size>', 'most memory for decompositions, such as 8GB', byteSize)
     .option('--work <folder>', 'keeps decompositions there, for other budgets of the same model')
@@ -102,7 +121,7 @@ const COLUMNS: readonly Column[] = [
 ];
 
 function printReport(report: CompressReport, { out: output }: Terminal): void {
-  const { layers, parameters, multiplications, bits, bytes } = report;
+  const { layers, parameters, multiplications, bits, bytes, latency } = report;
   output.lines(formatTable(COLUMNS, layers.map(rowOf), output.columns, output.colors.bold));
   const linear = layers.filter(({ use }) => use === 'linear').length;
   const factored = layers.filter(({ stored }) => stored.kind === 'factors').length;
@@ -113,10 +132,15 @@ function printReport(report: CompressReport, { out: output }: Terminal): void {
       : [
           `${factored} of ${linear} layers factored: ${shareOf(parameters)} of the numbers, ${shareOf(multiplications)} of the multiplications`,
         ]),
+    ...(latency === undefined ? [] : [describeLatency(latency)]),
     `weights ${formatBytes(bytes.before)} -> ${formatBytes(bytes.after)}`,
     ...(report.check === undefined ? [] : [describeCheck(report.check)]),
     ...(report.output === undefined ? ['nothing written'] : describeOutput(report.output, report.seconds, output)),
   ]);
+}
+
+function describeLatency({ tokens, before, after }: Latency): string {
+  return `layers ${before.toFixed(2)} -> ${after.toFixed(2)} ms for ${tokens} tokens, by their kernels alone`;
 }
 
 function shareOf({ before, after }: { readonly before: number; readonly after: number }): string {
