@@ -2,6 +2,7 @@ import { breakEvenRank } from '../lowrank/rank.js';
 import type { Changed, Forms } from './forms.js';
 import type { Matrix } from './matrices.js';
 import type { Way } from './menu.js';
+import { plainly } from './stored.js';
 import type { Trials } from './trials.js';
 
 /** The power of what the outputs lose by a matrix that its loss counts for. */
@@ -66,7 +67,12 @@ export async function sensitivityOf(
   const usual = usualWay(matrix, ways);
   if (usual === undefined) return 0;
   const stored = usual.stored as Changed;
-  const what = { model: probe.digest, name: matrix.info.name, weight: await forms.factors.keyOf(matrix), stored };
+  const what = {
+    model: probe.digest,
+    name: matrix.info.name,
+    weight: await forms.factors.keyOf(matrix),
+    stored: plainly(stored),
+  };
   const loss = await measurements.of(what, async () => probe.loss(await forms.tried(matrix, stored)));
   return loss / usual.loss;
 }
@@ -77,13 +83,13 @@ export async function sensitivityOf(
  */
 export async function choose(
   offered: readonly Offered[],
-  fit: Fit,
+  within: Fit,
   forms: Forms,
   trials: Trials | undefined,
 ): Promise<Chosen> {
   const coded = offered.some(({ matrix }) => matrix.codes);
   const weightings = [...(coded ? (['even'] as const) : []), ...(Object.keys(POWERS) as (keyof typeof POWERS)[])];
-  const by = (weighting: Weighting) => fit((one) => weightOf(one, weighting));
+  const by = (weighting: Weighting) => within((one) => weightOf(one, weighting));
   if (trials === undefined) {
     const [weighting] = weightings as [Weighting, ...Weighting[]];
     return { ways: await by(weighting), weighting, losses: {} };
@@ -94,7 +100,7 @@ export async function choose(
   const known = new Map<string, number>();
   for (const weighting of weightings) {
     const ways = await by(weighting);
-    const key = JSON.stringify(ways.map(({ stored }) => stored));
+    const key = JSON.stringify(ways.map(({ stored }) => plainly(stored)));
     const loss = known.get(key) ?? (await lossOf(offered, ways, forms, trials));
     known.set(key, loss);
     losses[weighting] = loss;

@@ -108,7 +108,7 @@ async function compress(
       losses,
       latency,
       leftOut,
-      withoutMoments: moments === undefined ? [] : await withoutMoments(all, forms),
+      withoutMoments: moments === undefined ? [] : withoutMoments(all, forms),
       vectorsPerInput: await vectorsPerInput(matrices, source),
       ...totals(matrices, ways),
       bytes: {
@@ -187,14 +187,9 @@ function requireMatrices(
 }
 
 /** Layers that no moments of their inputs weigh. */
-async function withoutMoments(all: readonly Matrix[], forms: Forms): Promise<string[]> {
-  const names: string[] = [];
-  for (const matrix of all) {
-    if (matrix.use === 'lookup') continue;
-    const known = matrix.codes ? (await forms.moments(matrix)) !== undefined : forms.factors.has(matrix);
-    if (!known) names.push(matrix.name);
-  }
-  return names;
+function withoutMoments(all: readonly Matrix[], forms: Forms): string[] {
+  const known = (matrix: Matrix) => (matrix.codes ? forms.isWeighted(matrix) : forms.factors.has(matrix));
+  return all.filter((matrix) => matrix.use === 'linear' && !known(matrix)).map(({ name }) => name);
 }
 
 async function vectorsPerInput(matrices: readonly Matrix[], source: LayerFactors): Promise<number | undefined> {

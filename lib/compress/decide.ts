@@ -11,6 +11,7 @@ import type { Measurements } from './measurements.js';
 import { menuOf, type Way } from './menu.js';
 import type { CompressOptions, Preset } from './options.js';
 import { presetFor } from './preset.js';
+import { smoothingsFor, withOwners } from './smoothings.js';
 import { isCoded, storedSize } from './stored.js';
 import type { Trials } from './trials.js';
 import { smallestWithin } from './within-divergence.js';
@@ -30,17 +31,30 @@ export interface Deciding {
 export async function decide(deciding: Deciding, options: CompressOptions): Promise<Chosen> {
   const { preset, storage = 'pivoted', calibration, corrections = calibration !== undefined, signal } = options;
   if (preset !== undefined) return byPreset(deciding, preset, options);
-  const { matrices, forms, measurements, trials, started, finished } = deciding;
+  const { checkpoint, matrices, forms, measurements, trials, started, finished } = deciding;
+  const smoothings = await smoothingsFor(checkpoint, matrices, forms);
   const offered: Offered[] = [];
   for (const matrix of matrices) {
     signal?.throwIfAborted();
     started(matrix);
-    const ways = await menuOf(matrix, forms, measurements, { storage, corrections });
+    const ways = await menuOf(matrix, forms, measurements, {
+      storage,
+      corrections,
+      smoothing: smoothings.get(matrix.info.name),
+    });
     const sensitivity = trials && (await sensitivityOf(matrix, ways, forms, trials));
     offered.push({ matrix, ways, sensitivity });
     finished(matrix);
   }
-  return withinBudget(deciding, offered, options);
+  const chosen = await withinBudget(deciding, offered, options);
+  const stored = withOwners(
+    matrices,
+    chosen.ways.map((way) => way.stored),
+  );
+  const ways = chosen.ways.map((way, i): Way => {
+    return { ...way, stored: stored[i]!, bytes: storedSize(matrices[i]!, stored[i]!) };
+  });
+  return { ...chosen, ways };
 }
 
 async function byPreset(

@@ -5,10 +5,11 @@ import { difference, quantizeCorrected } from '../quantize/corrected.js';
 import { quantizeBlocks, quantizeChannels, weightedSquares } from '../quantize/quantize-matrix.js';
 import { inputNoise } from '../quantize/smoothing.js';
 import { blockBytes, channelBytes } from '../quantize/stored-tensors.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { shiftedBias } from './bias.js';
 import type { LayerFactors } from './layer-factors.js';
 import type { Matrix } from './matrices.js';
-import { isCoded, type Stored } from './stored.js';
+import { isCoded, plainly, type Stored } from './stored.js';
 import { factorBytes, transposed } from './stored-factors.js';
 
 /** All but dense. */
@@ -22,6 +23,17 @@ export interface Formed {
   readonly tensors: ReadonlyMap<string, Uint8Array>;
   /** The bias that takes up the error of the mean, where there is one. */
   readonly bias: { readonly info: TensorInfo; readonly numbers: Float32Array } | undefined;
+}
+
+/** What is measured with. */
+interface Known {
+  readonly matrix: Matrix;
+  /** The weight, [m, n]. */
+  readonly w: Tensor;
+  /** The moments by which it is rounded. */
+  readonly moments: Moments | undefined;
+  /** What it makes of the inputs by the moments: the mean square of the outputs. */
+  readonly energy: number;
 }
 
 /** A matrix as whole numbers. */
@@ -42,6 +54,7 @@ const KEPT_BYTES = 2 ** 29;
 /** Brings matrices into the forms in which they may be stored, and measures what they lose. */
 export class Forms {
   readonly #tried = new Map<string, ReadonlyMap<string, Float32Array>>();
+  #last: Known | undefined;
 
   constructor(readonly factors: LayerFactors) {}
 
@@ -51,22 +64,29 @@ export class Forms {
     return { signal, threads };
   }
 
-  /** The moments by which a matrix is rounded; undefined where only those of outputs are known. */
-  async moments(matrix: Matrix): Promise<Moments | undefined> {
-    const moments = matrix.use === 'lookup' ? undefined : await this.factors.weights(matrix);
-    return moments?.kind === 'outputs' ? undefined : moments;
+  /** Whether a matrix is rounded by moments: by those of inputs, not of outputs. */
+  isWeighted(matrix: Matrix): boolean {
+    return matrix.use === 'linear' && ![undefined, 'outputs'].includes(this.factors.kind(matrix));
+  }
+
+  /** What is known of a matrix; of the last one, since it is asked for again and again. */
+  async known(matrix: Matrix): Promise<Known> {
+    if (this.#last?.matrix === matrix) return this.#last;
+    const w = await this.factors.weight(matrix);
+    const moments = this.isWeighted(matrix) ? await this.factors.weights(matrix) : undefined;
+    this.#last = { matrix, w, moments, energy: await weightedSquares(w, { ...this.compute, moments }) };
+    return this.#last;
   }
 
   /** The bias that changes with a matrix in some form. */
-  async biasOf(matrix: Matrix, stored: Stored): Promise<TensorInfo | undefined> {
-    if (stored.kind === 'dense' || matrix.use === 'lookup') return undefined;
-    if (isCoded(stored) && (await this.moments(matrix)) === undefined) return undefined;
+  biasOf(matrix: Matrix, stored: Stored): TensorInfo | undefined {
+    if (stored.kind === 'dense' || (isCoded(stored) && !this.isWeighted(matrix))) return undefined;
     return this.factors.biasOf(matrix);
   }
 
   /** Makes what is written of a matrix. */
   async formed(matrix: Matrix, stored: Changed): Promise<Formed> {
-    const info = await this.biasOf(matrix, stored);
+    const info = this.biasOf(matrix, stored);
     const withBias = (numbers: Float32Array | undefined) => info && numbers && { info, numbers };
     if (isCoded(stored)) {
       const { tensors, dense } = await this.#rounded(matrix, stored);
@@ -88,13 +108,13 @@ export class Forms {
     if (!isCoded(stored)) {
       return this.factors.multipliedOut(matrix, await this.factors.factors(matrix, stored.rank));
     }
-    const key = `${matrix.info.name} ${JSON.stringify(stored)}`;
+    const key = `${matrix.info.name} ${JSON.stringify(plainly(stored))}`;
     const known = this.#tried.get(key);
     if (known !== undefined) return known;
     const { info, m, n } = matrix;
     const { dense } = await this.#rounded(matrix, stored, 1);
     const tensors = new Map([[info.name, info.orientation === 'in x out' ? transposed(dense, m, n) : dense]]);
-    const bias = await this.biasOf(matrix, stored);
+    const bias = this.biasOf(matrix, stored);
     const shifted = await this.#shiftedBias(matrix, bias, dense);
     if (shifted !== undefined) tensors.set(bias!.name, shifted);
     this.#keep(key, tensors);
@@ -112,7 +132,7 @@ export class Forms {
    * @param rounds of a correction, see `quantizeCorrected`
    */
   async #rounded(matrix: Matrix, coded: Coded, rounds?: number): Promise<Rounded> {
-    const w = await this.factors.weight(matrix);
+    const { w, moments } = await this.known(matrix);
     if (coded.kind === 'channels') {
       const { m, n } = matrix;
       const smooth = scalesOf(coded);
@@ -125,7 +145,7 @@ export class Forms {
       });
       return { tensors: channelBytes(matrix, channels, coded.smoothing), dense };
     }
-    const options = { ...this.compute, moments: await this.moments(matrix) };
+    const options = { ...this.compute, moments };
     const { format, rank } = coded;
     if (rank === 0) {
       const quantized = await quantizeBlocks(w, format, options);
@@ -140,14 +160,12 @@ export class Forms {
    * rounding inputs; without moments, the share of the weight's.
    */
   async #loss(matrix: Matrix, coded: Coded, dense: Float32Array): Promise<number> {
-    const w = await this.factors.weight(matrix);
-    const options = { ...this.compute, moments: await this.moments(matrix) };
-    const energy = await weightedSquares(w, options);
+    const { w, moments, energy } = await this.known(matrix);
     if (!(energy > 0)) return 0;
     const error = { data: difference(w.data, dense), shape: w.shape };
     const inputs = coded.kind === 'channels' ? await this.inputMoments(matrix) : undefined;
     const noise = inputs === undefined ? 0 : inputNoise(w, inputs, scalesOf(coded));
-    return ((await weightedSquares(error, options)) + noise) / energy;
+    return ((await weightedSquares(error, { ...this.compute, moments })) + noise) / energy;
   }
 
   async #shiftedBias(
@@ -157,14 +175,13 @@ export class Forms {
   ): Promise<Float32Array | undefined> {
     const mean = bias && (await this.inputMoments(matrix))?.mean;
     if (bias === undefined || mean === undefined) return undefined;
-    const before = await this.factors.numbers(bias);
-    return shiftedBias(before, await this.factors.weight(matrix), dense, mean);
+    const { w } = await this.known(matrix);
+    return shiftedBias(await this.factors.numbers(bias), w, dense, mean);
   }
 
   /** The moments of the inputs about 0. */
   async inputMoments(matrix: Matrix): Promise<Moments | undefined> {
-    const moments = matrix.use === 'lookup' ? undefined : await this.factors.momentsOf(matrix);
-    return moments?.kind === 'outputs' ? undefined : moments;
+    return this.isWeighted(matrix) ? this.factors.momentsOf(matrix) : undefined;
   }
 
   #keep(key: string, tensors: ReadonlyMap<string, Float32Array>): void {

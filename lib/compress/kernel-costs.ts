@@ -10,7 +10,7 @@ import type { BlockFormat } from '../quantize/block-format.js';
 import { type Matrix, matricesOf } from './matrices.js';
 import type { Storage } from './ranks.js';
 import { openSession } from './session.js';
-import { changeOf, DENSE, multiplicationsOf, type Stored } from './stored.js';
+import { changeOf, DENSE, multiplicationsOf, plainly, type Stored } from './stored.js';
 
 export interface CostOptions {
   /** The vectors that a layer multiplies at once. */
@@ -56,7 +56,7 @@ export class KernelCosts {
     const { use, m, n } = matrix;
     if (use === 'lookup') return 0;
     if (stored.kind === 'factors') return this.#factors(matrix, stored.rank, stored.storage);
-    if (stored.kind !== 'blocks' || stored.rank === 0) return this.#measured(m, n, stored);
+    if (stored.kind !== 'blocks' || stored.rank === 0) return this.#measured(m, n, plainly(stored));
     const plain = await this.#measured(m, n, { ...stored, rank: 0 });
     const [without, corrected] = [0, stored.rank].map((rank): Stored => ({ kind: 'blocks', format: CORRECTED, rank }));
     const added = (await this.#measured(m, n, corrected!)) - (await this.#measured(m, n, without!));

@@ -4,7 +4,7 @@ import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { digestOf, digestOfJson } from '../files/journal.js';
 import { factorizeBeside } from '../lowrank/factorize.js';
 import type { LowRank } from '../lowrank/factors.js';
-import type { Moments } from '../lowrank/moments.js';
+import type { Moments, MomentsKind } from '../lowrank/moments.js';
 import { toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -91,6 +91,12 @@ export class LayerFactors {
     return moments === undefined ? Promise.resolve(undefined) : moments.count(this.#nameIn(moments, layer));
   }
 
+  /** What the moments of the layer are; undefined without any. */
+  kind(layer: Layer): MomentsKind | undefined {
+    const { moments } = this;
+    return moments?.kind(this.#nameIn(moments, layer));
+  }
+
   /** The bytes that the decomposition of the layer takes. */
   bytes(layer: Layer): number {
     const { moments } = this;
@@ -99,8 +105,7 @@ export class LayerFactors {
 
   /** The operations that the decomposition of the layer takes, up to a factor. */
   operations(layer: Layer): number {
-    const { moments } = this;
-    return operationsFor(layer, moments?.kind(this.#nameIn(moments, layer)));
+    return operationsFor(layer, this.kind(layer));
   }
 
   /**

@@ -1,3 +1,4 @@
+import { digestOf } from '../files/journal.js';
 import { factorize } from '../lowrank/factorize.js';
 import type { BlockFormat } from '../quantize/block-format.js';
 import { formatsFor, RANKS } from '../quantize/coded.js';
@@ -7,6 +8,7 @@ import type { Forms } from './forms.js';
 import type { Matrix } from './matrices.js';
 import type { Measurements } from './measurements.js';
 import { ranksFor, type Storage } from './ranks.js';
+import { channelsOf } from './smoothings.js';
 import { DENSE, type Stored, storedSize } from './stored.js';
 
 /** One way to store a matrix. */
@@ -22,6 +24,8 @@ export interface MenuOptions {
   readonly storage: Storage;
   /** Whether factors may correct the error of rounding. */
   readonly corrections: boolean;
+  /** What the columns are multiplied by before they become int8. */
+  readonly smoothing: Float32Array | undefined;
 }
 
 /**
@@ -64,12 +68,16 @@ export async function menuOf(
     }
   }
   // How much int8 loses depends on the inputs.
-  if (matrix.use === 'linear' && (await forms.moments(matrix)) !== undefined) {
-    const stored: Stored = { kind: 'channels' };
-    ways.push(way(stored, await measurements.of({ ...what, stored }, () => forms.lossOf(matrix, stored))));
+  if (forms.isWeighted(matrix)) {
+    const { smoothing } = options;
+    const stored = channelsOf(matrix, smoothing);
+    const form = ['int8', ...(smoothing === undefined ? [] : [await digestOf(bytesOf(smoothing))])];
+    ways.push(way(stored, await measurements.of({ ...what, form }, () => forms.lossOf(matrix, stored))));
   }
   return ways;
 }
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 
 /** The ranks of corrections: 8 bits lose too little for one to be worth its bytes. */
 function ranksOf({ use, m, n }: Matrix, { bits }: BlockFormat, { corrections }: MenuOptions): readonly number[] {
@@ -86,9 +94,8 @@ async function blockLosses(
   format: BlockFormat,
   ranks: readonly number[],
 ): Promise<number[]> {
-  const w = await forms.factors.weight(matrix);
-  const options = { ...forms.compute, moments: await forms.moments(matrix) };
-  const energy = await weightedSquares(w, options);
+  const { w, moments, energy } = await forms.known(matrix);
+  const options = { ...forms.compute, moments };
   if (!(energy > 0)) return ranks.map(() => 0);
   // With 8 bits, compensation gains next to nothing.
   const rounding = format.bits === 8 ? 'nearest' : undefined;
@@ -97,7 +104,7 @@ async function blockLosses(
   const whole = await weightedSquares(error, options);
   const most = ranks.at(-1)!;
   if (most === 0 || whole === 0) return ranks.map(() => whole / energy);
-  const { moments, signal, threads } = options;
+  const { signal, threads } = options;
   const compute = { ...(signal && { signal }), ...(threads !== undefined && { threads }) };
   const { data: values } = (await factorize(error, { ...compute, rank: most, moments })).singularValues;
   return ranks.map((rank) => {

@@ -28,7 +28,7 @@ export function lossCurve(singularValues: ArrayLike<number>): Float64Array {
 }
 
 /** A rank, and the share of the outputs' mean square that is lost. */
-export interface RankLoss {
+interface RankLoss {
   readonly rank: number;
   readonly loss: number;
 }

@@ -51,9 +51,9 @@ function layerOf(
 const HEADS = /(?:^|\.)(?:lm_head|embed_out|score|classifier|qa_outputs|pooler|cls|predictions)(?:\.|$)/;
 
 /** Why a layer cannot become something else; undefined where it can. */
-export type Obstacle = (layer: Layer) => string | undefined;
+type Obstacle = (layer: Layer) => string | undefined;
 
-export interface Selected {
+interface Selected {
   readonly layers: readonly Layer[];
   readonly leftOut: readonly LeftOut[];
 }
@@ -104,7 +104,7 @@ export function selectLayers(checkpoint: Checkpoint, heads: boolean, obstacle: O
 function quantised({ tensors }: Checkpoint): LeftOut[] {
   return [...tensors.values()].flatMap(({ name, alias, dtype, orientation }) => {
     if (orientation === undefined || isFloatDType(dtype)) return [];
-    return [{ name: alias ?? name, why: `it is quantised, to ${dtype}: compress the float file first, then quantise` }];
+    return [{ name: alias ?? name, why: `it is quantised, to ${dtype}: compress the float file instead` }];
   });
 }
 

@@ -55,7 +55,7 @@ export async function writeCompressed<T>(
   const { storage, accuracyLevel, signal, started, finished, judge, onCommit } = options;
   const changes = changesFor(decided, accuracyLevel);
   for (const { matrix, stored } of decided) {
-    const bias = await forms.biasOf(matrix, stored);
+    const bias = forms.biasOf(matrix, stored);
     if (bias !== undefined) changes.set(bias.name, { as: bias.dtype });
   }
   const files = await filesBeside(checkpoint, decided, storage);

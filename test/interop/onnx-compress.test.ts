@@ -109,7 +109,7 @@ describe.skipIf(!python || !hasPeers)(`linear layers of ONNX models${unlessNoPyt
     expect(reasons(report).packed).toContain('the fused operator Attention multiplies by it');
   });
 
-  it.each(['int8', 'int4'])('are refused in %s: first compress, then quantise', async (type) => {
+  it.each(['int8', 'int4'])('are refused in %s: the float file can be compressed', async (type) => {
     const out = at(`quantised-${type}.onnx`);
     expect(
       await failure(
@@ -117,7 +117,7 @@ describe.skipIf(!python || !hasPeers)(`linear layers of ONNX models${unlessNoPyt
       ),
     ).toMatchObject({
       code: 'ERR_UNSUPPORTED',
-      hint: expect.stringContaining('compress the float file first, then quantise'),
+      hint: expect.stringContaining('compress the float file instead'),
     });
     expect(existsSync(out)).toBe(false);
   });

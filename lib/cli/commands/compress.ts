@@ -99,7 +99,10 @@ export function printCompression(
 /** Fewer vectors than this for each input of a layer cost quality. */
 const ENOUGH_VECTORS = 20;
 
-function warn({ layers, vectorsPerInput, withoutMoments, leftOut }: CompressReport, { err }: Terminal): void {
+function warn({ layers, calibrated, vectorsPerInput, withoutMoments, leftOut }: CompressReport, { err }: Terminal) {
+  if (!calibrated && layers.some(({ use, stored }) => use === 'linear' && stored.kind === 'blocks')) {
+    err.lines(['warning: without --calibration weights are rounded by their own error (calibrate makes one)']);
+  }
   if (vectorsPerInput !== undefined && vectorsPerInput < ENOUGH_VECTORS) {
     const have = vectorsPerInput.toPrecision(2);
     err.lines([`warning: only ${have} vectors of calibration for each input; ${ENOUGH_VECTORS} are enough`]);
