@@ -22,7 +22,11 @@ const SUFFIXES = {
   q2: '_q2',
 } as const;
 
-/** A `dtype` by which transformers.js finds a model; it does not look into the file. */
+/**
+ * A `dtype` by which transformers.js finds a model; it does not look into the file.
+ *
+ * @useDeclaredType
+ */
 export type Dtype = keyof typeof SUFFIXES;
 
 export const DTYPES = Object.keys(SUFFIXES) as readonly Dtype[];

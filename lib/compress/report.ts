@@ -32,11 +32,6 @@ export interface CompressedLayer {
   readonly error: number;
 }
 
-interface BeforeAndAfter {
-  readonly before: number;
-  readonly after: number;
-}
-
 export interface CompressReport {
   readonly source: string;
   readonly preset: Preset | undefined;
@@ -64,13 +59,13 @@ export interface CompressReport {
    */
   readonly vectorsPerInput: number | undefined;
   /** The numbers of all these matrices, scales aside. */
-  readonly parameters: BeforeAndAfter;
+  readonly parameters: { readonly before: number; readonly after: number };
   /** Bits a weight of these matrices, with scales and factors. */
-  readonly bits: BeforeAndAfter;
+  readonly bits: { readonly before: number; readonly after: number };
   /** The bytes of all weight files. */
-  readonly bytes: BeforeAndAfter;
+  readonly bytes: { readonly before: number; readonly after: number };
   /** Multiplications for one vector of inputs of each layer. */
-  readonly multiplications: BeforeAndAfter;
+  readonly multiplications: { readonly before: number; readonly after: number };
   /** What the layers take by their kernels, if `latency` was limited. */
   readonly latency: Latency | undefined;
   /**
