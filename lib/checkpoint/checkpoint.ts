@@ -79,9 +79,18 @@ export type TensorChange =
   | { readonly as: StoredType }
   /**
    * These replace it, such as the two factors of a matrix. One of them may keep its name. None: it
-   * is left out. `form` says how they make it up where they are whole numbers with scales.
+   * is left out. `form` says how they make it up where they are whole numbers with scales. `times`
+   * says that this is the left factor of the one tensor that replaces it, and what it is multiplied
+   * by: the model multiplies by their product from then on, and the others are to be left out.
    */
-  | { readonly by: readonly NewTensorInfo[]; readonly form?: QuantizedForm };
+  | { readonly by: readonly NewTensorInfo[]; readonly form?: QuantizedForm; readonly times?: OtherFactors };
+
+/** What the left factor of a weight is multiplied by, by the names of tensors. */
+export interface OtherFactors {
+  readonly right: string;
+  /** Of pivoted factors: the order of the columns of [identity, right]. */
+  readonly order?: string | undefined;
+}
 
 /**
  * How a matrix of outputs x inputs is made up of whole numbers and scales: what each of its tensors
@@ -158,6 +167,13 @@ export interface ModelGraph {
    * Whether rows of a weight are looked up, by whole numbers, and it is not used for anything else.
    */
   isLookedUp(weight: string): boolean;
+  /**
+   * Returns how the weight lay that a model has as factors, if its graph multiplies by them as
+   * `layout` writes it.
+   *
+   * @throws LowRankError `ERR_UNSUPPORTED` otherwise
+   */
+  factoredWeight(weight: string, left: string, others: OtherFactors): Orientation;
   /** Lays out the model's file with more values among its outputs. */
   observing(values: Iterable<string>): FileLayout;
   /** Lays out the model's file with weights as inputs instead, by their names. */

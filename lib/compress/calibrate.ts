@@ -68,6 +68,11 @@ export interface CalibrateReport {
   /** Sums that were kept; several layers may share one. */
   readonly sums: number;
   readonly layers: number;
+  /**
+   * Layers without moments: no sample ran them, such as those of a branch that none chose, or what
+   * they see cannot be observed, as in the body of a Loop.
+   */
+  readonly unseen: readonly string[];
   /** Times that the samples were run. */
   readonly passes: number;
   readonly seconds: number;
@@ -108,13 +113,9 @@ export async function calibrate(source: string, out: string, options: CalibrateO
   const checkpoint = await open(source);
   try {
     const graph = graphOf(checkpoint);
-    const sums = sumsFor(graph, linearLayers(checkpoint), given.allInputs ?? false);
-    if (sums.length === 0) {
-      throw new LowRankError(
-        'ERR_UNSUPPORTED',
-        `${checkpoint.path}: has no linear layers whose inputs can be observed`,
-      );
-    }
+    const layers = linearLayers(checkpoint);
+    const sums = sumsFor(graph, layers, given.allInputs ?? false);
+    if (sums.length === 0) throw unobserved(checkpoint, 'whose inputs can be observed');
     const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
     const samples =
       texts === undefined
@@ -139,16 +140,20 @@ export async function calibrate(source: string, out: string, options: CalibrateO
         }
         return found;
       });
+      const seen = sums.filter(({ layers: [first] }) => moments.has(first!.name));
+      if (seen.length === 0) throw unobserved(checkpoint, 'that the samples run');
       const shared = new Map(
-        sums.flatMap(({ layers: [first, ...others] }) => others.map(({ name }) => [name, first!.name] as const)),
+        seen.flatMap(({ layers: [first, ...others] }) => others.map(({ name }) => [name, first!.name] as const)),
       );
       await writeMoments(target, moments, shared);
+      const known = new Set([...moments.keys(), ...shared.keys()]);
       return {
         out: target,
         samples: samples.count,
         vectors: Math.max(...[...moments.values()].map(({ count = 0 }) => count)),
         sums: moments.size,
-        layers: sums.reduce((count, sum) => count + sum.layers.length, 0),
+        layers: known.size,
+        unseen: layers.flatMap(({ name }) => (known.has(name) ? [] : [name])),
         passes: parts.length,
         seconds: (performance.now() - begun) / 1000,
       };
@@ -165,6 +170,10 @@ function graphOf({ graph, path, format }: Checkpoint): ModelGraph {
   throw new LowRankError('ERR_UNSUPPORTED', `${path}: ${format} files hold no computation that could be run here`, {
     hint: 'Export the model to ONNX, or make the moments with PyTorch as docs/calibration.md shows.',
   });
+}
+
+function unobserved({ path }: Checkpoint, which: string): LowRankError {
+  return new LowRankError('ERR_UNSUPPORTED', `${path}: has no linear layers ${which}`);
 }
 
 function sumsFor(graph: ModelGraph, layers: readonly Layer[], allInputs: boolean): Sum[] {
@@ -302,7 +311,12 @@ async function observe(
     await session?.release();
     await rm(folder, { recursive: true, force: true });
   }
-  return new Map(sums.map(({ kind, side, layers }, i) => [layers[0]!.name, meanOf(kind, side, totals[i]!)]));
+  return new Map(
+    sums.flatMap(({ kind, side, layers }, i) => {
+      const total = totals[i]!;
+      return total.count === 0 ? [] : [[layers[0]!.name, meanOf(kind, side, total)] as const];
+    }),
+  );
 }
 
 /** Means from sums, of which the lower triangle is there. */

@@ -1,19 +1,19 @@
 import { CALL_OPTIONS, type CallOptions } from '../addon/call.js';
-import type { Checkpoint, NewTensorInfo, TensorChange, TensorInfo } from '../checkpoint/checkpoint.js';
+import type { Checkpoint, TensorChange, TensorInfo } from '../checkpoint/checkpoint.js';
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import { withCopy } from '../checkpoint/copy/with-copy.js';
-import { formatNamed } from '../checkpoint/formats.js';
 import { open } from '../checkpoint/open.js';
-import { CheckpointError, describe, LowRankError } from '../errors.js';
+import { describe } from '../errors.js';
 import { matmul } from '../linalg/matmul.js';
 import { checkOptions, type OptionTypes } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
-import { type FloatDType, isFloatDType } from '../tensor/dtype.js';
+import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { factorNames, stemOfFactor } from './factor-names.js';
+import { requireOwnFiles } from './compressible.js';
+import { type FactoredLayer, factoredLayers, fault } from './factored-layers.js';
 import { LOADER } from './files-beside.js';
-import { configWithout, storedConfig } from './stored-config.js';
+import { configWithout } from './stored-config.js';
 import { transposed } from './stored-factors.js';
 
 export interface ExpandOptions extends Omit<CallOptions, 'onProgress'> {
@@ -38,16 +38,17 @@ export interface ExpandReport extends OutputSummary {
 }
 
 /**
- * Multiplies the factors of a compressed safetensors checkpoint out again: writes an ordinary
- * checkpoint with the names, shapes and types of the original, which every program reads. Products
- * are computed in float32 and rounded to the type of the factors. All other tensors keep their
- * bytes.
+ * Multiplies the factors of a compressed checkpoint out again: writes an ordinary checkpoint with
+ * the names, shapes and types of the original, which every program reads. Products are computed in
+ * float32 and rounded to the type of the factors. All other tensors keep their bytes. In ONNX one
+ * node takes the place of those that multiplied by factors, and of those that put factors together.
  *
- * @param source a folder that `compressCheckpoint` wrote; not modified
+ * @param source what `compressCheckpoint` wrote: a folder of safetensors, an ONNX file or a folder
+ *   with one; not modified
  * @param out must not exist
- * @throws LowRankError `ERR_UNSUPPORTED` for other checkpoints; CheckpointError
- *   `ERR_CHECKPOINT_FORMAT` where factors and
- * config.json do not fit together; as `editCheckpoint` for reading and writing.
+ * @throws LowRankError `ERR_UNSUPPORTED` for other checkpoints, and where an ONNX graph does
+ *   something else with factors; CheckpointError `ERR_CHECKPOINT_FORMAT` where factors do not fit
+ *   together, or not to config.json; as `editCheckpoint` for reading and writing.
  */
 export async function expandCheckpoint(source: string, out: string, options?: ExpandOptions): Promise<ExpandReport> {
   const given = checkOptions(options, EXPAND_OPTIONS, 'expandCheckpoint');
@@ -57,6 +58,7 @@ export async function expandCheckpoint(source: string, out: string, options?: Ex
   const checkpoint = await open(source);
   try {
     const layers = factoredLayers(checkpoint);
+    await requireOwnFiles(checkpoint, 'Expand');
     const progress = new Progress(
       layers.map(({ left }) => left.bytes),
       given.onProgress,
@@ -64,7 +66,10 @@ export async function expandCheckpoint(source: string, out: string, options?: Ex
     const copying = {
       ...(signal && { signal }),
       changes: changesOf(layers),
-      files: new Map([await configWithout(checkpoint), [LOADER, undefined] as const]),
+      files:
+        checkpoint.graph === undefined
+          ? new Map([await configWithout(checkpoint), [LOADER, undefined] as const])
+          : new Map<string, undefined>(),
       onCopy: () => progress.phase('copy'),
       onCommit: () => progress.phase('commit'),
     };
@@ -83,89 +88,12 @@ export async function expandCheckpoint(source: string, out: string, options?: Ex
   }
 }
 
-/** A layer whose weight is stored as factors. */
-interface FactoredLayer {
-  readonly weight: NewTensorInfo;
-  readonly dtype: FloatDType;
-  readonly rank: number;
-  /** [n, k]. */
-  readonly left: TensorInfo;
-  /** [k, m]; if pivoted [k, m - k]. */
-  readonly right: TensorInfo;
-  /** The column in [I, right] of each of the m outputs. */
-  readonly order: TensorInfo | undefined;
-  readonly transposed: boolean;
-}
-
-/** Finds the layers that config.json names, and checks that they are all there are. */
-function factoredLayers(checkpoint: Checkpoint): FactoredLayer[] {
-  const { path, format, tensors } = checkpoint;
-  if (!formatNamed(format).hasModuleNames) {
-    throw new LowRankError('ERR_UNSUPPORTED', `${path}: factors in ${format} cannot be multiplied out`, {
-      hint: 'Use the model that it was compressed from, or compress and expand the safetensors checkpoint.',
-    });
-  }
-  const stored = storedConfig(checkpoint);
-  if (stored === undefined) {
-    throw new LowRankError('ERR_UNSUPPORTED', `${path}: config.json names no low-rank layers`, {
-      hint: 'Pass the folder that `lowrank compress` wrote from a safetensors checkpoint.',
-    });
-  }
-  const stray = [...tensors.keys()].find((name) => {
-    const stem = stemOfFactor(name);
-    return stem !== undefined && !Object.hasOwn(stored.layers, stem);
-  });
-  if (stray !== undefined) throw fault(checkpoint, `${describe(stray)} belongs to no layer that config.json names`);
-  const turned = new Set(stored.transposed);
-  return Object.entries(stored.layers).map(([stem, rank]) =>
-    factoredLayer(checkpoint, stem, rank, { pivoted: stored.storage === 'pivoted', transposed: turned.has(stem) }),
-  );
-}
-
-function factoredLayer(
-  checkpoint: Checkpoint,
-  stem: string,
-  rank: number,
-  { pivoted, transposed }: { readonly pivoted: boolean; readonly transposed: boolean },
-): FactoredLayer {
-  const [left, right, order] = factorNames(stem).map((name) => {
-    const info = checkpoint.tensors.get(name);
-    const wanted = pivoted || !name.endsWith('.order');
-    if (wanted === (info !== undefined)) return info;
-    throw fault(
-      checkpoint,
-      wanted ? `there is no tensor ${describe(name)}` : `${describe(name)}: factors have no order`,
-    );
-  }) as [TensorInfo, TensorInfo, TensorInfo | undefined];
-  const { dtype } = left;
-  const n = left.shape[0] ?? 0;
-  const m = (right.shape[1] ?? 0) + (pivoted ? rank : 0);
-  const expected = [
-    { info: left, dtype, shape: [n, rank] },
-    { info: right, dtype, shape: [rank, pivoted ? m - rank : m] },
-    ...(pivoted ? [{ info: order!, dtype: 'I32', shape: [m] }] : []),
-  ];
-  for (const { info, dtype, shape } of expected) {
-    if (info.dtype === dtype && info.shape.join() === shape.join()) continue;
-    const has = `${info.dtype} ${describe(info.shape)}`;
-    throw fault(checkpoint, `${describe(info.name)}: expected ${dtype} ${describe(shape)}, got ${has}`);
-  }
-  if (!isFloatDType(dtype)) throw fault(checkpoint, `${describe(left.name)}: ${dtype} is no type of factors`);
-  const weight = { name: `${stem}.weight`, dtype, shape: transposed ? [n, m] : [m, n] };
-  return { weight, dtype, rank, left, right, order, transposed };
-}
-
-function fault({ path }: Checkpoint, message: string): CheckpointError {
-  return new CheckpointError('ERR_CHECKPOINT_FORMAT', 'InvalidFactors', path, message, {
-    hint: 'Weights and config.json have to be those that `lowrank compress` wrote together.',
-  });
-}
-
 /** Each weight takes the place of its first factor. */
 function changesOf(layers: readonly FactoredLayer[]): Map<string, TensorChange> {
   const changes = new Map<string, TensorChange>();
   for (const { weight, left, right, order } of layers) {
-    changes.set(left.name, { by: [weight] }).set(right.name, { by: [] });
+    changes.set(left.name, { by: [weight], times: { right: right.name, order: order?.name } });
+    changes.set(right.name, { by: [] });
     if (order !== undefined) changes.set(order.name, { by: [] });
   }
   return changes;

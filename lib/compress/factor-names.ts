@@ -11,6 +11,11 @@ export function stemOf(weight: string, format: Format): string {
   return formatNamed(format).hasModuleNames ? (moduleOf(weight) ?? weight) : weight;
 }
 
+/** Returns the name of the weight whose factors' names begin with a stem. */
+export function weightOf(stem: string, format: Format): string {
+  return formatNamed(format).hasModuleNames ? `${stem}.weight` : stem;
+}
+
 /** Returns the names of the factors under a stem. */
 export function factorNames(stem: string): readonly [left: string, right: string, order: string] {
   return [`${stem}.lowrank.left`, `${stem}.lowrank.right`, `${stem}.lowrank.order`];

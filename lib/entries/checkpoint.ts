@@ -16,6 +16,7 @@ export type {
   ModelGraph,
   NewTensorInfo,
   Orientation,
+  OtherFactors,
   QuantizedForm,
   TensorChange,
   TensorInfo,

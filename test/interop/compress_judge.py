@@ -4,7 +4,8 @@ Usage: python compress_judge.py <source> <compressed> <inputs.safetensors>
 
 Writes {"difference", "loss", "shift", "factored", "biases", "operators"} as JSON: how far onnxruntime's outputs are from
 those of the model with its factors multiplied out, how far from those of the source, and how far the means of both are
-apart, all relative; the weights that became factors, the biases that changed, and the operators that onnxruntime runs.
+apart, all relative; the weights that became factors, the biases that changed, and the operators that onnxruntime runs. Of a model with branches,
+the outputs are those of all of them.
 """
 
 import json
@@ -26,7 +27,18 @@ def outputs(model, feeds, optimised=None):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     content = model if isinstance(model, str) else model.SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)[0]
+    if "use_cache_branch" not in feeds:
+        return session.run(None, feeds)[0]
+    choices = [{**feeds, "use_cache_branch": np.array([chosen])} for chosen in (False, True)]
+    return np.concatenate([session.run(None, choice)[0] for choice in choices])
+
+
+def nodes(graph):
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from nodes(attribute.g)
 
 
 def arrays(model):
@@ -40,7 +52,7 @@ def multiplied_out(source, compressed):
     model.CopyFrom(source)
     turned = {
         node.input[1] if node.op_type == "Gemm" else node.input[0]
-        for node in model.graph.node
+        for node in nodes(model.graph)
         if node.op_type == "Transpose"
         or any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
     }

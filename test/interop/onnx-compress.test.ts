@@ -2,12 +2,15 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { calibrate } from '../../lib/compress/calibrate.js';
 import { compressCheckpoint } from '../../lib/compress/compress.js';
+import { openMoments } from '../../lib/compress/moments.js';
 import type { CompressOptions } from '../../lib/compress/options.js';
 import type { CompressReport } from '../../lib/compress/report.js';
 import type { Runtime } from '../../lib/evaluate/engines/onnx-feeds.js';
 import { importPeer } from '../../lib/evaluate/engines/peers.js';
+import { toFloat32 } from '../../lib/tensor/convert.js';
 import { failure } from '../support/failure.js';
 import { temporaryFolder } from '../support/folder.js';
 import { distance, gaussian, norm } from '../support/matrices.js';
@@ -101,6 +104,67 @@ describe.skipIf(!python || !hasPeers)(`linear layers of ONNX models${unlessNoPyt
     expect(verdict.difference).toBeLessThan(1e-4);
   });
 
+  it('run in the branches of an If, which share factors and biases', async () => {
+    for (const name of ['branches', 'external-branches'] as const) {
+      for (const storage of ['pivoted', 'factors'] as const) {
+        const { report, verdict } = await compressed(name, { storage, keep: 0.5 });
+        expect([report.leftOut, report.withoutMoments]).toEqual([[], []]);
+        expect(verdict.factored).toContain('again');
+        const withBias = verdict.factored.filter((weight) => ['first', 'again'].includes(weight));
+        // In one branch, what is added is the sum of two products.
+        expect(verdict.biases).toEqual(withBias.map((weight) => `${weight}.bias`));
+        expect(verdict.difference).toBeLessThan(1e-4);
+        expect(verdict.loss).toBeLessThan(0.3);
+      }
+    }
+  });
+
+  it('are calibrated in the branches that samples choose', async () => {
+    const [source, inputs] = ['model.onnx', 'inputs.safetensors'].map((file) => at('models', 'branches', file));
+    const report = await calibrate(source!, at('both'), { inputs, peers, samples: 600 });
+    expect(report).toMatchObject({ samples: 600, layers: 4, unseen: [] });
+    const moments = await openMoments(at('both'));
+    const [first, alone] = [await moments.read('a.weight'), await moments.read('m.weight')];
+    await moments.close();
+    // Every third sample runs the branch in which it is used.
+    expect([first!.count, alone!.count]).toEqual([600, 200]);
+    const file = await SafetensorsFile.open(inputs!);
+    const x = toFloat32(await file.read(file.header.tensors.find(({ name }) => name === 'x')!), 'F32');
+    await file.close();
+    const mean = (step: number, of: (value: number) => number) =>
+      Float64Array.from({ length: 32 }, (_, j) => {
+        let sum = 0;
+        for (let row = 0; row < 600; row += step) sum += of(x[32 * row + j]!);
+        return (sum * step) / 600;
+      });
+    const [all, positive] = [mean(1, (value) => value), mean(3, (value) => Math.max(0, value))];
+    expect(distance(first!.mean!, all)).toBeLessThan(1e-6 * norm(all));
+    expect(distance(alone!.mean!, positive)).toBeLessThan(1e-6 * norm(positive));
+
+    const never = at('never.safetensors');
+    await writeSafetensors(
+      never,
+      new Map([
+        ['x', { dtype: 'F32', shape: [600, 32], bytes: new Uint8Array(x.buffer) }],
+        ['use_cache_branch', { dtype: 'BOOL', shape: [600], bytes: new Uint8Array(600) }],
+      ]),
+      new Map(),
+    );
+    const half = await calibrate(source!, at('half'), { inputs: never, peers });
+    expect(half).toMatchObject({ layers: 3, unseen: ['m.weight'] });
+    const options = { keep: 0.5, calibration: at('half'), dryRun: true };
+    const { withoutMoments } = await compressCheckpoint(source!, undefined, options);
+    expect(withoutMoments).toEqual(['m.weight']);
+  });
+
+  it('have ranks tried on samples in the branches of an If', async () => {
+    const [source, inputs] = ['model.onnx', 'inputs.safetensors'].map((file) => at('models', 'branches', file));
+    const calibration = at('tried.safetensors');
+    await calibrate(source!, calibration, { inputs, peers });
+    const report = await compressCheckpoint(source!, at('tried.onnx'), { keep: 0.6, calibration, inputs, peers });
+    expect(report.check!.cosine).toBeGreaterThan(0.9);
+  });
+
   it('stay dense inside a fused operator, with the reason', async () => {
     const { report, verdict } = await compressed('attention');
     expect(verdict.factored).not.toContain('packed');
@@ -134,6 +198,71 @@ describe.skipIf(!python || !hasPeers)(`linear layers of ONNX models${unlessNoPyt
       expect(saved).toBeGreaterThan(4 * (before - after) - 4000);
     }
   });
+});
+
+describe.skipIf(!python || !hasPeers)(`decoders merged into one file${unlessNoPython}${unlessNoPeers}`, () => {
+  const folder = temporaryFolder();
+  const at = (...path: string[]) => join(folder, ...path);
+  const example = join(root, 'examples', 'noisy-recall', 'model');
+  const texts = join(root, 'examples', 'noisy-recall', 'validation.jsonl');
+
+  beforeAll(() => runPython('onnx_merge.py', example, at('merged'), at('plain')), 60_000);
+
+  /** How far the outputs of both branches of a model are from those of another. */
+  const differences = async (plain: string, merged: string) =>
+    JSON.parse(await runPython('onnx_merge.py', at(plain), at(merged), 'judge')) as number[];
+
+  it('have the moments, the ranks and the outputs of one that is not merged', async () => {
+    const prompts = (await readFile(texts, 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { prompt: string }).prompt);
+    await writeFile(at('texts.txt'), prompts.join('\n'));
+    const made = new Map<string, CompressReport>();
+    for (const name of ['plain', 'merged']) {
+      const model = at(name);
+      const calibration = at(`${name}.safetensors`);
+      const report = await calibrate(model, calibration, { texts: at('texts.txt'), peers, samples: 60 });
+      expect(report.unseen).toEqual([]);
+      const options = { keep: 0.8, calibration, texts: at('texts.txt'), peers };
+      made.set(name, await compressCheckpoint(join(model, 'model.onnx'), at(`${name}.onnx`), options));
+    }
+    const [first, second] = [await openMoments(at('plain.safetensors')), await openMoments(at('merged.safetensors'))];
+    expect([...second.weights].sort()).toEqual([...first.weights].sort());
+    for (const weight of first.weights) {
+      const [one, other] = [(await first.read(weight))!, (await second.read(weight))!];
+      expect(other).toMatchObject({ kind: one.kind, count: one.count });
+      expect(distance(one.second, other.second)).toBeLessThan(1e-5 * norm(one.second));
+    }
+    await Promise.all([first.close(), second.close()]);
+    const [before, after] = [made.get('plain')!, made.get('merged')!];
+    expect(after.leftOut).toEqual(before.leftOut);
+    expect(after.layers.length).toBeGreaterThan(3);
+    const ranks = ({ layers }: CompressReport) => layers.map((layer) => [layer.name, rankOf(layer)]);
+    expect(ranks(after)).toEqual(ranks(before));
+    expect(after.check!.divergence).toBeCloseTo(before.check!.divergence!, 4);
+    const branches = await differences('plain.onnx', 'merged.onnx');
+    expect(branches).toHaveLength(2);
+    for (const difference of branches) expect(difference).toBeLessThan(1e-4);
+  }, 240_000);
+
+  it.each(['q8', 'q4'] as const)(
+    'are quantised as one that is not merged, with its embeddings: %s',
+    async (preset) => {
+      for (const name of ['plain', 'merged']) {
+        const { leftOut } = await compressCheckpoint(at(name, 'model.onnx'), at(`${name}-${preset}.onnx`), { preset });
+        expect(leftOut.filter(({ why }) => why.includes('inside a node'))).toEqual([]);
+      }
+      for (const difference of await differences(`plain-${preset}.onnx`, `merged-${preset}.onnx`)) {
+        expect(difference).toBeLessThan(1e-4);
+      }
+      for (const difference of await differences(join('plain', 'model.onnx'), `merged-${preset}.onnx`)) {
+        expect(difference).toBeGreaterThan(1e-4);
+        expect(difference).toBeLessThan(0.3);
+      }
+    },
+    120_000,
+  );
 });
 
 /** As much of transformers.js as the tests use. */

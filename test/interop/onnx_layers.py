@@ -56,6 +56,9 @@ class Graph:
         value = FLOATS[self.dtype]
         initializers = {tensor.name: tensor for tensor in self.initializers}
         inputs = [helper.make_tensor_value_info("x", value, first)]
+        branching = any(node.op_type == "If" for node in self.nodes)
+        if branching:
+            inputs.append(helper.make_tensor_value_info("use_cache_branch", TensorProto.BOOL, [1]))
         ir = helper.OP_SET_ID_VERSION_MAP[("ai.onnx", opset)]
         if ir < 4:
             inputs += [
@@ -72,7 +75,10 @@ class Graph:
         x = vectors(SAMPLES, IN).astype(self.dtype)
         if len(first) == 3:
             x = x.reshape(-1, 6, IN)
-        save_file({"x": x}, path / "inputs.safetensors")
+        feeds = {"x": x}
+        if branching:
+            feeds["use_cache_branch"] = np.arange(len(x)) % 3 == 0
+        save_file(feeds, path / "inputs.safetensors")
 
 
 def layers(dtype="float32"):
@@ -118,6 +124,42 @@ def fused():
     return g
 
 
+def square():
+    """Square weights, which no shape tells how they lie, used turned by Gemms and by a MatMul, and by one alone."""
+    g = Graph()
+    turned = g.node("Transpose", ["x"], "xt")
+    h = g.node("Gemm", [turned, g.constant("first", weight(IN, IN)), g.constant("first.bias", bias(IN))], "a",
+               transA=1, transB=1)  # fmt: skip
+    again = g.constant("again", weight(IN, IN))
+    h = g.node("Gemm", [h, again, g.constant("again.bias", bias(IN))], "b", transB=1)
+    h = g.node("MatMul", [h, g.node("Transpose", [again], "t")], "c")
+    g.node("MatMul", [h, g.constant("last", weight(IN, IN))], "y")
+    return g
+
+
+def branches():
+    """An If as optimum merges two decoders: both branches multiply by weights of the graph around it."""
+    g = Graph()
+    first, first_bias = g.constant("first", weight(IN, HIDDEN)), g.constant("first.bias", bias(HIDDEN))
+    again, again_bias = g.constant("again", weight(HIDDEN, HIDDEN)), g.constant("again.bias", bias(HIDDEN))
+    last, alone = g.constant("last", weight(OUT, HIDDEN)), g.constant("alone", weight(IN, HIDDEN))
+
+    def body(name, more):
+        b = Graph()
+        h = b.node("Add", [b.node("MatMul", ["x", first], "a"), first_bias], "b")
+        for extra in more:
+            h = b.node("Add", [h, b.node("MatMul", [b.node("Relu", ["x"], "n"), extra], "m")], "s")
+        h = b.node("Relu", [h], "c")
+        for i in range(2):
+            h = b.node("Relu", [b.node("Add", [b.node("MatMul", [h, again], f"d{i}"), again_bias], f"e{i}")], f"f{i}")
+        b.node("Gemm", [h, last], "y", transB=1)
+        outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", OUT))]
+        return helper.make_graph(b.nodes, name, [], outputs)
+
+    g.node("If", ["use_cache_branch"], "y", then_branch=body("with_past", [alone]), else_branch=body("no_past", []))
+    return g
+
+
 def attention():
     """q, k and v in one operator of onnxruntime, and a layer before and after."""
     g = Graph()
@@ -146,13 +188,15 @@ def main():
     for opset in OPSETS:
         layers().save(folder / f"opset-{opset}", "y", opset)
     layers("float16").save(folder / "float16", "y")
-    for make in [transposed, shared, fused]:
+    for make in [transposed, shared, fused, branches]:
         make().save(folder / make.__name__, "y")
+    square().save(folder / "square", "y", width=IN)
     attention().save(folder / "attention", "y", first=("batch", "tokens", IN))
     external = dict(save_as_external_data=True, size_threshold=0)
     layers().save(folder / "external", "y", location="model.onnx.data", **external)
     layers().save(folder / "external-files", "y", all_tensors_to_one_file=False, **external)
     transposed().save(folder / "external-transposed", "y", location="weights.bin", **external)
+    branches().save(folder / "external-branches", "y", location="model.onnx.data", **external)
     quantised(folder / "quantised")
 
 

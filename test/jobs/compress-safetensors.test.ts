@@ -12,7 +12,6 @@ import { failure, kind } from '../support/failure.js';
 import { temporaryFolder } from '../support/folder.js';
 import { validGguf } from '../support/gguf.js';
 import { distance, norm, product } from '../support/matrices.js';
-import { mlp } from '../support/onnx-mlp.js';
 import { rankOf } from '../support/ranks.js';
 import { fill } from '../support/safetensors.js';
 
@@ -238,10 +237,10 @@ describe('expand', () => {
       code: 'ERR_UNSUPPORTED',
       hint: expect.stringContaining('lowrank compress'),
     });
-    await fill(path('.'), { 'model.onnx': mlp() });
-    expect(await failure(expandCheckpoint(path('model.onnx'), dense))).toMatchObject({
+    await fill(path('.'), { 'model.gguf': validGguf([], []) });
+    expect(await failure(expandCheckpoint(path('model.gguf'), dense))).toMatchObject({
       code: 'ERR_UNSUPPORTED',
-      message: expect.stringContaining('onnx'),
+      message: expect.stringContaining('gguf'),
     });
   });
 

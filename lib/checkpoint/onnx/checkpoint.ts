@@ -20,9 +20,10 @@ import { type DataLayout, type ExternalTensor, relaid } from './data-layout.js';
 import { entry as externalEntry } from './encode.js';
 import { ExternalFiles } from './external-data.js';
 import { readGraph, readHead } from './graph.js';
+import { modelGraph } from './model-graph.js';
 import { type Field, ProtobufFile } from './protobuf.js';
 import type { SplicedFile } from './replacement.js';
-import { splice, withInputs, withOutputs } from './splice.js';
+import { splice } from './splice.js';
 import { checkStructure } from './structure.js';
 import { type Constant, decodeVarints, readTensorProto } from './tensor-proto.js';
 import { Unlisted } from './unlisted.js';
@@ -136,26 +137,11 @@ class OnnxCheckpoint implements Checkpoint {
   }
 
   get graph(): ModelGraph {
-    const { wiring } = this.source;
-    const nodesOf = (weight: string) => wiring.use(weight).multiplications.map(({ node }) => node);
-    return {
-      inputsOf: (weight) => {
-        const nodes = nodesOf(weight);
-        const turned = nodes.some(({ attributes }) => (attributes.get('transA')?.[0] ?? 0) !== 0);
-        return turned ? [] : [...new Set(nodes.map(({ inputs }) => inputs[0]!))];
-      },
-      productOf: (weight) => {
-        const [node, ...others] = nodesOf(weight);
-        return others.length === 0 && node?.opType === 'MatMul' ? node.outputs[0] : undefined;
-      },
-      biasOf: (weight) => {
-        const bias = wiring.biasOf(weight);
-        return bias !== undefined && this.#isItsOwn(bias) ? bias : undefined;
-      },
-      isLookedUp: (weight) => wiring.initializer(weight) !== undefined && wiring.lookups(weight).length > 0,
-      observing: (values) => withOutputs(this.source, values),
-      feeding: (weights) => withInputs(this.source, weights),
-    };
+    return modelGraph(this.source, {
+      weights: [...this.entries.values()].flatMap(({ info, usage }) => (usage?.orientation ? [info] : [])),
+      isItsOwn: (name) => this.#isItsOwn(name),
+      orientationOfFactored: (left) => (this.#entry(left).constant.ofTurned ? 'out x in' : 'in x out'),
+    });
   }
 
   async read(name: string): Promise<Uint8Array> {
@@ -213,9 +199,15 @@ class OnnxCheckpoint implements Checkpoint {
       cuts.push(...offsetCuts(own.offsets));
       data.set(file, own);
     }
-    const replacements = [...replaced].map(([{ info, external }, { by, form }]) => {
+    const replacements = [...replaced].map(([{ info, external, constant }, { by, form, times }]) => {
       const places = data.get(info.file)?.layout.places;
-      return { info, by, form, data: external && places && { location: external.file.location, places } };
+      return {
+        info,
+        by,
+        form,
+        times: times && { ...times, turned: constant.ofTurned },
+        data: external && places && { location: external.file.location, places },
+      };
     });
     const spliced = splice(this.source, replacements, cuts);
     return files.map((layout) => (layout.file === spliced.file ? spliced : (data.get(layout.file)?.layout ?? layout)));

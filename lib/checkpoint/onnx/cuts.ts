@@ -1,8 +1,8 @@
-import type { ByteRange, FilePart } from '../checkpoint.js';
+import type { ByteRange, FileLayout, FilePart } from '../checkpoint.js';
 import { PartList } from '../parts.js';
 import { prefix } from './encode.js';
 import type { Field, Span } from './protobuf.js';
-import type { Stretch } from './wiring.js';
+import type { Stretch } from './scope.js';
 
 /** Other bytes in place of a stretch of a model's file. */
 export interface Cut extends Stretch {
@@ -19,10 +19,20 @@ interface Filled {
 }
 
 /** Makes the cuts in a file; the lengths of all messages around them follow. */
-export function withCuts(file: string, size: number, cuts: readonly Cut[]): Filled {
-  const ordered = [...cuts].sort((a, b) => a.start - b.start);
+export function withCuts(
+  { file, size }: { readonly file: string; readonly size: number },
+  cuts: readonly Cut[],
+): FileLayout {
+  const ordered = [...cuts].sort(inOrder);
   const { list, places } = message(file, { begin: 0, end: size }, ordered, 0);
-  return { parts: list.parts, places };
+  return { file, parts: list.parts, places };
+}
+
+/**
+ * At the same byte: first the ends of inner messages, and what is inserted before what is replaced.
+ */
+function inOrder(a: Cut, b: Cut): number {
+  return a.start - b.start || b.within.length - a.within.length || a.end - b.end;
 }
 
 function message(file: string, { begin, end }: Span, cuts: readonly Cut[], depth: number) {

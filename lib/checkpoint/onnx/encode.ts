@@ -43,9 +43,20 @@ export function elementCode(dtype: StoredType): number {
 }
 
 /** A TensorProto up to its numbers, of which `bytes` follow. */
-export function tensorStart(name: string, dtype: StoredType, shape: readonly number[], bytes: number): Uint8Array {
+export function tensorStart(
+  name: string,
+  dtype: StoredType,
+  shape: readonly number[],
+  bytes: number,
+  doc?: string,
+): Uint8Array {
+  return joined(tensorHead(name, dtype, shape, doc), prefix(9, bytes));
+}
+
+function tensorHead(name: string, dtype: StoredType, shape: readonly number[], doc: string | undefined): Uint8Array {
   const dims = shape.map((dimension) => field(1, dimension));
-  return joined(...dims, field(2, elementCode(dtype)), field(8, name), prefix(9, bytes));
+  const described = doc === undefined ? [] : [field(12, doc)];
+  return joined(...dims, field(2, elementCode(dtype)), field(8, name), ...described);
 }
 
 /** A TensorProto whose numbers lie in a file of external data. */
@@ -55,10 +66,10 @@ export function externalTensor(
   shape: readonly number[],
   location: string,
   { offset, bytes }: ByteRange,
+  doc?: string,
 ): Uint8Array {
-  const dims = shape.map((dimension) => field(1, dimension));
   const entries = [entry('location', location), entry('offset', String(offset)), entry('length', String(bytes))];
-  return joined(...dims, field(2, elementCode(dtype)), field(8, name), ...entries, field(14, 1));
+  return joined(tensorHead(name, dtype, shape, doc), ...entries, field(14, 1));
 }
 
 /** A field `external_data` of a TensorProto. */

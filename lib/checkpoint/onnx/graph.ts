@@ -2,6 +2,7 @@ import { describe } from '../../errors.js';
 import { MAX_GRAPH_NODES, MAX_OPERATOR_SETS } from '../../files/limits.js';
 import { isOwnDomain, readNode } from './node.js';
 import { BYTES, type Field, type ProtobufFile, type Span, VARINT } from './protobuf.js';
+import type { Scope } from './scope.js';
 import type { Constant } from './tensor-proto.js';
 import { type Sources, Usages } from './usage.js';
 import { type GraphEnd, Wiring } from './wiring.js';
@@ -89,41 +90,46 @@ interface NamedConstant {
  */
 export async function readGraph(
   proto: ProtobufFile,
-  graph: Span,
+  graph: Field,
   constants: ReadonlyMap<number, Constant>,
 ): Promise<Graph> {
   const found: NamedConstant[] = [];
   const usages = new Usages();
   const wiring = new Wiring();
   let nodes = 0;
-  const onNode = async (field: Field, path: readonly string[]) => {
+  const onNode = async (field: Field, scope: Scope) => {
     if (++nodes > MAX_GRAPH_NODES) throw proto.fault('TooManyNodes', `has more than ${MAX_GRAPH_NODES} nodes`);
     const read = await readNode(proto, field);
     const { node, graphs, value } = read;
-    wiring.node(read, field, path.length > 0);
+    const bodies: Scope[] = [];
+    const placed = wiring.node(read, field, scope, bodies);
     const [output] = node.outputs;
     const tensor = value && constants.get(value.begin);
     if (tensor !== undefined && output && node.opType === 'Constant') {
-      found.push({ name: output, path, tensor });
+      found.push({ name: output, path: scope.path, tensor });
       usages.define(output, tensor);
     }
     usages.visit(node);
     const results: Sources[][] = [];
-    for (const { attribute, span } of graphs) {
-      results.push(await walk(span, [...path, output ?? node.opType, attribute]));
+    for (const { attribute, within } of graphs) {
+      const path = [...scope.path, output ?? node.opType, attribute];
+      const around = { outer: scope, node: placed, within: [...scope.within, field, ...within], path };
+      const body = await walk(within[1], around);
+      bodies.push(body.scope);
+      results.push(body.sources);
     }
     if (node.opType === 'If') usages.join(node, results);
   };
   /** @returns the sources of the graph's outputs */
-  const walk = async (span: Span, path: readonly string[]): Promise<Sources[]> => {
+  const walk = async (span: Span, around: Omit<Scope, 'outputs'>): Promise<{ scope: Scope; sources: Sources[] }> => {
     const { initializers, outputs, ends } = await readEnds(proto, span, constants);
-    wiring.ends(ends, path.length > 0);
+    const scope = wiring.enter(ends, around);
     usages.enter(initializers);
-    for (const [name, tensor] of initializers) found.push({ name, path, tensor });
-    await proto.message(span, (field) => (field.number === 1 ? onNode(field, path) : undefined));
-    return usages.leave(outputs);
+    for (const [name, tensor] of initializers) found.push({ name, path: scope.path, tensor });
+    await proto.message(span, (field) => (field.number === 1 ? onNode(field, scope) : undefined));
+    return { scope, sources: usages.leave(outputs) };
   };
-  await walk(graph, []);
+  await walk(graph, { outer: undefined, node: undefined, within: [graph], path: [] });
   return { tensors: byUniqueName(proto, found), usages, wiring };
 }
 

@@ -18,7 +18,8 @@ export interface GraphNode {
 /** A graph inside a node. */
 interface InnerGraph {
   readonly attribute: string;
-  readonly span: Span;
+  /** The attribute and the graph, as they lie in the file. */
+  readonly within: readonly [attribute: Field, graph: Field];
 }
 
 /** A field of a node: where it lies, with its tag, and the name of the attribute that it is. */
@@ -82,7 +83,7 @@ export async function readNode(proto: ProtobufFile, span: Field): Promise<NodeRe
           keep(attribute.name);
           if (attribute.numbers.length > 0) attributes.set(attribute.name, attribute.numbers);
           if (attribute.float !== undefined) floats.set(attribute.name, attribute.float);
-          for (const graph of attribute.graphs) graphs.push({ attribute: attribute.name, span: graph });
+          for (const graph of attribute.graphs) graphs.push({ attribute: attribute.name, within: [field, graph] });
           if (attribute.name === 'value') value = attribute.tensor;
         });
       case 7:
@@ -105,7 +106,7 @@ async function readAttribute(proto: ProtobufFile, span: Field) {
   let name = '';
   let tensor: Span | undefined;
   let float: number | undefined;
-  const graphs: Span[] = [];
+  const graphs: Field[] = [];
   const numbers: number[] = [];
   await proto.message(span, (field) => {
     const { number, type, begin } = field;

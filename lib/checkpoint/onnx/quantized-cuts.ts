@@ -16,14 +16,14 @@ import {
   requireOnly,
   type SplicedFile,
 } from './replacement.js';
-import type { Stretch } from './wiring.js';
+import { insertion, removed } from './rewrite.js';
+import type { PlacedNode, Scope, Stretch } from './scope.js';
 
 /** From this version of the operators on there are all that these nodes need. */
 const QUANTIZED_SINCE = 11;
 
 /** A node that uses a replaced weight. */
-interface Use extends Stretch {
-  readonly node: GraphNode;
+interface Use extends PlacedNode {
   readonly nodes: QuantizedNodes;
   readonly rows: boolean;
 }
@@ -35,7 +35,7 @@ interface Use extends Stretch {
  */
 export function quantizedCuts(source: SplicedFile, names: Names, replacements: readonly Replacement[]): Cut[] {
   const uses: Use[] = [];
-  const rounded = new Map<string, RoundedInput>();
+  const rounded = new Map<Scope, Map<string, RoundedInput>>();
   const cuts: Cut[] = [];
   const within = [source.graph];
   const added = new Set(replacements.flatMap(({ by }) => by.map(({ name }) => name)));
@@ -49,26 +49,29 @@ export function quantizedCuts(source: SplicedFile, names: Names, replacements: r
     const { users, passes } = usersOf(source, replacement, form);
     cuts.push(
       { ...initializer, within, ...initializersOf(replacement) },
-      ...passes.map((pass) => ({ ...pass, within, parts: new PartList() })),
+      ...passes.map(removed),
       ...inputCuts(source, replacement),
     );
-    const nodes = new QuantizedNodes(form, names, rounded);
+    const nodes = new QuantizedNodes(form, names);
+    cuts.push(...insertion(source, users, nodes.take()));
     uses.push(...users.map((use) => ({ ...use, nodes, rows: form.kind === 'rows' })));
   }
   if (uses.length === 0) return [];
   // In the order of the file: what several nodes share is made where the first of them is.
-  for (const { node, nodes, rows, start, end } of uses.sort((a, b) => a.start - b.start)) {
+  for (const { node, nodes, rows, start, end, scope } of uses.sort((a, b) => a.start - b.start)) {
     const { name, inputs, outputs, attributes } = node;
     const [first, second, added] = inputs as [string, string, string?];
     const own = name || outputs[0]!;
     if (rows) nodes.lookUp(second, own, outputs[0]!);
     else {
       const turned = (attributes.get('transA')?.[0] ?? 0) !== 0;
-      nodes.multiply(first, own, outputs[0]!, { turned, added: added || undefined });
+      const known = rounded.get(scope) ?? new Map<string, RoundedInput>();
+      rounded.set(scope, known);
+      nodes.multiply(first, own, outputs[0]!, known, { turned, added: added || undefined });
     }
     const parts = new PartList();
     for (const bytes of nodes.take()) parts.bytes(field(1, bytes));
-    cuts.push({ start, end, within, parts });
+    cuts.push({ start, end, within: scope.within, parts });
   }
   // Whole numbers of 8 bits are multiplied by ONNX's own operators.
   if (replacements.every(({ form }) => form === undefined || form.kind === 'channels')) return cuts;

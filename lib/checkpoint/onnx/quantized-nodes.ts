@@ -29,8 +29,6 @@ export class QuantizedNodes {
   constructor(
     private readonly form: QuantizedForm,
     private readonly names: FreshNames,
-    /** What inputs were rounded to, by their names and what smooths them: layers share it. */
-    private readonly rounded: Map<string, RoundedInput>,
   ) {
     const { scales, halfScales, correction } = form;
     this.#scales = halfScales ? this.#cast(scales) : scales;
@@ -41,25 +39,36 @@ export class QuantizedNodes {
   }
 
   /**
-   * Takes the nodes so far, first those that make constants: programs compute them once, when they
-   * load the model.
+   * Takes the nodes so far: at first those that make constants, which programs compute once, when
+   * they load the model.
    */
   take(): Uint8Array[] {
     return this.#nodes.splice(0);
   }
 
-  /** x W, or x^T W, plus what is added, as the value `output`, by nodes of this name. */
-  multiply(x: string, name: string, output: string, { turned = false, added }: ProductOptions = {}): void {
+  /**
+   * x W, or x^T W, plus what is added, as the value `output`, by nodes of this name.
+   *
+   * @param rounded what inputs of the same graph were rounded to, by their names and what smooths
+   *   them: layers share it
+   */
+  multiply(
+    x: string,
+    name: string,
+    output: string,
+    rounded: Map<string, RoundedInput>,
+    { turned = false, added }: ProductOptions = {},
+  ): void {
     const input = turned ? this.#add('Transpose', `${output}.turned`, [x]) : x;
     const product = added === undefined ? output : this.names.unused(`${output}.product`);
-    this.#multiply(input, name, product);
+    this.#multiply(input, name, product, rounded);
     if (added !== undefined) this.#nodes.push(node('Add', `${name}.added`, [product, added], output));
   }
 
-  #multiply(x: string, name: string, output: string): void {
+  #multiply(x: string, name: string, output: string, rounded: Map<string, RoundedInput>): void {
     const { correction } = this.form;
     const main = correction === undefined ? output : this.names.unused(`${output}.rounded`);
-    if (this.form.kind === 'channels') this.#multiplyWhole(x, name, main);
+    if (this.form.kind === 'channels') this.#multiplyWhole(x, name, main, rounded);
     else this.#multiplyBlocks(x, name, main);
     if (correction === undefined) return;
     const inner = this.#add('MatMul', `${output}.inner`, [x, this.#left!]);
@@ -84,18 +93,18 @@ export class QuantizedNodes {
   }
 
   /** As onnxruntime's quantize_dynamic writes it, so that its fusions find it. */
-  #multiplyWhole(x: string, name: string, output: string): void {
-    const { value, scale, zero } = this.#round(x);
+  #multiplyWhole(x: string, name: string, output: string, rounded: Map<string, RoundedInput>): void {
+    const { value, scale, zero } = this.#round(x, rounded);
     const sums = this.#add('MatMulInteger', `${output}.sums`, [value, this.form.codes, zero]);
     const wide = this.#cast(sums);
     const scales = this.#add('Mul', `${output}.scales`, [scale, this.#scales]);
     this.#nodes.push(node('Mul', name, [wide, scales], output));
   }
 
-  #round(x: string): RoundedInput {
+  #round(x: string, rounded: Map<string, RoundedInput>): RoundedInput {
     const { smoothing } = this.form;
     const key = JSON.stringify([x, smoothing]);
-    const known = this.rounded.get(key);
+    const known = rounded.get(key);
     if (known !== undefined) return known;
     const smooth = smoothing === undefined ? x : this.#add('Mul', `${x}.smoothed`, [x, smoothing]);
     const value = this.names.unused(`${x}.quantized`);
@@ -105,7 +114,7 @@ export class QuantizedNodes {
     const one = node('DynamicQuantizeLinear', value, [smooth], value, field(2, scale), field(2, zero));
     this.#nodes.push(one);
     const made = { value, scale, zero };
-    this.rounded.set(key, made);
+    rounded.set(key, made);
     return made;
   }
 

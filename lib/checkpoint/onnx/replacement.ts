@@ -1,10 +1,11 @@
 import { ArgumentError, LowRankError } from '../../errors.js';
-import type { ByteRange, NewTensorInfo, QuantizedForm, TensorInfo } from '../checkpoint.js';
+import type { ByteRange, NewTensorInfo, OtherFactors, QuantizedForm, TensorInfo } from '../checkpoint.js';
 import { PartList } from '../parts.js';
 import type { Cut } from './cuts.js';
 import { bytesOf } from './data-layout.js';
 import { externalTensor, field, integersTensor, joined, prefix, tensorStart, valueInfo } from './encode.js';
 import type { Field } from './protobuf.js';
+import { OF_TURNED } from './tensor-proto.js';
 import type { WeightUse, Wiring } from './wiring.js';
 
 /** A model's file, and where its graph lies. */
@@ -22,12 +23,15 @@ export interface SplicedFile {
   readonly domains: ReadonlySet<string>;
 }
 
-/** A weight and the tensors that take its place. */
+/** A tensor and those that take its place. */
 export interface Replacement {
   readonly info: TensorInfo;
+  /** Of a weight its factors, unless something else is said. */
   readonly by: readonly NewTensorInfo[];
-  /** How they make it up, if they are whole numbers with scales; otherwise they are factors. */
+  /** How they make it up, if they are whole numbers with scales. */
   readonly form?: QuantizedForm | undefined;
+  /** If the tensor is a left factor and gives way to the weight: what that is multiplied by. */
+  readonly times?: (OtherFactors & { readonly turned: boolean }) | undefined;
   /** Where the new tensors lie, if not in the model's file. */
   readonly data?: { readonly location: string; readonly places: ReadonlyMap<string, ByteRange> } | undefined;
 }
@@ -70,19 +74,29 @@ export interface ShapeTensor {
   readonly numbers: readonly number[];
 }
 
+interface InitializerOptions {
+  readonly shape?: ShapeTensor | undefined;
+  /** Whether the new tensors are factors of a weight that lies as [out, in]. */
+  readonly turned?: boolean;
+}
+
 /** The new tensors, in the file or by where they lie in another. */
-export function initializersOf({ by, data }: Replacement, shape?: ShapeTensor): Pick<Cut, 'parts' | 'places'> {
+export function initializersOf(
+  { by, data }: Replacement,
+  { shape, turned = false }: InitializerOptions = {},
+): Pick<Cut, 'parts' | 'places'> {
   const parts = new PartList();
   const places = new Map<string, ByteRange>();
-  for (const tensor of by) {
+  for (const [i, tensor] of by.entries()) {
     const { name, dtype, shape: dims } = tensor;
     const place = data?.places.get(name);
+    const doc = turned && i === 0 ? OF_TURNED : undefined;
     if (place !== undefined) {
-      parts.bytes(field(5, externalTensor(name, dtype, dims, data!.location, place)));
+      parts.bytes(field(5, externalTensor(name, dtype, dims, data!.location, place, doc)));
       continue;
     }
     const bytes = bytesOf(tensor);
-    const start = tensorStart(name, dtype, dims, bytes);
+    const start = tensorStart(name, dtype, dims, bytes, doc);
     parts.bytes(joined(prefix(5, start.length + bytes), start));
     places.set(name, { offset: parts.end, bytes });
     parts.tensor(name, bytes);

@@ -1,9 +1,11 @@
 import { describe, LowRankError } from '../../errors.js';
 import type { DType } from '../../tensor/dtype.js';
-import type { FileLayout, TensorInfo } from '../checkpoint.js';
+import type { FileLayout } from '../checkpoint.js';
 import { PartList } from '../parts.js';
 import { type Cut, withCuts } from './cuts.js';
-import { attribute, elementCode, field, node, prefix, valueInfo, zeroTensor } from './encode.js';
+import { attribute, elementCode, field, node, zeroTensor } from './encode.js';
+import { expansionCuts } from './expansion.js';
+import { turnName } from './factored.js';
 import { quantizedCuts } from './quantized-cuts.js';
 import {
   initializersOf,
@@ -15,11 +17,13 @@ import {
   type ShapeTensor,
   type SplicedFile,
 } from './replacement.js';
+import { insertion, removed, rewired } from './rewrite.js';
 import type { Multiplication } from './wiring.js';
 
 /**
- * Lays out a model in which weights are replaced by factors, or by whole numbers with scales. All
- * bytes but those of the weights, and of the nodes that multiply by them, are copied.
+ * Lays out a model in which weights are replaced by factors, or by whole numbers with scales, or
+ * factors by the weight again. All bytes but those of the weights, and of the nodes that multiply
+ * by them, are copied.
  *
  * Of factors: a node that computes x W, W of shape [in, out] (or x W^T, of a Gemm with `transB` or
  * of a weight that is transposed before), becomes two that compute (x F) G. `by` is either F [in,
@@ -36,36 +40,13 @@ import type { Multiplication } from './wiring.js';
  */
 export function splice(source: SplicedFile, replacements: readonly Replacement[], others: readonly Cut[]): FileLayout {
   const names = new Names(source.wiring, replacements);
-  const factored = replacements.filter(({ form }) => form === undefined);
-  const cuts = factored.flatMap((replacement) => cutsFor(source, names, replacement));
-  return assembled(source, [...cuts, ...quantizedCuts(source, names, replacements), ...others]);
-}
-
-/** Adds values of the model's graph to its outputs; a runtime finds their types itself. */
-export function withOutputs(source: SplicedFile, values: Iterable<string>): FileLayout {
-  const parts = new PartList();
-  for (const name of values) {
-    if (!source.wiring.isOutput(name)) parts.bytes(field(12, field(1, name)));
-  }
-  const { end } = source.graph;
-  return assembled(source, [{ start: end, end, within: [source.graph], parts }]);
-}
-
-/** Makes inputs of weights of the model's graph: whoever runs it has to give them. */
-export function withInputs(source: SplicedFile, weights: Iterable<TensorInfo>): FileLayout {
-  const cuts: Cut[] = [];
-  for (const { name, dtype, shape } of weights) {
-    const initializer = source.wiring.initializer(name);
-    if (initializer === undefined) throw refusal(name, 'it is no initializer of the graph');
-    const parts = new PartList();
-    if (source.wiring.input(name) === undefined) parts.bytes(field(11, valueInfo(name, dtype, shape)));
-    cuts.push({ ...initializer, within: [source.graph], parts });
-  }
-  return assembled(source, cuts);
-}
-
-function assembled({ file, size }: SplicedFile, cuts: readonly Cut[]): FileLayout {
-  return { file, ...withCuts(file, size, cuts) };
+  const factors = new Set(replacements.flatMap(({ times }) => [times?.right, times?.order]));
+  const cuts = replacements.flatMap((replacement) => {
+    const { info, form, times } = replacement;
+    if (form !== undefined || factors.has(info.name)) return [];
+    return (times === undefined ? cutsFor : expansionCuts)(source, names, replacement);
+  });
+  return withCuts(source, [...cuts, ...quantizedCuts(source, names, replacements), ...others]);
 }
 
 /** From this version of the operators on there are those that make pivoted factors. */
@@ -89,18 +70,18 @@ function cutsFor(source: SplicedFile, names: Names, replacement: Replacement): C
     ...constants.nodes,
     ...(product === undefined ? [] : [node('MatMul', product, [factors.left, constants.right], product)]),
   ];
-  const replaced = multiplications.map((multiplication, i): Cut => {
-    const { start, end } = multiplication;
+  const replaced = multiplications.map((multiplication): Cut => {
+    const { start, end, scope } = multiplication;
     const parts = new PartList();
-    if (i === 0) for (const bytes of before) parts.bytes(field(1, bytes));
     if (product === undefined) twoNodes(parts, source, names, multiplication, factors.left, constants.right);
-    else rewired(parts, source, multiplication, [multiplication.node.inputs[0]!, product], ['transB']);
-    return { start, end, within, parts };
+    else rewired(parts, source, multiplication, [multiplication.node.inputs[0]!, product], { without: ['transB'] });
+    return { start, end, within: scope.within, parts };
   });
   return [
-    { ...initializer, within, ...initializersOf(replacement, constants.shape) },
-    ...passes.map((pass) => ({ ...pass, within, parts: new PartList() })),
+    { ...initializer, within, ...initializersOf(replacement, { shape: constants.shape, turned: factors.turned }) },
+    ...passes.map(removed),
     ...inputCuts(source, replacement, constants.shape),
+    ...insertion(source, multiplications, before),
     ...replaced,
   ];
 }
@@ -117,6 +98,8 @@ interface Factors {
   readonly dense: boolean;
   readonly rank: number;
   readonly dtype: DType;
+  /** Whether the weight lies as [out, in]. */
+  readonly turned: boolean;
 }
 
 function factorsOf({ info, by }: Replacement, nodes: readonly Multiplication[]): Factors {
@@ -149,6 +132,7 @@ function factorsOf({ info, by }: Replacement, nodes: readonly Multiplication[]):
     dense: pivoted && rank * (inputs + outputs) >= inputs * outputs,
     rank,
     dtype: dtype as DType,
+    turned: turned.has(true),
   };
 }
 
@@ -195,27 +179,9 @@ function twoNodes(
   let x = inputs[0]!;
   if ((attributes.get('transA')?.[0] ?? 0) !== 0) {
     x = names.unused(`${outputs[0]}.turned`);
-    parts.bytes(field(1, node('Transpose', `${own}.turned`, [inputs[0]!], x)));
+    parts.bytes(field(1, node('Transpose', turnName(multiplication.node), [inputs[0]!], x)));
   }
   // Not the operator of the node itself: Gemm wants a third input before version 11.
   parts.bytes(field(1, node('MatMul', `${own}.inner`, [x, left], inner)));
-  rewired(parts, source, multiplication, [inner, right], ['transA', 'transB']);
-}
-
-/** The node with other first inputs and without some attributes; all else is copied. */
-function rewired(
-  parts: PartList,
-  { file }: SplicedFile,
-  { fields }: Multiplication,
-  inputs: readonly string[],
-  without: readonly string[],
-): void {
-  const node = new PartList();
-  let input = 0;
-  for (const { number, start, end, attribute: own } of fields) {
-    if (number === 1 && input < inputs.length) node.bytes(field(1, inputs[input++]!));
-    else if (own === undefined || !without.includes(own)) node.copy(file, start, end - start);
-  }
-  parts.bytes(prefix(1, node.end));
-  for (const part of node.parts) parts.append(part);
+  rewired(parts, source, multiplication, [inner, right], { without: ['transA', 'transB'] });
 }

@@ -21,6 +21,9 @@ type Data =
   /** Valid, but not readable here; `why` completes "its data are". */
   | { readonly kind: 'unreadable'; readonly why: string };
 
+/** What the text of a left factor says whose weight the model multiplied by transposed. */
+export const OF_TURNED = 'left factor of a weight [out, in]';
+
 /** A constant tensor of a model, without its numbers. */
 export interface Constant {
   /** Empty for a tensor that a node or its attribute names. */
@@ -30,6 +33,8 @@ export interface Constant {
   /** Bytes of the numbers in memory; for strings, of all of them together. */
   readonly bytes: number;
   readonly data: Data;
+  /** Whether its text is {@link OF_TURNED}. */
+  readonly ofTurned: boolean;
 }
 
 const DATA_FIELDS: ReadonlyMap<number, DataField> = new Map([
@@ -69,6 +74,7 @@ interface TensorFields {
   dataType?: number;
   raw?: Field;
   location?: number;
+  ofTurned: boolean;
 }
 
 /**
@@ -79,7 +85,7 @@ interface TensorFields {
  *   `InvalidDataLength`, `InvalidExternalData`, and those of {@link ProtobufFile}.
  */
 export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<Constant> {
-  const found: TensorFields = { dims: [], lists: new Map(), entries: new Map() };
+  const found: TensorFields = { dims: [], lists: new Map(), entries: new Map(), ofTurned: false };
   const at = () => nameOf(found, span);
   const once = (value: unknown, what: string) => {
     if (value !== undefined) throw proto.fault('InvalidTensor', `${at()} has ${what} twice`);
@@ -103,6 +109,12 @@ export async function readTensorProto(proto: ProtobufFile, span: Span): Promise<
         once(found.raw, 'raw_data');
         if (field.type !== BYTES) throw proto.fault('InvalidTensor', `${at()} has raw_data that are not bytes`);
         found.raw = field;
+        break;
+      case 12:
+        // Texts may be of any length, and are of no interest else.
+        if (field.type === BYTES && field.end - field.begin === OF_TURNED.length) {
+          found.ofTurned = proto.text(field, 'the doc_string of a tensor') === OF_TURNED;
+        }
         break;
       case 13:
         return addEntry(proto, field, found.entries, at()).then((key) => {
@@ -138,7 +150,7 @@ function asConstant(proto: ProtobufFile, { name = '', dims, dataType, ...found }
   if (!Number.isSafeInteger(elements) || !Number.isSafeInteger(bytes)) {
     throw proto.fault('InvalidShape', `${at} of shape [${dims.join(', ')}] has more than 2^53 bytes`);
   }
-  const common = { name, type, dims, bytes };
+  const common = { name, type, dims, bytes, ofTurned: found.ofTurned };
   if (found.location !== undefined && found.location > 1) {
     throw proto.fault('InvalidTensor', `${at} has the unknown data_location ${describe(found.location)}`);
   }

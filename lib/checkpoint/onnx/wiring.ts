@@ -1,10 +1,5 @@
 import type { GraphNode, NodeField, NodeRead } from './node.js';
-
-/** A stretch of the file, with the tag of its field. */
-export interface Stretch {
-  readonly start: number;
-  readonly end: number;
-}
+import type { PlacedNode, Scope, Stretch } from './scope.js';
 
 /** An input, output or initialiser of a graph. */
 export interface GraphEnd extends Stretch {
@@ -12,10 +7,8 @@ export interface GraphEnd extends Stretch {
   readonly name: string;
 }
 
-/** A node of the model's own graph that multiplies by its second input. */
-export interface Multiplication extends Stretch {
-  readonly node: GraphNode;
-  readonly fields: readonly NodeField[];
+/** A node that multiplies by its second input. */
+export interface Multiplication extends PlacedNode {
   /** Whether it computes x W^T, of W as it lies in the file. */
   readonly turned: boolean;
 }
@@ -25,101 +18,95 @@ export interface WeightUse {
   /** In the order of the file. */
   readonly multiplications: readonly Multiplication[];
   /** Nodes that hand the weight on to those, unchanged or transposed. */
-  readonly passes: readonly Stretch[];
+  readonly passes: readonly PlacedNode[];
   /** Everything else, in words. */
   readonly others: readonly string[];
 }
 
-/** A node that hands its input on. */
-interface Pass extends Stretch {
-  readonly output: string;
-  readonly turns: boolean;
-}
-
-/** A node of the model's own graph that takes rows of its first input. */
-export interface Lookup extends Stretch {
-  readonly node: GraphNode;
-}
-
 /** The operators whose second input can be replaced by two. */
 const MULTIPLIES: ReadonlySet<string> = new Set(['MatMul', 'Gemm']);
+const NO_FIELDS: readonly NodeField[] = [];
 
 /**
- * Who is connected to what in the model's graph, and where in the file: what replacing nodes has to
- * know.
+ * Who is connected to what in the model's graph and in the bodies of its nodes, and where in the
+ * file: what replacing nodes has to know. Weights are the initialisers of the model's own graph,
+ * which its bodies see.
  */
 export class Wiring {
-  /** By the name of the second input, in the order of the file. */
-  readonly #multiplications = new Map<string, Multiplication[]>();
-  readonly #passes = new Map<string, Pass[]>();
-  /**
-   * By the name of the first input: nodes that look rows up. They are among the other uses, too.
-   */
-  readonly #lookups = new Map<string, Lookup[]>();
-  /** Other uses of a value, in all graphs, in words. */
-  readonly #others = new Map<string, string[]>();
-  /** By a value to which an initialiser is added: the initialiser. */
-  readonly #added = new Map<string, string>();
+  /** The nodes that have a value of this name among their inputs, of whatever graph. */
+  readonly #users = new Map<string, PlacedNode[]>();
+  /** The graphs that return a value of this name. */
+  readonly #returned = new Map<string, Scope[]>();
+  /** The nodes that make a value of this name. */
+  readonly #makers = new Map<string, PlacedNode[]>();
   readonly #initializers = new Map<string, Stretch>();
   readonly #inputs = new Map<string, Stretch>();
   readonly #outputs = new Set<string>();
+  /** The names that the bodies of nodes define for themselves. */
+  readonly #own = new Map<Scope, Set<string>>();
   readonly #values = new Set<string>();
+  #model: Scope | undefined;
 
-  /** @param inner whether the node is in a graph inside a node */
-  node({ node, fields }: NodeRead, { start, end }: Stretch, inner: boolean): void {
-    const { opType, inputs, outputs, attributes } = node;
-    for (const name of [...inputs, ...outputs]) this.#values.add(name);
-    const [first, second] = inputs;
-    const own = !inner && node.domain === '';
-    const multiplies = own && MULTIPLIES.has(opType);
-    const turns = own ? turnsOf(node) : undefined;
-    for (const [index, name] of inputs.entries()) {
-      if (multiplies && index === 1) {
-        const turned = (attributes.get('transB')?.[0] ?? 0) !== 0;
-        append(this.#multiplications, name, { node, fields, start, end, turned });
-      } else if (turns !== undefined && outputs[0] !== undefined) {
-        append(this.#passes, name, { start, end, output: outputs[0], turns });
-      } else {
-        append(this.#others, name, inner ? `${opType} in a graph inside a node` : opType);
-        const looksUp = own && opType === 'Gather' && index === 0 && (attributes.get('axis')?.[0] ?? 0) === 0;
-        if (looksUp) append(this.#lookups, name, { node, start, end });
-      }
-    }
-    // Before version 7 of the operators, attributes could say which dimensions are added to.
-    if (own && opType === 'Add' && first !== undefined && second !== undefined && attributes.size === 0) {
-      if (this.#initializers.has(second)) this.#added.set(first, second);
-      else if (this.#initializers.has(first)) this.#added.set(second, first);
-    }
-  }
-
-  ends(ends: readonly GraphEnd[], inner: boolean): void {
+  /** Begins with a graph: its scope, for its nodes. */
+  enter(ends: readonly GraphEnd[], around: Omit<Scope, 'outputs'>): Scope {
+    const outputs = ends.filter(({ kind }) => kind === 'output').map(({ name }) => name);
+    const scope = { ...around, outputs };
+    const inner = scope.outer !== undefined;
+    if (inner) this.#own.set(scope, new Set());
+    else this.#model = scope;
     for (const { kind, name, start, end } of ends) {
       this.#values.add(name);
-      if (kind === 'output') append(this.#others, name, 'an output of a graph');
+      if (kind === 'output') append(this.#returned, name, scope);
+      else this.#own.get(scope)?.add(name);
       if (inner) continue;
       if (kind === 'output') this.#outputs.add(name);
       else (kind === 'input' ? this.#inputs : this.#initializers).set(name, { start, end });
     }
+    return scope;
+  }
+
+  /** @param bodies will be filled with the graphs inside the node */
+  node({ node, fields }: NodeRead, { start, end }: Stretch, scope: Scope, bodies: readonly Scope[]): PlacedNode {
+    const placed = { node, fields: multiplies(node) ? fields : NO_FIELDS, start, end, scope, bodies };
+    for (const name of new Set(node.inputs)) append(this.#users, name, placed);
+    for (const name of node.outputs) {
+      append(this.#makers, name, placed);
+      this.#own.get(scope)?.add(name);
+    }
+    for (const name of [...node.inputs, ...node.outputs]) this.#values.add(name);
+    return placed;
+  }
+
+  /** The model's own graph. */
+  get model(): Scope {
+    return this.#model!;
   }
 
   /** Finds all that uses a weight, through nodes that hand it on. */
-  use(name: string): WeightUse {
-    const found = { multiplications: [] as Multiplication[], passes: [] as Stretch[], others: [] as string[] };
-    const seen = new Set<string>();
-    const follow = (value: string, turned: boolean): void => {
+  use(weight: string): WeightUse {
+    const found = { multiplications: [] as Multiplication[], passes: [] as PlacedNode[], others: [] as string[] };
+    const seen = new Map<Scope, Set<string>>();
+    const follow = (scope: Scope, value: string, turned: boolean): void => {
+      const known = seen.get(scope) ?? new Set();
       // A damaged graph may lead back to where it began.
-      if (seen.has(value)) return;
-      seen.add(value);
-      for (const each of this.#multiplications.get(value) ?? []) {
-        found.multiplications.push({ ...each, turned: each.turned !== turned });
+      if (known.has(value)) return;
+      seen.set(scope, known.add(value));
+      for (const placed of this.usersOf(scope, value)) {
+        const { node } = placed;
+        for (const [index, input] of node.inputs.entries()) {
+          if (input !== value) continue;
+          const turns = node.domain === '' ? turnsOf(node) : undefined;
+          if (multiplies(node) && index === 1) {
+            found.multiplications.push({ ...placed, turned: isTurned(node) !== turned });
+          } else if (turns !== undefined && node.outputs[0] !== undefined) {
+            found.passes.push(placed);
+            follow(placed.scope, node.outputs[0], turned !== turns);
+          } else found.others.push(inWords(placed));
+        }
       }
-      found.others.push(...(this.#others.get(value) ?? []));
-      for (const { output, turns, start, end } of this.#passes.get(value) ?? []) {
-        found.passes.push({ start, end });
-        follow(output, turned !== turns);
-      }
+      for (const _ of this.#returnedFrom(scope, value)) found.others.push('an output of a graph');
     };
-    follow(name, false);
+    follow(this.model, weight, false);
     found.multiplications.sort((a, b) => a.start - b.start);
     return found;
   }
@@ -133,18 +120,16 @@ export class Wiring {
     const { multiplications, others } = this.use(weight);
     const biases = new Set(multiplications.map((each) => this.#biasOf(each)));
     const [bias] = biases;
-    if (biases.size !== 1 || bias === undefined || others.length > 0 || !this.#initializers.has(bias)) return undefined;
-    return this.#count(bias) === multiplications.length ? bias : undefined;
+    if (biases.size !== 1 || bias === undefined || others.length > 0) return undefined;
+    return this.count(this.model, bias) === multiplications.length ? bias : undefined;
   }
 
-  /**
-   * The nodes of the model's graph that look up rows of a weight; none if something else uses it,
-   * too.
-   */
-  lookups(name: string): readonly Lookup[] {
-    const { multiplications, passes, others } = this.use(name);
-    const all = this.#lookups.get(name) ?? [];
-    return multiplications.length + passes.length === 0 && others.length === all.length ? all : [];
+  /** The nodes that look up rows of a weight; none if something else uses it, too. */
+  lookups(weight: string): readonly PlacedNode[] {
+    const users = this.usersOf(this.model, weight);
+    const isLookup = ({ node: { opType, domain, inputs, attributes } }: PlacedNode) =>
+      domain === '' && opType === 'Gather' && inputs[0] === weight && (attributes.get('axis')?.[0] ?? 0) === 0;
+    return users.every(isLookup) && this.count(this.model, weight) === users.length ? users : [];
   }
 
   /** Where an initialiser of the model's graph lies. */
@@ -163,25 +148,70 @@ export class Wiring {
     return this.#outputs.has(name);
   }
 
-  /** Whether a value of the model has this name. */
+  /** Whether a value of the model has this name, in whatever graph. */
   has(name: string): boolean {
     return this.#values.has(name);
   }
 
-  #biasOf({ node }: Multiplication): string | undefined {
+  /** The graph that defines the value that has a name in another: that one, or one around it. */
+  homeOf(scope: Scope, name: string): Scope {
+    let home = scope;
+    while (home.outer !== undefined && !this.#own.get(home)!.has(name)) home = home.outer;
+    return home;
+  }
+
+  /** The node that makes a value of a graph; undefined for an input or an initialiser. */
+  makerOf(scope: Scope, name: string): PlacedNode | undefined {
+    return this.#makers.get(name)?.find((placed) => placed.scope === scope);
+  }
+
+  /** The nodes, in whatever graphs, that have a value of a graph among their inputs. */
+  usersOf(scope: Scope, name: string): PlacedNode[] {
+    return this.#users.get(name)?.filter((placed) => this.homeOf(placed.scope, name) === scope) ?? [];
+  }
+
+  /** How often a value of a graph is an input of a node, or returned. */
+  count(scope: Scope, name: string): number {
+    const inputs = this.usersOf(scope, name).flatMap(({ node }) => node.inputs.filter((input) => input === name));
+    return inputs.length + this.#returnedFrom(scope, name).length;
+  }
+
+  #returnedFrom(scope: Scope, name: string): Scope[] {
+    return this.#returned.get(name)?.filter((by) => this.homeOf(by, name) === scope) ?? [];
+  }
+
+  #biasOf({ node, scope }: Multiplication): string | undefined {
     const { opType, inputs, outputs, floats } = node;
     const [alpha, beta] = opType === 'Gemm' ? [floats.get('alpha') ?? 1, floats.get('beta') ?? 1] : [1, 1];
     const [, , c] = inputs;
-    if (c) return alpha === beta ? c : undefined;
+    if (c) return alpha === beta && this.#isInitializer(scope, c) ? c : undefined;
     const [product] = outputs;
-    if (product === undefined || alpha !== 1 || this.#count(product) !== 1) return undefined;
-    return this.#added.get(product);
+    if (product === undefined || alpha !== 1 || this.count(scope, product) !== 1) return undefined;
+    const [user] = this.usersOf(scope, product);
+    // Before version 7 of the operators, attributes could say which dimensions are added to.
+    if (user === undefined || !isOperator(user.node, 'Add') || user.node.attributes.size > 0) return undefined;
+    const added = user.node.inputs.find((input) => input !== product);
+    return added !== undefined && this.#isInitializer(user.scope, added) ? added : undefined;
   }
 
-  #count(name: string): number {
-    const all = [this.#multiplications, this.#passes, this.#others] as const;
-    return all.reduce((sum, uses) => sum + (uses.get(name)?.length ?? 0), 0);
+  /** Whether a name stands for an initialiser of the model's graph. */
+  #isInitializer(scope: Scope, name: string): boolean {
+    return this.#initializers.has(name) && this.homeOf(scope, name) === this.model;
   }
+}
+
+/** Whether a node is an operator of ONNX's own. */
+export function isOperator({ opType, domain }: GraphNode, wanted: string): boolean {
+  return domain === '' && opType === wanted;
+}
+
+/** Whether a node multiplies by its second input. */
+export function multiplies({ opType, domain }: GraphNode): boolean {
+  return domain === '' && MULTIPLIES.has(opType);
+}
+
+function isTurned({ attributes }: GraphNode): boolean {
+  return (attributes.get('transB')?.[0] ?? 0) !== 0;
 }
 
 /** Whether a node hands its input on transposed; undefined for one that does something else. */
@@ -189,6 +219,10 @@ function turnsOf({ opType, attributes }: GraphNode): boolean | undefined {
   if (opType === 'Identity') return false;
   if (opType !== 'Transpose') return undefined;
   return (attributes.get('perm') ?? [1, 0]).join() === '1,0' ? true : undefined;
+}
+
+function inWords({ node: { opType }, scope }: PlacedNode): string {
+  return scope.outer === undefined ? opType : `${opType} in a graph inside a node`;
 }
 
 function append<T>(lists: Map<string, T[]>, key: string, value: T): void {

@@ -63,13 +63,14 @@ async function runCalibrate(model: string, flags: CalibrateFlags, terminal: Term
 }
 
 function printReport(
-  { samples, vectors, sums, layers, passes, out, seconds }: CalibrateReport,
+  { samples, vectors, sums, layers, unseen, passes, out, seconds }: CalibrateReport,
   terminal: Terminal,
 ): void {
   const { out: output } = terminal;
   const again = passes === 1 ? '' : ` in ${passes} passes`;
   output.lines([
     `${samples} samples, ${vectors} vectors; ${sums} sums for ${layers} layers${again}`,
+    ...(unseen.length === 0 ? [] : [`without vectors: ${unseen.map(printable).join(', ')}`]),
     `${output.colors.green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`,
   ]);
 }

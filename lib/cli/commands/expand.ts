@@ -16,13 +16,14 @@ interface ExpandFlags {
 
 const EXAMPLES = `
 Examples:
-  lowrank expand llama-small -o llama-dense`;
+  lowrank expand llama-small -o llama-dense
+  lowrank expand smaller.onnx -o dense.onnx`;
 
 /** `lowrank expand`: multiplies the factors of a compressed checkpoint out again. */
 export function defineExpand(command: Command, terminal: Terminal): void {
   command
-    .argument('<model>', 'folder that `lowrank compress` wrote from a safetensors checkpoint; never modified')
-    .option('-o, --out <path>', 'output folder; must not exist')
+    .argument('<model>', 'what `lowrank compress` wrote; never modified')
+    .option('-o, --out <path>', 'output, a file or a folder as the model is; must not exist')
     .addOption(threadsOption('number of threads'))
     .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)

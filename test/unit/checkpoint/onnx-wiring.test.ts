@@ -71,6 +71,69 @@ describe('the bias of a weight of an ONNX model', () => {
   });
 });
 
+describe('a weight that the bodies of nodes multiply by', () => {
+  /** An If, or another node, with bodies that return `z`. */
+  const around = (op: string, ...bodies: (readonly [NodeParts[], Uint8Array[]?])[]): NodeParts => ({
+    op,
+    inputs: ['chosen'],
+    graphs: bodies.map(([nodes, own = []]) =>
+      graphProto(nodes.map(nodeProto), own, [], [{ name: 'z', type: 1, dims: ['batch', 4] }]),
+    ),
+  });
+  const times = (weight: string, more: Partial<NodeParts> = {}): NodeParts => ({
+    op: 'MatMul',
+    inputs: ['x', weight],
+    outputs: ['h'],
+    ...more,
+  });
+  const added = (bias: string): NodeParts => ({ op: 'Add', inputs: ['h', bias], outputs: ['z'] });
+
+  it('has a bias that all branches add', async () => {
+    expect(await biasOf(around('If', [[times('w'), added('b')]], [[times('w'), added('b')]]))).toBe('b');
+    expect(await biasOf(around('If', [[times('w'), added('b')]], [[times('w'), added('c')]]))).toBeUndefined();
+    // The value h of the other branch is another.
+    const other: NodeParts[] = [times('v'), { op: 'Relu', inputs: ['h'], outputs: ['z'] }];
+    expect(await biasOf(around('If', [[times('w'), added('b')]], [other]))).toBe('b');
+    expect(await biasOf(around('If', [[times('w'), added('b')], [vector('b')]], [other]))).toBeUndefined();
+  });
+
+  it('is found through nodes of a branch, whatever the values of another are called', async () => {
+    const turned = (weight: string): NodeParts[] => [
+      { op: 'Transpose', inputs: [weight], outputs: ['t'] },
+      { op: 'Relu', inputs: ['x'], outputs: ['i'] },
+      times('t', { inputs: ['i', 't'] }),
+      added('b'),
+    ];
+    const graph = await graphOf(around('If', [turned('w')], [turned('v')]));
+    expect(graph.inputsOf('w')).toEqual(['y.branch_0.i']);
+    expect(graph.inputsOf('v')).toEqual(['y.branch_1.i']);
+    expect(graph.productOf('w')).toBe('y.branch_0.h');
+  });
+
+  it('is not what a branch calls the same', async () => {
+    const own = around('If', [[times('w'), added('b')], [counted('w', 4, 4)]], [[times('v'), added('b')]]);
+    const graph = await graphOf(own, { op: 'MatMul', inputs: ['y', 'w'], outputs: ['last'] });
+    expect(graph.inputsOf('w')).toEqual(['y']);
+  });
+
+  it('sees values of the graph around it as they are, and none that cannot come out', async () => {
+    const branches = (node: NodeParts[]) => around('If', [node], [[times('v'), added('b')]]);
+    expect((await graphOf(branches([times('w'), added('b')]))).inputsOf('w')).toEqual(['x']);
+    const inside: NodeParts[] = [
+      { op: 'Relu', inputs: ['x'], outputs: ['i'] },
+      times('w', { inputs: ['i', 'w'] }),
+      added('b'),
+    ];
+    const nested = around('If', [[{ ...branches(inside), outputs: ['z'] }]], [[times('v'), added('b')]]);
+    expect((await graphOf(nested)).inputsOf('w')).toEqual(['y.branch_0.z.branch_0.i']);
+    const loop = await graphOf(around('Loop', [inside]));
+    expect(loop.inputsOf('w')).toEqual([]);
+    // An output that the node leaves out would be the last.
+    const more = { ...branches(inside), outputs: ['y', 'more'] };
+    expect((await graphOf(more)).inputsOf('w')).toEqual([]);
+  });
+});
+
 describe('the input of a weight of an ONNX model', () => {
   it('is found through nodes that hand the weight on, and not where it is transposed', async () => {
     const turn: NodeParts = { op: 'Transpose', inputs: ['w'], outputs: ['t'] };
