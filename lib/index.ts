@@ -37,7 +37,7 @@ export {
 
 export type { ComputeOptions, Method, WeightOptions } from './lowrank/approximate.js';
 export type { Certificate } from './lowrank/certificate.js';
-export { estimateMemory, type MemoryEstimate } from './lowrank/estimate.js';
+export { type EstimateOptions, estimateMemory, type MemoryEstimate } from './lowrank/estimate.js';
 export { factorize, factorizeSync } from './lowrank/factorize.js';
 export { LowRank } from './lowrank/factors.js';
 export { type Certified, Laser, type LaserOptions, laser, laserSync } from './lowrank/laser.js';

@@ -321,10 +321,19 @@ export interface Addon {
   resetPeak(job: object): number;
   /**
    * Estimates the peak of a job's native work memory in bytes: by the planned route, and by the
-   * most expensive one of its plan.
+   * most expensive one of its plan. `momentsKind` is a code of {@link MOMENTS_CODE}, for a job with
+   * moments.
    */
   estimateApproximate(
-    job: RankJob & { batch: number; m: number; n: number; factors: boolean; dense: boolean; threads?: number },
+    job: RankJob & {
+      batch: number;
+      m: number;
+      n: number;
+      factors: boolean;
+      dense: boolean;
+      momentsKind?: number;
+      threads?: number;
+    },
   ): { planned: number; worst: number };
   /** Converts bytes of a float format, at any alignment, to float32. */
   toFloat32(job: ConvertJob & { source: Uint8Array; target: Float32Array }): void;

@@ -3,7 +3,7 @@ import { type NewTensor, SafetensorsFile, writeSafetensors } from '../checkpoint
 import type { TensorSpan } from '../checkpoint/safetensors/header.js';
 import { CheckpointError, describe } from '../errors.js';
 import { openFile, readAt } from '../files/files.js';
-import type { Moments, MomentsKind } from '../lowrank/moments.js';
+import { MOMENTS_KINDS, type Moments, type MomentsKind } from '../lowrank/moments.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { elements } from '../tensor/tensor.js';
 
@@ -26,7 +26,6 @@ export interface MomentsFile {
   close(): Promise<void>;
 }
 
-const KINDS: readonly MomentsKind[] = ['inputs', 'diagonal', 'outputs'];
 /**
  * Metadata that make a safetensors file one of moments, and of weights that share those of another.
  */
@@ -63,7 +62,7 @@ class SafetensorsMoments implements MomentsFile {
   constructor(private readonly file: SafetensorsFile) {
     const { tensors, metadata } = file.header;
     this.#spans = new Map(tensors.map((span) => [span.name, span]));
-    const own = tensors.flatMap(({ name }) => KINDS.flatMap((kind) => beforeEnding(name, `.${kind}`)));
+    const own = tensors.flatMap(({ name }) => MOMENTS_KINDS.flatMap((kind) => beforeEnding(name, `.${kind}`)));
     const shared = [...(metadata?.keys() ?? [])].flatMap((key) =>
       key.startsWith(SHARED) ? [key.slice(SHARED.length)] : [],
     );
@@ -120,7 +119,7 @@ class SafetensorsMoments implements MomentsFile {
 
   #second(weight: string): { readonly kind: MomentsKind; readonly span: TensorSpan } | undefined {
     const name = this.#owner(weight);
-    const kind = KINDS.find((each) => this.#spans.has(`${name}.${each}`));
+    const kind = MOMENTS_KINDS.find((each) => this.#spans.has(`${name}.${each}`));
     return kind && { kind, span: this.#spans.get(`${name}.${kind}`)! };
   }
 

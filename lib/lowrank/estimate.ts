@@ -1,8 +1,11 @@
 import { callSync, threadCount } from '../addon/call.js';
+import { MOMENTS_CODE } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
+import { ArgumentError } from '../errors.js';
 import { checkOptions, type OptionTypes, oneOf } from '../options.js';
 import { asDimensions } from '../tensor/tensor.js';
 import { COMPUTE_OPTIONS, type ComputeOptions, methodJob } from './approximate.js';
+import { MOMENTS_KINDS, type MomentsKind } from './moments.js';
 import { RANK_CHOICE, type RankChoice } from './rank.js';
 
 /** The memory of a job in bytes. */
@@ -20,30 +23,42 @@ export interface MemoryEstimate {
   readonly total: number;
 }
 
-const ESTIMATE_OPTIONS: OptionTypes<Parameters<typeof estimateMemory>[1]> = {
+/** What a job computes, as far as its memory depends on it. */
+export interface EstimateOptions extends Pick<ComputeOptions, 'method' | 'threads'> {
+  /**
+   * What is returned: {@link laser} (`dense`, the default), `laser` with `inPlace`, or
+   * {@link factorize} (`factors`, the default with `moments`).
+   */
+  result?: 'dense' | 'in place' | 'factors' | undefined;
+  /** The kind of moments by which {@link factorize} weighs the error of one matrix. */
+  moments?: MomentsKind | undefined;
+}
+
+const ESTIMATE_OPTIONS: OptionTypes<RankChoice & EstimateOptions> = {
   ...RANK_CHOICE,
   method: COMPUTE_OPTIONS.method,
   threads: COMPUTE_OPTIONS.threads,
   result: oneOf(['dense', 'in place', 'factors']),
+  moments: oneOf(MOMENTS_KINDS),
 };
 
 /**
  * Estimates a job's memory before it runs: every buffer of the method that would be used, including
- * LAPACK's workspaces.
+ * LAPACK's workspaces. Moments belong to the caller, as the input does.
  *
  * @param shape - [m, n] or [batch, m, n].
- * @param options - as for the job itself; `result` selects {@link laser} (`dense`, the default),
- *   `laser` with `inPlace`, or {@link factorize} (`factors`).
+ * @param options - as for the job itself
  * @throws LowRankError `ERR_MEMORY` if LAPACK could not address the workspace, `ERR_SHAPE`,
  *   `ERR_ARGUMENT`.
  */
-export function estimateMemory(
-  shape: readonly number[],
-  options: RankChoice & Pick<ComputeOptions, 'method' | 'threads'> & { result?: 'dense' | 'in place' | 'factors' },
-): MemoryEstimate {
+export function estimateMemory(shape: readonly number[], options: RankChoice & EstimateOptions): MemoryEstimate {
   const { batch, m, n } = asDimensions(shape, 'shape');
   const given = checkOptions(options, ESTIMATE_OPTIONS, 'estimateMemory');
-  const { result = 'dense', threads } = given;
+  const { moments, result = moments === undefined ? 'dense' : 'factors', threads } = given;
+  if (moments !== undefined) {
+    if (result !== 'factors') throw new ArgumentError('result', "'factors', with moments", result);
+    if (shape.length !== 2) throw new ArgumentError('shape', 'one matrix, with moments', shape, 'ERR_SHAPE');
+  }
   const choice = methodJob(given, m, n);
   const { planned: native, worst } = callSync(addon().estimateApproximate, {
     ...choice,
@@ -52,6 +67,7 @@ export function estimateMemory(
     n,
     factors: result === 'factors',
     dense: result === 'dense',
+    ...(moments !== undefined && { momentsKind: MOMENTS_CODE[moments] }),
     threads: threadCount(threads),
   });
   const k = choice.rank ?? Math.min(m, n);

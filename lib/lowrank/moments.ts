@@ -14,6 +14,7 @@ import { LowRank } from './factors.js';
  * @useDeclaredType
  */
 export type MomentsKind = keyof typeof MOMENTS_CODE;
+export const MOMENTS_KINDS = Object.keys(MOMENTS_CODE) as MomentsKind[];
 
 /** Moments of the inputs or outputs of a matrix W of shape [m, n]. C may be singular. */
 export interface Moments {
@@ -35,7 +36,7 @@ const float64Array: OptionType<Float64Array> = {
 };
 
 const MOMENTS_FIELDS: OptionTypes<Moments> = {
-  kind: oneOf(Object.keys(MOMENTS_CODE) as MomentsKind[]),
+  kind: oneOf(MOMENTS_KINDS),
   second: float64Array,
   mean: float64Array,
   count: wholeNumber(0),

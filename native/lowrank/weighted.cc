@@ -27,12 +27,19 @@ constexpr double kNoise = 0x1p-22;
 
 void widen(const float* from, int64_t count, double* to) { std::copy_n(from, count, to); }
 
+int64_t panelHeight(int64_t m, int64_t parts) { return std::min(kRows, (m + parts - 1) / parts); }
+
+// The bytes of sumOverRows.
+int64_t panelBytes(int64_t m, int64_t size, int64_t parts) {
+  const int64_t height = panelHeight(m, parts);
+  return 8 * (parts * height * size + (m + height - 1) / height);
+}
+
 // Calls rows(begin, count, scratch) for panels of at most kRows of `m` rows, shared out among the
 // team. Each call has its own `scratch`, `size` numbers for a row. Returns the sum of what the
 // calls return, in the order of the panels.
 template <class Rows> double sumOverRows(const Context& context, int64_t m, int64_t size, const Rows& rows) {
-  const int64_t parts = context.team.size(), height = std::min(kRows, (m + parts - 1) / parts),
-                panels = (m + height - 1) / height;
+  const int64_t parts = context.team.size(), height = panelHeight(m, parts), panels = (m + height - 1) / height;
   const Buffer<double> scratch(context.memory, parts * height * size), sums(context.memory, panels);
   context.team.run([&](int part) {
     for (int64_t panel = part; panel < panels; panel += parts) {
@@ -191,7 +198,58 @@ void complete(const Context& context, ConstMatrix w, const Request& request, int
   transpose(context.team, ConstMatrix(moreB.data(), m, rest), Matrix(q + found * m, rest, m));
 }
 
+// --- memory, in the order of the steps
+
+// imageOf, with the image.
+int64_t imageBytes(int64_t m, int64_t n, Moments::Kind kind, int threads) {
+  const int64_t p = kind == Moments::outputs ? m : n;
+  const int64_t held = kind == Moments::diagonal ? 0 : 8 * (p + p * p);
+  const int64_t rows = 4 * m * p + 8 * m + panelBytes(m, n + p, threads);
+  return std::max(kind == Moments::diagonal ? 0 : SquareRoot::bytes(p), held + rows);
+}
+
+int64_t projectBytes(int64_t k, int64_t m, int64_t n, int threads) {
+  return k == 0 ? 0 : 8 * m * n + panelBytes(k, m + n, threads);
+}
+
+int64_t errorBytes(int64_t m, int64_t n, int64_t k, Moments::Kind kind, int threads) {
+  const int64_t side = kind == Moments::outputs ? m : n;
+  return 8 * k * side + panelBytes(m, 2 * side + k, threads);
+}
+
+const Result& factorsWanted(bool spanAlone) {
+  static float wanted = 0; // estimates ask only whether an output is wanted
+  static const Result results[] = {{0, &wanted, &wanted, &wanted}, {0, &wanted, &wanted, &wanted, nullptr, true}};
+  return results[spanAlone ? 1 : 0];
+}
+
+// complete, for whatever share of the rank is missing.
+int64_t completeBytes(int64_t m, int64_t n, int64_t k, const Request& request, int threads) {
+  Request more = request;
+  more.rule = {RankRule::fixed, k, {}};
+  const int64_t solving = 4 * k * (m + n + 1) + approximateBytes(m, n, more, factorsWanted(false), threads).worst;
+  return 4 * (m * n + k * n) + std::max(projectBytes(k, m, n, threads), solving);
+}
+
 } // namespace
+
+MemoryNeed approximateWeightedBytes(int64_t m, int64_t n, Moments::Kind kind, const Request& request, int threads) {
+  const int64_t p = kind == Moments::outputs ? m : n, most = std::min(m, p);
+  const bool fixed = request.rule.kind == RankRule::fixed;
+  const int64_t asked = fixed ? std::min(request.rule.rank, most) : most;
+  const int64_t k = fixed ? request.rule.rank : std::min(most, std::min(m, n));
+  Request leading = request;
+  if (fixed) leading.rule.rank = asked;
+  const MemoryNeed own = approximateBytes(m, p, leading, factorsWanted(true), threads);
+  const int64_t factors = 4 * (m * p + std::max<int64_t>(asked, 1) * (m + p + 1)),
+                columns = factors + 4 * std::max<int64_t>(k, 1) * m;
+  const int64_t first = imageBytes(m, n, kind, threads);
+  const int64_t last = columns + std::max({orthonormaliseBytes(k, m), projectBytes(k, m, n, threads),
+                                           errorBytes(m, n, k, kind, threads)});
+  // Moments of a lower rank than the factors leave the rest to the matrix itself.
+  const int64_t whole = columns + completeBytes(m, n, k, request, threads);
+  return {std::max({first, factors + own.planned, last}), std::max({first, factors + own.worst, last, whole})};
+}
 
 Certificate approximateWeighted(const Context& context, ConstMatrix w, const Moments& moments, const Request& request,
                                 const Result& result) {

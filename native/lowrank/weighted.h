@@ -6,6 +6,7 @@
 
 #include "core/context.h"
 #include "core/matrix_view.h"
+#include "lowrank/low_rank.h"
 #include "lowrank/request.h"
 
 namespace lowrank {
@@ -27,5 +28,9 @@ inline constexpr const char* kMomentsNames[] = {"inputs", "diagonal", "outputs"}
 // moments.
 Certificate approximateWeighted(const Context& context, ConstMatrix w, const Moments& moments, const Request& request,
                                 const Result& result);
+
+// Upper bounds of the native bytes at the peak, as approximateBytes gives them, of an m x n matrix
+// with moments of this kind.
+MemoryNeed approximateWeightedBytes(int64_t m, int64_t n, Moments::Kind kind, const Request& request, int threads);
 
 } // namespace lowrank

@@ -66,15 +66,21 @@ inline TestHooks readTestHooks(const Arguments& arguments) {
   return hooks;
 }
 
+inline std::optional<Moments::Kind> readMomentsKind(const Arguments& arguments) {
+  if (!arguments.has("momentsKind")) return std::nullopt;
+  const int64_t kind = arguments.size("momentsKind");
+  if (kind >= static_cast<int64_t>(std::size(kMomentsNames))) throw Failure("ERR_ARGUMENT", "momentsKind is unknown");
+  return static_cast<Moments::Kind>(kind);
+}
+
 // Reads the second moments by which the error of an m x n matrix is weighted; returns nothing if
 // there are none.
 inline std::optional<Moments> readMoments(Arguments& arguments, int64_t m, int64_t n) {
   if (!arguments.has("moments")) return std::nullopt;
-  const int64_t kind = arguments.size("momentsKind");
-  if (kind >= static_cast<int64_t>(std::size(kMomentsNames))) throw Failure("ERR_ARGUMENT", "momentsKind is unknown");
-  const auto read = static_cast<Moments::Kind>(kind);
-  const int64_t count = read == Moments::outputs ? product(m, m) : read == Moments::inputs ? product(n, n) : n;
-  return Moments{read, arguments.doubles("moments", count)};
+  const auto kind = readMomentsKind(arguments);
+  if (!kind) throw Failure("ERR_ARGUMENT", "momentsKind is missing");
+  const int64_t count = *kind == Moments::outputs ? product(m, m) : *kind == Moments::inputs ? product(n, n) : n;
+  return Moments{*kind, arguments.doubles("moments", count)};
 }
 
 // Returns base + elements, or null if the array is absent.

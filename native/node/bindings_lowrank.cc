@@ -122,7 +122,12 @@ Napi::Value estimateApproximate(const Napi::CallbackInfo& info) {
     float wanted = 0; // estimates ask only whether an output is wanted
     const Result result{0, arguments.flag("factors") ? &wanted : nullptr, nullptr, nullptr,
                         arguments.flag("dense") ? &wanted : nullptr};
-    const MemoryNeed need = approximateBatchBytes(batch, result);
+    const auto kind = readMomentsKind(arguments);
+    if (kind && (batch.count != 1 || result.dense)) {
+      throw Failure("ERR_ARGUMENT", "weighted approximations are factors of one matrix");
+    }
+    const MemoryNeed need = kind ? approximateWeightedBytes(m, n, *kind, batch.request, batch.threads)
+                                 : approximateBatchBytes(batch, result);
     object.Set("planned", static_cast<double>(need.planned));
     object.Set("worst", static_cast<double>(need.worst));
   });

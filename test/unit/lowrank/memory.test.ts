@@ -4,6 +4,7 @@ import { estimateMemory } from '../../../lib/lowrank/estimate.js';
 import { factorizeSync } from '../../../lib/lowrank/factorize.js';
 import { laser, laserSync } from '../../../lib/lowrank/laser.js';
 import { memoryUsage, resetNativePeak } from '../../../lib/memory.js';
+import { failure } from '../../support/failure.js';
 import { gaussian } from '../../support/matrices.js';
 
 const SHAPES: number[][] = [
@@ -43,6 +44,60 @@ describe.each(METHODS)('estimateMemory, method %s', (method) => {
     }
   }
 
+  for (const kind of ['inputs', 'diagonal', 'outputs'] as const) {
+    const shapes = [
+      [256, 256],
+      [900, 60],
+      [60, 900],
+      [400, 200],
+      [200, 700],
+    ] as const;
+    const cases = shapes.flatMap((shape) =>
+      [1, 0.1, 0.6].flatMap((share) =>
+        [1, 2].map((threads) => ({ shape, rank: Math.ceil(share * Math.min(...shape)), threads })),
+      ),
+    );
+    it.each(cases)(
+      `$shape, rank $rank, $threads threads, moments ${kind}: bounds the peak, within 1.5 times`,
+      (job) => {
+        const { shape, rank, threads } = job;
+        const [m, n] = shape;
+        const w = gaussian(shape);
+        const options = { rank, method, threads };
+        const estimate = estimateMemory(shape, { ...options, moments: kind });
+        expect(estimate).toMatchObject({ output: 4 * rank * (m + n + 1), total: estimate.native + estimate.output });
+        const side = kind === 'outputs' ? m : n;
+        // Of full rank, with variances that fall.
+        const second =
+          kind === 'diagonal'
+            ? Float64Array.from({ length: n }, (_, i) => 0.99 ** i)
+            : Float64Array.from({ length: side * side }, (_, at) =>
+                at % (side + 1) === 0 ? 0.99 ** (at / (side + 1)) : 0,
+              );
+        resetNativePeak();
+        const { certificate } = factorizeSync(w, { ...options, moments: { kind, second } });
+        const { peak, now } = memoryUsage().native;
+        expect(now).toBe(0);
+        expect(certificate.bytes).toBe(peak);
+        expect(peak).toBeLessThanOrEqual(estimate.worst);
+        if (certificate.methodsTried.length > 1) return;
+        expect(peak).toBeLessThanOrEqual(estimate.native);
+        expect(estimate.native).toBeLessThanOrEqual(1.5 * peak);
+      },
+    );
+
+    it(`moments ${kind} that are singular stay below the worst`, () => {
+      const [m, n, rank] = [300, 200, 150];
+      const side = kind === 'outputs' ? m : n;
+      const second = new Float64Array(kind === 'diagonal' ? side : side * side);
+      for (let i = 0; i < 20; i++) second[kind === 'diagonal' ? i : i * (side + 1)] = 1;
+      const estimate = estimateMemory([m, n], { rank, method, threads: 1, moments: kind });
+      resetNativePeak();
+      factorizeSync(gaussian([m, n]), { rank, method, threads: 1, moments: { kind, second } });
+      expect(memoryUsage().native.peak).toBeLessThanOrEqual(estimate.worst);
+    });
+  }
+
   it('matrices side by side take their memory each', () => {
     const w = gaussian([40, 96, 96]);
     const [one, two] = [1, 2].map((threads) => estimateMemory(w.shape, { rank: 5, method, threads }));
@@ -59,6 +114,20 @@ describe.each(METHODS)('estimateMemory, method %s', (method) => {
     resetNativePeak();
     laserSync(w, { energy: 0.9, method });
     expect(memoryUsage().native.peak).toBeLessThanOrEqual(estimate.worst);
+  });
+});
+
+describe('estimateMemory, with moments', () => {
+  it('is of factors of one matrix', async () => {
+    const moments = 'inputs';
+    expect(estimateMemory([50, 40], { rank: 4, moments, result: 'factors' })).toEqual(
+      estimateMemory([50, 40], { rank: 4, moments }),
+    );
+    const refused = async (shape: number[], options: object) =>
+      failure(Promise.resolve().then(() => estimateMemory(shape, { rank: 4, moments, ...options })));
+    expect(await refused([50, 40], { result: 'dense' })).toMatchObject({ code: 'ERR_ARGUMENT', argument: 'result' });
+    expect(await refused([2, 50, 40], {})).toMatchObject({ code: 'ERR_SHAPE' });
+    expect(await refused([50, 40], { moments: 'others' })).toMatchObject({ code: 'ERR_ARGUMENT' });
   });
 });
 
