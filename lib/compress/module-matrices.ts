@@ -2,6 +2,7 @@ import { moduleOf } from '../adapters/modules.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
 import { FAMILIES } from '../model/families.js';
+import { tensorsInGguf } from '../model/gguf-names.js';
 import { Model, type Role } from '../model/model.js';
 import { isFloatDType } from '../tensor/dtype.js';
 
@@ -67,13 +68,8 @@ function isTied({ config }: Checkpoint, { shape }: TensorInfo): boolean {
 
 /** The names of what GGUF calls the same matrix, or one with the same input, as q, k and v have. */
 function ggufNames({ family }: Model, name: string, { layer, types }: Role): string[] {
-  if (/\.experts\./.test(name)) return [];
-  const naming = family.namings.find(({ prefixes }) => prefixes.includes(GGUF_PREFIX));
-  const names = types.flatMap((type) => naming?.matrices[type] ?? []).map((location) => location.name);
-  return [...new Set(names)].filter((each) => !each.includes('#')).map((each) => `${GGUF_PREFIX}${layer}.${each}`);
+  return /\.experts\./.test(name) ? [] : tensorsInGguf(family, layer, types);
 }
-
-const GGUF_PREFIX = 'blk.';
 
 function unknownFamily({ path, config }: Checkpoint): LowRankError {
   const why = config === undefined ? 'there is no config.json' : 'config.json names no known family of models';

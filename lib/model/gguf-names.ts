@@ -96,7 +96,7 @@ export class GgufNames {
     this.#family = recognised.family;
     this.#config = recognised.config;
     const { namings } = recognised.family;
-    this.#ggufNaming = namings.find(({ prefixes }) => prefixes.includes(BLOCKS))!;
+    this.#ggufNaming = ggufNaming(recognised.family)!;
     this.#gguf = new NameReader(this.#ggufNaming, BLOCKS);
     this.#modules = namings
       .filter(({ prefixes }) => !prefixes.includes(BLOCKS))
@@ -168,6 +168,24 @@ export class GgufNames {
   }
 }
 
+/**
+ * Returns the names in GGUF of the tensors of a layer that hold matrices of some types, alone or
+ * with others; those of experts are not known.
+ */
+export function tensorsInGguf(family: Family, layer: number, types: readonly MatrixType[]): string[] {
+  const locations = types.flatMap((type) => ggufNaming(family)?.matrices[type] ?? []);
+  return [...new Set(locations.filter(isWhole).map(({ name }) => `${BLOCKS}${layer}.${name}`))];
+}
+
+function ggufNaming({ namings }: Family): TensorNaming | undefined {
+  return namings.find(({ prefixes }) => prefixes.includes(BLOCKS));
+}
+
+/** Whether this is the place of no single expert. */
+function isWhole({ name }: MatrixLocation): boolean {
+  return !name.includes('#');
+}
+
 /** The GGUF architecture of a config, if it is one of the known. */
 function architectureIn(config: Config | undefined): string | undefined {
   const recognised = recognise(config);
@@ -182,7 +200,7 @@ function architectureIn(config: Config | undefined): string | undefined {
  * like it.
  */
 function firstLike(one: MatrixLocation, among: readonly MatrixLocation[]): MatrixLocation | undefined {
-  return among.find(({ part, name }) => (one.part === undefined) === (part === undefined) && !name.includes('#'));
+  return among.find((other) => (one.part === undefined) === (other.part === undefined) && isWhole(other));
 }
 
 function firstOf(
