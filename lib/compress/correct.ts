@@ -19,6 +19,7 @@ import { WRITABLE_TYPES, type WritableType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { pairWeights, type WeightPair } from './correction-pairs.js';
 import { type MomentsFile, openMoments } from './moments.js';
+import { momentsName } from './moments-name.js';
 import type { LeftOut } from './select.js';
 import { type InputMoments, weightedEnergy } from './weighted-error.js';
 
@@ -254,7 +255,7 @@ async function inputMoments(
   file: MomentsFile | undefined,
 ): Promise<{ moments: InputMoments } | undefined | string> {
   if (file === undefined) return undefined;
-  const known = names.find((each) => file.weights.has(each));
+  const known = momentsName(file.weights, names);
   const moments = known === undefined ? undefined : await file.read(known);
   if (moments === undefined) return 'the calibration has no moments of it';
   const { kind, second } = moments;

@@ -12,6 +12,7 @@ import { biasOf, correctedBias, weightsOf } from './bias.js';
 import { bytesFor, operationsFor } from './cost.js';
 import type { Decompositions } from './decompositions.js';
 import type { MomentsFile } from './moments.js';
+import { momentsName } from './moments-name.js';
 import type { Layer } from './select.js';
 import { transposed } from './stored-factors.js';
 
@@ -165,7 +166,7 @@ export class LayerFactors {
   }
 
   #nameIn({ weights }: MomentsFile, { name, info, aliases }: Layer): string {
-    return [name, info.name, ...aliases].find((each) => weights.has(each)) ?? name;
+    return momentsName(weights, [name, info.name, ...aliases]) ?? name;
   }
 
   async #decomposed(layer: Layer, beside: Beside): Promise<LowRank> {
