@@ -61,8 +61,7 @@ const BY_MAGIC: readonly {
   readonly hint: string | ((file: string) => string);
 }[] = [
   {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the first bytes of such
-    // files.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the first bytes of such files.
     magic: /^\x80[\x02-\x05]/,
     what: 'a pickle file, as written by torch.save before PyTorch 1.6',
     hint: pickled,
@@ -87,8 +86,7 @@ const BY_MAGIC: readonly {
     what: 'a NumPy array',
     hint: 'Convert it, in Python: safetensors.numpy.save_file({"name": numpy.load(path)}, "model.safetensors").',
   },
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the first bytes of such
-  // files.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the first bytes of such files.
   { magic: /^\x1f\x8b/, what: 'a gzip file', hint: UNPACK },
   { magic: /^\x28\xb5\x2f\xfd/, what: 'a Zstandard file', hint: UNPACK },
   { magic: /^7z\xbc\xaf/, what: 'a 7z archive', hint: UNPACK },
@@ -106,8 +104,8 @@ const BY_MAGIC: readonly {
   },
   {
     // A message's first field: a schema's version, then a message (SavedModel, Core ML), or a node
-    // with its name (GraphDef). biome-ignore lint/suspicious/noControlCharactersInRegex: these are
-    // the first bytes of such files.
+    // with its name (GraphDef).
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the first bytes of such files.
     magic: /^(?:\x08[\x01-\x7f]\x12|\x0a[\x00-\xff]{1,3}\x0a[\x01-\x7f][\w./-]+\x12)/,
     what: 'a protobuf file, but not an ONNX model',
     hint: TENSORFLOW,

@@ -120,8 +120,7 @@ export class ExternalFiles {
  * system.
  */
 function isPlainPath(path: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must
-  // refuse.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it refuses control characters.
   if (/[\\:\u0000-\u001f]/.test(path)) return false;
   return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && part.length <= 255);
 }

@@ -125,7 +125,6 @@ function increased(value: unknown, by: Readonly<Record<string, number>>): unknow
 
 /** Whether a name has no special meaning on any operating system. */
 function isPlainName(name: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must
-  // refuse.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it refuses control characters.
   return name.length <= 255 && !/^\.{0,2}$|[/\\:\u0000-\u001f]/.test(name);
 }
