@@ -37,11 +37,11 @@ export interface Chosen {
   /** The loss of the model's outputs by each weighting; none without a probe. */
   readonly losses: Partial<Record<Weighting, number>>;
   /** What all layers take by their kernels, if that was limited. */
-  readonly latency?: Latency;
+  readonly latency?: LayerLatency;
 }
 
 /** The milliseconds that all layers take to multiply so many tokens at once. */
-export interface Latency {
+export interface LayerLatency {
   readonly tokens: number;
   readonly before: number;
   readonly after: number;

@@ -1,6 +1,6 @@
 import type { OutputSummary } from '../checkpoint/copy/output-summary.js';
 import type { QuantizedMatrix } from '../quantize/matrix.js';
-import type { Chosen, Latency, Weighting } from './choose.js';
+import type { Chosen, LayerLatency, Weighting } from './choose.js';
 import type { Matrix } from './matrices.js';
 import type { Way } from './menu.js';
 import type { Preset } from './options.js';
@@ -67,7 +67,7 @@ export interface CompressReport {
   /** Multiplications for one vector of inputs of each layer. */
   readonly multiplications: { readonly before: number; readonly after: number };
   /** What the layers take by their kernels, if `latency` was limited. */
-  readonly latency: Latency | undefined;
+  readonly latency: LayerLatency | undefined;
   /**
    * How far the written model's outputs are from the original's, with both loaded into onnxruntime,
    * on samples that nothing was chosen by if there are enough. Undefined for a dry run, and without

@@ -112,7 +112,7 @@ export { runShard, type ShardOptions, type ShardReport } from '../shards/run-sha
 
 export type { Budget } from '../compress/budget.js';
 export { type CalibrateOptions, type CalibrateReport, calibrate } from '../compress/calibrate.js';
-export type { Latency, Weighting } from '../compress/choose.js';
+export type { LayerLatency, Weighting } from '../compress/choose.js';
 export { compressCheckpoint } from '../compress/compress.js';
 export type { Dtype } from '../compress/dtype-folder.js';
 export { type ExpandedLayer, type ExpandOptions, type ExpandReport, expandCheckpoint } from '../compress/expand.js';

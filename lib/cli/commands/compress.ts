@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import type { Latency } from '../../compress/choose.js';
+import type { LayerLatency } from '../../compress/choose.js';
 import { compressCheckpoint } from '../../compress/compress.js';
 import { DTYPES, type Dtype } from '../../compress/dtype-folder.js';
 import type { Preset } from '../../compress/options.js';
@@ -142,7 +142,7 @@ function printReport(report: CompressReport, { out: output }: Terminal): void {
   ]);
 }
 
-function describeLatency({ tokens, before, after }: Latency): string {
+function describeLatency({ tokens, before, after }: LayerLatency): string {
   return `layers ${before.toFixed(2)} -> ${after.toFixed(2)} ms for ${tokens} tokens, by their kernels alone`;
 }
 
