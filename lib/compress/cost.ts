@@ -2,18 +2,6 @@ import type { MomentsKind } from '../lowrank/moments.js';
 import type { Layer } from './select.js';
 
 /**
- * The bytes that the decomposition of a layer takes, with the layer, its moments and its factors.
- *
- * @param moments bytes of the second moments
- */
-export function bytesFor({ m, n, info }: Layer, moments: number): number {
-  const least = Math.min(m, n);
-  const factors = 4 * least * (m + n + 1);
-  // The image of the weight in float32, its Gram matrix and eigenvectors in float64.
-  return info.bytes + 4 * 2 * m * n + factors + moments + 8 * 3 * least ** 2;
-}
-
-/**
  * The operations that the decomposition of a layer takes, up to a factor that is about the same for
  * all: the Gram matrix of the weighted weight, its eigenvectors, and for moments of inputs their
  * root and the product of the weight with it.

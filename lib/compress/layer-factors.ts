@@ -2,6 +2,7 @@ import type { CallOptions } from '../addon/call.js';
 import type { Beside } from '../addon/side-by-side.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { digestOf, digestOfJson } from '../files/journal.js';
+import { estimateMemory } from '../lowrank/estimate.js';
 import { factorizeBeside } from '../lowrank/factorize.js';
 import type { LowRank } from '../lowrank/factors.js';
 import type { Moments, MomentsKind } from '../lowrank/moments.js';
@@ -9,7 +10,7 @@ import { toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { biasOf, correctedBias, weightsOf } from './bias.js';
-import { bytesFor, operationsFor } from './cost.js';
+import { operationsFor } from './cost.js';
 import type { Decompositions } from './decompositions.js';
 import type { MomentsFile } from './moments.js';
 import { momentsName } from './moments-name.js';
@@ -20,7 +21,7 @@ import { transposed } from './stored-factors.js';
  * What determines a decomposition besides the numbers: change it whenever these would come out
  * otherwise.
  */
-const METHOD = 'lowrank compress 1';
+const METHOD = 'lowrank compress 2';
 
 /** How decompositions are computed. */
 export interface Compute extends Pick<CallOptions, 'signal' | 'threads'> {
@@ -98,10 +99,17 @@ export class LayerFactors {
     return moments?.kind(this.#nameIn(moments, layer));
   }
 
-  /** The bytes that the decomposition of the layer takes. */
+  /** The bytes that the decomposition of the layer takes, with its weight, moments and factors. */
   bytes(layer: Layer): number {
-    const { moments } = this;
-    return bytesFor(layer, moments === undefined ? 0 : moments.bytes(this.#nameIn(moments, layer)));
+    const { moments, compute } = this;
+    const { info, m, n } = layer;
+    const kind = this.kind(layer);
+    const { total } = estimateMemory([m, n], {
+      rank: Math.min(m, n),
+      ...(compute.threads !== undefined && { threads: compute.threads }),
+      ...(kind === undefined ? { result: 'factors' } : { moments: kind }),
+    });
+    return info.bytes + 4 * m * n + (moments?.bytes(this.#nameIn(moments, layer)) ?? 0) + total;
   }
 
   /** The operations that the decomposition of the layer takes, up to a factor. */

@@ -9,8 +9,6 @@ export type Storage = 'factors' | 'pivoted';
 /**
  * Returns how many numbers factors of rank k of an m x n matrix hold. Pivoted, k of the m rows are
  * those of the identity.
- *
- * @internal
  */
 export function parametersOf(m: number, n: number, rank: number, storage: Storage): number {
   return rank * (m + n - (storage === 'pivoted' ? rank : 0));
@@ -19,6 +17,8 @@ export function parametersOf(m: number, n: number, rank: number, storage: Storag
 /**
  * The relative loss at every rank from 0 to the number of singular values: the share of the energy
  * beyond it, summed from the small end.
+ *
+ * @internal
  */
 export function lossCurve(singularValues: ArrayLike<number>): Float64Array {
   const losses = new Float64Array(singularValues.length + 1);
