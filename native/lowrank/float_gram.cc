@@ -211,6 +211,11 @@ std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, con
   return candidate;
 }
 
+int64_t deflationBytes(int64_t m, int64_t n) {
+  const int64_t r = std::min(m, n);
+  return GramSpectrum::leadingBytes(m, n, std::min(kLeading, r / 2), r);
+}
+
 int64_t floatGramBytes(const Problem& p, int threads) {
   const int64_t m = p.m, n = p.n, r = p.shorter(), k = p.rankGiven() ? p.request.rule.rank : r;
   const int64_t count = p.factors || 2 * k <= r ? k : r - k, known = std::min(count + 1, r);

@@ -17,5 +17,7 @@ namespace lowrank {
 std::optional<Candidate> runFloatGram(const Context& context, ConstMatrix w, const MatrixStats& stats,
                                       const Request& request, const Result& result, Workspace& space);
 int64_t floatGramBytes(const Problem& problem, int threads);
+// What it may need besides, where it has to take leading directions out of w first.
+int64_t deflationBytes(int64_t m, int64_t n);
 
 } // namespace lowrank

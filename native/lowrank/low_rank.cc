@@ -7,6 +7,7 @@
 
 #include "core/failure.h"
 #include "core/norms.h"
+#include "lowrank/float_gram.h"
 #include "lowrank/judge.h"
 #include "lowrank/residual.h"
 #include "lowrank/routes.h"
@@ -198,13 +199,18 @@ MemoryNeed approximateBytes(int64_t m, int64_t n, const Request& request, const 
   const auto plan = planRoutes(problem);
   const int64_t planned = plan.front()->bytes(problem, wanted, threads);
   MemoryNeed need{planned, planned};
+  // Near the ends of float32 a scaled copy is approximated, in its place.
+  Result inCopy = wanted;
+  if (!wanted.wantsFactors()) inCopy.dense = nullptr;
   for (const RouteEntry* route : plan) {
     try {
-      need.worst = std::max(need.worst, route->bytes(problem, wanted, threads));
+      const int64_t most = std::max(route->bytes(problem, wanted, threads), route->bytes(problem, inCopy, threads));
+      need.worst = std::max(need.worst, most + (route->route == Route::gram ? deflationBytes(m, n) : 0));
     } catch (const Failure&) {
       // A workspace that LAPACK cannot address: this hand-over would be refused.
     }
   }
+  need.worst += m * n * static_cast<int64_t>(sizeof(float));
   return need;
 }
 

@@ -98,6 +98,26 @@ describe.each(METHODS)('estimateMemory, method %s', (method) => {
     });
   }
 
+  it('of small matrices and of tiny numbers stays below the worst', () => {
+    for (const shape of [
+      [12, 12],
+      [16, 17],
+      [70, 70],
+      [300, 20],
+      [14, 900],
+    ] as const) {
+      const least = Math.min(...shape);
+      for (const rank of [1, least >> 1, least - 1]) {
+        const w = gaussian(shape);
+        for (const data of [w.data, w.data.map((value) => value * 2 ** -140), w.data.map(() => 0.25)]) {
+          const estimate = estimateMemory(shape, { rank, method, threads: 2 });
+          const { certificate } = laserSync.certified({ ...w, data }, { rank, method, threads: 2 });
+          expect(certificate.bytes, `${shape} ${rank}`).toBeLessThanOrEqual(estimate.worst);
+        }
+      }
+    }
+  });
+
   it('matrices side by side take their memory each', () => {
     const w = gaussian([40, 96, 96]);
     const [one, two] = [1, 2].map((threads) => estimateMemory(w.shape, { rank: 5, method, threads }));
