@@ -12,9 +12,9 @@
 namespace lowrank {
 namespace {
 
-// A row of length s_i is known to rounding of s_1, so down to this share of it its direction is
-// good to 2^-15.
-constexpr float kStraight = 1.0f / 256;
+// Vectors come from w'w, so the cosine of rows i and j is the rounding of s_1^2 over s_i s_j: down
+// to this share of s_1 at most 2^-18.
+constexpr float kStraight = 1.0f / 8;
 // The inverse of a shorter row leaves float32.
 constexpr double kTiny = 1e-36;
 
