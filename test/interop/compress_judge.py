@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import numpy_helper
+from onnx_graph import nodes
 from safetensors.numpy import load_file
 
 
@@ -31,14 +32,6 @@ def outputs(model, feeds, optimised=None):
         return session.run(None, feeds)[0]
     choices = [{**feeds, "use_cache_branch": np.array([chosen])} for chosen in (False, True)]
     return np.concatenate([session.run(None, choice)[0] for choice in choices])
-
-
-def nodes(graph):
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from nodes(attribute.g)
 
 
 def arrays(model):

@@ -15,6 +15,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import onnxruntime
+from onnx_graph import nodes
 from safetensors.numpy import load_file
 
 
@@ -31,14 +32,6 @@ def outputs(path, feeds, level):
         for branch in [False, True]
         for values in session.run(None, {"x": feeds["x"], "use_cache_branch": np.array([branch])})
     ]
-
-
-def nodes(graph):
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from nodes(attribute.g)
 
 
 def described(model):
