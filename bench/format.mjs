@@ -1,6 +1,6 @@
 // Formats figures for people.
 
-/** @import { MeasuredRow, Result, Row } from './types.js' */
+/** @import { MeasuredRow, Result, Row, Run } from './types.js' */
 
 /** @type {(value: number, count: number) => number} */
 const digits = (value, count) => Number(value.toPrecision(count));
@@ -43,3 +43,13 @@ export function quality(result, row) {
 
 /** @param {number} bytes */
 export const mebibytes = (bytes) => `${Math.round(bytes / 2 ** 20)} MiB`;
+
+/**
+ * Names the vector instructions that lowrank used in a run: `avx2`, `avx512`, ...
+ *
+ * @param {Pick<Run, 'versions'>} run
+ */
+export function vectorPath({ versions }) {
+  const texts = Object.values(versions).flatMap(({ lowrank }) => lowrank ?? []);
+  return texts[0]?.split(', ').at(1) ?? '';
+}

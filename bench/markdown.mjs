@@ -4,27 +4,27 @@
 
 import { KINDS } from './cases.mjs';
 import { LASER, OUR_GEMM, OUR_VALUES, OURS } from './contenders.mjs';
-import { excessMeans, isMeasured, mebibytes, quality, seconds, small, times } from './format.mjs';
+import { excessMeans, isMeasured, mebibytes, quality, seconds, small, times, vectorPath } from './format.mjs';
 import { BUSY } from './measure.mjs';
 
 /**
  * Renders the parts of the results that are there.
  *
- * @param {Run} [table]
+ * @param {readonly Run[]} tables one for each set of vector instructions
  * @param {Run} [growth]
  * @param {Run<LoraResult>} [lora]
  * @param {CheckpointRun} [checkpoint]
  */
-export function markdown(table, growth, lora, checkpoint) {
+export function markdown(tables, growth, lora, checkpoint) {
   const parts = [
     '# Results of the bench',
     'Made by `npm run bench`; see [README.md](README.md) for how it measures.',
-    table && [about(table), targets(table), tasks(table)],
+    tables.map((table) => [`## Table, ${vectorPath(table)}`, about(table), targets(table), tasks(table)]),
     growth && ['## Growth', about(growth), curves(growth)],
     lora && ['## LoRA', about(lora), loraTasks(lora)],
     checkpoint && ['## A whole checkpoint', checkpointRows(checkpoint)],
   ];
-  return `${parts.flat(2).filter(Boolean).join('\n\n')}\n`;
+  return `${parts.flat(3).filter(Boolean).join('\n\n')}\n`;
 }
 
 /**
@@ -39,7 +39,8 @@ export function grid(head, rows) {
 }
 
 /** @param {Omit<Run, 'results'> & { results: readonly { busy?: number }[] }} run */
-function about({ date, command, minutes, machine, threads, rounds, versions, results }) {
+function about(run) {
+  const { date, command, minutes, machine, threads, rounds, versions, results } = run;
   const { cpu, cores, memoryGiB, system } = machine;
   const busiest = Math.max(...results.map(({ busy = 0 }) => busy));
   const listed = Object.entries(versions).map(([name, parts]) => {
@@ -47,7 +48,7 @@ function about({ date, command, minutes, machine, threads, rounds, versions, res
     return `- ${name}: ${text.join('; ')}`;
   });
   return [
-    `\`${command}\`, ${date.slice(0, 10)}, ${minutes} minutes. ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}. ` +
+    `\`${command}\`, ${date.slice(0, 10)}, ${minutes} minutes. ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; path ${vectorPath(run)}. ` +
       `${threads} threads each, ${rounds} rounds of short tasks. ` +
       `Before a task, other work took at most ${Math.round(100 * busiest)} % of the machine${busiest > BUSY ? ': too much to trust these times' : ''}.`,
     ['<details><summary>Versions</summary>', '', ...listed, '', '</details>'].join('\n'),
@@ -66,7 +67,7 @@ function targets({ targets: lines }) {
     verdict,
   ]);
   return [
-    '## Targets',
+    '### Targets',
     `How many times the seconds of \`${OURS}\` the rival takes, and our excess, which has to be at most 1e-6.`,
     grid(['task', 'against', 'target', 'measured', 'our excess', ''], rows),
   ];
@@ -76,7 +77,7 @@ function targets({ targets: lines }) {
 function tasks({ results }) {
   const kinds = Object.entries(KINDS).filter(([kind]) => results.some((result) => result.kind === kind));
   return [
-    '## Every task',
+    '### Every task',
     `Ratio: seconds over those of \`${OURS}\` (of products, \`${OUR_GEMM}\`; of singular values, \`${OUR_VALUES}\`, where the error is the largest over s_1). Peak: the largest resident set of a process that did this one task once; ` +
       'in brackets, before it, with the runtime and the input loaded. Rounds: how many the median is of; `cold` means ' +
       'that the first call took more than 5 s and is one of them.',
@@ -88,7 +89,7 @@ function tasks({ results }) {
 /** @param {Result} result */
 function section(result) {
   const { id, rank = result.k, optimum, bound, rows, absent } = result;
-  const title = `### ${id}`;
+  const title = `#### ${id}`;
   if (absent) return [title, `Not measured: ${absent}.`];
   const facts = [
     optimum && `k = ${rank}. |W - W_k| / |W| = ${small(optimum.relativeError)} (${optimum.from})`,
@@ -177,7 +178,7 @@ function loraTasks({ results }) {
  *
  * @param {CheckpointRun} run
  */
-function checkpointRows({ date, at, largest, machine: { cpu, cores }, rows }) {
+function checkpointRows({ date, at, path, largest, machine: { cpu, cores }, rows }) {
   const megabytes = (/** @type {number} */ bytes) => `${Math.round(bytes / 1e6)} MB`;
   const lines = rows.map(({ bytes, cp, cpSynced, laser, svd, ratio, peak, predicted }) => [
     `${(bytes / 1e9).toFixed(2)} GB`,
@@ -187,7 +188,7 @@ function checkpointRows({ date, at, largest, machine: { cpu, cores }, rows }) {
     megabytes(predicted),
   ]);
   return [
-    `\`node bench/checkpoint/run.mjs <scratch folder> --rounds ${rows[0]?.rounds.length} --save\`, ${date.slice(0, 10)}. ${cpu}, ${cores} cores. ` +
+    `\`node bench/checkpoint/run.mjs <scratch folder> --rounds ${rows[0]?.rounds.length} --save\`, ${date.slice(0, 10)}. ${cpu}, ${cores} cores; path ${path}. ` +
       `BF16 in shards, the shapes of a Llama of 2 B parameters; \`lowrank laser --at ${at}\`, which brings everything to the disk, ` +
       'as `cp -r` does not. Medians.',
     grid(

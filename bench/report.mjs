@@ -1,6 +1,6 @@
 // Renders the results: `node bench/report.mjs` rewrites RESULTS.md and the charts from the JSON.
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { barChart, HEADLINES } from './chart/bars.mjs';
@@ -15,8 +15,12 @@ const places = (data, text, charts) => ({ data: join(root, data), text: join(roo
 export const WHOLE = places('bench/results', 'bench/RESULTS.md', 'docs');
 export const PARTIAL = places('bench/.cache/partial', 'bench/.cache/partial/RESULTS.md', 'bench/.cache/partial');
 
+/** The table of one set of vector instructions, such as `avx2`. @param {string} path */
+export const tableName = (path) => `table-${path}.json`;
+
 /**
- * Renders the results that `data` has.
+ * Renders the results that `data` has. The charts show the table of the narrowest instructions, which
+ * every processor with wider ones has too.
  *
  * @param {typeof WHOLE} places
  * @returns {string[]} the written paths, relative to the project's root
@@ -26,13 +30,17 @@ export function render({ data, text, charts }) {
     const path = join(data, name);
     return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
   };
-  const table = read('table.json');
+  const tables = readdirSync(data)
+    .filter((name) => name.startsWith('table-'))
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    .map(read);
+  const [table] = tables;
   const growth = read('growth.json');
   const lora = read('lora.json');
   const checkpoint = read('checkpoint.json');
   /** @type {[string, string | undefined][]} */
   const outputs = [
-    [text, markdown(table, growth, lora, checkpoint)],
+    [text, markdown(tables, growth, lora, checkpoint)],
     [join(charts, 'bench.svg'), table && barChart(table, HEADLINES)],
     [join(charts, 'bench-all.svg'), table && barChart(table)],
     [join(charts, 'bench-growth.svg'), growth && growthChart(growth)],

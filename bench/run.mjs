@@ -9,10 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { growth, quick, table } from './cases.mjs';
 import { Child } from './child.mjs';
-import { contenders, defaultThreads, environment, OURS, python } from './contenders.mjs';
+import { contenders, defaultThreads, environment, python } from './contenders.mjs';
+import { vectorPath } from './format.mjs';
 import { machine } from './machine.mjs';
 import { BUSY, measure } from './measure.mjs';
-import { PARTIAL, render, WHOLE } from './report.mjs';
+import { PARTIAL, render, tableName, WHOLE } from './report.mjs';
 import { judged } from './targets.mjs';
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
@@ -161,7 +162,7 @@ async function main() {
   const busy = Math.max(...results.map((result) => result.busy ?? 0)) > BUSY;
   if (busy) log('other work took too much of the machine: these results are not published');
   const partial = busy || options.quick || options.only !== undefined || options.simd !== undefined;
-  const path = versions[OURS]?.lowrank?.split(', ').at(-1) ?? '';
+  const path = vectorPath({ versions });
   /** @type {Run} */
   const document = {
     date: new Date().toISOString(),
@@ -177,7 +178,7 @@ async function main() {
   const places = partial ? PARTIAL : WHOLE;
   if (partial) rmSync(places.data, { recursive: true, force: true });
   mkdirSync(places.data, { recursive: true });
-  const name = options.growth ? 'growth.json' : 'table.json';
+  const name = options.growth ? 'growth.json' : tableName(path);
   writeFileSync(join(places.data, name), withoutPaths(`${JSON.stringify(document, null, 2)}\n`));
   for (const path of render(places)) log(`wrote ${path}`);
 }

@@ -165,6 +165,8 @@ export interface CheckpointRow extends CheckpointRound {
 
 export interface CheckpointRun {
   readonly date: string;
+  /** The vector instructions that lowrank used. */
+  readonly path: string;
   readonly at: string;
   readonly largest: number;
   readonly machine: Run['machine'];

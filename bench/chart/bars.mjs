@@ -3,7 +3,7 @@
 /** @import { MeasuredRow, Result, Run } from '../types.js' */
 
 import { OURS } from '../contenders.mjs';
-import { excessMeans, isMeasured, quality, seconds, times } from '../format.mjs';
+import { excessMeans, isMeasured, quality, seconds, times, vectorPath } from '../format.mjs';
 import { element, logScale, page, round, text } from './svg.mjs';
 
 const WIDTH = 860;
@@ -30,7 +30,8 @@ export const HEADLINES = [
  * @param {Run} run
  * @param {string[]} [ids]
  */
-export function barChart({ results, machine, threads }, ids) {
+export function barChart(run, ids) {
+  const { results, machine, threads } = run;
   const groups = results
     .filter(({ op, id }) => op === 'laser' && (ids === undefined || ids.includes(id)))
     .map(group)
@@ -56,7 +57,7 @@ export function barChart({ results, machine, threads }, ids) {
     return lines;
   });
   const title = 'Best rank-k approximation: seconds, less is better';
-  const where = `${machine.cpu}, ${threads} threads; log scale. Beside a bar: seconds, and how many times those of ${OURS}.`;
+  const where = `${machine.cpu}, ${vectorPath(run)}, ${threads} threads; log scale. Beside a bar: seconds, and how many times those of ${OURS}.`;
   const head = [text(16, 26, title, { class: 'title' }), text(16, 45, where, { class: 'quiet' })];
   return page(WIDTH, height, title, [...head, ...axis, ...bars]);
 }

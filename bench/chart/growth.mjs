@@ -3,7 +3,7 @@
 /** @import { Result, Run } from '../types.js' */
 
 import { LASER, OURS, TORCH } from '../contenders.mjs';
-import { seconds } from '../format.mjs';
+import { seconds, vectorPath } from '../format.mjs';
 import { element, logScale, page, round, text } from './svg.mjs';
 
 const WIDTH = 860;
@@ -22,7 +22,8 @@ const LINES = [
 ];
 
 /** @param {Run} run */
-export function growthChart({ results, machine, threads }) {
+export function growthChart(run) {
+  const { results, machine, threads } = run;
   const fractions = [...new Set(results.map(({ rho = 1 }) => rho))];
   const all = results.flatMap((result) => LINES.map(({ of }) => of(result))).filter((value) => value > 0);
   const title = 'Growth with the size of a square matrix';
@@ -38,7 +39,7 @@ export function growthChart({ results, machine, threads }) {
     );
   });
   const height = ORIGIN.y + Math.ceil(fractions.length / 2) * GAP.y - 10;
-  const where = `${machine.cpu}, ${threads} threads; the decaying spectrum; seconds, log scales.`;
+  const where = `${machine.cpu}, ${vectorPath(run)}, ${threads} threads; the decaying spectrum; seconds, log scales.`;
   const head = [text(16, 26, title, { class: 'title' }), text(16, 45, where, { class: 'quiet' }), ...legend()];
   return page(WIDTH, height, title, [...head, ...panels]);
 }

@@ -11,6 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { addon } from '../../dist/addon/load.js';
 import { machine } from '../machine.mjs';
 import { median } from '../measure.mjs';
 import { render, WHOLE } from '../report.mjs';
@@ -100,7 +101,8 @@ const folder = mkdtempSync(join(scratch, 'lowrank-checkpoint-'));
 try {
   const rows = sizes.map((size) => measure(folder, size));
   if (values.save) {
-    const document = { date: new Date().toISOString(), at: AT, largest: LARGEST, machine: machine(), rows };
+    const path = addon().info().simd;
+    const document = { date: new Date().toISOString(), path, at: AT, largest: LARGEST, machine: machine(), rows };
     writeFileSync(join(WHOLE.data, 'checkpoint.json'), `${JSON.stringify(document, null, 2)}\n`);
     render(WHOLE);
   }
