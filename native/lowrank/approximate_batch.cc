@@ -49,7 +49,8 @@ void approximateBatch(MemoryLedger& memory, const Control& control, const Approx
         .alongside(b.alongside)
         .run(memory, control, [&](const Context& context, int64_t i) {
           const double begin = now();
-          report(i, approximate(context, matrix(i), b.request, resultOf(i)), now() - begin);
+          const Certificate certificate = approximate(context, matrix(i), b.request, resultOf(i));
+          report(i, certificate, now() - begin);
         });
     return;
   }
@@ -75,7 +76,8 @@ void approximateBatch(MemoryLedger& memory, const Control& control, const Approx
       }
       control.check();
       const double started = now();
-      report(index, approximate(context, matrix(index), b.request, resultOf(index)), each + now() - started);
+      const Certificate certificate = approximate(context, matrix(index), b.request, resultOf(index));
+      report(index, certificate, each + now() - started);
     }
   });
 }

@@ -251,3 +251,18 @@ describe('a share of the energy that is met exactly', () => {
     expect(laserSync.certified(eye(25), { tolerance: 0.2 }).certificate.rank).toBe(24);
   });
 });
+
+describe('seconds', () => {
+  it('are most of the time that the call took', () => {
+    const w = gaussian([400, 400], 1);
+    for (const batch of [1, 2]) {
+      const data = Float32Array.from({ length: batch * w.data.length }, (_, i) => w.data[i % w.data.length]!);
+      const begin = performance.now();
+      const { certificates } = factorizeSync({ data, shape: [batch, 400, 400] }, { rank: 200, threads: 1 });
+      const whole = (performance.now() - begin) / 1000;
+      const sum = certificates.reduce((total, { seconds }) => total + seconds, 0);
+      expect(sum).toBeGreaterThan(whole / 10);
+      expect(sum).toBeLessThan(whole);
+    }
+  });
+});
