@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ioError, refuseExisting, syncFolder, writeAt } from './files.js';
+import { patiently } from './patiently.js';
 
 export interface AtomicOptions {
   /** Replaces an existing file. By default that is refused. */
@@ -56,7 +57,7 @@ export async function publishFile(temporary: string, out: string): Promise<void>
   // Sync before removing the other name, or a power loss could take both.
   await syncFolder(dirname(out));
   try {
-    await rm(temporary, { force: true });
+    await patiently(() => rm(temporary, { force: true }));
   } catch (cause) {
     throw ioError(temporary, 'cannot be removed', cause);
   }
@@ -112,7 +113,7 @@ async function writeSynced(temporary: string, out: string, parts: readonly Uint8
 /** Renames, and makes sure that the new name survives a power loss. */
 async function renameTo(temporary: string, out: string): Promise<void> {
   try {
-    await rename(temporary, out);
+    await patiently(() => rename(temporary, out));
   } catch (cause) {
     throw ioError(out, 'cannot be renamed from its temporary name', cause);
   }

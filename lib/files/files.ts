@@ -270,6 +270,7 @@ const REASONS: Record<string, [kind: string, reason: string, hint: string]> = {
   ENOTDIR: ['NotFound', 'a part of the path is not a folder', 'Check the path.'],
   EACCES: ['NoPermission', 'permission denied', 'Check the permissions of the file and its folder.'],
   EPERM: ['NoPermission', 'operation not permitted', 'Check the permissions of the file and its folder.'],
+  EBUSY: ['InUse', 'another program uses it', 'Close the program that has the file or folder open, then try again.'],
   EROFS: ['NoPermission', 'the file system is read-only', 'Write somewhere else.'],
   ENOSPC: ['NoSpace', 'no space left on the disk', 'Free some space, or write to another disk.'],
   EDQUOT: ['NoSpace', 'the disk quota is used up', 'Free some space, or write to another disk.'],

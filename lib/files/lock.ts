@@ -8,6 +8,7 @@ import { CheckpointError } from '../errors.js';
 import { type DocumentKind, parseDocument } from './document.js';
 import { ioError, readSmallFile } from './files.js';
 import { MAX_LOCK_BYTES } from './limits.js';
+import { patiently } from './patiently.js';
 import { aDecimal, aName, aWhole, object, optional } from './schema.js';
 
 /**
@@ -69,11 +70,11 @@ export async function lockFolder(folder: string): Promise<Lock> {
       other = await liveOther(folder, name);
       if (other === undefined) await sweep(folder, name);
     } catch (cause) {
-      await rm(own, { force: true });
+      await remove(own);
       throw cause;
     }
-    if (other === undefined) return { release: () => rm(own, { force: true }) };
-    await rm(own, { force: true });
+    if (other === undefined) return { release: () => remove(own) };
+    await remove(own);
     if (attempt === ATTEMPTS) throw inUse(folder, other.file, other.holder);
     await pause(PAUSE_MS * (0.5 + Math.random()) * attempt);
   }
@@ -121,7 +122,7 @@ async function putDown(folder: string, name: string): Promise<void> {
     } finally {
       await handle.close();
     }
-    await rename(unfinished, join(folder, name));
+    await patiently(() => rename(unfinished, join(folder, name)));
   } catch (cause) {
     await rm(unfinished, { force: true }).catch(() => undefined);
     throw ioError(folder, 'cannot be locked', cause);
@@ -144,8 +145,13 @@ async function sweep(folder: string, own: string): Promise<void> {
     // Another process may have started since we looked: it will see our file, and its own must stay
     // until it has.
     const holder = await readHolder(join(folder, name));
-    if (holder === undefined ? name.startsWith(PREFIX) : !lives(holder)) await rm(join(folder, name), { force: true });
+    if (holder === undefined ? name.startsWith(PREFIX) : !lives(holder)) await remove(join(folder, name));
   }
+}
+
+/** Removes a lock; harmless if it is gone. */
+function remove(file: string): Promise<void> {
+  return patiently(() => rm(file, { force: true }));
 }
 
 async function locksIn(folder: string): Promise<string[]> {
