@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LowRankError } from '../errors.js';
 import { callSync } from './call.js';
 import type { Addon } from './contract.js';
+import { libc, platform, runtime, systemVersion } from './host.js';
 
 /** The folder of this file: lib/addon/, dist/addon/, or wherever a bundler has put the code. */
 const here = dirname(fileURLToPath(import.meta.url));
@@ -49,7 +50,6 @@ export function addonPath(): string {
 }
 
 function candidates(): string[] {
-  const platform = `${process.platform}-${process.arch}`;
   const c = libc();
   const prebuilt = join('prebuilds', platform, c ? `lowrank.${c}.node` : 'lowrank.node');
   const built = process.env.PREBUILDS_ONLY ? [] : [join(root, 'build', 'Release', 'lowrank.node')];
@@ -66,13 +66,12 @@ function load(): Addon {
 }
 
 function missing(cause?: unknown, path?: string): LowRankError {
-  const c = libc() === 'glibc' ? `glibc ${glibcVersion()}` : libc();
-  const system = [`${process.platform}-${process.arch}`, c, `Node ${process.versions.node}`].filter(Boolean).join(', ');
+  const system = [platform, systemVersion(), runtime()].join(', ');
   const why = path ? `${path} does not load: ${(cause as Error).message}` : `there is ${prebuilds()}`;
   return new LowRankError('ERR_ADDON', `no native binary of lowrank for ${system} (${why})`, { hint: hint(), cause });
 }
 
-/** Returns the one command that builds from source. */
+/** Returns what to do without a binary, with the one command that builds from source. */
 function hint(): string {
   const script = join(root, 'scripts', 'build', 'native.mjs');
   if (!existsSync(script)) {
@@ -80,24 +79,7 @@ function hint(): string {
   }
   const path = relative(process.cwd(), script);
   const command = `node ${JSON.stringify(path.startsWith('..') ? script : path)}`;
-  return `Build it from source, with CMake and a C++ compiler: ${command}`;
-}
-
-/** Returns the libc of this Node; undefined on platforms that have only one. */
-function libc(): 'glibc' | 'musl' | undefined {
-  if (process.platform !== 'linux') return undefined;
-  try {
-    // The report knows it as well, but takes tens of milliseconds. Until 2.33 glibc's file had its
-    // version in its name.
-    return /\/libc(\.so\.6|-2\.\d+\.so)/.test(readFileSync('/proc/self/maps', 'latin1')) ? 'glibc' : 'musl';
-  } catch {
-    return glibcVersion() ? 'glibc' : 'musl';
-  }
-}
-
-function glibcVersion(): string | undefined {
-  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
-  return header.glibcVersionRuntime;
+  return `Reinstall lowrank, or build it from source, with CMake and a C++ compiler: ${command}`;
 }
 
 /** Lists the existing prebuilt binaries by name. */

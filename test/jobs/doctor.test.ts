@@ -31,7 +31,8 @@ describe('lowrank doctor', () => {
   it('shows system, native code, memory and engines', async () => {
     const { code, stdout, stderr } = await doctor([], at('empty'));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain(`Node.js    ${process.versions.node}\n`);
+    expect(stdout).toContain(`host       Node ${process.versions.node}\n`);
+    expect(stdout).toMatch(/^platform {3}\w+-\w+, (glibc \d\.\d+|musl|Darwin [\d.]+|Windows [\d.]+)$/m);
     expect(stdout).toMatch(/^memory {5}[\d.]+ GB, [\d.]+ [GM]B available/m);
     expect(stdout).toMatch(/^kernels {4}(avx512|avx2|sse2|neon)$/m);
     expect(stdout).toMatch(/^OpenBLAS {3}\d+\.\d+\.\d+.*, kernel \w+, \d+ threads?$/m);
@@ -40,11 +41,24 @@ describe('lowrank doctor', () => {
     expect(stdout).toMatch(/^command {4}ready, /m);
   });
 
+  it('names the variables that force kernels', async () => {
+    const env = { NO_COLOR: '1', OPENBLAS_CORETYPE: 'Nehalem', LOWRANK_SIMD: process.arch === 'x64' ? 'sse2' : 'neon' };
+    const { stdout } = await spawnLowrank(['doctor'], { cwd: at('empty'), env });
+    expect(stdout).toMatch(/^kernels {4}(\w+), forced by LOWRANK_SIMD=\1$/m);
+    expect(stdout).toMatch(/^OpenBLAS {3}\S+, kernel \w+, forced by OPENBLAS_CORETYPE=Nehalem, \d+ threads?$/m);
+    const told = await spawnLowrank(['doctor', '--json'], { cwd: at('empty'), env });
+    expect(JSON.parse(told.stdout).addon.forced).toEqual({
+      OPENBLAS_CORETYPE: 'Nehalem',
+      LOWRANK_SIMD: env.LOWRANK_SIMD,
+    });
+  });
+
   it('prints the same as JSON, and finds engines in the working directory', async () => {
     const { code, stdout, stderr } = await doctor(['--json'], at('found'));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const diagnosis = JSON.parse(stdout);
     expect(diagnosis).toMatchObject({ node: process.versions.node, problems: [] });
+    expect(diagnosis).toMatchObject({ host: `Node ${process.versions.node}`, addon: { forced: {} } });
     const { total, available, limit } = diagnosis.memory;
     expect(total).toBeGreaterThan(0);
     expect(available).toBeGreaterThan(0);

@@ -3,6 +3,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { platform, runtime, systemVersion } from '../../addon/host.js';
 import { addon, addonPath } from '../../addon/load.js';
 import { LowRankError } from '../../errors.js';
 import { ENGINES, type EngineName } from '../../evaluate/engines/engine.js';
@@ -29,10 +30,13 @@ const NEEDS: Readonly<Record<EngineName, readonly string[]>> = {
 };
 
 interface System {
+  /** The version of Node.js; other hosts name the one that they stand in for. */
   readonly node: string;
+  /** The program that runs this: Node, Bun, Deno or Electron, with its version. */
+  readonly host: string;
   readonly platform: string;
-  /** `glibc 2.36` or `musl`; undefined on other systems than Linux. */
-  readonly libc: string | undefined;
+  /** What the binary has to fit, such as `glibc 2.36`, `musl` or `Windows 10.0.22631`. */
+  readonly system: string;
   readonly processor: { readonly model: string; readonly cores: number };
   /** Bytes. */
   readonly memory: {
@@ -52,6 +56,8 @@ interface Native {
     /** The vector instructions that lowrank's own kernels use. */
     readonly simd: string;
     readonly threads: number;
+    /** The variables of the environment that force kernels, and their values. */
+    readonly forced: Readonly<Record<string, string>>;
   };
   readonly selfTest: SelfTest & { readonly seconds: number };
 }
@@ -109,8 +115,9 @@ function examineSystem(): System {
   const limit = process.constrainedMemory();
   return {
     node: process.versions.node,
-    platform: `${process.platform}-${process.arch}`,
-    libc: libc(),
+    host: runtime(),
+    platform,
+    system: systemVersion(),
     processor: { model: cpus()[0]?.model.trim() || 'unknown', cores: availableParallelism() },
     memory: {
       total,
@@ -121,10 +128,12 @@ function examineSystem(): System {
   };
 }
 
-function libc(): string | undefined {
-  if (process.platform !== 'linux') return undefined;
-  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
-  return header.glibcVersionRuntime === undefined ? 'musl' : `glibc ${header.glibcVersionRuntime}`;
+/** The variables that choose kernels by name, of OpenBLAS and of lowrank. */
+const FORCING = { openblas: 'OPENBLAS_CORETYPE', simd: 'LOWRANK_SIMD' } as const;
+
+function forcedKernels(): Record<string, string> {
+  const set = Object.values(FORCING).map((name) => [name, process.env[name]] as const);
+  return Object.fromEntries(set.filter((entry): entry is [(typeof entry)[0], string] => Boolean(entry[1])));
 }
 
 async function examineNative(problems: Problem[]): Promise<Native | undefined> {
@@ -141,7 +150,10 @@ async function examineNative(problems: Problem[]): Promise<Native | undefined> {
       });
     }
     const seconds = (performance.now() - started) / 1000;
-    return { addon: { path, openblas, kernel, threads, simd }, selfTest: { ...tested, seconds } };
+    return {
+      addon: { path, openblas, kernel, threads, simd, forced: forcedKernels() },
+      selfTest: { ...tested, seconds },
+    };
   } catch (error) {
     problems.push(asProblem(error));
     return undefined;
@@ -188,12 +200,12 @@ function asProblem(error: unknown): Problem {
   return { code: 'ERR_UNEXPECTED', message, hint: 'Please report this, with the output of lowrank doctor.' };
 }
 
-function printSystem({ node, platform, libc, processor, memory }: System, output: Output): void {
+function printSystem({ host, platform, system, processor, memory }: System, output: Output): void {
   const { total, available, limit } = memory;
   const within = limit === undefined ? '' : `, limited to ${formatBytes(limit)} by the control group`;
   output.lines([
-    row('Node.js', node),
-    row('platform', `${platform}${libc === undefined ? '' : `, ${libc}`}`),
+    row('host', host),
+    row('platform', `${platform}, ${system}`),
     row('processor', `${processor.model}, ${processor.cores} ${processor.cores === 1 ? 'core' : 'cores'}`),
     row('memory', `${formatBytes(total)}, ${formatBytes(available)} available${within}`),
   ]);
@@ -205,12 +217,16 @@ function printNative(native: Native | undefined, output: Output): void {
     output.lines([`${row('addon', '')}${red('does not load')}`]);
     return;
   }
-  const { path, openblas, kernel, threads, simd } = native.addon;
+  const { path, openblas, kernel, threads, simd, forced } = native.addon;
+  const by = (name: string) => (forced[name] === undefined ? '' : `, forced by ${name}=${forced[name]}`);
   const { passed, gigaflops, seconds } = native.selfTest;
   output.lines([
     row('addon', path),
-    row('kernels', simd),
-    row('OpenBLAS', `${openblas}, kernel ${kernel}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`),
+    row('kernels', `${simd}${by(FORCING.simd)}`),
+    row(
+      'OpenBLAS',
+      `${openblas}, kernel ${kernel}${by(FORCING.openblas)}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+    ),
     `${row('self-test', '')}${passed ? green('passed') : red('failed')} in ${formatSeconds(seconds)}, matrix product at ${Math.round(gigaflops)} GFLOP/s`,
   ]);
 }
