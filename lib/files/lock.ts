@@ -204,8 +204,11 @@ function inUse(folder: string, file: string, holder: Holder): CheckpointError {
   const here = ourselves();
   const near = holder.host === here.host && holder.space === here.space;
   const message = `is being written by process ${holder.pid}${near ? '' : ` of ${JSON.stringify(holder.host)}`}`;
+  const wait = 'Wait until it has finished, or stop it.';
+  // Without a start time, which only Linux tells, another program may have got the number since.
+  const reused = holder.start === undefined ? ` If another program has that number by now, delete ${file}` : '';
   const hint = near
-    ? 'Wait until it has finished, or stop it.'
+    ? wait + reused
     : `It cannot be checked from this machine. If it is no longer running, delete ${file}`;
   return new CheckpointError('ERR_OUTPUT', 'InUse', folder, message, { hint });
 }

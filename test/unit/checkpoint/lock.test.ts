@@ -31,6 +31,13 @@ describe('lockFolder', () => {
     await (await lockFolder(folder)).release();
   });
 
+  it('names the file to delete if a reused process number cannot be told', async () => {
+    const folder = temporaryFolder();
+    const file = join(folder, 'lock.0123456789abcdef');
+    await writeFile(file, JSON.stringify({ ...ourselves(), start: undefined }));
+    expect((await failure(lockFolder(folder))).hint).toContain(`delete ${file}`);
+  });
+
   it('never lets two in, however many start at once', async () => {
     const folder = temporaryFolder();
     let inside = 0;
