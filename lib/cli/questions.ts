@@ -6,19 +6,32 @@ import { ENGINES, type Engine, type EngineName } from '../evaluate/engines/engin
 import { llamaEngine } from '../evaluate/engines/llama.js';
 import { onnxEngine } from '../evaluate/engines/onnx.js';
 import { COMPATS } from '../evaluate/metrics/compat.js';
+import { applyChatTemplate } from '../evaluate/questions/chat-template.js';
+import { loadQuestions } from '../evaluate/questions/load.js';
 import {
   DATASET_FORMATS,
   type DatasetFormat,
   PROMPT_STYLES,
   type PromptStyle,
+  type QuestionSet,
 } from '../evaluate/questions/question.js';
 import { wholeNumber, wrongUsage } from './options.js';
 
-/** Flags of the commands that ask a model questions. */
-export interface QuestionFlags {
-  readonly dataset: string;
+/** Flags that say how a file has its questions. */
+export interface FormatFlags {
   readonly format?: DatasetFormat;
   readonly style: PromptStyle;
+  readonly promptColumn?: string;
+  readonly answerColumn?: string;
+  readonly choicesColumn?: string | readonly string[];
+  readonly choices?: 'targets' | readonly string[];
+  readonly template?: string;
+  readonly chatTemplate?: boolean;
+}
+
+/** Flags of the commands that ask a model questions. */
+export interface QuestionFlags extends FormatFlags {
+  readonly dataset: string;
   readonly engine?: EngineName;
   readonly command?: string;
   readonly context?: number;
@@ -40,7 +53,44 @@ export function addFormatOptions(command: Command, files: string): Command {
       new Option('--style <style>', 'kind of model that prompts are worded for')
         .choices(PROMPT_STYLES)
         .default('causal'),
-    );
+    )
+    .option('--prompt-column <name>', 'column of the prompt, in a table of any shape')
+    .option('--answer-column <name>', 'column of the answer, or of the right choice')
+    .option('--choices-column <names>', 'column of a list of choices, or several columns with one each', columns)
+    .option('--choices <choices>', 'choices of all questions, such as Yes,No; targets: all answers of the file', words)
+    .option('--template <text>', 'wording of the prompt, such as "Q: {question}\\nA:"; \\n is a line break', unescaped)
+    .option('--chat-template', 'word prompts as messages of a user, by the chat template of the model');
+}
+
+/** Loads the questions of a file, worded for a model. */
+export async function loadSet(path: string, checkpoint: string, flags: FormatFlags): Promise<QuestionSet> {
+  const { format, style, promptColumn, answerColumn, choicesColumn, choices, template } = flags;
+  const set = await loadQuestions(path, {
+    format,
+    style,
+    promptColumn,
+    answerColumn,
+    choicesColumn,
+    choices,
+    template,
+  });
+  if (!flags.chatTemplate) return set;
+  return { ...set, questions: await applyChatTemplate(set.questions, checkpoint) };
+}
+
+function columns(text: string): string | string[] {
+  const names = text.split(',').map((name) => name.trim());
+  return names.length === 1 ? names[0]! : names;
+}
+
+function words(text: string): 'targets' | string[] {
+  return text === 'targets' ? text : text.split(',').map((choice) => choice.trim());
+}
+
+/** Reads `\n` and `\t`, which a shell does not. */
+function unescaped(text: string): string {
+  const escapes: Readonly<Record<string, string>> = { n: '\n', t: '\t', '\\': '\\' };
+  return text.replace(/\\([nt\\])/g, (_, letter: string) => escapes[letter]!);
 }
 
 /**

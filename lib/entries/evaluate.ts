@@ -8,12 +8,15 @@
 // Engines.
 
 export { type CommandOptions, commandEngine } from '../evaluate/engines/command.js';
-export type { AskOptions, Engine, EngineName, Session } from '../evaluate/engines/engine.js';
+export type { AskOptions, Engine, EngineName, QuestionPreview, Session } from '../evaluate/engines/engine.js';
 export { type LlamaOptions, llamaEngine } from '../evaluate/engines/llama.js';
 export { type OnnxOptions, onnxEngine } from '../evaluate/engines/onnx.js';
+export type { OnTokens, TokenProgress } from '../evaluate/engines/token-progress.js';
 
 // Questions.
 
+export { applyChatTemplate, type ChatOptions } from '../evaluate/questions/chat-template.js';
+export type { ColumnOptions } from '../evaluate/questions/columns.js';
 export { type LoadOptions, loadQuestions } from '../evaluate/questions/load.js';
 export type { DatasetFormat, PromptStyle, Question, QuestionSet } from '../evaluate/questions/question.js';
 export { type Split, type SplitOptions, splitQuestions } from '../evaluate/questions/split.js';
@@ -24,6 +27,7 @@ export { type EvaluateOptions, type EvaluateProgress, type Evaluation, Evaluator
 export type { BootstrapOptions } from '../evaluate/metrics/bootstrap.js';
 export type { Compat } from '../evaluate/metrics/compat.js';
 export { laserSummary } from '../evaluate/metrics/laser-summary.js';
+export { type Interval, shareInterval } from '../evaluate/metrics/proportion.js';
 export {
   type Comparison,
   compareResults,

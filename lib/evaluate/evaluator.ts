@@ -1,9 +1,11 @@
 import { ArgumentError } from '../errors.js';
 import { callback, checkOptions, listOf, number, type OptionTypes, oneOf, optionsOf } from '../options.js';
 import { ASK_OPTIONS, type AskOptions, type Engine, type Session } from './engines/engine.js';
+import type { TokenProgress } from './engines/token-progress.js';
 import { BOOTSTRAP_OPTIONS, type BootstrapOptions } from './metrics/bootstrap.js';
 import type { Compat } from './metrics/compat.js';
 import { laserSummary } from './metrics/laser-summary.js';
+import { type Interval, shareInterval } from './metrics/proportion.js';
 import { METRICS, type Metric, type Summary, summariseResults } from './metrics/summary.js';
 import type { Question } from './questions/question.js';
 import type { ExampleResult } from './result.js';
@@ -15,12 +17,17 @@ export interface EvaluateProgress {
   readonly total: number;
   /** The share of correct answers so far; undefined if that is unknown. */
   readonly accuracy: number | undefined;
+  /** Its 95 % interval, as if the questions so far were drawn at random. */
+  readonly accuracyInterval: Interval | undefined;
+  /** The progress inside a batch; undefined for a program, and before the first tokens have run. */
+  readonly tokens: TokenProgress | undefined;
   /** Seconds since the evaluation started. */
   readonly seconds: number;
+  /** Estimated from tokens, or else from questions; undefined until there is something to go by. */
   readonly remainingSeconds: number | undefined;
 }
 
-export interface EvaluateOptions extends AskOptions {
+export interface EvaluateOptions extends Omit<AskOptions, 'onTokens'> {
   /** The metrics for summariseResults; by default all that the results allow. */
   readonly metrics?: readonly Metric[];
   /** The largest number of questions; the first ones are used. */
@@ -31,8 +38,9 @@ export interface EvaluateOptions extends AskOptions {
 }
 
 const { signal: _, ...DRAW_OPTIONS } = BOOTSTRAP_OPTIONS;
+const { onTokens: __, ...ASKING } = ASK_OPTIONS;
 const EVALUATE_OPTIONS: OptionTypes<EvaluateOptions> = {
-  ...ASK_OPTIONS,
+  ...ASKING,
   metrics: listOf(oneOf(METRICS)),
   limit: number,
   bootstrap: optionsOf<Omit<BootstrapOptions, 'signal'>>(DRAW_OPTIONS),
@@ -109,7 +117,8 @@ export class Evaluator {
     const progress = new AnswerCounter(questions.length, onProgress);
     const results: ExampleResult[] = [];
     progress.report();
-    for await (const result of session.ask(questions, ask)) {
+    const onTokens = onProgress && progress.tokens;
+    for await (const result of session.ask(questions, { ...ask, onTokens })) {
       results.push(result);
       progress.count(result);
     }
@@ -141,6 +150,7 @@ class AnswerCounter {
   #done = 0;
   #judged = 0;
   #correct = 0;
+  #tokens: TokenProgress | undefined;
 
   constructor(total: number, onProgress: ((progress: EvaluateProgress) => void) | undefined) {
     this.#total = total;
@@ -158,14 +168,23 @@ class AnswerCounter {
     this.report();
   }
 
+  readonly tokens = (tokens: TokenProgress): void => {
+    this.#tokens = tokens;
+    this.report();
+  };
+
   report(): void {
     const { seconds } = this;
+    const isOver = this.#done === this.#total;
+    const byQuestions = this.#done === 0 ? undefined : (seconds * (this.#total - this.#done)) / this.#done;
     this.#onProgress?.({
       done: this.#done,
       total: this.#total,
       accuracy: this.#judged === 0 ? undefined : this.#correct / this.#judged,
+      accuracyInterval: this.#judged === 0 ? undefined : shareInterval(this.#correct, this.#judged),
+      tokens: this.#tokens,
       seconds,
-      remainingSeconds: this.#done === 0 ? undefined : (seconds * (this.#total - this.#done)) / this.#done,
+      remainingSeconds: isOver ? 0 : this.#tokens === undefined ? byQuestions : this.#tokens.remainingSeconds,
     });
   }
 }

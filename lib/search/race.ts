@@ -1,4 +1,5 @@
 import { ArgumentError } from '../errors.js';
+import { discordance, fairCoin } from '../evaluate/metrics/proportion.js';
 import { shuffled } from '../random.js';
 import type { Verdict } from './log-lines.js';
 
@@ -92,8 +93,7 @@ export class Race {
    * order of the set.
    */
   verdict(own: readonly string[], rival: string): Verdict | undefined {
-    let plus = 0;
-    let minus = 0;
+    const { plus, minus } = discordance(own, rival);
     let right = 0;
     let open = 0;
     let rivalRight = 0;
@@ -101,23 +101,8 @@ export class Race {
       if (rival[i] === '1') rivalRight++;
       if (own[i] === '1') right++;
       else if (own[i] === '-') open++;
-      if (own[i] === '1' && rival[i] === '0') plus++;
-      if (own[i] === '0' && rival[i] === '1') minus++;
     }
     if (right + open < rivalRight) return 'behind';
     return fairCoin(plus, plus + minus) <= this.#threshold ? 'hopeless' : undefined;
   }
-}
-
-/** @internal Returns the probability of at most `heads` heads in `tosses` tosses of a fair coin. */
-export function fairCoin(heads: number, tosses: number): number {
-  // Compute each term from the one before it, in logarithms, as 2^-tosses alone may be too small
-  // for a double.
-  let term = -tosses * Math.LN2;
-  let sum = 0;
-  for (let i = 0; i <= Math.min(heads, tosses); i++) {
-    sum += Math.exp(term);
-    term += Math.log((tosses - i) / (i + 1));
-  }
-  return Math.min(1, sum);
 }

@@ -49,11 +49,49 @@ describe('lowrank eval with a program', () => {
     expect(run.stdout).toContain('speed: 12\n');
     expect(run.stdout).toContain('10 of 10 questions (all)');
     expect(run.stdout).toContain(`wrote ${out}`);
-    expect(run.stderr).toContain('10/10, 50.00 % correct');
+    expect(run.stderr).toContain('10/10 questions, 50.00 % correct (23.66 % to 76.34 %)');
     const lines = (await readFile(out, 'utf8')).trimEnd().split('\n');
     const results = lines.map((line) => JSON.parse(line) as ExampleResult);
     expect(results.map(({ id, correct }) => [id, correct])).toEqual(rowsOf((id) => id % 2 === 0));
     expect(results[1]).toMatchObject({ prompt: '1?', prediction: 'no', answerLogProb: -2 });
+  });
+
+  it('asks a table of any shape, worded by a template', async () => {
+    const csv = at('own.csv');
+    await writeFile(csv, 'id,statement,label\n0,a,1\n1,b,1\n2,c,0\n');
+    const columns = ['--template', 'Q: {statement}\\nA:', '--answer-column', 'label', '--choices', 'no,yes'];
+    const out = at('own-results.jsonl');
+    const run = await lowrank(['eval', 'any', '--dataset', csv, ...columns, '--command', command, '--out', out]);
+    expect(run, run.stderr).toMatchObject({ code: 0 });
+    const results = (await readFile(out, 'utf8')).trimEnd().split('\n');
+    const answers = results.map((line) => JSON.parse(line) as ExampleResult);
+    expect(answers.map(({ prompt, answer }) => [prompt, answer])).toEqual([
+      ['Q: a\nA:', 'yes'],
+      ['Q: b\nA:', 'yes'],
+      ['Q: c\nA:', 'no'],
+    ]);
+  });
+
+  it('shows questions without asking them', async () => {
+    const args = ['eval', 'any', '--dataset', dataset, '--command', 'absent-program {questions}', '--show', '2'];
+    const run = await lowrank(args);
+    expect(run).toMatchObject({ code: 0, stderr: '' });
+    expect(run.stdout).toBe(
+      ['0', '1']
+        .map(
+          (id) => `question ${id} (choice)
+  |${id}?|
+scored after it:
+  "no"
+  "yes", right
+correct if the right choice has the largest sum of log-probabilities
+
+`,
+        )
+        .join(''),
+    );
+    const { stdout } = await lowrank([...args, '--json']);
+    expect(JSON.parse(stdout)).toMatchObject([{ id: 0, choices: ['no', 'yes'] }, { id: 1 }]);
   });
 
   it('prints one JSON document and nothing else with --json, the same for the same seed', async () => {

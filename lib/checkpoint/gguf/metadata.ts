@@ -56,6 +56,16 @@ export class GgufMetadata {
     return typeof number === 'number' && Number.isSafeInteger(number) ? number : undefined;
   }
 
+  /** Returns a string of an array of strings; undefined if there is none. */
+  textAt(key: string, index: number): string | undefined {
+    const entry = this.entries.get(key);
+    if (entry?.type !== 'array' || entry.of !== 'string' || !(index >= 0 && index < entry.length)) return undefined;
+    let { at } = entry;
+    const length = () => Number(this.view.getBigUint64(at, true));
+    for (let i = 0; i < index; i++) at += 8 + length();
+    return Buffer.from(this.header.subarray(at + 8, at + 8 + length())).toString('utf8');
+  }
+
   private common(array: Extract<MetadataEntry, { type: 'array' }>): MetadataValue | undefined {
     const { of, length, at, end } = array;
     if (of === 'string' || of === 'array' || length === 0) return undefined;

@@ -1,20 +1,16 @@
 import { type Command, Option } from 'commander';
 import { type CompareProgress, compare } from '../../evaluate/compare/compare.js';
 import { loadTexts } from '../../evaluate/compare/texts.js';
-import { loadQuestions } from '../../evaluate/questions/load.js';
-import type { DatasetFormat, PromptStyle } from '../../evaluate/questions/question.js';
 import { printResult, runJob } from '../job.js';
 import { jsonOption, seedOption, threadsOption, wholeNumber, wrongUsage } from '../options.js';
-import { addFormatOptions, chooseEngine, contextOption } from '../questions.js';
+import { addFormatOptions, chooseEngine, contextOption, type FormatFlags, loadSet } from '../questions.js';
 import { comparisonLines } from '../terminal/comparison.js';
 import { ProgressLine } from '../terminal/progress-line.js';
 import type { Terminal } from '../terminal/terminal.js';
 
-interface CompareFlags {
+interface CompareFlags extends FormatFlags {
   readonly texts?: string;
   readonly dataset?: string;
-  readonly format?: DatasetFormat;
-  readonly style: PromptStyle;
   readonly samples: number;
   readonly length: number;
   readonly limit?: number;
@@ -71,8 +67,8 @@ async function runCompare(
   }
   const engine = await chooseEngine(original, flags);
   const texts = flags.texts === undefined ? undefined : await loadTexts(flags.texts, { samples, seed });
-  const { dataset, format, style } = flags;
-  const set = dataset === undefined ? undefined : await loadQuestions(dataset, { format, style });
+  const { dataset } = flags;
+  const set = dataset === undefined ? undefined : await loadSet(dataset, original, flags);
   const job = runJob(terminal, {
     progress: new ProgressLine<CompareProgress>(terminal.err, describeProgress),
     stopped: 'stopped',

@@ -4,7 +4,6 @@ import { findWeights } from '../../checkpoint/folder.js';
 import type { Engine } from '../../evaluate/engines/engine.js';
 import { type EvaluateProgress, type Evaluation, Evaluator } from '../../evaluate/evaluator.js';
 import { METRICS, type Metric } from '../../evaluate/metrics/summary.js';
-import { loadQuestions } from '../../evaluate/questions/load.js';
 import type { QuestionSet } from '../../evaluate/questions/question.js';
 import { SPLITS, type Split, splitQuestions } from '../../evaluate/questions/split.js';
 import { writeAtomically } from '../../files/atomic.js';
@@ -19,8 +18,10 @@ import {
   chooseEngine,
   contextOption,
   datasetOption,
+  loadSet,
   type QuestionFlags,
 } from '../questions.js';
+import { previewLines, previewQuestions } from '../terminal/preview.js';
 import { ProgressLine } from '../terminal/progress-line.js';
 import { type Column, formatTable } from '../terminal/table.js';
 import type { Output, Terminal } from '../terminal/terminal.js';
@@ -29,6 +30,7 @@ interface EvalFlags extends QuestionFlags {
   readonly split: Split;
   readonly seed?: number;
   readonly out?: string;
+  readonly show?: number;
   readonly json?: boolean;
 }
 
@@ -38,8 +40,12 @@ Examples:
   lowrank eval model.gguf --dataset fever_paper_dev.jsonl --split validation --limit 200
   lowrank eval onnx-model --dataset TruthfulQA.csv --out results.jsonl
   lowrank eval model --dataset questions.jsonl --command 'python score.py {checkpoint} {questions}'
+  lowrank eval model.gguf --dataset web_of_lies.json --show 2
+  lowrank eval model.gguf --dataset own.csv --prompt-column question --answer-column label --choices no,yes
+  lowrank eval chat.gguf --dataset own.csv --template '{question}\\nAnswer:' --answer-column answer --chat-template
 
-The format of a dataset is detected from its content, except for biographies: pass --format.
+Questions may be lines or arrays of JSON, CSV, TSV, Parquet (with hyparquet installed) or plain text.
+The format of a dataset is detected from its content, except for biographies: pass --format, or name the columns.
 The engine follows the file: llama for .gguf, onnx for .onnx and folders that hold one, command with --command.`;
 
 /** `lowrank eval`: evaluates a checkpoint on a question set. */
@@ -56,6 +62,11 @@ export function defineEval(command: Command, terminal: Terminal): void {
   addScoringOptions(command)
     .addOption(threadsOption('number of engine threads'))
     .addOption(contextOption())
+    .option(
+      '--show <n>',
+      'print the first n questions as the model gets them, and what is scored, without asking',
+      wholeNumber(1),
+    )
     .option('--out <file>', 'write results to a new file, one JSON object per line')
     .addOption(jsonOption())
     .addHelpText('after', EXAMPLES)
@@ -71,9 +82,17 @@ async function runEval(checkpoint: string, flags: EvalFlags, terminal: Terminal)
     terminal.err.lines([`warning: ${printable(asked)}`]);
   }
   const evaluator = new Evaluator(engine);
-  const set = await loadQuestions(flags.dataset, { format: flags.format, style: flags.style });
+  const set = await loadSet(flags.dataset, checkpoint, flags);
   const questions = splitQuestions(set.questions, flags.split, { seed: flags.seed });
   if (questions.length === 0) throw wrongUsage(`the ${flags.split} part of ${flags.dataset} has no questions`);
+  if (flags.show !== undefined) {
+    const shown = questions.slice(0, flags.show);
+    const generate = flags.generate ?? set.generate ?? 0;
+    const previews = previewQuestions(engine, checkpoint, shown, generate).finally(() => engine.close());
+    const document = await previews;
+    printResult(terminal, flags, document, () => terminal.out.lines(document.flatMap(previewLines)));
+    return;
+  }
   const job = runJob(terminal, {
     progress: new ProgressLine<EvaluateProgress>(terminal.err, describeProgress),
     stopped: 'stopped',
@@ -159,8 +178,14 @@ function printReport({ summary, engine }: Evaluation, report: Report, output: Ou
   if (report.out !== undefined) output.lines([`${green('wrote')} ${printable(report.out)}`]);
 }
 
-function describeProgress({ done, total, accuracy, seconds, remainingSeconds }: EvaluateProgress): string {
-  const right = accuracy === undefined ? '' : `, ${formatShare(accuracy)} correct`;
+function describeProgress(progress: EvaluateProgress): string {
+  const { done, total, accuracy, accuracyInterval, tokens, seconds, remainingSeconds } = progress;
+  const between =
+    accuracyInterval && ` (${formatShare(accuracyInterval.low)} to ${formatShare(accuracyInterval.high)})`;
+  const right = accuracy === undefined ? '' : `, ${formatShare(accuracy)} correct${between}`;
+  const generated = tokens?.generated ? `, ${formatCount(tokens.generated)} generated` : '';
+  const run =
+    tokens === undefined ? '' : `, ${formatCount(tokens.done)}/${formatCount(tokens.total)} tokens${generated}`;
   const left = remainingSeconds === undefined || done === total ? '' : `, ${formatSeconds(remainingSeconds)} left`;
-  return `${done}/${total}${right}, ${formatSeconds(seconds)}${left}`;
+  return `${done}/${total} questions${right}${run}, ${formatSeconds(seconds)}${left}`;
 }

@@ -2,7 +2,6 @@ import { join, relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { describe, LowRankError } from '../../errors.js';
 import type { Metric } from '../../evaluate/metrics/summary.js';
-import { loadQuestions } from '../../evaluate/questions/load.js';
 import { splitQuestions } from '../../evaluate/questions/split.js';
 import { BAND } from '../../interventions/amount.js';
 import { asKind, type InterventionKind, KIND_NAMES, kindOf } from '../../interventions/kinds/kinds.js';
@@ -34,6 +33,7 @@ import {
   chooseEngine,
   contextOption,
   datasetOption,
+  loadSet,
   type QuestionFlags,
 } from '../questions.js';
 import { formatLoss, formatScore, nameOfTrial, SearchTable, UNEDITED } from '../terminal/search-progress.js';
@@ -109,11 +109,11 @@ export function defineSearch(command: Command, terminal: Terminal): void {
 }
 
 async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Terminal): Promise<void> {
-  const { format, style, context, limit, compat, compose, seed, family, threads, types, rhos, kinds, bands } = flags;
+  const { context, limit, compat, compose, seed, family, threads, types, rhos, kinds, bands } = flags;
   if (bands !== undefined && !kinds?.some((kind) => kindOf(kind).amount === BAND))
     throw wrongUsage('--bands requires --kinds band');
   const layers = flags.layers === undefined ? undefined : layersOf(flags.layers);
-  const load = async (path: string) => loadQuestions(path, { format, style });
+  const load = (path: string) => loadSet(path, checkpoint, flags);
   const set = await load(flags.dataset);
   const other = flags.test === undefined ? undefined : await load(flags.test);
   const part = (split: 'validation' | 'test') => {

@@ -2,6 +2,7 @@ import { abortSignal, type OptionTypes, oneOf, text, wholeNumber } from '../../o
 import { COMPATS, type Compat } from '../metrics/compat.js';
 import type { Question } from '../questions/question.js';
 import type { ExampleResult } from '../result.js';
+import { ON_TOKENS, type OnTokens } from './token-progress.js';
 
 export const ENGINES = ['llama', 'onnx', 'command'] as const;
 export type EngineName = (typeof ENGINES)[number];
@@ -35,6 +36,8 @@ export interface AskOptions {
   readonly top?: number;
   readonly compat?: Compat;
   readonly signal?: AbortSignal;
+  /** Called while a batch of questions runs. Not called by the engine `command`. */
+  readonly onTokens?: OnTokens;
 }
 
 export const ASK_OPTIONS: OptionTypes<AskOptions> = {
@@ -42,6 +45,7 @@ export const ASK_OPTIONS: OptionTypes<AskOptions> = {
   top: wholeNumber(0),
   compat: oneOf(COMPATS),
   signal: abortSignal,
+  onTokens: ON_TOKENS,
 };
 
 /** The options of the engines that run models in this process. */
@@ -65,9 +69,22 @@ export interface Session {
    * matrix.
    */
   reload(): Promise<void>;
+  /**
+   * Returns what the model sees of a question and what is scored, without running it; undefined if
+   * a program tokenises the questions.
+   */
+  preview?(question: Question): Promise<QuestionPreview>;
   /** Values that a program printed for the whole set, after its last `ask`. */
   readonly reported?: Readonly<Record<string, number>>;
   close(): Promise<void>;
+}
+
+/** What a model sees of a question. */
+export interface QuestionPreview {
+  /** The texts of the tokens that are given, in order, with those that a tokenizer adds. */
+  readonly given: readonly string[];
+  /** For each choice, for the answer, or for the text: the texts of the tokens that are scored. */
+  readonly scored: readonly (readonly string[])[];
 }
 
 /** A position whose next token is requested. */
@@ -147,6 +164,8 @@ export interface TimedRun {
  */
 export interface TokenModel {
   readonly kind: 'causal' | 'masked';
+  /** Whether it keeps the tokens that a request shares with the one before it. */
+  readonly keepsStart?: boolean;
   /** The most tokens that it accepts. */
   readonly contextLength: number;
   /** Equal for models that tokenise a text in the same way. */
@@ -157,11 +176,20 @@ export interface TokenModel {
   readonly mask: { readonly token: number; readonly text: string } | undefined;
   /** Tokens that end a generation. */
   readonly ends: Pick<ReadonlySet<number>, 'has'>;
-  /** Tokenises each text, without prefix and suffix. */
-  encode(texts: readonly string[]): Promise<number[][]>;
+  /**
+   * Tokenises each text, without prefix and suffix.
+   *
+   * @param special whether special tokens count as such where a text has their words; a tokenizer
+   *   of the engine `onnx` always does that
+   */
+  encode(texts: readonly string[], special?: readonly boolean[]): Promise<number[][]>;
   decode(sequences: readonly (readonly number[])[]): Promise<string[]>;
-  /** Runs requests, and returns the scores in their order. */
-  score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]>;
+  /**
+   * Runs requests, and returns the scores in their order.
+   *
+   * @param onRan called with the number of tokens that have run since the last call
+   */
+  score(requests: readonly ScoreRequest[], signal?: AbortSignal, onRan?: (tokens: number) => void): Promise<Scores[][]>;
   /** Runs one sequence, and returns everything. */
   outputs(tokens: readonly number[]): Promise<Outputs>;
   /**

@@ -16,6 +16,7 @@ import {
 } from './engine.js';
 import { findModel } from './find-model.js';
 import { importPeer } from './peers.js';
+import { commonStart } from './token-clock.js';
 import { TokenSession } from './token-session.js';
 import { TokenizedQuestions } from './tokenize.js';
 
@@ -117,6 +118,7 @@ export function llamaEngine(options?: LlamaOptions): Engine {
 
 class LlamaTokens implements TokenModel {
   readonly kind = 'causal';
+  readonly keepsStart = true;
   readonly suffix = [];
   readonly mask = undefined;
   contextLength = 0;
@@ -154,19 +156,25 @@ class LlamaTokens implements TokenModel {
     this.onClose();
   }
 
-  async encode(texts: readonly string[]): Promise<number[][]> {
-    return texts.map((text) => [...this.#loaded().tokenize(text, false)]);
+  async encode(texts: readonly string[], special: readonly boolean[] = []): Promise<number[][]> {
+    return texts.map((text, i) => [...this.#loaded().tokenize(text, special[i] ?? false)]);
   }
 
   async decode(sequences: readonly (readonly number[])[]): Promise<string[]> {
     return sequences.map((tokens) => this.#loaded().detokenize(tokens, true));
   }
 
-  async score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]> {
+  async score(
+    requests: readonly ScoreRequest[],
+    signal?: AbortSignal,
+    onRan?: (tokens: number) => void,
+  ): Promise<Scores[][]> {
     const results: Scores[][] = [];
     for (const request of requests) {
       signal?.throwIfAborted();
+      const kept = commonStart(this.#sequence!.contextTokens, request);
       results.push(await this.#run(request));
+      onRan?.(request.tokens.length - kept);
     }
     return results;
   }
@@ -214,7 +222,7 @@ class LlamaTokens implements TokenModel {
 
   async #run({ tokens, reads, top }: ScoreRequest): Promise<Scores[]> {
     const sequence = this.#sequence!;
-    const kept = await this.#keepCommon(sequence, tokens, Math.min(...reads.map(({ position }) => position)));
+    const kept = await this.#keepCommon(sequence, { tokens, reads, top });
     const input: unknown[] = tokens.slice(kept);
     for (const { position, targets } of reads) {
       // The largest logit is always needed: the weights are relative to it.
@@ -240,12 +248,10 @@ class LlamaTokens implements TokenModel {
    * Keeps the common start of the next tokens in the sequence: the choices of a question share
    * their prompt.
    */
-  async #keepCommon(sequence: LlamaSequence, tokens: readonly number[], firstRead: number): Promise<number> {
+  async #keepCommon(sequence: LlamaSequence, request: ScoreRequest): Promise<number> {
     const present = sequence.contextTokens;
-    let common = 0;
-    while (common < firstRead && common < present.length && present[common] === tokens[common]) common++;
-    // A prefix of a token or two is not worth the call.
-    if (common < 8) {
+    const common = commonStart(present, request);
+    if (common === 0) {
       await sequence.clearHistory();
       return 0;
     }

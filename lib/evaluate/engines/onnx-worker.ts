@@ -104,7 +104,7 @@ function specials(config: Record<string, unknown>): Pick<WorkerFacts, 'mask' | '
  * Runs requests of the same length together: without padding, results do not depend on the other
  * requests.
  */
-async function score(requests: readonly ScoreRequest[]): Promise<Scores[][]> {
+async function score(requests: readonly ScoreRequest[], onRan: (tokens: number) => void): Promise<Scores[][]> {
   const results: Scores[][] = new Array(requests.length);
   const byLength = new Map<number, number[]>();
   for (const [i, { tokens }] of requests.entries()) {
@@ -132,6 +132,7 @@ async function score(requests: readonly ScoreRequest[]): Promise<Scores[][]> {
           return readLogits(values.subarray(begin, begin + size), targets, top);
         });
       });
+      onRan(batch.length * length);
     }
   }
   return results;
@@ -148,7 +149,7 @@ async function run(sequences: readonly (readonly number[])[]): Promise<RuntimeTe
   return logits;
 }
 
-async function answer(task: WorkerTask): Promise<WorkerAnswers[WorkerTask['kind']]> {
+async function answer(task: WorkerTask, onRan: (tokens: number) => void): Promise<WorkerAnswers[WorkerTask['kind']]> {
   if (task.kind === 'encode') {
     return task.texts.map((text) => tokenizer.encode(text, { add_special_tokens: false }).ids);
   }
@@ -157,7 +158,7 @@ async function answer(task: WorkerTask): Promise<WorkerAnswers[WorkerTask['kind'
       tokens.length === 0 ? '' : tokenizer.decode(tokens, { skip_special_tokens: false }),
     );
   }
-  if (task.kind === 'score') return score(task.requests);
+  if (task.kind === 'score') return score(task.requests, onRan);
   if (task.kind === 'outputs') return outputs.of(task.tokens);
   if (task.kind === 'diverge') return diverge(await outputs.of(task.tokens), task.from);
   if (task.kind === 'time') return outputs.time(task.run);
@@ -180,7 +181,7 @@ begin().then(
     port.on('message', ({ number, task }: Message) => {
       last = last.then(async () => {
         try {
-          const done = await answer(task);
+          const done = await answer(task, (ran) => reply({ number, ran }));
           reply({ number, answer: done });
         } catch (error) {
           reply({ number, failure: messageOf(error) });

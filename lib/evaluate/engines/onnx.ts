@@ -191,9 +191,13 @@ class OnnxTokens implements TokenModel {
     return this.#worker.ask({ kind: 'decode', sequences });
   }
 
-  async score(requests: readonly ScoreRequest[], signal?: AbortSignal): Promise<Scores[][]> {
+  async score(
+    requests: readonly ScoreRequest[],
+    signal?: AbortSignal,
+    onRan?: (tokens: number) => void,
+  ): Promise<Scores[][]> {
     signal?.throwIfAborted();
-    return this.#worker.ask({ kind: 'score', requests });
+    return this.#worker.ask({ kind: 'score', requests }, onRan);
   }
 
   outputs(tokens: readonly number[]): Promise<Outputs> {
@@ -218,12 +222,19 @@ class OnnxTokens implements TokenModel {
   }
 }
 
+/** What waits for the worker's answer to a task. */
+interface Waiting {
+  readonly resolve: (answer: never) => void;
+  readonly reject: (error: Error) => void;
+  readonly onRan: ((tokens: number) => void) | undefined;
+}
+
 /** Sends requests to the worker and returns its answers. */
 class OnnxWorker {
   readonly ready: Promise<WorkerFacts>;
   readonly #worker: Worker;
   readonly #model: string;
-  readonly #waiting = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>();
+  readonly #waiting = new Map<number, Waiting>();
   #number = 0;
   #ended: Error | undefined;
 
@@ -234,6 +245,7 @@ class OnnxWorker {
       this.#worker.on('message', (reply: Reply) => {
         if ('ready' in reply) resolve(reply.ready);
         else if (!('number' in reply)) reject(this.#failure(reply.failure));
+        else if ('ran' in reply) this.#waiting.get(reply.number)?.onRan?.(reply.ran);
         else this.#settle(reply);
       });
       const end = (error: Error) => {
@@ -249,11 +261,14 @@ class OnnxWorker {
     this.ready.catch(() => undefined);
   }
 
-  ask<K extends WorkerTask['kind']>(task: WorkerTask & { kind: K }): Promise<WorkerAnswers[K]> {
+  ask<K extends WorkerTask['kind']>(
+    task: WorkerTask & { kind: K },
+    onRan?: (tokens: number) => void,
+  ): Promise<WorkerAnswers[K]> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const number = this.#number++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(number, { resolve: resolve as (answer: never) => void, reject });
+      this.#waiting.set(number, { resolve: resolve as (answer: never) => void, reject, onRan });
       this.#worker.postMessage({ number, task } satisfies Message);
     });
   }
@@ -266,11 +281,11 @@ class OnnxWorker {
     await ended;
   }
 
-  #settle(reply: Exclude<Reply, { ready: WorkerFacts }> & { number: number }): void {
+  #settle(reply: Extract<Reply, { number: number }>): void {
     const waiting = this.#waiting.get(reply.number);
     this.#waiting.delete(reply.number);
     if ('failure' in reply) waiting?.reject(this.#failure(reply.failure));
-    else waiting?.resolve(reply.answer as never);
+    else if ('answer' in reply) waiting?.resolve(reply.answer as never);
   }
 
   #failure(message: string): LowRankError {

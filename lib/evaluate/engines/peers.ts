@@ -9,6 +9,8 @@ const INSTALL: Readonly<Record<string, string>> = {
   'node-llama-cpp': 'npm install node-llama-cpp',
   'onnxruntime-node': 'npm install onnxruntime-node (with ONNXRUNTIME_NODE_INSTALL=skip if you use no GPU)',
   '@huggingface/tokenizers': 'npm install @huggingface/tokenizers',
+  '@huggingface/jinja': 'npm install @huggingface/jinja',
+  hyparquet: 'npm install hyparquet',
 };
 
 /**

@@ -4,12 +4,15 @@ import type { ExampleResult, LikelyToken } from '../result.js';
 import {
   ASK_OPTIONS,
   type AskOptions,
+  type QuestionPreview,
   type ScoreRequest,
   type Scores,
   type Session,
   type TokenModel,
 } from './engine.js';
 import { judge, type RawAnswer } from './grade.js';
+import { TokenClock, tokensToRun } from './token-clock.js';
+import type { OnTokens } from './token-progress.js';
 import type { TokenizedQuestion, TokenizedQuestions, TokenPosition } from './tokenize.js';
 
 /**
@@ -37,14 +40,22 @@ export class TokenSession implements Session {
   }
 
   async *ask(questions: readonly Question[], options?: AskOptions): AsyncGenerator<ExampleResult, void, undefined> {
-    const { generate = 0, top = 10, compat, signal } = checkOptions(options, ASK_OPTIONS, 'ask');
+    const { generate = 0, top = 10, compat, signal, onTokens } = checkOptions(options, ASK_OPTIONS, 'ask');
+    const generates = ({ kind }: Question) => generate > 0 && kind === 'answer';
+    const clock = onTokens && (await this.#clock(questions, top, generates, onTokens, signal));
     for (let begin = 0; begin < questions.length; begin += AT_ONCE) {
       signal?.throwIfAborted();
       const part = questions.slice(begin, begin + AT_ONCE);
       const prepared = await this.#prepared.prepare(this.model, part, top);
+      let since = performance.now();
       const scores = await this.model.score(
         prepared.flatMap(({ requests }) => requests),
         signal,
+        (tokens) => {
+          const now = performance.now();
+          clock?.ran(tokens, (now - since) / 1000);
+          since = now;
+        },
       );
       const own = divide(
         scores,
@@ -54,13 +65,24 @@ export class TokenSession implements Session {
       for (const [i, question] of part.entries()) {
         signal?.throwIfAborted();
         const found = this.#read(question, prepared[i]!, own[i]!, top);
-        const generation =
-          generate > 0 && question.kind === 'answer'
-            ? { generation: await this.#generate(prepared[i]!, own[i]!, generate, signal) }
-            : {};
+        const generation = generates(question)
+          ? { generation: await this.#generate(prepared[i]!, own[i]!, generate, signal, clock) }
+          : {};
         yield judge(question, { ...found, ...generation, masked: this.model.kind === 'masked' }, compat);
       }
     }
+  }
+
+  async preview(question: Question): Promise<QuestionPreview> {
+    const [prepared] = (await this.#prepared.prepare(this.model, [question], 1)) as [TokenizedQuestion];
+    const { requests, continuations } = prepared;
+    const texts = (tokens: readonly number[]) => this.model.decode(tokens.map((token) => [token]));
+    // A masked model sees the masks in the place of the answer.
+    const first = this.model.kind === 'masked' ? Number.POSITIVE_INFINITY : requests[0]!.reads[0]!.position + 1;
+    return {
+      given: await texts(requests[0]!.tokens.slice(0, first)),
+      scored: await Promise.all(continuations.map((spots) => texts(spots.map(({ token }) => token)))),
+    };
   }
 
   reload(): Promise<void> {
@@ -69,6 +91,32 @@ export class TokenSession implements Session {
 
   close(): Promise<void> {
     return this.model.close();
+  }
+
+  /** Tokenises all questions, so that it is known how much there is to do. */
+  async #clock(
+    questions: readonly Question[],
+    top: number,
+    generates: (question: Question) => boolean,
+    onTokens: OnTokens,
+    signal: AbortSignal | undefined,
+  ): Promise<TokenClock> {
+    const { model } = this;
+    const { keepsStart = false } = model;
+    let [given, prompts, tokens] = [0, 0, 0];
+    for (let begin = 0; begin < questions.length; begin += AT_ONCE) {
+      signal?.throwIfAborted();
+      const part = questions.slice(begin, begin + AT_ONCE);
+      const prepared = await this.#prepared.prepare(model, part, top);
+      const requests = prepared.flatMap((question) => question.requests);
+      given += tokensToRun(requests, keepsStart);
+      for (const [i, { prompt }] of prepared.entries()) {
+        if (!generates(part[i]!)) continue;
+        prompts++;
+        tokens += prompt.length;
+      }
+    }
+    return new TokenClock({ given, generations: { prompts, tokens }, keepsStart }, onTokens);
   }
 
   #read(
@@ -124,6 +172,7 @@ export class TokenSession implements Session {
     scores: readonly Scores[][],
     most: number,
     signal: AbortSignal | undefined,
+    clock: TokenClock | undefined,
   ): Promise<string> {
     const { model } = this;
     const said: number[] = [];
@@ -133,12 +182,16 @@ export class TokenSession implements Session {
       while (said.length < most && prompt.length + said.length <= model.contextLength) {
         const tokens = [...prompt, ...said];
         const request: ScoreRequest = { tokens, reads: [{ position: tokens.length - 1, targets: [] }], top: 1 };
+        const begin = performance.now();
         const [[{ top }]] = (await model.score([request], signal)) as [[Scores]];
+        const ran = model.keepsStart && said.length > 0 ? 1 : tokens.length;
+        clock?.generated(ran, (performance.now() - begin) / 1000);
         const { token } = top[0]!;
         if (model.ends.has(token)) break;
         said.push(token);
       }
     }
+    clock?.endGeneration(prompt.length, said.length);
     return (await model.decode([said]))[0]!;
   }
 }

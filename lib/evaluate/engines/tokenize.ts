@@ -58,9 +58,12 @@ async function prepareQuestions(
   // Encode all texts in one call: the tokenizer may live in another thread.
   const texts = questions.flatMap((question) => [
     question.prompt,
-    ...continuationsOf(question).map((text) => join(question.prompt, text)),
+    ...continuationsOf(question).map((text) => joined(question, text)),
   ]);
-  const encoded = await model.encode(texts);
+  const special = questions.flatMap((question) =>
+    [question, ...continuationsOf(question)].map(() => question.chat === true),
+  );
+  const encoded = await model.encode(texts, special);
   let at = 0;
   return questions.map((question) => {
     const prompt = encoded[at++]!;
@@ -71,8 +74,8 @@ async function prepareQuestions(
       const message = `question ${question.id}: its prompt has ${MASK}, but this model continues texts`;
       throw new LowRankError('ERR_DATASET', message, { hint: 'Use --style causal (style), or a masked model.' });
     }
-    const joined = continuationsOf(question).map(() => encoded[at++]!);
-    return prepareContinuations(model, prompt, joined, question, top);
+    const whole = continuationsOf(question).map(() => encoded[at++]!);
+    return prepareContinuations(model, prompt, whole, question, top);
   });
 }
 
@@ -80,6 +83,11 @@ async function prepareQuestions(
 function continuationsOf({ choices, answer, kind }: Question): readonly string[] {
   if (kind === 'text') return [];
   return kind === 'choice' ? choices! : [answer!];
+}
+
+/** Returns a prompt with a continuation; a chat template has said what comes before a reply. */
+function joined({ prompt, chat }: Question, continuation: string): string {
+  return chat === true ? prompt + continuation : join(prompt, continuation);
 }
 
 /**
@@ -100,7 +108,7 @@ function join(prompt: string, continuation: string): string {
 function prepareContinuations(
   model: TokenModel,
   prompt: readonly number[],
-  joined: readonly (readonly number[])[],
+  whole: readonly (readonly number[])[],
   question: Question,
   top: number,
 ): TokenizedQuestion {
@@ -109,17 +117,20 @@ function prepareContinuations(
   // Choices of one token share a request.
   let single: number | undefined;
   let shared = prompt.length;
-  for (const tokens of joined) {
+  for (const tokens of whole) {
     if (tokens.length === 0 || tokens.join() === prompt.join()) throw noToken(question);
     const parting = prompt.findIndex((token, i) => token !== tokens[i]);
     shared = Math.min(shared, parting < 0 ? prompt.length : parting, tokens.length - 1);
   }
-  const context = [...model.prefix, ...prompt.slice(0, shared)];
+  // A chat template may have put the tokens there that a tokenizer would add.
+  const isThere = question.chat === true && model.prefix.every((token, i) => prompt[i] === token);
+  const prefix = isThere ? [] : model.prefix;
+  const context = [...prefix, ...prompt.slice(0, shared)];
   if (context.length === 0) {
     const message = `question ${question.id}: the prompt has no token, so nothing can follow it`;
     throw new LowRankError('ERR_DATASET', message);
   }
-  for (const tokens of joined) {
+  for (const tokens of whole) {
     const scored = tokens.slice(shared);
     const sequence = [...context, ...scored.slice(0, -1)];
     if (sequence.length > model.contextLength) throw tooLong(question, sequence.length, model.contextLength);
@@ -139,7 +150,7 @@ function prepareContinuations(
   }
   // The greedy reply is compared with a whole answer, so the rivals of each token are needed.
   for (const request of requests) request.top = Math.max(1, top);
-  return { requests, continuations, first: { request: 0, read: 0 }, prompt: [...model.prefix, ...prompt] };
+  return { requests, continuations, first: { request: 0, read: 0 }, prompt: [...prefix, ...prompt] };
 }
 
 /**
@@ -178,6 +189,9 @@ async function prepareMasked(model: TokenModel, question: Question, top: number)
   const { mask } = model;
   if (mask === undefined) {
     throw new LowRankError('ERR_UNSUPPORTED', 'the tokenizer of this masked model names no mask token');
+  }
+  if (question.chat === true) {
+    throw new LowRankError('ERR_UNSUPPORTED', 'a model that fills in masks has no chat template');
   }
   if (question.kind === 'text') {
     throw new LowRankError(

@@ -1,12 +1,18 @@
+import type { Fail } from './fields.js';
+
+/** Names of delimiters, for messages. */
+const NAMES: Readonly<Record<string, string>> = { ',': 'a comma', '\t': 'a tab', ';': 'a semicolon' };
+
 /**
- * Reads CSV according to RFC 4180: quoted fields may contain commas, line breaks and doubled
+ * Reads CSV according to RFC 4180: quoted fields may contain delimiters, line breaks and doubled
  * quotes. A byte order mark is skipped, and a lone line feed ends a line as well as CR LF. A last
- * line without a line break is a row; an empty line is not.
+ * line without a line break is a row; an empty line is not. Where tabs separate fields, a quote
+ * inside a field stands for itself, since most programs that write TSV quote nothing.
  *
  * @param fail throws the error for a fault. Lines count from 1.
  * @internal
  */
-export function parseCsv(text: string, fail: (message: string) => never): string[][] {
+export function parseCsv(text: string, fail: Fail, delimiter = ','): string[][] {
   const rows: string[][] = [];
   let row: string[] = [];
   let line = 1;
@@ -32,20 +38,20 @@ export function parseCsv(text: string, fail: (message: string) => never): string
       }
       row.push(field);
       const next = text[at];
-      if (next !== undefined && next !== ',' && next !== '\n' && next !== '\r') {
-        fail(`line ${line}: expected a comma or the end of the line after a quoted field`);
+      if (next !== undefined && next !== delimiter && next !== '\n' && next !== '\r') {
+        fail(`line ${line}: expected ${NAMES[delimiter] ?? delimiter} or the end of the line after a quoted field`);
       }
     } else {
       let end = at;
-      while (end < text.length && text[end] !== ',' && text[end] !== '\n' && text[end] !== '\r') end++;
+      while (end < text.length && text[end] !== delimiter && text[end] !== '\n' && text[end] !== '\r') end++;
       const field = text.slice(at, end);
-      if (field.includes('"')) fail(`line ${line}: a quote within an unquoted field`);
+      if (delimiter !== '\t' && field.includes('"')) fail(`line ${line}: a quote within an unquoted field`);
       row.push(field);
       at = end;
     }
-    if (text[at] === ',') {
+    if (text[at] === delimiter) {
       at++;
-      // A comma at the very end is followed by one more field, which is empty.
+      // A delimiter at the very end is followed by one more field, which is empty.
       if (at === text.length) row.push('');
       continue;
     }
@@ -59,8 +65,8 @@ export function parseCsv(text: string, fail: (message: string) => never): string
 }
 
 /** Reads CSV with a header as objects. */
-export function parseCsvRecords(text: string, fail: (message: string) => never): Record<string, string>[] {
-  const [header, ...rows] = parseCsv(text, fail);
+export function parseCsvRecords(text: string, fail: Fail, delimiter = ','): Record<string, string>[] {
+  const [header, ...rows] = parseCsv(text, fail, delimiter);
   if (header === undefined) return fail('the file is empty, expected a line of column names');
   return rows.map((row, i) => {
     if (row.length !== header.length) {

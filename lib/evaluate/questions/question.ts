@@ -17,6 +17,11 @@ export interface Question {
   readonly label?: number;
   /** The right answer; for a `choice` the right choice. */
   readonly answer?: string;
+  /**
+   * Whether a chat template has worded the prompt: its special tokens count as such, and nothing is
+   * put between it and a continuation.
+   */
+  readonly chat?: true;
 }
 
 /** Returns the ids of questions or results that an earlier one already has. */
@@ -28,8 +33,12 @@ export function repeatedIds(items: readonly Pick<Question, 'id'>[]): number[] {
 /** The supported forms of files. */
 export const DATASET_FORMATS = [
   'jsonl',
+  'table',
   'text',
   'bigbench',
+  'bbh',
+  'harness',
+  'true-false',
   'wikidata',
   'truthfulqa',
   'fever',

@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseCsv, parseCsvRecords } from '../../../lib/evaluate/questions/csv.js';
 import { type LoadOptions, loadQuestions } from '../../../lib/evaluate/questions/load.js';
+import { pieces } from '../../../lib/evaluate/questions/pieces.js';
 import type { Question } from '../../../lib/evaluate/questions/question.js';
-import { pieces } from '../../../lib/evaluate/questions/readers.js';
 import { splitQuestions } from '../../../lib/evaluate/questions/split.js';
 import { temporaryFolder } from '../../support/folder.js';
 

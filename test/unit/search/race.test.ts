@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ArgumentError } from '../../../lib/errors.js';
-import { fairCoin, Race } from '../../../lib/search/race.js';
+import { fairCoin } from '../../../lib/evaluate/metrics/proportion.js';
+import { Race } from '../../../lib/search/race.js';
 import { random } from '../../support/random.js';
 
 /** n over k, exact as far as doubles go. */
