@@ -1,5 +1,6 @@
 import { DEFAULT_KIND } from '../interventions/kinds/kinds.js';
 import type { Candidate, Objective, Trial } from '../search/log-lines.js';
+import { significanceOf } from '../search/significance.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
 import { nameOfMetric, shortChange, shortChangeText, unitOf } from './numbers.js';
@@ -12,7 +13,7 @@ const STEPS = 5;
  * Renders how the grid changes the criterion: one table for each kind and type, with layers as rows
  * and shares as columns.
  */
-export function heatMaps({ header, trials, interventions }: Findings): Content {
+export function heatMaps({ header, trials, interventions, base }: Findings): Content {
   const { candidates, objective } = header.settings;
   const grid = new Map(trials.flatMap((trial) => (trial.stage === 'grid' ? [[keyOf(trial.candidate!), trial]] : [])));
   if (grid.size === 0) return undefined;
@@ -23,6 +24,9 @@ export function heatMaps({ header, trials, interventions }: Findings): Content {
   const best = new Set(interventions.map(({ candidate }) => keyOf(candidate)));
   const maps = grouped(candidates, ({ kind, type }) => JSON.stringify([kind, type]));
   const stopped = [...grid.values()].some(isStopped);
+  const chance = new Set(
+    [...grid].flatMap(([key, trial]) => (base && significanceOf(trial, base)?.isSignificant === false ? [key] : [])),
+  );
   return [
     element(
       'p',
@@ -37,22 +41,29 @@ export function heatMaps({ header, trials, interventions }: Findings): Content {
     element(
       'div',
       { class: 'maps' },
-      [...maps.values()].map((own) => heatMap(own, grid, scale, best, objective)),
+      [...maps.values()].map((own) => heatMap(own, grid, scale, { best, chance }, objective)),
     ),
     note(
       'Each candidate was tried alone. A frame marks those that the chosen model combines: together they may have another effect. A dot marks a candidate that was not tried; a cross marks one that could not be written.',
       stopped
         ? ' A dotted line marks candidates that were stopped early: their change is over the questions asked until then, compared with the unedited model on the same questions.'
         : undefined,
+      chance.size > 0 ? ' Italics mark changes that may be chance (sign test of the candidate alone, 5 %).' : undefined,
     ),
   ];
+}
+
+/** Candidates that are marked, by their keys. */
+interface Marks {
+  readonly best: ReadonlySet<string>;
+  readonly chance: ReadonlySet<string>;
 }
 
 function heatMap(
   candidates: readonly Candidate[],
   grid: ReadonlyMap<string, Trial>,
   scale: Scale,
-  best: ReadonlySet<string>,
+  marks: Marks,
   objective: Objective,
 ): Html {
   const { kind, type } = candidates[0]!;
@@ -66,7 +77,7 @@ function heatMap(
     const cells = shares.map((share) => {
       const candidate = byPlace.get(`${layer} ${share}`);
       if (candidate === undefined) return element('td', {});
-      return cell(candidate, grid.get(keyOf(candidate)), scale, best, objective);
+      return cell(candidate, grid.get(keyOf(candidate)), scale, marks, objective);
     });
     return element('tr', {}, element('th', { scope: 'row' }, spoken('layer '), layer), cells);
   });
@@ -88,24 +99,25 @@ function heatMap(
   );
 }
 
-function cell(
-  candidate: Candidate,
-  trial: Trial | undefined,
-  scale: Scale,
-  best: ReadonlySet<string>,
-  objective: Objective,
-): Html {
+function cell(candidate: Candidate, trial: Trial | undefined, scale: Scale, marks: Marks, objective: Objective): Html {
   if (trial === undefined) return element('td', { class: 'quiet' }, '·', spoken(' not tried'));
   if (trial.verdict === 'failed') return element('td', { class: 'quiet' }, '×', spoken(' not possible'));
   const change = trial.change[objective];
   if (change === undefined) return element('td', { class: 'quiet' }, '?', spoken(' not reported'));
-  const isBest = best.has(keyOf(candidate));
-  const classes = [scale.stepOf(change), isStopped(trial) ? 'stopped' : '', isBest ? 'best' : ''];
+  const isBest = marks.best.has(keyOf(candidate));
+  const isChance = marks.chance.has(keyOf(candidate));
+  const classes = [
+    scale.stepOf(change),
+    isStopped(trial) ? 'stopped' : '',
+    isChance ? 'chance' : '',
+    isBest ? 'best' : '',
+  ];
   return element(
     'td',
     { class: classes.filter((name) => name !== '').join(' ') || undefined },
     shortChange(objective, change),
     isStopped(trial) ? spoken(`, stopped after ${trial.score.questions} questions`) : undefined,
+    isChance ? spoken(', may be chance') : undefined,
     isBest ? spoken(', chosen') : undefined,
   );
 }

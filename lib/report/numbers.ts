@@ -1,4 +1,6 @@
 import type { Metric } from '../evaluate/metrics/summary.js';
+import type { Score } from '../search/log-lines.js';
+import { accuracyInterval } from '../search/significance.js';
 import { formatCount, formatShare } from '../text/format.js';
 import { type Content, element } from './html.js';
 
@@ -9,6 +11,18 @@ const NAMES: Partial<Record<Metric, string>> = { logLoss: 'log loss' };
 
 export function nameOfMetric(metric: Metric): string {
   return NAMES[metric] ?? metric;
+}
+
+/** Formats the 95 % interval of an accuracy: ` (35.3 % to 44.9 %)`; nothing for other metrics. */
+export function accuracyRange(metric: Metric, score: Score | undefined): Content {
+  const between = metric === 'accuracy' && score !== undefined ? accuracyInterval(score) : undefined;
+  if (between === undefined) return undefined;
+  return element('span', { class: 'quiet' }, ` (${formatShare(between.low)} to ${formatShare(between.high)})`);
+}
+
+/** Formats the probability that a difference is chance: `0.25`, `< 0.001`. */
+export function probability(p: number | undefined): Content {
+  return number(p, (x) => (x < 0.001 ? '< 0.001' : x.toPrecision(2)));
 }
 
 /** Formats a value of a metric; empty if it is unknown. The markup contains the exact number. */

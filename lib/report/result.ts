@@ -1,15 +1,17 @@
 import type { Metric } from '../evaluate/metrics/summary.js';
 import type { Score } from '../search/log-lines.js';
+import { significanceOf } from '../search/significance.js';
 import { formatCount } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
-import { change, changeText, many, nameOfMetric, unitOf, value } from './numbers.js';
+import { accuracyRange, change, changeText, many, nameOfMetric, probability, unitOf, value } from './numbers.js';
 import { paragraph } from './page.js';
 import { type Column, table } from './table.js';
 import { metricsIn, specs } from './words.js';
 
 /** Renders the result in a few sentences and figures. */
-export function lead({ header, test, best, base, interventions, trials }: Findings): Content {
+export function lead(findings: Findings): Content {
+  const { header, test, best, base, interventions, trials } = findings;
   const { candidates, objective, questions } = header.settings;
   const names = interventions.map(({ candidate }) => candidate);
   const tried = trials.filter(({ stage }) => stage === 'grid').length;
@@ -38,7 +40,7 @@ export function lead({ header, test, best, base, interventions, trials }: Findin
           after === undefined
             ? value(metric, before[metric as 'accuracy'])
             : [value(metric, before[metric as 'accuracy']), ' → ', value(metric, after[metric as 'accuracy'])],
-          nameOfMetric(metric),
+          [nameOfMetric(metric), accuracyRange(metric, after ?? before)],
         );
   const after = names.length > 0 ? best?.score : undefined;
   return [
@@ -48,6 +50,7 @@ export function lead({ header, test, best, base, interventions, trials }: Findin
       : paragraph(
           `${formatCount(questions.test.shared)} of the ${many(questions.test.count, 'test question', 'test questions')} are also validation questions: the test score is too optimistic.`,
         ),
+    certainty(findings),
     test?.ended === 'budget' ? paragraph('The budget ended the search before all candidates were tried.') : undefined,
     base === undefined
       ? undefined
@@ -65,6 +68,26 @@ export function lead({ header, test, best, base, interventions, trials }: Findin
           pair('Validation', base.score, after, questions.validation.count),
         ),
   ];
+}
+
+/**
+ * Says how likely chance alone explains that the best trial beats the unedited model on the
+ * questions by which it was chosen.
+ */
+function certainty({ trials, best, base, interventions }: Findings): Content {
+  if (best === undefined || base === undefined || interventions.length === 0) return undefined;
+  const tries = trials.length - 1;
+  const sure = significanceOf(best, base, tries);
+  if (sure === undefined) return undefined;
+  return paragraph(
+    sure.isSignificant
+      ? 'Its gain on validation is significant'
+      : 'Its gain on validation is not significant: it may be chance',
+    ' (p ',
+    sure.p < 0.001 ? '' : '= ',
+    probability(sure.p),
+    `, sign test for the best of ${many(tries, 'trial', 'trials')}).`,
+  );
 }
 
 function tile(title: string, main: Content, rest: Content): Html {
@@ -94,14 +117,14 @@ export function result({ base, best, test, interventions }: Findings): Content {
     metricsIn(models.map((model) => model[set])).map((metric) => ({ set, metric })),
   );
   return table<(typeof rows)[number]>(
-    'Scores of the models on all questions of each set',
+    'Scores of the models on all questions of each set, with 95 % intervals of accuracies',
     [
       { title: 'score', cell: ({ set, metric }) => `${set} ${nameOfMetric(metric)}` },
       ...models.map(
         (model): Column<(typeof rows)[number]> => ({
           title: model.name,
           holds: 'numbers',
-          cell: ({ set, metric }) => value(metric, model[set]?.[metric]),
+          cell: ({ set, metric }) => [value(metric, model[set]?.[metric]), accuracyRange(metric, model[set])],
         }),
       ),
     ],

@@ -142,6 +142,7 @@ td.names, tbody th.names { min-width: 10.5rem; max-width: 32rem; overflow-wrap: 
 .heat caption { font-size: .875rem; color: var(--text); font-weight: 600; }
 .heat thead th { font-weight: 400; color: var(--quiet); }
 .heat .stopped data { text-decoration: underline dotted; text-underline-offset: 2px; }
+.heat .chance data { font-style: italic; }
 .heat .best { outline: 2px solid var(--text); outline-offset: -2px; font-weight: 700; }
 ${heatRules}
 .legend { display: flex; flex-wrap: wrap; gap: .35rem 1px; align-items: center; margin: .75rem 0; padding: 0; list-style: none;

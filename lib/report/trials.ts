@@ -1,10 +1,11 @@
 import { nameOfCandidate, type SearchHeader, type Trial, type Verdict } from '../search/log-lines.js';
 import { difference } from '../search/score.js';
+import { significanceOf } from '../search/significance.js';
 import { formatCount, formatSeconds } from '../text/format.js';
 import type { Findings } from './findings.js';
 import { type Content, element, nameOf, shortened } from './html.js';
-import { change, many, nameOfMetric, number, value } from './numbers.js';
-import { paragraph } from './page.js';
+import { accuracyRange, change, many, nameOfMetric, number, probability, value } from './numbers.js';
+import { note, paragraph } from './page.js';
 import { type Column, table } from './table.js';
 import { metricsIn, specs } from './words.js';
 
@@ -47,9 +48,18 @@ export function composition({ trials, header }: Findings): Content {
         { title: 'tried', holds: 'names', cell: ({ candidate }) => nameOf(nameOfCandidate(candidate!)) },
         { title: 'outcome', cell: (trial) => (trial.accepted ? element('strong', {}, 'accepted') : 'undone') },
         ...decisive(greedy, header).flatMap((metric): Column<Trial>[] => [
-          { title: nameOfMetric(metric), holds: 'numbers', cell: ({ score }) => value(metric, score[metric]) },
+          {
+            title: nameOfMetric(metric),
+            holds: 'numbers',
+            cell: ({ score }) => [value(metric, score[metric]), accuracyRange(metric, score)],
+          },
           { title: 'against before', holds: 'numbers', cell: (trial) => change(metric, against(trial)?.[metric]) },
         ]),
+        {
+          title: 'p',
+          holds: 'numbers',
+          cell: (trial) => probability(significanceOf(trial, rivals.get(trial.rival!)!)?.p),
+        },
         { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, formatCount) },
         { title: 'why', holds: 'text', cell: verdictOf },
       ],
@@ -66,7 +76,7 @@ function decisive(trials: readonly Trial[], { settings }: SearchHeader) {
 }
 
 /** Renders every trial of the log. */
-export function allTrials({ trials, header }: Findings): Content {
+export function allTrials({ trials, header, base }: Findings): Content {
   if (trials.length === 0) return paragraph('No trial is in the log yet.');
   const metrics = decisive(trials, header);
   const content = table<Trial>(
@@ -80,19 +90,37 @@ export function allTrials({ trials, header }: Findings): Content {
         cell: ({ candidate, upon }) => (candidate === undefined ? 'the unedited model' : specs([...upon, candidate])),
       },
       ...metrics.flatMap((metric): Column<Trial>[] => [
-        { title: nameOfMetric(metric), holds: 'numbers', cell: ({ score }) => value(metric, score[metric]) },
+        {
+          title: nameOfMetric(metric),
+          holds: 'numbers',
+          cell: ({ score }) => [value(metric, score[metric]), accuracyRange(metric, score)],
+        },
         {
           title: 'change',
           holds: 'numbers',
           cell: ({ stage, change: own }) => (stage === 'base' ? undefined : change(metric, own[metric])),
         },
       ]),
+      {
+        title: 'p',
+        holds: 'numbers',
+        cell: (trial) => (trial.stage === 'base' ? undefined : probability(significanceOf(trial, base!)?.p)),
+      },
       { title: 'asked', holds: 'numbers', cell: ({ score }) => number(score.questions, formatCount) },
       { title: 'end', holds: 'text', cell: verdictOf },
       { title: 'time', holds: 'numbers', cell: ({ seconds: own }) => number(own.edit + own.evaluate, formatSeconds) },
     ],
     trials,
   );
-  if (trials.length <= MANY_TRIALS) return content;
-  return element('details', {}, element('summary', {}, `All ${formatCount(trials.length)} trials`), content);
+  const folded =
+    trials.length <= MANY_TRIALS
+      ? content
+      : element('details', {}, element('summary', {}, `All ${formatCount(trials.length)} trials`), content);
+  return [
+    folded,
+    note(
+      'Intervals of accuracies are 95 % (Wilson); p is that of a sign test of one trial alone. ',
+      'Of many trials, one in twenty has p below 0.05 by chance.',
+    ),
+  ];
 }

@@ -107,7 +107,7 @@ async function searchInto(
     const source = converted ?? checkpoint;
     const grid = converted === undefined ? planned : planGrid(source, options).planned;
     const tensors = new Set(grid.flatMap(({ edits }) => edits.map(({ tensor }) => tensor)));
-    const progress = new ProgressReporter(options.onProgress);
+    const progress = new ProgressReporter(options.onProgress, options.test?.questions.length);
     trials = await Trials.open(source, tensors, output, options, header.settings, progress);
     const test = await new Search(trials, grid, header, options, progress, checkpoint, model).run();
     return await finish(test, trials.lines);
@@ -165,7 +165,7 @@ class Search {
     for (const [done, { candidate, edits }] of this.planned.entries()) {
       const number = done + 1;
       if (this.#isSpent(number)) return { state, complete: false };
-      this.progress.report({ phase: 'grid', done, total, candidate, asked: 0, best: state.trial });
+      this.progress.report({ phase: 'grid', done, total, candidate, asked: 0, tokens: undefined, best: state.trial });
       const trial = await this.trials.try(number, { stage: 'grid', candidate, edits, base, rival: state.trial });
       if (this.#isBetter(trial, state.trial)) state = { trial, candidates: [candidate], edits };
       this.progress.report({ done: number, best: state.trial });
@@ -193,7 +193,7 @@ class Search {
       if (edits.some((edit) => state.edits.some((other) => meet(edit, other)))) continue;
       const number = total + done + 1;
       if (this.#isSpent(number)) return { state, complete: false };
-      this.progress.report({ phase: 'greedy', done, total, candidate, asked: 0, best: state.trial });
+      this.progress.report({ phase: 'greedy', done, total, candidate, asked: 0, tokens: undefined, best: state.trial });
       const upon = state.candidates;
       const plan = { stage: 'greedy', candidate, edits, base, rival: state.trial, upon } as const;
       const trial = await this.trials.try(number, plan);
@@ -211,7 +211,7 @@ class Search {
   ): Promise<TestLine> {
     const { trials, progress } = this;
     const questions = this.options.test?.questions ?? [];
-    const about = { candidate: undefined, asked: 0, questions: questions.length };
+    const about = { candidate: undefined, asked: 0, tokens: undefined, questions: questions.length };
     let testSeconds = 0;
     const ask = async () => {
       if (questions.length === 0) return undefined;

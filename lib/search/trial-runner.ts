@@ -5,6 +5,7 @@ import type { Beside } from '../addon/side-by-side.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Session } from '../evaluate/engines/engine.js';
+import type { TokenProgress } from '../evaluate/engines/token-progress.js';
 import type { Question } from '../evaluate/questions/question.js';
 import { decomposeAnew } from '../interventions/apply.js';
 import type { Edit } from '../interventions/edit.js';
@@ -116,8 +117,10 @@ export class Trials {
   async try(number: number, plan: TrialPlan): Promise<Trial> {
     const logged = this.known.get(number);
     const trial = logged ?? (await this.#make(number, plan));
-    if (logged === undefined) await this.append(trial);
-    else if (trial.accepted) await this.keep(plan.edits ?? []);
+    if (logged === undefined) {
+      this.#progress.count(trial.seconds, trial.score.questions);
+      await this.append(trial);
+    } else if (trial.accepted) await this.keep(plan.edits ?? []);
     this.done.set(number, trial);
     this.#progress.report({ trial, resumed: logged !== undefined });
     return trial;
@@ -231,7 +234,9 @@ export class Trials {
     this.#fresh = true;
     const questions = places.map((place) => all[place]!);
     const placeOf = new Map(places.map((place) => [all[place]!.id, place]));
-    for await (const result of this.#session.ask(questions, { generate, compat, signal, top: 1 })) {
+    const onTokens = (tokens: TokenProgress) => this.#progress.report({ tokens });
+    const asking = { generate, compat, signal, top: 1, ...(this.#progress.isWatched ? { onTokens } : {}) };
+    for await (const result of this.#session.ask(questions, asking)) {
       answers.put(placeOf.get(result.id)!, result);
       this.#progress.report({ asked: answers.answered });
     }

@@ -84,7 +84,7 @@ export function madeLog(options: MadeOptions = {}): Log {
       },
       rival: candidate === undefined ? undefined : 0,
       accepted: undefined,
-      outcomes: '10'.repeat(QUESTIONS / 2),
+      outcomes: outcomesOf(score.accuracy, isStopped ? 32 : QUESTIONS),
       losses: undefined,
       seconds: { edit: 0.012, evaluate: 0.734 },
       ...more,
@@ -108,6 +108,14 @@ export function madeLog(options: MadeOptions = {}): Log {
   }
   if (finished) lines.push(tested(winner, interventions, objective));
   return [header, ...lines];
+}
+
+/** Answers with about this accuracy, of which a better model has all that a worse one has. */
+function outcomesOf(accuracy: number | undefined, asked: number): string {
+  return Array.from({ length: QUESTIONS }, (_, i) => {
+    if (accuracy === undefined || i >= asked) return '-';
+    return (i * 61) % QUESTIONS < accuracy * QUESTIONS ? '1' : '0';
+  }).join('');
 }
 
 function headerOf(candidates: readonly Candidate[], options: MadeOptions): SearchHeader {

@@ -10,6 +10,7 @@ import { asLayerType, type GroupType, type MatrixType } from '../../model/types.
 import { writeReport } from '../../report/report.js';
 import { COMPOSITIONS, type Composition, nameOfCandidate, type SearchSummary } from '../../search/log-lines.js';
 import { search } from '../../search/search.js';
+import { significanceOf } from '../../search/significance.js';
 import type { WritableType } from '../../tensor/dtype.js';
 import { formatCount, formatSeconds } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
@@ -188,6 +189,7 @@ function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output
   }
   output.lines(formatTable(COLUMNS, rows, output.columns, bold));
   if (interventions.length === 0) output.lines(['no edit beats the unedited model on validation']);
+  else output.lines(describeChoice(summary));
   output.lines(summary.comparisons.map((one) => `test ${describeDifference(one)}`));
   if (greedy.length > 0) {
     const accepted = greedy.filter((step) => step.accepted).length;
@@ -220,7 +222,17 @@ function describeDifference({ metric, difference, low, high }: SearchSummary['co
     return value < 0 ? text : `+${text}`;
   };
   const unit = shares.includes(metric) ? ' points' : '';
-  return `${metric} ${signed(difference)}${unit}, 95 % interval ${signed(low)} to ${signed(high)}`;
+  const chance = low <= 0 && high >= 0 ? ': not significant' : '';
+  return `${metric} ${signed(difference)}${unit}, 95 % interval ${signed(low)} to ${signed(high)}${chance}`;
+}
+
+/** Says how likely chance alone explains the gain on the questions that chose the winner. */
+function describeChoice({ baseTrial, winnerTrial, counts }: SearchSummary): string[] {
+  const sure = significanceOf(winnerTrial, baseTrial, counts.trials);
+  if (sure === undefined) return [];
+  const p = sure.p < 0.001 ? 'p < 0.001' : `p = ${sure.p.toPrecision(2)}`;
+  const tries = `sign test for the best of ${formatCount(counts.trials)}`;
+  return [`validation gain ${sure.isSignificant ? 'significant' : 'not significant'} (${p}, ${tries})`];
 }
 
 function layersOf(text: string): 'all' | readonly number[] {

@@ -1,6 +1,7 @@
 import { nameOfCandidate, type Score, type Trial } from '../../search/log-lines.js';
 import type { SearchProgress } from '../../search/progress.js';
-import { formatSeconds, formatShare } from '../../text/format.js';
+import { accuracyInterval, significanceOf } from '../../search/significance.js';
+import { formatCount, formatSeconds, formatShare } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
 import { type Column, formatTable, shorten } from './table.js';
 import type { Output } from './terminal.js';
@@ -30,7 +31,7 @@ export class SearchTable {
       this.#output.lines([`warning: ${printable(warning)}`]);
     }
     if (this.#output.isTerminal) this.#draw(progress);
-    else if (trial !== undefined) this.#output.lines([describeTrial(progress, trial)]);
+    else if (trial !== undefined) this.#output.lines([describeTrial(progress, trial, this.#trials[0]!)]);
   };
 
   /** Clears the table. Call before any other output. */
@@ -67,8 +68,13 @@ export function nameOfTrial({ candidate, upon }: Pick<Trial, 'candidate' | 'upon
   return [...upon, candidate].map(nameOfCandidate).join(' + ');
 }
 
-export function formatScore({ accuracy, perplexity }: Omit<Score, 'questions'>): string {
-  if (accuracy !== undefined) return formatShare(accuracy);
+/** Formats an accuracy with its 95 % interval in whole percents, or a perplexity. */
+export function formatScore(score: Score): string {
+  const { accuracy, perplexity } = score;
+  const between = accuracyInterval(score);
+  if (accuracy !== undefined && between !== undefined) {
+    return `${formatShare(accuracy)} (${Math.floor(100 * between.low)} to ${Math.ceil(100 * between.high)})`;
+  }
   return perplexity === undefined ? '' : `perplexity ${perplexity.toPrecision(5)}`;
 }
 
@@ -83,14 +89,16 @@ function describeSearch({
   candidate,
   asked,
   questions,
+  tokens,
   seconds,
   remainingSeconds,
 }: SearchProgress) {
-  const left = remainingSeconds === undefined ? '' : `, at most ${formatSeconds(remainingSeconds)} left`;
+  const left = remainingSeconds === undefined ? '' : `, about ${formatSeconds(remainingSeconds)} left`;
   const what = candidate === undefined ? '' : ` ${nameOfCandidate(candidate)}`;
   const counted = phase === 'grid' || phase === 'greedy' ? ` ${done}/${total}` : '';
   const answers = phase === 'write' ? '' : ` ${asked}/${questions}`;
-  return printable(`${PHASES[phase]}${counted}${what}${answers}, ${formatSeconds(seconds)}${left}`);
+  const run = tokens === undefined ? '' : ` (${formatCount(tokens.done)}/${formatCount(tokens.total)} tokens)`;
+  return printable(`${PHASES[phase]}${counted}${what}${answers}${run}, ${formatSeconds(seconds)}${left}`);
 }
 
 const PHASES = {
@@ -101,16 +109,18 @@ const PHASES = {
   write: 'writing the winner',
 } as const;
 
-function describeTrial({ phase, done, total, resumed }: SearchProgress, trial: Trial): string {
+/** @param base the unedited model, to which changes are relative */
+function describeTrial({ phase, done, total, resumed }: SearchProgress, trial: Trial, base: Trial): string {
   const { verdict, score, change, accepted, problem } = trial;
   const place = trial.stage === 'base' ? '' : `${phase} ${done + 1}/${total} `;
   const values = [formatScore(score), formatLoss(score) && `log loss ${formatLoss(score)}`].filter(
     (text) => text !== '',
   );
+  const chance = significanceOf(trial, base)?.isSignificant === false ? ', not significant' : '';
   const gain =
     trial.candidate === undefined || change.accuracy === undefined
       ? ''
-      : ` (${change.accuracy < 0 ? '' : '+'}${(100 * change.accuracy).toFixed(2)})`;
+      : `, ${change.accuracy < 0 ? '' : '+'}${(100 * change.accuracy).toFixed(2)} points${chance}`;
   const end = {
     complete: accepted === undefined ? '' : accepted ? ', accepted' : ', reverted',
     hopeless: `, stopped early after ${score.questions} questions`,

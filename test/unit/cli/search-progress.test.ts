@@ -41,6 +41,7 @@ function progress(rest: Partial<SearchProgress> = {}): SearchProgress {
     candidate: candidate('26:fc_in:0.01'),
     asked: 5,
     questions: 20,
+    tokens: undefined,
     trial: undefined,
     resumed: false,
     base: undefined,
@@ -86,12 +87,20 @@ describe('the progress of a search, on a terminal', () => {
     }
     table.show(progress({ trial: trial('9:fc_in:0.1', 1, 0.1, { verdict: 'hopeless' }) }));
     const [head, titles, ...rows] = shown(err());
-    expect(head).toMatch(/^grid 3\/8 26:fc_in:0\.01 5\/20, 12.* s, at most .* left$/);
+    expect(head).toMatch(/^grid 3\/8 26:fc_in:0\.01 5\/20, 12.* s, about .* left$/);
     expect(titles).toMatch(/^best so far +validation +log loss$/);
     expect(rows.map((row) => row.split(':')[0])).toEqual(['3', '1', '5', '2', '4']);
-    expect(rows[0]).toMatch(/ 90(\.\d+)? ?% +0\.5000$/);
+    expect(rows[0]).toMatch(/ 90\.00 % \(69 to 98\) +0\.5000$/);
     table.end();
     expect(shown(err())).toEqual([]);
+  });
+
+  it('counts tokens inside a batch', () => {
+    const { terminal, err } = screen(100);
+    const table = new SearchTable(terminal.err);
+    const tokens = { done: 1500, total: 4000, generated: 0, remainingSeconds: 3 };
+    table.show(progress({ tokens }));
+    expect(shown(err())[0]).toContain(' 5/20 (1,500/4,000 tokens), ');
   });
 
   it('is drawn at most ten times a second, but with every trial', () => {

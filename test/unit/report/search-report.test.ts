@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { discordance, signTest } from '../../../lib/evaluate/metrics/proportion.js';
 import { searchReport } from '../../../lib/report/search-report.js';
 import type { Trial } from '../../../lib/search/log-lines.js';
 import { type Log, type MadeOptions, madeLog } from '../../support/search-log.js';
@@ -77,8 +78,10 @@ describe('the report of a search', () => {
       const rows = rowsOf(parsed(log), 'Trials in their order');
       const metrics =
         name === 'of perplexity' ? (['logLoss', 'perplexity'] as const) : (['accuracy', 'logLoss'] as const);
-      const wanted = trialsIn(log).map(({ stage, score, change, seconds }) => [
+      const [base] = trialsIn(log);
+      const wanted = trialsIn(log).map(({ stage, score, change, outcomes, seconds }) => [
         ...metrics.flatMap((metric) => [score[metric], ...(stage === 'base' ? [] : [change[metric]])]),
+        ...(stage === 'base' || name === 'of perplexity' ? [] : [signTest(discordance(outcomes, base!.outcomes))]),
         score.questions,
         seconds.edit + seconds.evaluate,
       ]);
@@ -121,6 +124,19 @@ describe('the report of a search', () => {
       const stopped = cells.filter((cell) => textOf(cell).includes('stopped after 32 questions'));
       expect(stopped).toHaveLength(trialsIn(log).filter(({ verdict }) => verdict === 'behind').length);
       expect(named(page, 'td').filter((cell) => textOf(cell).includes('not tried'))).toHaveLength(16);
+    }
+  });
+
+  it('says of every accuracy how sure it is, and marks changes that may be chance', () => {
+    const page = parsed(madeLog({ tried: 20, finished: false }));
+    const cells = named(page, 'td').filter(({ attributes }) => attributes.get('class')?.includes('chance'));
+    // The smallest changes of the made-up log, and none of the large ones.
+    expect(cells.length).toBeGreaterThan(0);
+    for (const cell of cells) expect(Math.abs(numbersIn(cell)[0]!)).toBeLessThan(0.2);
+    const scores = rowsOf(page, 'Scores of the models').find(([name]) => textOf(name!) === 'validation accuracy')!;
+    expect(scores.slice(1).map(textOf)).toEqual(['40.00 % (35.32 % to 44.87 %)', '98.75 % (97.11 % to 99.46 %)']);
+    for (const [, , , accuracy] of rowsOf(page, 'Trials in their order')) {
+      expect(textOf(accuracy!)).toMatch(/^[\d.]+ % \([\d.]+ % to [\d.]+ %\)$/);
     }
   });
 
@@ -178,7 +194,8 @@ describe('the report of a search', () => {
     expect(text).toContain(
       'The search is unfinished: 5 of 36 candidates tried so far. Best so far on validation: 1:fc_in:0.01.',
     );
-    expect(text).not.toContain('interval');
+    expect(text).toContain('Its gain on validation is significant (p < 0.001, sign test for the best of 5 trials).');
+    expect(text).toContain('40.00 % → 98.75 %accuracy (97.11 % to 99.46 %)');
     const rows = rowsOf(page, 'Memory and time');
     expect(rows.find(([name]) => textOf(name!) === 'candidates tried')!.flatMap(numbersIn)).toEqual([5]);
     expect(textOf(named(parsed(LOGS['without trials']!), 'body')[0]!)).toContain('has not been evaluated yet');
