@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { barChart, HEADLINES } from './chart/bars.mjs';
+import { compressChart } from './chart/compress.mjs';
 import { growthChart } from './chart/growth.mjs';
 import { markdown } from './markdown.mjs';
 
@@ -38,12 +39,14 @@ export function render({ data, text, charts }) {
   const growth = read('growth.json');
   const lora = read('lora.json');
   const checkpoint = read('checkpoint.json');
+  const compress = read('compress.json');
   /** @type {[string, string | undefined][]} */
   const outputs = [
     [text, markdown(tables, growth, lora, checkpoint)],
     [join(charts, 'bench.svg'), table && barChart(table, HEADLINES)],
     [join(charts, 'bench-all.svg'), table && barChart(table)],
     [join(charts, 'bench-growth.svg'), growth && growthChart(growth)],
+    [join(charts, 'bench-compress.svg'), compress && compressChart(compress.results)],
   ];
   return outputs.flatMap(([path, content]) => {
     if (content === undefined) return [];

@@ -1,6 +1,6 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { describe, LowRankError } from '../errors.js';
-import type { Family } from '../model/families.js';
+import { type Family, stacksOf } from '../model/families/family.js';
 import { Model } from '../model/model.js';
 import { isMatrixOrBatch, matricesNamed, type SkippedTensors } from '../model/names.js';
 import { sameShape } from '../tensor/tensor.js';
@@ -136,7 +136,7 @@ export function missingPrefix({ config, tensors }: Checkpoint, family: Family | 
   const architecture = Array.isArray(architectures) ? architectures[0] : undefined;
   if (family === undefined || typeof architecture !== 'string' || !/For[A-Z]|Head/.test(architecture)) return '';
   const roots = ['model.', 'transformer.', `${model_type}.`];
-  for (const { prefixes } of family.namings) {
+  for (const { prefixes } of family.namings.flatMap(stacksOf)) {
     const used = prefixes.find((prefix) => [...tensors.keys()].some((name) => name.startsWith(prefix)));
     if (used === undefined) continue;
     const longer = prefixes.filter((prefix) => prefix !== used && prefix.endsWith(`.${used}`));

@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { FORMATS_IN_WORDS } from '../checkpoint/formats.js';
 import { LowRankError } from '../errors.js';
 import { METHODS } from '../lowrank/approximate.js';
-import { FAMILIES } from '../model/families.js';
+import { FAMILIES } from '../model/families/families.js';
 import { QUANT_TYPES } from '../tensor/dtype.js';
 
 /** Collects the values of an option that may be repeated. */

@@ -1,7 +1,7 @@
 import { moduleOf } from '../adapters/modules.js';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { LowRankError } from '../errors.js';
-import { FAMILIES } from '../model/families.js';
+import { FAMILIES } from '../model/families/families.js';
 import { tensorsInGguf } from '../model/gguf-names.js';
 import { Model, type Role } from '../model/model.js';
 import { isFloatDType } from '../tensor/dtype.js';

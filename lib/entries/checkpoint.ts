@@ -39,14 +39,15 @@ export type {
 
 // Models: which tensors hold which matrices.
 
-export {
-  FAMILIES,
-  type Family,
-  type FusedPart,
-  type Fusion,
-  type MatrixLocation,
-  type TensorNaming,
-} from '../model/families.js';
+export { FAMILIES } from '../model/families/families.js';
+export type {
+  Family,
+  FusedPart,
+  Fusion,
+  GgufSupport,
+  MatrixLocation,
+  TensorNaming,
+} from '../model/families/family.js';
 export { Model, type Role, type Target } from '../model/model.js';
 export type { SkippedTensors } from '../model/names.js';
 export type { GroupType, LayerType, MatrixType } from '../model/types.js';

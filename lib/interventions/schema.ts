@@ -21,7 +21,7 @@ import {
   orNull,
 } from '../files/schema.js';
 import { aKeptEnergy, certificateCheck } from '../lowrank/certificate-check.js';
-import { FAMILIES } from '../model/families.js';
+import { FAMILIES } from '../model/families/families.js';
 import { LAYER_TYPES } from '../model/types.js';
 import { FLOAT_DTYPES, QUANTIZED_BLOCKS, WRITABLE_TYPES } from '../tensor/dtype.js';
 import type { Edit } from './edit.js';

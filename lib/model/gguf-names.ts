@@ -1,67 +1,17 @@
 import type { Orientation } from '../checkpoint/checkpoint.js';
 import { describe, LowRankError } from '../errors.js';
-import type { Family, MatrixLocation, TensorNaming } from './families.js';
+import { FAMILIES } from './families/families.js';
+import type { Family, MatrixLocation, TensorNaming } from './families/family.js';
+import { GGUF_BLOCKS } from './families/gguf.js';
 import { type MatrixPlace, NameReader } from './naming.js';
 import { recognise } from './recognise.js';
 import { headsOf, type RowOrder } from './row-order.js';
 import type { Config } from './sizes.js';
 import type { MatrixType } from './types.js';
 
-/**
- * The GGUF architecture by `model_type`, for models whose weights llama.cpp's converter only
- * renames and whose rows it at most reorders. Source: the classes in llama.cpp's `conversion/`.
- */
-const ARCHITECTURES: ReadonlyMap<string, string> = new Map([
-  ['llama', 'llama'],
-  ['mistral', 'llama'],
-  ['mixtral', 'llama'],
-  ['mistral3', 'mistral3'],
-  ['ministral3', 'mistral3'],
-  ['qwen2', 'qwen2'],
-  ['qwen2_moe', 'qwen2moe'],
-  ['qwen3', 'qwen3'],
-  ['qwen3_moe', 'qwen3moe'],
-  ['gemma', 'gemma'],
-  ['gemma2', 'gemma2'],
-  ['gemma3', 'gemma3'],
-  ['gemma3_text', 'gemma3'],
-  ['olmo', 'olmo'],
-  ['olmo2', 'olmo2'],
-  ['olmo3', 'olmo2'],
-  ['olmoe', 'olmoe'],
-  ['stablelm', 'stablelm'],
-  ['granite', 'granite'],
-  ['cohere', 'command-r'],
-  ['cohere2', 'cohere2'],
-  ['smollm3', 'smollm3'],
-  ['seed_oss', 'seed_oss'],
-  ['exaone4', 'exaone4'],
-  ['ernie4_5', 'ernie4_5'],
-  ['phi', 'phi2'],
-  ['phi3', 'phi3'],
-  ['gpt2', 'gpt2'],
-  ['gpt_neox', 'gptneox'],
-  ['bert', 'bert'],
-]);
-
-/** Architectures in which llama.cpp rotates neighbouring numbers, so that q and k are reordered. */
-const PAIRED: readonly string[] = ['llama', 'mistral3', 'granite', 'smollm3', 'olmo'];
-
-const BLOCKS = 'blk.';
 const WEIGHT = '.weight';
 const EMBEDDING = { gguf: 'token_embd', module: /(?:^|\.)(?:embed_tokens|wte|embed_in|word_embeddings)$/ };
 const HEAD = { gguf: 'output', module: /(?:^|\.)(?:lm_head|embed_out)$/ };
-
-/**
- * PyTorch's names of the embedding and the head, where they are not `model.embed_tokens` and
- * `lm_head`.
- */
-const OUTER: Readonly<Record<string, { readonly embedding: string; readonly head: string }>> = {
-  gpt2: { embedding: 'transformer.wte', head: 'lm_head' },
-  gpt_neox: { embedding: 'gpt_neox.embed_in', head: 'embed_out' },
-  bert: { embedding: 'bert.embeddings.word_embeddings', head: 'cls.predictions.decoder' },
-};
-const USUAL = { embedding: 'model.embed_tokens', head: 'lm_head' };
 
 /** The other name of a module. */
 export interface Counterpart {
@@ -97,9 +47,9 @@ export class GgufNames {
     this.#config = recognised.config;
     const { namings } = recognised.family;
     this.#ggufNaming = ggufNaming(recognised.family)!;
-    this.#gguf = new NameReader(this.#ggufNaming, BLOCKS);
+    this.#gguf = new NameReader(this.#ggufNaming, GGUF_BLOCKS);
     this.#modules = namings
-      .filter(({ prefixes }) => !prefixes.includes(BLOCKS))
+      .filter(({ prefixes }) => !prefixes.includes(GGUF_BLOCKS))
       .map((naming) => ({ naming, readers: naming.prefixes.map((prefix) => new NameReader(naming, prefix)) }));
   }
 
@@ -126,7 +76,7 @@ export class GgufNames {
       const { type, location } = place.matrices[0]!;
       const name = firstLike(location, this.#ggufLocations(type))?.name;
       if (name === undefined) continue;
-      return { module: withoutWeight(`${BLOCKS}${place.layer}.${name}`), rows: this.#rows(type, location) };
+      return { module: withoutWeight(`${GGUF_BLOCKS}${place.layer}.${name}`), rows: this.#rows(type, location) };
     }
     return undefined;
   }
@@ -138,9 +88,9 @@ export class GgufNames {
    *   several prefixes
    */
   inPyTorch(module: string, exists?: (module: string) => boolean): Counterpart | undefined {
-    const outer = OUTER[this.#family.name] ?? USUAL;
-    if (module === EMBEDDING.gguf) return { module: outer.embedding, rows: undefined };
-    if (module === HEAD.gguf) return { module: outer.head, rows: undefined };
+    const { embedding = 'model.embed_tokens', head = 'lm_head' } = this.#family.gguf!;
+    if (module === EMBEDDING.gguf) return { module: embedding, rows: undefined };
+    if (module === HEAD.gguf) return { module: head, rows: undefined };
     const place = this.#gguf.read(module + WEIGHT);
     if (place === undefined || place.expert !== undefined) return undefined;
     const { type, location: own } = place.matrices[0]!;
@@ -162,9 +112,14 @@ export class GgufNames {
 
   /** @param location PyTorch's */
   #rows(type: MatrixType, { part }: MatrixLocation): RowOrder | undefined {
-    if (part?.fusion === 'interleaved') return { kind: 'interleaved', heads: headsOf(this.#config, 'q_proj') };
+    if (part?.fusion === 'interleaved') {
+      const [queries, heads] = [headsOf(this.#config, 'q_proj'), headsOf(this.#config, 'k_proj')];
+      return { kind: 'interleaved', heads, queries: queries / heads };
+    }
     if (part !== undefined || (type !== 'q_proj' && type !== 'k_proj')) return undefined;
-    return PAIRED.includes(this.architecture) ? { kind: 'paired', heads: headsOf(this.#config, type) } : undefined;
+    return this.#family.gguf!.paired?.includes(this.architecture)
+      ? { kind: 'paired', heads: headsOf(this.#config, type) }
+      : undefined;
   }
 }
 
@@ -174,11 +129,11 @@ export class GgufNames {
  */
 export function tensorsInGguf(family: Family, layer: number, types: readonly MatrixType[]): string[] {
   const locations = types.flatMap((type) => ggufNaming(family)?.matrices[type] ?? []);
-  return [...new Set(locations.filter(isWhole).map(({ name }) => `${BLOCKS}${layer}.${name}`))];
+  return [...new Set(locations.filter(isWhole).map(({ name }) => `${GGUF_BLOCKS}${layer}.${name}`))];
 }
 
 function ggufNaming({ namings }: Family): TensorNaming | undefined {
-  return namings.find(({ prefixes }) => prefixes.includes(BLOCKS));
+  return namings.find(({ prefixes }) => prefixes.includes(GGUF_BLOCKS));
 }
 
 /** Whether this is the place of no single expert. */
@@ -190,9 +145,10 @@ function isWhole({ name }: MatrixLocation): boolean {
 function architectureIn(config: Config | undefined): string | undefined {
   const recognised = recognise(config);
   if (config === undefined || recognised === undefined) return undefined;
+  const converted = new Map(Object.entries(recognised.family.gguf?.converted ?? {}));
   const stated = config['general.architecture'];
-  if (stated !== undefined) return [...ARCHITECTURES.values()].find((name) => name === stated);
-  return [config, recognised.config].map((each) => ARCHITECTURES.get(String(each.model_type))).find(Boolean);
+  if (stated !== undefined) return [...converted.values()].find((name) => name === stated);
+  return [config, recognised.config].map((each) => converted.get(String(each.model_type))).find(Boolean);
 }
 
 /**
@@ -218,12 +174,16 @@ function withoutWeight(name: string): string {
   return name.slice(0, -WEIGHT.length);
 }
 
+function knownArchitectures(): string[] {
+  return [...new Set(FAMILIES.flatMap(({ gguf }) => Object.values(gguf?.converted ?? {})))];
+}
+
 function unknown(config: Config | undefined, path: string): LowRankError {
   const named =
     config === undefined
       ? 'no config.json or metadata name its architecture'
       : `its architecture (${describe(config['general.architecture'] ?? config.model_type)}) is not one of those whose names in GGUF are known`;
   return new LowRankError('ERR_UNSUPPORTED', `${path}: ${named}`, {
-    hint: `Known are: ${[...new Set(ARCHITECTURES.values())].join(', ')}.`,
+    hint: `Known are: ${knownArchitectures().join(', ')}.`,
   });
 }

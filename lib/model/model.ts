@@ -1,11 +1,11 @@
 import type { Checkpoint, Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import type { Slice } from '../tensor/slice.js';
-import type { Family, FusedPart, TensorNaming } from './families.js';
+import { type Family, type FusedPart, stacksOf, type TensorNaming } from './families/family.js';
 import { sliceOfPart } from './fusion.js';
 import { NameReader } from './naming.js';
 import { contradiction, inferOrientations, type LayerMatrix } from './orientation.js';
-import { recognise, requireFamily } from './recognise.js';
+import { isConfig, type Recognised, recognise, requireFamily } from './recognise.js';
 import type { Config } from './sizes.js';
 import { GROUPS, type GroupType, type LayerType, MATRIX_TYPES, type MatrixType } from './types.js';
 
@@ -32,14 +32,18 @@ interface LocatedMatrix extends LayerMatrix {
   readonly info: TensorInfo;
   /** The part, with the axis of the tensor as it is stored. */
   readonly part: FusedPart | undefined;
+  /** What describes the layers of its stack. */
+  readonly config: Config;
 }
 
 /** A checkpoint whose matrices can be selected by layer and type. */
 export class Model {
   readonly family: Family;
-  /** The number of layers, which are numbered from 0. */
+  /**
+   * The number of layers, which are numbered from 0. If there are two stacks, such as an encoder
+   * and a decoder, the second is numbered on from the first.
+   */
   readonly layers: number;
-  readonly #config: Config;
   readonly #tensors: Checkpoint['tensors'];
   readonly #places: ReadonlyMap<number, readonly LocatedMatrix[]>;
   readonly #roles = new Map<string, Role>();
@@ -70,10 +74,9 @@ export class Model {
     requireCheckpoint(checkpoint);
     const recognised = requireFamily(checkpoint, family);
     this.family = recognised.family;
-    this.#config = recognised.config;
     this.#tensors = checkpoint.tensors;
-    const located = locate(checkpoint, recognised.family);
-    const orientations = inferOrientations([...located.values()].flat(), recognised.config);
+    const located = locate(checkpoint, recognised);
+    const orientations = orientationsOf([...located.values()].flat());
     this.#places = new Map(
       [...located].map(([layer, places]) => [layer, places.map((it) => asStored(it, orientations))]),
     );
@@ -104,7 +107,8 @@ export class Model {
   orientationOf(tensor: string): Orientation | undefined {
     const role = this.#roles.get(tensor);
     if (role === undefined || role.orientation !== undefined) return role?.orientation;
-    throw contradiction(this.#tensors.get(tensor)!, this.#config);
+    const { config } = this.#places.get(role.layer)!.find(({ info }) => info.name === tensor)!;
+    throw contradiction(this.#tensors.get(tensor)!, config);
   }
 
   /** The orientations of the layers' tensors, as far as they are known. */
@@ -143,18 +147,18 @@ export class Model {
     if (!isGroup(type)) {
       return places
         .filter((place) => place.type === type)
-        .map(({ info, part }) => ({
+        .map(({ info, part, config }) => ({
           tensor: info.name,
           layer,
           type,
-          slice: part && sliceOfPart(part, info.name, info.shape, this.#config),
+          slice: part && sliceOfPart(part, info.name, info.shape, config),
         }));
     }
     const members: readonly MatrixType[] = GROUPS[type];
     const whole = new Map<string, Target>();
     for (const { info, type: member, part } of places) {
       if (!members.includes(member) || whole.has(info.name)) continue;
-      const named = part === undefined ? member : GROUPS.attn.some((name) => name === member) ? 'attn' : 'mlp';
+      const named = part === undefined ? member : groupOf(member);
       whole.set(info.name, { tensor: info.name, layer, type: named, slice: undefined });
     }
     return [...whole.values()];
@@ -175,17 +179,23 @@ export class Model {
  */
 const MAX_WRAPPERS = 2;
 
+type Places = Map<number, LocatedMatrix[]>;
+
 /**
  * Finds the tensors that are a layer's matrices, by layer and in the order of {@link MATRIX_TYPES}.
  */
-function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, family: Family): Map<number, LocatedMatrix[]> {
+function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, recognised: Recognised): Places {
+  const { family } = recognised;
   for (let wrappers = 0; wrappers <= MAX_WRAPPERS; wrappers++) {
     const named = [...tensors.values()].flatMap((info) => familyName(info, wrappers));
     for (const naming of family.namings) {
-      for (const prefix of naming.prefixes) {
-        const places = placesUnder(prefix, naming, family.orientation, named);
-        if (places.size > 0) return places;
+      if (!hasRequired(naming, named)) continue;
+      const places: Places = new Map();
+      for (const stack of stacksOf(naming)) {
+        const first = 1 + Math.max(-1, ...places.keys());
+        for (const [layer, found] of placesInStack(stack, recognised, named)) places.set(first + layer, found);
       }
+      if (places.size > 0) return places;
     }
   }
   const { prefixes, matrices } = family.namings[0]!;
@@ -214,28 +224,61 @@ function familyName(info: TensorInfo, wrappers: number): NamedTensor[] {
   return [{ name: name.split('.').slice(wrappers).join('.'), info }];
 }
 
+/** Whether a checkpoint has what a naming requires. */
+function hasRequired(naming: TensorNaming, named: readonly NamedTensor[]): boolean {
+  const { requires } = naming;
+  if (requires === undefined) return true;
+  const prefixes = stacksOf(naming).flatMap((stack) => stack.prefixes);
+  return named.some(({ name }) => name.endsWith(requires) && prefixes.some((prefix) => name.startsWith(prefix)));
+}
+
+function placesInStack(stack: TensorNaming, recognised: Recognised, named: readonly NamedTensor[]): Places {
+  for (const prefix of stack.prefixes) {
+    const places = placesUnder(prefix, stack, recognised, named);
+    if (places.size > 0) return places;
+  }
+  return new Map();
+}
+
 function placesUnder(
   prefix: string,
   naming: TensorNaming,
-  orientation: Family['orientation'],
+  { family, config, whole }: Recognised,
   named: readonly NamedTensor[],
-): Map<number, LocatedMatrix[]> {
+): Places {
   const reader = new NameReader(naming, prefix);
-  const usual = naming.orientation ?? orientation;
-  const places = new Map<number, LocatedMatrix[]>();
+  const part = naming.config === undefined ? undefined : whole[naming.config];
+  const own = isConfig(part) ? part : config;
+  const places: Places = new Map();
   for (const { name, info } of named) {
     const place = reader.read(name);
     if (place === undefined) continue;
     const found = places.get(place.layer) ?? [];
     for (const { type, location } of place.matrices) {
       const { part } = location;
-      found.push({ info, type, part, fusion: part?.fusion, usual, certain: info.orientation ?? naming.orientation });
+      const defined = location.orientation ?? naming.orientation;
+      const usual = defined ?? family.orientation;
+      const certain = info.orientation ?? defined;
+      found.push({ info, type, part, fusion: part?.fusion, usual, certain, config: own });
     }
     places.set(place.layer, found);
   }
   for (const found of places.values())
     found.sort((a, b) => MATRIX_TYPES.indexOf(a.type) - MATRIX_TYPES.indexOf(b.type));
   return places;
+}
+
+/** Infers the orientations of each stack by itself: their hidden sizes may differ. */
+function orientationsOf(places: readonly LocatedMatrix[]): ReturnType<typeof inferOrientations> {
+  const configs = [...new Set(places.map(({ config }) => config))];
+  return new Map(
+    configs.flatMap((config) => [
+      ...inferOrientations(
+        places.filter((place) => place.config === config),
+        config,
+      ),
+    ]),
+  );
 }
 
 /** Swaps the axis of a part if the tensor is stored in the other orientation than usual. */
@@ -251,6 +294,12 @@ function typesOf(places: readonly LocatedMatrix[]): LayerType[] {
     GROUPS[group].some((type) => matrices.includes(type)),
   );
   return [...matrices, ...groups];
+}
+
+/** Returns the smallest group of a type, which stands for a tensor that fuses it with others. */
+function groupOf(member: MatrixType): GroupType {
+  const names: readonly GroupType[] = ['attn', 'cross_attn', 'mlp'];
+  return names.find((name) => GROUPS[name].some((type) => type === member))!;
 }
 
 function isGroup(type: LayerType): type is GroupType {

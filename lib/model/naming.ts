@@ -1,4 +1,4 @@
-import type { MatrixLocation, TensorNaming } from './families.js';
+import type { MatrixLocation, TensorNaming } from './families/family.js';
 import { MATRIX_TYPES, type MatrixType } from './types.js';
 
 /** A tensor's place in a layer, as one naming tells it by the tensor's name. */

@@ -1,7 +1,7 @@
 import type { Orientation, TensorInfo } from '../checkpoint/checkpoint.js';
 import { describe, LowRankError } from '../errors.js';
 import { isReadableType } from '../tensor/dtype.js';
-import type { Fusion } from './families.js';
+import type { Fusion } from './families/family.js';
 import { type Config, hiddenSize, innerSize, type Stated } from './sizes.js';
 import type { MatrixType } from './types.js';
 
@@ -18,7 +18,7 @@ export interface LayerMatrix {
 }
 
 /** The matrices whose output is the hidden state. For all others it is the input. */
-const OUTWARD: readonly MatrixType[] = ['out_proj', 'fc_out'];
+const OUTWARD: readonly MatrixType[] = ['out_proj', 'cross_out_proj', 'fc_out', 'shared_out'];
 
 /**
  * Infers how each tensor is stored. Names do not decide it: GPT-2's own code has Conv1D layers (`in

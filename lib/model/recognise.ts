@@ -1,12 +1,15 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
-import { FAMILIES, type Family } from './families.js';
+import { FAMILIES } from './families/families.js';
+import type { Family } from './families/family.js';
 import type { Config } from './sizes.js';
 
 /** A family, and the part of config.json that describes its layers. */
 export interface Recognised {
   readonly family: Family;
   readonly config: Config;
+  /** The whole of config.json: other parts of it may describe other layers. */
+  readonly whole: Config;
 }
 
 /**
@@ -19,7 +22,7 @@ export function recognise(config: Config | undefined): Recognised | undefined {
   const text = isConfig(config.text_config) ? config.text_config : undefined;
   for (const candidate of text === undefined ? [config] : [text, config]) {
     const family = familyOf(candidate);
-    if (family !== undefined) return { family, config: text ?? config };
+    if (family !== undefined) return { family, config: text ?? config, whole: config };
   }
   return undefined;
 }
@@ -36,7 +39,7 @@ export function requireFamily(checkpoint: Pick<Checkpoint, 'config' | 'path'>, n
     const family = FAMILIES.find((candidate) => candidate.name === name);
     if (family === undefined) throw new ArgumentError('family', `one of ${known}`, name);
     const config = checkpoint.config ?? {};
-    return { family, config: isConfig(config.text_config) ? config.text_config : config };
+    return { family, config: isConfig(config.text_config) ? config.text_config : config, whole: config };
   }
   const found = recognise(checkpoint.config);
   if (found !== undefined) return found;
@@ -59,8 +62,7 @@ const GGUF_ARCHITECTURE = 'general.architecture';
 
 function familyOf({ model_type, architectures, [GGUF_ARCHITECTURE]: gguf }: Config): Family | undefined {
   // GGUF has its own names: the same name may mean another model in the other list.
-  if (gguf !== undefined)
-    return FAMILIES.find(({ ggufArchitectures }) => ggufArchitectures.some((name) => name === gguf));
+  if (gguf !== undefined) return FAMILIES.find((family) => family.gguf?.architectures.some((name) => name === gguf));
   const byType = FAMILIES.find(({ modelTypes }) => modelTypes.some((type) => type === model_type));
   if (byType !== undefined || !Array.isArray(architectures)) return byType;
   const stems = architectures.filter((name) => typeof name === 'string').map(stem);
@@ -72,6 +74,7 @@ function stem(architecture: string): string {
   return architecture.replace(/(?:For[A-Z]\w*|LMHeadModel|DoubleHeadsModel|TextModel|Model)$/, '');
 }
 
-function isConfig(value: unknown): value is Config {
+/** Whether a member of config.json is a configuration of its own. */
+export function isConfig(value: unknown): value is Config {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

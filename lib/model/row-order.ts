@@ -6,12 +6,15 @@ import { attentionHeads, type Config } from './sizes.js';
  *
  * - `paired`: within each head, number i of the first half is followed by number i of the second,
  *   because llama.cpp rotates neighbours where PyTorch rotates halves
- * - `interleaved`: q, k and v one after the other, where PyTorch has q, k and v of each head in
- *   turn
+ * - `interleaved`: q, k and v one after the other, where PyTorch has, for each head of k and v in
+ *   turn, its heads of q, then its k and its v
  */
 export interface RowOrder {
   readonly kind: 'paired' | 'interleaved';
+  /** Of the weight that is reordered; those of k and v in turn if it also has q. */
   readonly heads: number;
+  /** How many heads of q there are for each of k and v; 1 if undefined. */
+  readonly queries?: number;
 }
 
 /**
@@ -34,21 +37,22 @@ export function headsOf(config: Config, type: 'q_proj' | 'k_proj'): number {
  * @param what names the weight, for messages
  * @throws LowRankError `ERR_SHAPE` if the heads do not divide them.
  */
-export function pyTorchRows({ kind, heads }: RowOrder, rows: number, what: string): Int32Array {
-  const parts = kind === 'paired' ? 2 : 3;
+export function pyTorchRows({ kind, heads, queries = 1 }: RowOrder, rows: number, what: string): Int32Array {
+  const parts = kind === 'paired' ? 2 : queries + 2;
   const each = rows / (parts * heads);
   if (!Number.isInteger(each)) {
     throw new LowRankError('ERR_SHAPE', `${what}: ${rows} rows are not ${heads} heads of ${parts} equal parts`, {
       hint: 'The base model and the adapter or checkpoint do not belong together.',
     });
   }
+  // The heads of q come first, then those of k, then those of v.
+  const place = (part: number, head: number) => (part < queries ? head * queries + part : part * heads + head);
   const order = new Int32Array(rows);
   for (let head = 0, at = 0; head < heads; head++) {
     for (let i = 0; i < parts * each; i++, at++) {
       // Within the head, PyTorch has `parts` runs of `each` rows.
       const [part, row] = [Math.floor(i / each), i % each];
-      const place = kind === 'paired' ? head * 2 * each + 2 * row + part : (part * heads + head) * each + row;
-      order[place] = at;
+      order[kind === 'paired' ? head * 2 * each + 2 * row + part : place(part, head) * each + row] = at;
     }
   }
   return order;

@@ -33,6 +33,7 @@ Examples:
   lowrank laser model.Q4_K_M.gguf -o edited.gguf --at 20-27:mlp:0.1 --quant Q8_0
 
 Types: q_proj k_proj v_proj out_proj fc_in fc_up fc_out, attn, mlp, all, and dont (a plain copy).
+Some families have more: q_a_proj kv_a_proj, cross_attn (cross_q_proj ...), shared_in shared_up shared_out.
 Layers: 26, 20-27, 0,2,5-7 or all. rho is the share of the rank to keep: k = floor(rho min(m, n)).
 ${GLOBS}
 To resume a stopped job, run the same command again.`;

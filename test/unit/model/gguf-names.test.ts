@@ -45,8 +45,17 @@ describe('the names of modules in PyTorch and GGUF', () => {
     const neox = new GgufNames({ model_type: 'gpt_neox', num_attention_heads: 4 }, 'model');
     expect(neox.inGguf('gpt_neox.layers.0.attention.query_key_value')).toEqual({
       module: 'blk.0.attn_qkv',
-      rows: { kind: 'interleaved', heads: 4 },
+      rows: { kind: 'interleaved', heads: 4, queries: 1 },
     });
+    const falcon = new GgufNames(
+      { model_type: 'falcon', new_decoder_architecture: true, num_attention_heads: 4, num_kv_heads: 2 },
+      'model',
+    );
+    expect(falcon.inGguf('transformer.h.0.self_attention.query_key_value')).toEqual({
+      module: 'blk.0.attn_qkv',
+      rows: { kind: 'interleaved', heads: 2, queries: 2 },
+    });
+    expect(falcon.inPyTorch('token_embd')!.module).toBe('transformer.word_embeddings');
   });
 
   it('prefers the prefix that the model uses', () => {
@@ -83,6 +92,12 @@ describe('the order of rows', () => {
 
   it('puts q, k and v of all heads one after the other', () => {
     expect([...pyTorchRows({ kind: 'interleaved', heads: 2 }, 6, 'w')]).toEqual([0, 3, 1, 4, 2, 5]);
+  });
+
+  it('puts q, k and v of groups of heads one after the other', () => {
+    // Rows q0 q1 k0 v0, q2 q3 k1 v1.
+    const order = pyTorchRows({ kind: 'interleaved', heads: 2, queries: 2 }, 8, 'w');
+    expect([...order]).toEqual([0, 1, 4, 5, 2, 6, 3, 7]);
   });
 
   it('is undone by its inverse, for numbers and for bytes', () => {

@@ -61,7 +61,7 @@ const cases: readonly Case[] = [
     },
   },
   {
-    title: 'qwen3moe: all experts of a layer in one tensor, without router and shared expert',
+    title: 'qwen3moe: all experts of a layer in one tensor, a shared expert, no router',
     architecture: 'qwen3moe',
     family: 'llama',
     tensors: { ...separate, ...experts },
@@ -69,7 +69,8 @@ const cases: readonly Case[] = [
       fc_in: ['ffn_gate_exps.weight'],
       fc_up: ['ffn_up_exps.weight'],
       fc_out: ['ffn_down_exps.weight'],
-      mlp: ['ffn_gate_exps.weight', 'ffn_up_exps.weight', 'ffn_down_exps.weight'],
+      shared_up: ['ffn_up_shexp.weight'],
+      mlp: ['ffn_gate_exps.weight', 'ffn_up_exps.weight', 'ffn_down_exps.weight', 'ffn_up_shexp.weight'],
     },
   },
   {
@@ -111,7 +112,7 @@ const cases: readonly Case[] = [
   {
     title: 'falcon: one head of keys and values',
     architecture: 'falcon',
-    family: 'gpt2',
+    family: 'falcon',
     config: { num_key_value_heads: 1 },
     tensors: { ...fused, ...plain, 'blk.#.attn_qkv.weight': [D + 8, D] },
     expected: {
@@ -130,6 +131,28 @@ const cases: readonly Case[] = [
       fc_in: ['ffn_up.weight rows 0-23'],
       fc_up: ['ffn_up.weight rows 24-47'],
       mlp: ['ffn_up.weight', 'ffn_down.weight'],
+    },
+  },
+  {
+    title: 'deepseek2: sizes of heads as older files state them',
+    architecture: 'deepseek2',
+    family: 'deepseek',
+    config: { head_dim: 6, qk_rope_head_dim: 2, v_head_dim: 3, kv_lora_rank: 8 },
+    tensors: {
+      'blk.#.attn_q_a.weight': [12, D],
+      'blk.#.attn_q_b.weight': [24, 12],
+      'blk.#.attn_kv_a_mqa.weight': [10, D],
+      'blk.#.attn_kv_b.weight': [28, 8],
+      'blk.#.attn_output.weight': [D, 12],
+      ...experts,
+    },
+    expected: {
+      q_a_proj: ['attn_q_a.weight'],
+      q_proj: ['attn_q_b.weight'],
+      kv_a_proj: ['attn_kv_a_mqa.weight'],
+      k_proj: ['attn_kv_b.weight rows 0-3, 7-10, ...'],
+      v_proj: ['attn_kv_b.weight rows 4-6, 11-13, ...'],
+      attn: ['attn_q_b.weight', 'attn_kv_b.weight', 'attn_output.weight', 'attn_q_a.weight', 'attn_kv_a_mqa.weight'],
     },
   },
   {

@@ -1,0 +1,34 @@
+import { type Family, type TensorNaming, whole } from './family.js';
+
+const layer: TensorNaming['matrices'] = {
+  q_proj: whole('self_attn.q_proj.weight'),
+  k_proj: whole('self_attn.k_proj.weight'),
+  v_proj: whole('self_attn.v_proj.weight'),
+  out_proj: whole('self_attn.out_proj.weight'),
+  fc_in: whole('fc1.weight'),
+  fc_out: whole('fc2.weight'),
+};
+
+export const bart: Family = {
+  name: 'bart',
+  models: 'BART, mBART, Marian, Pegasus, M2M100, NLLB, Whisper',
+  modelTypes: ['bart', 'mbart', 'marian', 'pegasus', 'm2m_100', 'whisper'],
+  architectures: ['Bart', 'MBart', 'Marian', 'MarianMT', 'Pegasus', 'M2M100', 'Whisper'],
+  orientation: 'out x in',
+  namings: [
+    {
+      prefixes: ['model.encoder.layers.', 'encoder.layers.'],
+      matrices: layer,
+      next: {
+        prefixes: ['model.decoder.layers.', 'decoder.layers.'],
+        matrices: {
+          ...layer,
+          cross_q_proj: whole('encoder_attn.q_proj.weight'),
+          cross_k_proj: whole('encoder_attn.k_proj.weight'),
+          cross_v_proj: whole('encoder_attn.v_proj.weight'),
+          cross_out_proj: whole('encoder_attn.out_proj.weight'),
+        },
+      },
+    },
+  ],
+};
