@@ -1,10 +1,12 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { type InspectReport, inspectCheckpoint } from '../../lib/inspect/inspect.js';
 import { parseAt } from '../../lib/interventions/spec.js';
+import { Model } from '../../lib/model/model.js';
 import { GROUPS, MATRIX_TYPES, type MatrixType } from '../../lib/model/types.js';
+import { fakeCheckpoint } from '../support/fake-checkpoint.js';
 import { temporaryFolder } from '../support/folder.js';
 import { python, runPython, unlessNoPython } from './python.js';
 
@@ -72,6 +74,26 @@ const MODELS: Readonly<Record<string, string>> = {
   'gpt-neox': 'gpt_neox',
 };
 
+/** What llama.cpp calls the models that it knows. */
+const GGUF: Readonly<Record<string, string>> = {
+  t5: 't5',
+  't5-gated': 't5',
+  modernbert: 'modern-bert',
+  bloom: 'bloom',
+  'falcon-40b': 'falcon',
+  'gpt-bigcode': 'starcoder',
+  'deepseek-v2': 'deepseek2',
+  'deepseek-v3': 'deepseek2',
+  'gpt-oss': 'gpt-oss',
+  'qwen2-moe': 'qwen2moe',
+  'qwen3-moe': 'qwen3moe',
+  'gemma3-text': 'gemma3',
+  'phi-4': 'phi3',
+  smollm3: 'smollm3',
+  gpt2: 'gpt2',
+  'gpt-neox': 'gptneox',
+};
+
 /** What is zero in a layer whose matrix of this type is zero. */
 const SIGNALS: Readonly<Partial<Record<MatrixType, readonly string[]>>> = {
   q_proj: ['q'],
@@ -83,6 +105,8 @@ const SIGNALS: Readonly<Partial<Record<MatrixType, readonly string[]>>> = {
   cross_k_proj: ['cross_k'],
   cross_v_proj: ['cross_v'],
   fc_in: ['gate'],
+  // Seen where gate and up come apart in a function of their own.
+  fc_up: ['up'],
   shared_in: ['shared_gate'],
 };
 
@@ -99,6 +123,8 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
   const verdicts = new Map<string, Verdict>();
   /** Numbers of the edited matrices, and their tensors, by the name of the job. */
   const edited = new Map<string, { count: number; tensors: readonly string[] }>();
+  /** Names in GGUF, without `.weight`, by the model and the tensor. */
+  let ggufNames: Readonly<Record<string, Readonly<Record<string, string | null>>>>;
 
   const typesOf = (model: string, layer: number): readonly MatrixType[] => {
     const found = reports.get(model)!.tensors.flatMap((tensor) => (tensor.layer === layer ? tensor.types : []));
@@ -110,6 +136,7 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
     const input = (model: string) => join(folder, 'models', model);
     await runPython('family_models.py', join(folder, 'models'));
     modules = JSON.parse(await readFile(join(folder, 'models', 'modules.json'), 'utf8'));
+    await mkdir(join(folder, 'edited'));
     const jobs: unknown[] = [];
     for (const model of Object.keys(MODELS)) {
       reports.set(model, await inspectCheckpoint(input(model)));
@@ -128,6 +155,9 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
     const [jobsFile, verdictsFile] = [join(folder, 'jobs.json'), join(folder, 'verdicts.json')];
     await writeFile(jobsFile, JSON.stringify(jobs));
     await runPython('family_judge.py', jobsFile, verdictsFile);
+    const architectures = join(folder, 'architectures.json');
+    await writeFile(architectures, JSON.stringify(GGUF));
+    ggufNames = JSON.parse(await runPython('family_gguf.py', join(folder, 'models', 'modules.json'), architectures));
     for (const verdict of JSON.parse(await readFile(verdictsFile, 'utf8')) as Verdict[]) {
       verdicts.set(verdict.name, verdict);
     }
@@ -155,6 +185,24 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
       expect(report.layers).toBe(1 + Math.max(...expected.map(({ layer }) => layer)));
     });
 
+    const ggufIt = model in GGUF ? it : () => undefined;
+    ggufIt('has the same types and layers by the names that llama.cpp gives its tensors', () => {
+      const all = reports.get(model)!.tensors.filter(({ types }) => types.length > 0);
+      const own = all.filter(({ name }) => ggufNames[model]![name] !== null);
+      // The converter cuts gate and up of gpt-oss apart, and then names them.
+      const expert = /^model\.layers\.\d\.mlp\.experts\.gate_up_proj$/;
+      expect(
+        all.filter((info) => !own.includes(info)).every(({ name }) => model === 'gpt-oss' && expert.test(name)),
+      ).toBe(true);
+      const nameOf = (tensor: string) => `${ggufNames[model]![tensor]}.weight`;
+      const shapes = Object.fromEntries(own.map(({ name, shape }) => [nameOf(name), shape]));
+      const found = new Model(fakeCheckpoint(shapes, { 'general.architecture': GGUF[model] }));
+      expect(found.family.name).toBe(family);
+      for (const { name, layer, types } of own) {
+        expect(found.roleOf(nameOf(name)), `${name}: ${nameOf(name)}`).toMatchObject({ layer, types });
+      }
+    });
+
     it('is loaded by transformers with one matrix changed, which is what its type says', () => {
       for (const layer of modules[model]!.layers) {
         for (const type of typesOf(model, layer)) {
@@ -175,7 +223,7 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
 });
 
 function expectSignals(name: string, type: MatrixType, verdict: Verdict): void {
-  const own = SIGNALS[type] ?? [];
+  const own = (SIGNALS[type] ?? []).filter((signal) => signal !== 'up' || verdict.seen.includes(signal));
   const { seen, zeroed, partly, disturbed } = verdict;
   expect(seen, name).toEqual(expect.arrayContaining(['gate', 'k', 'q', 'v']));
   expect(seen, name).toEqual(expect.arrayContaining([...own]));

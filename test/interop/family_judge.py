@@ -136,7 +136,10 @@ def _signals(name: str, model: tf.PreTrainedModel, layer: int) -> tuple[Signals,
             return
         cross = "cross_" if "encoder_attn" in path or "EncDecAttention" in path else ""
         shared = "shared_" if "shared_expert" in path else ""
-        signals[cross + shared + kind].append(value.clone())
+        own = signals[cross + shared + kind]
+        # What is computed again depends on what came before.
+        if not (ROWS[name].repeats and own):
+            own.append(value.clone())
 
     hooks = []
     by_name = _BY_NAME.get(model.config.model_type, {})
@@ -201,7 +204,8 @@ def _judge(job: dict[str, Any], originals: dict[str, tf.PreTrainedModel]) -> Ver
     (was, output), (now, edited) = (_signals(name, model, layer) for model in (before, after))
     zeroed, partly, disturbed = [], [], []
     for kind, values in was.items():
-        if len(values) != len(now[kind]):
+        # Other tokens may go to other experts.
+        if [value.shape for value in values] != [value.shape for value in now[kind]]:
             disturbed.append(kind)
             continue
         pairs = list(zip(values, now[kind], strict=True))

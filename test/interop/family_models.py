@@ -115,6 +115,8 @@ class Row:
     untyped: str = "$^"
     # The layers whose matrices are edited one by one.
     layers: tuple[int, ...] = (1,)
+    # Whether the model computes a layer again and again.
+    repeats: bool = False
 
 
 ROWS: dict[str, Row] = {
@@ -158,6 +160,7 @@ ROWS: dict[str, Row] = {
         lambda: tf.AlbertForMaskedLM(tf.AlbertConfig(embedding_size=16, **ENCODER)),
         ("albert.encoder.albert_layer_groups.",),
         layers=(0,),
+        repeats=True,
     ),
     "mpnet": Row(lambda: tf.MPNetForMaskedLM(tf.MPNetConfig(**ENCODER)), ("mpnet.encoder.layer.",)),
     "modernbert": Row(
@@ -192,7 +195,7 @@ ROWS: dict[str, Row] = {
         ),
         ("deit.layers.",),
     ),
-    "clip": Row(_clip, ("text_model.layers.", "vision_model.layers."), layers=(1, 4)),
+    "clip": Row(_clip, ("text_model.encoder.layers.", "vision_model.encoder.layers."), layers=(1, 4)),
     "gpt-neo": Row(
         lambda: tf.GPTNeoForCausalLM(
             tf.GPTNeoConfig(
