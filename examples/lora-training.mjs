@@ -16,7 +16,7 @@ const [RANK, STEPS] = [8, 600];
 const w = await read('model', 'transformer.h.1.mlp.c_fc.weight');
 const [dim, dimOut] = w.shape;
 const kept = await laser(w, { rankFraction: 0.01 });
-const residual = { ...w, data: w.data.map((value, i) => value - kept.data[i]) };
+const residual = w.sub(kept);
 
 // The loss of an adapter of weight A B is |X R - X A B|^2 / |X R|^2. X A B can be any matrix of rank 8
 // whose columns lie in the span of X's columns, and so do the leading singular vectors of X R. So the

@@ -15,8 +15,20 @@ export { ArgumentError, CheckpointError, type ErrorCode, LowRankError } from './
 // Tensors and memory.
 
 export { type MemoryUsage, memoryUsage, resetNativePeak } from './memory.js';
+export {
+  diag,
+  eye,
+  type ForeignTensor,
+  type NestedRows,
+  type NumberArray,
+  type RandomOptions,
+  randn,
+  tensor,
+  zeros,
+} from './tensor/create.js';
+export type { AxisRange, NestedNumbers } from './tensor/indexing.js';
 export type { Strided, Strides } from './tensor/strided.js';
-export { type Tensor, type TensorLike, tensor } from './tensor/tensor.js';
+export { type CloseOptions, type PlainTensor, Tensor, type TensorLike } from './tensor/tensor.js';
 
 // Decompositions.
 

@@ -2,7 +2,7 @@ import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { matmulSync } from '../linalg/matmul.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import { blockOf, isWritableType, type StoredType, type WritableType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor, Tensor } from '../tensor/tensor.js';
 import { configObstacles } from './peft-config.js';
 
 /**
@@ -66,8 +66,8 @@ export interface LoraAdapter {
  * the update is B A. The factors of `Lora` have the opposite orientation, see `LoraFactors`.
  */
 export interface PeftFactors {
-  readonly a: Tensor;
-  readonly b: Tensor;
+  readonly a: PlainTensor;
+  readonly b: PlainTensor;
 }
 
 /**
@@ -86,7 +86,11 @@ export function factorsOf({ name, a, b }: LoraModule): PeftFactors {
  *
  * @param transposed - whether the weight is stored [in, out], as GPT-2's Conv1D and embeddings are
  */
-export function storedFactors(module: LoraModule, transposed: boolean, scale = 1): { left: Tensor; right: Tensor } {
+export function storedFactors(
+  module: LoraModule,
+  transposed: boolean,
+  scale = 1,
+): { left: PlainTensor; right: PlainTensor } {
   const { a, b } = factorsOf(module);
   const scaled = { data: b.data.map((value) => value * module.scaling * scale), shape: b.shape };
   return transposed ? { left: transpose(a), right: transpose(scaled) } : { left: scaled, right: a };
@@ -167,7 +171,7 @@ export function requirePlain(adapter: LoraAdapter, action: string): void {
  *
  * @throws LowRankError `ERR_NOT_FINITE` if one does not fit into the dtype.
  */
-export function stored({ data, shape }: Tensor, type: WritableType, name: string): LoraTensor {
+export function stored({ data, shape }: PlainTensor, type: WritableType, name: string): LoraTensor {
   const dtype = shape.at(-1)! % blockOf(type).numbers === 0 ? type : 'F16';
   const bytes = fromFloat32(data, dtype);
   // Only F16 has a smaller range than float32.
@@ -195,7 +199,7 @@ export function writableType({ dtype }: LoraTensor): WritableType {
 }
 
 /** Returns the transpose of a matrix. */
-export function transpose({ data, shape }: Tensor): Tensor {
+export function transpose({ data, shape }: PlainTensor): PlainTensor {
   const [m, n] = shape as [number, number];
   const result = new Float32Array(data.length);
   for (let i = 0; i < m; i++) {
@@ -204,7 +208,7 @@ export function transpose({ data, shape }: Tensor): Tensor {
   return { data: result, shape: [n, m] };
 }
 
-function numbers({ dtype, shape, bytes }: LoraTensor, name: string): Tensor {
+function numbers({ dtype, shape, bytes }: LoraTensor, name: string): PlainTensor {
   const data = toFloat32(bytes, dtype);
   requireFinite(data, shape, name);
   return { data, shape };

@@ -4,7 +4,7 @@ import { matmul } from '../linalg/matmul.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { ReadableType, WritableType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import { type LoraModule, storedFactors } from './adapter.js';
 
 /** Numbers of an update to compute at a time, so that a weight's memory is not doubled. */
@@ -80,7 +80,7 @@ export async function addUpdates(
 }
 
 /** Joins all updates into one product, so that one pass over the weight is enough. */
-function joined(updates: readonly ScaledUpdate[], m: number, n: number): { left: Tensor; right: Tensor } {
+function joined(updates: readonly ScaledUpdate[], m: number, n: number): { left: PlainTensor; right: PlainTensor } {
   const factors = updates.map(({ module, transposed, scale }) => storedFactors(module, transposed, scale));
   const rank = factors.reduce((sum, { right }) => sum + right.shape[0]!, 0);
   const left = new Float32Array(m * rank);

@@ -1,7 +1,7 @@
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { checkedBelow, checkOptions, number, type OptionTypes } from '../options.js';
 import type { WritableType } from '../tensor/dtype.js';
-import { sameShape, type Tensor } from '../tensor/tensor.js';
+import { type PlainTensor, sameShape } from '../tensor/tensor.js';
 import {
   factorsOf,
   type LoraAdapter,
@@ -164,7 +164,7 @@ function sideBySide(parts: readonly { module: LoraModule; weight: number }[]): P
   return { a: matrix(a, rank, width), b: matrix(b, out, rank) };
 }
 
-function matrix(data: Float32Array, m: number, n: number): Tensor {
+function matrix(data: Float32Array, m: number, n: number): PlainTensor {
   return { data, shape: [m, n] };
 }
 

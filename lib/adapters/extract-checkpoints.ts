@@ -9,7 +9,7 @@ import { boolean, checkOptions, listOf, number, type OptionTypes, oneOf, text, w
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { storedBytes } from '../tensor/block-slice.js';
 import { isReadableType, WRITABLE_TYPES, type WritableType } from '../tensor/dtype.js';
-import { sameShape, type Tensor } from '../tensor/tensor.js';
+import { type PlainTensor, sameShape } from '../tensor/tensor.js';
 import { type LoraAdapter, type LoraKind, requireTypeFor } from './adapter.js';
 import { adapterConfig } from './adapter-config.js';
 import { assemble } from './assemble.js';
@@ -311,7 +311,7 @@ async function differenceOf(
   base: Checkpoint,
   tuned: Checkpoint,
   { tensor, info, baseInfo }: SelectedModule,
-): Promise<Tensor> {
+): Promise<PlainTensor> {
   const data = difference(
     { bytes: await base.read(tensor), dtype: baseInfo.dtype },
     { bytes: await tuned.read(tensor), dtype: info.dtype },

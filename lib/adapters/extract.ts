@@ -5,7 +5,7 @@ import type { Certificate } from '../lowrank/certificate.js';
 import { factorize } from '../lowrank/factorize.js';
 import { toFloat32 } from '../tensor/convert.js';
 import type { ReadableType, WritableType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import { type LoraKind, type LoraModule, storedFactors, transpose } from './adapter.js';
 import type { Update } from './assemble.js';
 
@@ -34,7 +34,7 @@ export interface ExtractedUpdate {
  * @throws LowRankError as {@link factorize}.
  */
 export async function extractUpdate(
-  difference: Tensor,
+  difference: PlainTensor,
   { name, kind, dtype, transposed }: { name: string; kind: LoraKind; dtype: WritableType; transposed: boolean },
   choice: ExtractChoice,
   options: ComputeOptions,
@@ -65,7 +65,7 @@ export async function extractUpdate(
  * @throws LowRankError `ERR_SHAPE` if the module does not fit.
  */
 export async function updateError(
-  difference: Tensor,
+  difference: PlainTensor,
   module: LoraModule,
   transposed: boolean,
   { signal, threads }: ComputeOptions,

@@ -74,6 +74,6 @@ export function typeChanges(types: Iterable<readonly [string, StoredType]>): Map
 /** Makes the error for a name that the checkpoint lacks. */
 export function unknownTensor({ path, tensors }: Pick<Checkpoint, 'path' | 'tensors'>, name: string): LowRankError {
   return new LowRankError('ERR_NOT_FOUND', `${path}: there is no tensor ${describe(name)}`, {
-    hint: `It has ${tensors.size} tensors; \`lowrank inspect\` lists them.`,
+    hint: `It has ${tensors.size} tensors; \`lowrank inspect --tensors\` lists them.`,
   });
 }

@@ -34,6 +34,7 @@ export interface EditFlags {
   readonly memory?: number;
   readonly quant?: WritableType;
   readonly shared?: boolean;
+  readonly flatten?: boolean;
   readonly family?: string;
 }
 
@@ -42,8 +43,8 @@ export function addEditOptions(command: Command): Command {
   return command
     .argument('<checkpoint>', CHECKPOINT)
     .option('-o, --out <path>', 'output path; must not exist')
-    .option('--at <layers:types:rho>', 'edit by layer and type; may be repeated', collect)
-    .option('--tensor <glob:rho>', 'edit tensors by name; may be repeated', collect)
+    .option('--at <layers:types:amount>', 'edit by layer and type; may be repeated', collect)
+    .option('--tensor <glob:amount>', 'edit tensors by name; may be repeated', collect)
     .option('--lnum <n>', "the paper's flag: layer, -1 for all", wholeNumber(-1))
     .option('--lname <type>', "the paper's flag: type")
     .option('--rate <rate>', "the paper's flag: 0 keeps everything, 10 nothing, 9.9 one hundredth", decimal)
@@ -54,13 +55,14 @@ export function addEditOptions(command: Command): Command {
     .option('--memory <size>', 'memory limit of the process, such as 2GB; jobs that do not fit are refused', byteSize)
     .addOption(quantOption('type in which to write quantised tensors that are edited'))
     .addOption(sharedOption())
+    .option('--flatten', 'edit tensors of more than two dimensions, such as convolutions, as [first, all others]')
     .addOption(familyOption());
 }
 
 /** Translates flags into library options. */
 export function planOptions(flags: EditFlags): PlanOptions {
-  const { family, method, seed, threads, quant, shared, memory: maxMemory } = flags;
-  return { interventions: readInterventions(flags), family, method, seed, threads, quant, shared, maxMemory };
+  const { family, method, seed, threads, quant, shared, flatten, memory: maxMemory } = flags;
+  return { interventions: readInterventions(flags), family, method, seed, threads, quant, shared, flatten, maxMemory };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { LowRankError } from '../errors.js';
 import { printable } from '../text/printable.js';
+import { mostSimilar } from '../text/similar.js';
 import { packageVersion } from '../version.js';
 import { Interrupted } from './interrupt.js';
 import { addCommands, type LazyCommand } from './lazy.js';
@@ -208,7 +209,7 @@ function understand(error: unknown, help: string): Failure {
     };
   }
   if (error instanceof CommanderError) {
-    const message = error.message.replace(/^error: /, '');
+    const message = withSuggestion(error.message.replace(/^error: /, ''));
     return { message, hint: help, code: 'ERR_ARGUMENT', exit: EXIT.usage };
   }
   if (error instanceof LowRankError) {
@@ -222,6 +223,13 @@ function understand(error: unknown, help: string): Failure {
     code: 'ERR_UNEXPECTED',
     exit: EXIT.failed,
   };
+}
+
+/** Suggests a choice for a misspelt one, as commander does for options. */
+function withSuggestion(message: string): string {
+  const [, given, choices] = /argument '(.*)' is invalid\. Allowed choices are (.*)\.$/s.exec(message) ?? [];
+  const meant = given === undefined ? undefined : mostSimilar(given, choices!.split(', '));
+  return meant === undefined ? message : `${message}\n(Did you mean ${meant}?)`;
 }
 
 function describeStack(error: Error): string {

@@ -2,7 +2,7 @@ import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import type { LowRank } from '../lowrank/factors.js';
 import { biasCorrection, centred, type Moments } from '../lowrank/moments.js';
 import { isFloatDType } from '../tensor/dtype.js';
-import { elements, type Tensor } from '../tensor/tensor.js';
+import { elements, type PlainTensor } from '../tensor/tensor.js';
 import type { Layer } from './select.js';
 
 /**
@@ -31,7 +31,7 @@ export function weightsOf(moments: Moments, bias: TensorInfo | undefined): Momen
  * @param w - [m, n]
  * @param moments not centred, with their mean
  */
-export function correctedBias(b: Float32Array, w: Tensor, factors: LowRank, moments: Moments): Float32Array {
+export function correctedBias(b: Float32Array, w: PlainTensor, factors: LowRank, moments: Moments): Float32Array {
   const change = biasCorrection(w, factors, moments);
   return b.map((value, i) => value + change[i]!);
 }
@@ -43,7 +43,7 @@ export function correctedBias(b: Float32Array, w: Tensor, factors: LowRank, mome
  * @param dense - W', [m, n]
  * @param mean of the layer's inputs
  */
-export function shiftedBias(b: Float32Array, w: Tensor, dense: Float32Array, mean: Float64Array): Float32Array {
+export function shiftedBias(b: Float32Array, w: PlainTensor, dense: Float32Array, mean: Float64Array): Float32Array {
   const n = mean.length;
   return b.map((value, i) => {
     let sum = value;

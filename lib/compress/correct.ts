@@ -16,7 +16,7 @@ import { checkOptions, listOf, type OptionTypes, oneOf, text, wholeNumber } from
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { WRITABLE_TYPES, type WritableType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import { pairWeights, type WeightPair } from './correction-pairs.js';
 import { type MomentsFile, openMoments } from './moments.js';
 import { momentsName } from './moments-name.js';
@@ -205,7 +205,7 @@ async function correctOne(
   moments: InputMoments | undefined,
   { rank, dtype, ...compute }: { rank: number; dtype: WritableType } & Pick<CallOptions, 'signal' | 'threads'>,
 ): Promise<{ module: LoraModule; errors: Pick<CorrectedWeight, 'errorBefore' | 'errorAfter'> } | string> {
-  const straight = (matrix: Tensor) => (transposed ? transpose(matrix) : matrix);
+  const straight = (matrix: PlainTensor) => (transposed ? transpose(matrix) : matrix);
   const w = straight(await original());
   const q = straight({ data: toFloat32(await quantised.read(info.name), info.dtype), shape: info.shape });
   const error = { data: w.data.map((value, i) => value - q.data[i]!), shape: w.shape };
@@ -228,7 +228,7 @@ async function correctOne(
  * Gives B columns of equal length and both factors numbers of equal size, so that neither leaves
  * the range of a 16-bit type, and the blocks of Q8_0 along the rows of B hold numbers of one size.
  */
-function levelled({ b: wide, a: long, rank: k }: LowRank): { a: Tensor; b: Tensor } {
+function levelled({ b: wide, a: long, rank: k }: LowRank): { a: PlainTensor; b: PlainTensor } {
   const [m, n] = [wide.data.length / k, long.data.length / k];
   const lengths = new Float64Array(k);
   wide.data.forEach((value, i) => {

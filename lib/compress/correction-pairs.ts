@@ -9,7 +9,7 @@ import { isMatrixOrBatch, matricesNamed } from '../model/names.js';
 import { pyTorchRows, reordered } from '../model/row-order.js';
 import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
-import { sameShape, type Tensor } from '../tensor/tensor.js';
+import { type PlainTensor, sameShape } from '../tensor/tensor.js';
 import type { LeftOut } from './select.js';
 import { transposed } from './stored-factors.js';
 
@@ -24,7 +24,7 @@ export interface WeightPair {
   /** The names by which a file of moments may know it. */
   readonly names: readonly string[];
   /** Reads the original, laid out as the quantised one. */
-  readonly original: () => Promise<Tensor>;
+  readonly original: () => Promise<PlainTensor>;
 }
 
 /** The options that select weights; see `CorrectOptions`. */
@@ -119,7 +119,7 @@ class OriginalFinder {
     return other === undefined ? [] : [weightName(other.module)];
   }
 
-  find(module: string): { read: () => Promise<Tensor> } | string {
+  find(module: string): { read: () => Promise<PlainTensor> } | string {
     const { original, quantised } = this;
     const own = quantised.tensors.get(weightName(module))!;
     if (original.format === quantised.format) {
@@ -152,7 +152,7 @@ class OriginalFinder {
     throw new LowRankError('ERR_SHAPE', `${own.name}: ${shapes}`, { hint: 'They must be the same model.' });
   }
 
-  async #read({ name, dtype, shape }: TensorInfo): Promise<Tensor> {
+  async #read({ name, dtype, shape }: TensorInfo): Promise<PlainTensor> {
     return { data: toFloat32(await this.original.read(name), dtype), shape };
   }
 }

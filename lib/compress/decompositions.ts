@@ -10,7 +10,7 @@ import type { Certificate } from '../lowrank/certificate.js';
 import { certificateCheck } from '../lowrank/certificate-check.js';
 import { LowRank } from '../lowrank/factors.js';
 import { toFloat32 } from '../tensor/convert.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 
 const CERTIFICATE = certificateCheck(aNumber);
 const TENSORS = ['b', 'a', 's'] as const;
@@ -102,7 +102,7 @@ export class Decompositions {
   }
 }
 
-function stored({ data, shape }: Tensor): NewTensor {
+function stored({ data, shape }: PlainTensor): NewTensor {
   return { dtype: 'F32', shape, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
 }
 

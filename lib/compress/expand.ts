@@ -9,7 +9,7 @@ import { checkOptions, type OptionTypes } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import { requireOwnFiles } from './compressible.js';
 import { type FactoredLayer, factoredLayers, fault } from './factored-layers.js';
 import { LOADER } from './files-beside.js';
@@ -101,7 +101,7 @@ function changesOf(layers: readonly FactoredLayer[]): Map<string, TensorChange> 
 
 async function product(checkpoint: Checkpoint, layer: FactoredLayer, options: CallOptions): Promise<Uint8Array> {
   const { dtype, rank, transposed: turned } = layer;
-  const read = async ({ name, shape }: TensorInfo): Promise<Tensor> => ({
+  const read = async ({ name, shape }: TensorInfo): Promise<PlainTensor> => ({
     data: toFloat32(await checkpoint.read(name), dtype),
     shape,
   });

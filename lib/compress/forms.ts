@@ -5,7 +5,7 @@ import { difference, quantizeCorrected } from '../quantize/corrected.js';
 import { quantizeBlocks, quantizeChannels, weightedSquares } from '../quantize/quantize-matrix.js';
 import { inputNoise } from '../quantize/smoothing.js';
 import { blockBytes, channelBytes } from '../quantize/stored-tensors.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import { shiftedBias } from './bias.js';
 import type { LayerFactors } from './layer-factors.js';
 import type { Matrix } from './matrices.js';
@@ -29,7 +29,7 @@ export interface Formed {
 interface Known {
   readonly matrix: Matrix;
   /** The weight, [m, n]. */
-  readonly w: Tensor;
+  readonly w: PlainTensor;
   /** The moments by which it is rounded. */
   readonly moments: Moments | undefined;
   /** What it makes of the inputs by the moments: the mean square of the outputs. */

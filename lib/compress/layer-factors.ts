@@ -8,7 +8,7 @@ import type { LowRank } from '../lowrank/factors.js';
 import type { Moments, MomentsKind } from '../lowrank/moments.js';
 import { toFloat32 } from '../tensor/convert.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import { biasOf, correctedBias, weightsOf } from './bias.js';
 import { operationsFor } from './cost.js';
 import type { Decompositions } from './decompositions.js';
@@ -197,7 +197,7 @@ export class LayerFactors {
   }
 
   /** The weight, [m, n]. */
-  async weight({ info, m, n }: Layer): Promise<Tensor> {
+  async weight({ info, m, n }: Layer): Promise<PlainTensor> {
     const stored = await this.numbers(info);
     return { data: info.orientation === 'in x out' ? transposed(stored, n, m) : stored, shape: [m, n] };
   }

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import type { Coded } from '../quantize/coded.js';
 import { smoothingOf } from '../quantize/smoothing.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import type { Forms } from './forms.js';
 import type { Matrix } from './matrices.js';
 import type { Stored } from './stored.js';
@@ -24,7 +24,7 @@ export async function smoothingsFor(
   for (const group of groups.values()) {
     const moments = await forms.inputMoments(group[0]!);
     if (moments === undefined) continue;
-    const weights: Tensor[] = [];
+    const weights: PlainTensor[] = [];
     for (const matrix of group) weights.push(await forms.factors.weight(matrix));
     const scales = smoothingOf(weights, moments);
     if (scales !== undefined) for (const { info } of group) smoothings.set(info.name, scales);

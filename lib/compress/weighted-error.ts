@@ -1,7 +1,7 @@
 import type { CallOptions } from '../addon/call.js';
 import { matmul } from '../linalg/matmul.js';
 import type { Moments } from '../lowrank/moments.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 
 /** Moments that weigh the columns of a matrix: those of what it multiplies. */
 export type InputMoments = Moments & { readonly kind: 'inputs' | 'diagonal' };
@@ -13,7 +13,7 @@ export type InputMoments = Moments & { readonly kind: 'inputs' | 'diagonal' };
  * @param d - [m, n]
  */
 export async function weightedEnergy(
-  d: Tensor,
+  d: PlainTensor,
   moments: InputMoments | undefined,
   options: CallOptions,
 ): Promise<number> {

@@ -29,7 +29,7 @@ export interface EditedMatrix {
   readonly intervention: InterventionKind;
   /** The user's text of the intervention. */
   readonly spec: string;
-  /** Undefined unless the rank was reduced. */
+  /** Undefined unless the rank was reduced; of a batch whose energy was chosen, the largest. */
   readonly rank: number | undefined;
   /** `rank / min(m, n)`; undefined unless the rank was reduced. */
   readonly rankFraction: number | undefined;
@@ -192,7 +192,8 @@ function describeEdit(
   seconds: number,
 ): EditedMatrix {
   requireFinite(edit, as, change);
-  const { tensor, slice, layer, type, shape, dtype, rank, intervention, uses } = edit;
+  const { tensor, slice, layer, type, shape, dtype, intervention, uses } = edit;
+  const rank = edit.rank ?? certified?.certificate.rank;
   const [m, n] = shape.slice(-2) as [number, number];
   return {
     tensor,

@@ -287,7 +287,8 @@ function withKept(native: number): number {
 }
 
 function nativeBytes(edit: Edit, method: Method, threads: number, field: 'native' | 'worst'): number {
-  return kindOf(edit.intervention.kind).memory(edit, { method, threads, field });
+  const { kind, amount } = edit.intervention;
+  return kindOf(kind).memory({ ...edit, amount }, { method, threads, field });
 }
 
 /** Yields n, n / 2, ..., 1. */

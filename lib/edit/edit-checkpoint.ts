@@ -154,8 +154,9 @@ export async function editCheckpoint(source: string, out: string, options: EditO
   }
 }
 
-function choicesIn({ family, method, seed, threads, maxMemory, quant, shared }: PlanOptions): EditReport['options'] {
-  return { family, method, seed, threads, maxMemory, quant, shared };
+function choicesIn({ interventions: _, ...choices }: PlanOptions): EditReport['options'] {
+  const { family, method, seed, threads, maxMemory, quant, shared, flatten } = choices;
+  return { family, method, seed, threads, maxMemory, quant, shared, flatten };
 }
 
 /** Describes everything that determines the bytes of a job's result, apart from the source. */

@@ -31,7 +31,7 @@ export interface EditPlan {
 export interface PlanOptions {
   /**
    * Composed: each applies to the source's weight, and no two may overlap on a matrix. A string is
-   * `layers:types:rho`, a rank reduction.
+   * `layers:types:amount`, a rank reduction, as {@link parseAt} reads it.
    */
   readonly interventions: readonly (Intervention | string)[];
   /** The model's family, if config.json does not name it or is to be overridden. */
@@ -60,6 +60,12 @@ export interface PlanOptions {
    * is applied many times, or tied embeddings. Without it, such an edit is refused.
    */
   readonly shared?: boolean;
+  /**
+   * Also edits tensors of more than two dimensions that are selected by name, as matrices of their
+   * first dimension and all others: a convolution's weight [out, in, h, w] as [out, in h w].
+   * Without it, three dimensions are a batch of matrices, and more are refused.
+   */
+  readonly flatten?: boolean;
 }
 
 export const PLAN_OPTIONS: OptionTypes<PlanOptions> = {
@@ -71,6 +77,7 @@ export const PLAN_OPTIONS: OptionTypes<PlanOptions> = {
   maxMemory: number,
   quant: QUANT,
   shared: boolean,
+  flatten: boolean,
 };
 
 /**
@@ -92,7 +99,7 @@ export function planEdits(checkpoint: Checkpoint, options: PlanOptions): EditPla
   const interventions = asInterventions(options.interventions);
   if (interventions.length === 0) throw new ArgumentError('interventions', 'at least one', interventions);
 
-  const { family, matrices, skipped } = selectMatrices(checkpoint, interventions, options.family);
+  const { family, matrices, skipped } = selectMatrices(checkpoint, interventions, options);
   const edits = matrices.map((matrix) =>
     settleAmount(checkpoint.tensors.get(matrix.tensor)!, matrix, matrix.intervention.amount, quant),
   );

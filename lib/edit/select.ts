@@ -3,7 +3,7 @@ import { describe, LowRankError } from '../errors.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
 import type { Intervention } from '../interventions/spec.js';
 import { Model } from '../model/model.js';
-import { matricesNamed, type SkippedTensors } from '../model/names.js';
+import { flattened, isMatrixOrBatch, matricesNamed, type SkippedTensors } from '../model/names.js';
 import { hintForType } from '../model/not-editable.js';
 import { FLOAT_DTYPES, isReadableType, type ReadableType } from '../tensor/dtype.js';
 import { overlap, sliceShape } from '../tensor/slice.js';
@@ -25,7 +25,8 @@ export interface SelectedMatrices {
  * Finds the matrices that the interventions name. Amounts do not affect the selection, so ranks can
  * be chosen once the spectra of the matrices are known.
  *
- * @param family the model's family, if config.json does not name it
+ * @param options the model's family, if config.json does not name it, and whether tensors that are
+ *   selected by name count as matrices whatever their dimensions
  * @throws LowRankError `ERR_NOT_FOUND` for a layer, type or name that the checkpoint lacks,
  *   `ERR_UNSUPPORTED` for an unknown family and for a dtype whose numbers cannot be read,
  *   `ERR_SHAPE` for a tensor that is neither a matrix nor a batch of them.
@@ -33,7 +34,7 @@ export interface SelectedMatrices {
 export function selectMatrices(
   checkpoint: Checkpoint,
   interventions: readonly Intervention[],
-  family: string | undefined,
+  { family, flatten = false }: { readonly family?: string | undefined; readonly flatten?: boolean | undefined } = {},
 ): SelectedMatrices {
   let model: Model | undefined;
   const modelOf = () => {
@@ -42,8 +43,10 @@ export function selectMatrices(
   };
   const skipped: SkippedTensors[] = [];
   const matrices = interventions.flatMap((intervention) =>
-    targets(checkpoint, intervention, modelOf, skipped).map((target): SelectedMatrix => {
-      const info = checkpoint.tensors.get(target.tensor)!;
+    targets(checkpoint, intervention, { modelOf, flatten, skipped }).map((target): SelectedMatrix => {
+      const named = 'glob' in intervention.select;
+      const stored = checkpoint.tensors.get(target.tensor)!;
+      const info = named && flatten ? flattened(stored) : stored;
       const dtype = editableType(info, intervention);
       return { ...target, shape: sliceShape(info.shape, target.slice), dtype, intervention };
     }),
@@ -57,13 +60,12 @@ type Target = Pick<Edit, 'tensor' | 'slice' | 'layer' | 'type'>;
 function targets(
   checkpoint: Checkpoint,
   { select }: Intervention,
-  modelOf: () => Model,
-  skipped: SkippedTensors[],
+  { modelOf, flatten, skipped }: { modelOf: () => Model; flatten: boolean; skipped: SkippedTensors[] },
 ): readonly Target[] {
   if (!('glob' in select)) {
     return select.types.every((type) => type === 'dont') ? [] : modelOf().select(select.layers, select.types);
   }
-  const found = matricesNamed(checkpoint, select.glob);
+  const found = matricesNamed(checkpoint, select.glob, (info) => isMatrixOrBatch(flatten ? flattened(info) : info));
   if (found.skipped !== undefined) skipped.push(found.skipped);
   return found.matrices.map(({ name }) => ({ tensor: name, slice: undefined, layer: undefined, type: undefined }));
 }
@@ -73,7 +75,12 @@ function editableType({ name, dtype, shape }: TensorInfo, { spec }: Intervention
     throw new LowRankError(
       'ERR_SHAPE',
       `${name}: shape ${describe(shape)} is neither a matrix nor a batch of matrices (chosen by ${describe(spec)})`,
-      { hint: 'Select fewer tensors.' },
+      {
+        hint:
+          shape.length > 3
+            ? 'Edit it as a matrix of its first dimension and all others with --flatten (flatten: true).'
+            : 'Select fewer tensors.',
+      },
     );
   }
   if (shape.includes(0)) throw new LowRankError('ERR_SHAPE', `${name}: shape ${describe(shape)} holds no numbers`);

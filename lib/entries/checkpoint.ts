@@ -48,6 +48,7 @@ export type {
   MatrixLocation,
   TensorNaming,
 } from '../model/families/family.js';
+export type { LayerRange, Layers } from '../model/layers.js';
 export { Model, type Role, type Target } from '../model/model.js';
 export type { SkippedTensors } from '../model/names.js';
 export type { GroupType, LayerType, MatrixType } from '../model/types.js';
@@ -61,6 +62,7 @@ export {
   type InspectReport,
   inspectCheckpoint,
   type MatrixSpectrum,
+  type TensorGroup,
 } from '../inspect/inspect.js';
 
 // LASER: interventions, plan and run.

@@ -7,7 +7,7 @@ import { describe, LowRankError } from '../errors.js';
 import { singularValuesBeside } from '../linalg/svd.js';
 import { analyseSpectrum, type Spectrum } from '../lowrank/spectrum.js';
 import { Model } from '../model/model.js';
-import { isMatrixOrBatch, matricesNamed, type SkippedTensors, tensorsNamed } from '../model/names.js';
+import { flattened, isMatrixOrBatch, matricesNamed, type SkippedTensors, tensorsNamed } from '../model/names.js';
 import type { LayerType } from '../model/types.js';
 import { boolean, checkOptions, type OptionTypes, text, wholeNumber } from '../options.js';
 import { type EditProgress, JOB_OPTIONS, Progress } from '../progress.js';
@@ -15,6 +15,9 @@ import { toFloat32 } from '../tensor/convert.js';
 import { isReadableType } from '../tensor/dtype.js';
 import { elements } from '../tensor/tensor.js';
 import { formatBytes } from '../text/format.js';
+import { type InspectedTensor, summarise, type TensorGroup } from './summary.js';
+
+export type { InspectedTensor, TensorGroup } from './summary.js';
 
 export interface InspectOptions {
   /** A glob that selects the tensors to list and analyse. */
@@ -24,6 +27,11 @@ export interface InspectOptions {
    * otherwise of all matrices.
    */
   readonly spectrum?: boolean;
+  /**
+   * Takes the spectra of tensors of more than two dimensions as those of matrices of their first
+   * dimension and all others, such as a convolution's weight [out, in, h, w] as [out, in h w].
+   */
+  readonly flatten?: boolean;
   /** The model's family, if config.json does not name it or is to be overridden. */
   readonly family?: string;
   readonly threads?: number;
@@ -36,15 +44,9 @@ const INSPECT_OPTIONS: OptionTypes<InspectOptions> = {
   threads: wholeNumber(1),
   tensors: text,
   spectrum: boolean,
+  flatten: boolean,
   family: text,
 };
-
-/** A tensor, and the types of which it is a matrix or contains a part. */
-export interface InspectedTensor extends TensorInfo {
-  readonly parameters: number;
-  readonly layer: number | undefined;
-  readonly types: readonly LayerType[];
-}
 
 /** The singular values of one matrix, and the ranks that follow from them. */
 export interface MatrixSpectrum extends Spectrum {
@@ -74,6 +76,8 @@ export interface InspectReport {
   readonly parameters: number;
   readonly bytes: number;
   readonly tensors: readonly InspectedTensor[];
+  /** The listed tensors, with those in one row that are alike in several layers. */
+  readonly groups: readonly TensorGroup[];
   /**
    * Tensors that a glob matched but that were skipped when computing spectra, because they are not
    * matrices.
@@ -117,6 +121,7 @@ export async function inspectCheckpoint(path: string, options?: InspectOptions):
       parameters: sum(listed.map(({ parameters }) => parameters)),
       bytes: sum(listed.map(({ bytes }) => bytes)),
       tensors: listed,
+      groups: summarise(listed),
       unlisted,
       skipped: wanted?.skipped ?? [],
       spectra: wanted && (await spectra(checkpoint, wanted.analysed, given)),
@@ -152,15 +157,17 @@ function inspected(info: TensorInfo, model: Model | undefined): InspectedTensor 
 function analysed(
   checkpoint: Checkpoint,
   listed: readonly InspectedTensor[],
-  { tensors }: InspectOptions,
+  { tensors, flatten = false }: InspectOptions,
   model: Model | undefined,
 ): { analysed: readonly InspectedTensor[]; skipped: readonly SkippedTensors[] } {
-  const isReadable = (info: TensorInfo) => isMatrixOrBatch(info) && isReadableType(info.dtype);
+  const isMatrix = (info: TensorInfo) => isMatrixOrBatch(flatten ? flattened(info) : info);
+  const isReadable = (info: TensorInfo) => isMatrix(info) && isReadableType(info.dtype);
+  const asMatrix = (info: InspectedTensor) => (flatten ? flattened(info) : info);
   if (tensors === undefined) {
     const known = listed.filter((info) => isReadable(info) && (model === undefined || info.types.length > 0));
-    return { analysed: known, skipped: [] };
+    return { analysed: known.map(asMatrix), skipped: [] };
   }
-  const { matrices, skipped } = matricesNamed(checkpoint, tensors);
+  const { matrices, skipped } = matricesNamed(checkpoint, tensors, isMatrix);
   const other = matrices.find((info) => !isReadable(info));
   if (other !== undefined) {
     throw new LowRankError(
@@ -172,7 +179,8 @@ function analysed(
     );
   }
   const names = new Set(matrices.map(({ name }) => name));
-  return { analysed: listed.filter(({ name }) => names.has(name)), skipped: skipped === undefined ? [] : [skipped] };
+  const chosen = listed.filter(({ name }) => names.has(name)).map(asMatrix);
+  return { analysed: chosen, skipped: skipped === undefined ? [] : [skipped] };
 }
 
 /** Returns the most bytes that the spectrum of a tensor takes: its numbers, and Gram matrices. */

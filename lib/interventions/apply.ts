@@ -29,8 +29,8 @@ export function decomposeAnew(options: ComputeOptions & Beside): Decomposer {
     threads,
     seed,
     svd: (w) => svd(w, { threads, signal }),
-    truncate: async (w, rank) => {
-      const { job, certificate, certificates } = await approximate(w, { ...options, rank }, 'in place');
+    truncate: async (w, choice) => {
+      const { job, certificate, certificates } = await approximate(w, { ...options, ...choice }, 'in place');
       return { data: job.dense!, certified: { certificate, certificates } };
     },
   };

@@ -9,7 +9,7 @@ import type { Amount } from './amount.js';
  */
 export function thresholdIndex(amount: Amount, count: number): number | undefined {
   if ('rate' in amount) return amount.rate === 0 ? undefined : Math.trunc(amount.rate * 0.1 * count);
-  if ('band' in amount) throw new ArgumentError('amount', 'one share', amount.band);
+  if (!('rankFraction' in amount)) throw new ArgumentError('amount', 'one share', amount);
   if (amount.rankFraction === 1) return undefined;
   // 1 - 0.9 is 0.09999999999999998; rounding to fifteen digits restores 0.1.
   return rankOfFraction(Number((1 - amount.rankFraction).toPrecision(15)), count);

@@ -22,11 +22,11 @@ import {
 } from '../files/schema.js';
 import { aKeptEnergy, certificateCheck } from '../lowrank/certificate-check.js';
 import { FAMILIES } from '../model/families/families.js';
+import { MAX_LAYERS } from '../model/layers.js';
 import { LAYER_TYPES } from '../model/types.js';
 import { FLOAT_DTYPES, QUANTIZED_BLOCKS, WRITABLE_TYPES } from '../tensor/dtype.js';
 import type { Edit } from './edit.js';
 import { KIND_NAMES } from './kinds/kinds.js';
-import { MAX_LAYERS } from './spec.js';
 
 /** Checks the JSON that jobs on checkpoints write to files and read back. */
 
@@ -84,7 +84,8 @@ export function editedMatrices(group: readonly Edit[]): Check {
         spec: exactly(intervention.spec),
         shape: (value, at) =>
           String(value) === String(shape) ? undefined : expected(`[${shape.join(', ')}]`, value, at),
-        rank: rank === undefined ? absent : exactly(rank),
+        // An energy becomes a rank when the singular values are known.
+        rank: rank !== undefined ? exactly(rank) : 'energy' in intervention.amount ? aWhole() : absent,
       })(edited, `${at}[${i}]`);
       if (fault !== undefined) return fault;
     }
@@ -106,17 +107,20 @@ export const aBand: Check = all(list(aShare, 2, 2), (value, at) => {
   return from < to ? undefined : expected('two shares, the smaller first', value, at);
 });
 
+/** A layer's number, from the last one if negative. */
+const aLayer = aWhole(-MAX_LAYERS, MAX_LAYERS);
+
 const INTERVENTION: Check = object({
   kind: KIND,
   select: (value, at) =>
     Object.hasOwn(Object(value), 'glob')
       ? object({ glob: aName })(value, at)
       : object({
-          layers: either(exactly('all'), list(aWhole(0, MAX_LAYERS), 1, MAX_LAYERS)),
+          layers: either(exactly('all'), list(either(aLayer, list(aLayer, 2, 2)), 1, MAX_LAYERS)),
           types: list(oneOf(...LAYER_TYPES), 1),
         })(value, at),
   amount: (value, at) => {
-    const kinds = { band: aBand, rate: aFinite(0, 10), rankFraction: aShare };
+    const kinds = { band: aBand, rate: aFinite(0, 10), rank: aWhole(), energy: aShare, rankFraction: aShare };
     const name = (Object.keys(kinds) as (keyof typeof kinds)[]).find((key) => Object.hasOwn(Object(value), key));
     return object({ [name ?? 'rankFraction']: kinds[name ?? 'rankFraction'] })(value, at);
   },
@@ -132,6 +136,7 @@ export const CHOICES = {
   maxMemory: optional(aWhole(1)),
   quant: optional(WRITABLE),
   shared: optional(aBoolean),
+  flatten: optional(aBoolean),
 };
 
 /** `PlanOptions` with parsed interventions. */

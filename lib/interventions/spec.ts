@@ -1,5 +1,7 @@
 import { ArgumentError, describe } from '../errors.js';
-import { asLayerType, type LayerType } from '../model/types.js';
+import { type Layers, parseLayers } from '../model/layers.js';
+import { asLayerType } from '../model/type-named.js';
+import type { LayerType } from '../model/types.js';
 import { checkOptions, number, type OptionTypes, text } from '../options.js';
 import { type Amount, isDecimal } from './amount.js';
 import { asKind, DEFAULT_KIND, type InterventionKind, kindOf } from './kinds/kinds.js';
@@ -8,9 +10,7 @@ import { asKind, DEFAULT_KIND, type InterventionKind, kindOf } from './kinds/kin
  * The matrices to edit: by layer and type in a model of a known family, or tensors by a pattern of
  * their names.
  */
-export type Selection =
-  | { readonly layers: 'all' | readonly number[]; readonly types: readonly LayerType[] }
-  | { readonly glob: string };
+export type Selection = { readonly layers: Layers; readonly types: readonly LayerType[] } | { readonly glob: string };
 
 /** One intervention of the LASER paper. */
 export interface Intervention {
@@ -21,12 +21,10 @@ export interface Intervention {
   readonly spec: string;
 }
 
-/** No model has as many layers, and `0-999999999` must not fill the memory. */
-export const MAX_LAYERS = 100_000;
-
 /**
- * Parses `layers:types:rho`, such as `26:fc_in:0.01`, `20-27:mlp:0.1`, `0,2,5-7:q_proj,k_proj:0.5`,
- * `all:fc_out:0.9`.
+ * Parses `layers:types:amount`, such as `26:fc_in:0.01`, `20-27:mlp:0.1`,
+ * `0,2,5-7:q_proj,k_proj:0.5`, `last:fc_out:k=40`, `-4..:mlp:energy=0.95`. A layer below 0 counts
+ * from the last one, -1. (In {@link paperIntervention}, as in the paper's programs, -1 is all.)
  *
  * @throws {@link ArgumentError} naming the wrong part.
  */
@@ -35,12 +33,12 @@ export function parseAt(spec: string, kind: InterventionKind = DEFAULT_KIND): In
   const { amount } = kindOf(kind);
   const parts = spec.split(':');
   if (parts.length !== 3 && !(parts.length === 2 && !amount.needed)) {
-    throw new ArgumentError('at', 'layers:types:rho, such as 26:fc_in:0.01', spec);
+    throw new ArgumentError('at', 'layers:types:rho, such as 26:fc_in:0.01 or last:mlp:k=40', spec);
   }
   const [layers, types, rho = '0'] = parts as [string, string, string?];
   return {
     kind,
-    select: { layers: parseLayers(layers, spec), types: parseTypes(types, `at ${describe(spec)}`) },
+    select: { layers: parseLayers(layers, `at ${describe(spec)}`), types: parseTypes(types, `at ${describe(spec)}`) },
     amount: amount.parse(rho, `at ${describe(spec)}`),
     spec,
   };
@@ -114,7 +112,7 @@ function asIntervention(item: unknown, argument: string): Intervention {
   if (isSelection(select) && isObject(amount) && typeof spec === 'string') {
     return { kind: asKind(kind!), select, amount: amount as Amount, spec };
   }
-  throw new ArgumentError(argument, 'layers:types:rho, or an intervention from parseAt', item);
+  throw new ArgumentError(argument, 'layers:types:amount, or an intervention from parseAt', item);
 }
 
 function isSelection(value: unknown): value is Selection {
@@ -130,19 +128,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function requireSpec(argument: string, spec: unknown, kind: InterventionKind): void {
   if (typeof spec !== 'string') throw new ArgumentError(argument, 'a string', spec);
   asKind(kind);
-}
-
-function parseLayers(text: string, spec: string): 'all' | number[] {
-  if (text === 'all') return 'all';
-  const layers = new Set<number>();
-  for (const item of text.split(',')) {
-    const [, first, last = first] = /^(\d{1,6})(?:-(\d{1,6}))?$/.exec(item) ?? [];
-    if (first === undefined || Number(first) > Number(last) || Number(last) >= MAX_LAYERS) {
-      throw new ArgumentError(`at ${describe(spec)}`, 'layers as a number, a range 20-27, a list 0,2,5-7 or all', text);
-    }
-    for (let layer = Number(first); layer <= Number(last); layer++) layers.add(layer);
-  }
-  return [...layers].sort((a, b) => a - b);
 }
 
 function parseTypes(text: string, argument: string): LayerType[] {

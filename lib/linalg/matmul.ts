@@ -3,7 +3,7 @@ import type { GemmJob } from '../addon/contract.js';
 import { addon } from '../addon/load.js';
 import { LowRankError } from '../errors.js';
 import { boolean, checkOptions, type OptionTypes } from '../options.js';
-import { asMatrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asMatrices, asTensor, shapeOf, Tensor, type TensorLike } from '../tensor/tensor.js';
 
 export interface MatmulOptions extends CallOptions {
   /** Uses the transpose of `a`, without forming it. */
@@ -15,8 +15,8 @@ export interface MatmulOptions extends CallOptions {
 const MATMUL_OPTIONS: OptionTypes<MatmulOptions> = { ...CALL_OPTIONS, transposeA: boolean, transposeB: boolean };
 
 /**
- * Computes the matrix product [m, k] x [k, n] -> [m, n], or those of two equally long batches,
- * matrix by matrix.
+ * Computes the matrix product [m, k] x [k, n] -> [m, n], those of two equally long batches, matrix
+ * by matrix, or the product with a vector [m, k] x [k] -> [m].
  *
  * @throws LowRankError `ERR_SHAPE` if the inner sizes or the batches differ, `ERR_ARGUMENT`.
  */
@@ -24,20 +24,23 @@ export async function matmul(a: TensorLike, b: TensorLike, options?: MatmulOptio
   const given = checkOptions(options, MATMUL_OPTIONS, 'matmul');
   const { job, shape } = prepared(a, b, given);
   await callAsync(addon().gemmAsync, { ...job, a: pinned(job.a), b: pinned(job.b) }, given);
-  return { data: job.c, shape };
+  return new Tensor(job.c, shape);
 }
 
 /** {@link matmul}, computed before it returns. */
 export function matmulSync(a: TensorLike, b: TensorLike, options?: MatmulOptions): Tensor {
   const { job, shape } = prepared(a, b, checkOptions(options, MATMUL_OPTIONS, 'matmulSync'));
   callSync(addon().gemm, job);
-  return { data: job.c, shape };
+  return new Tensor(job.c, shape);
 }
 
 function prepared(a: TensorLike, b: TensorLike, options: MatmulOptions): { job: GemmJob; shape: number[] } {
   const { transposeA = false, transposeB = false, threads } = options;
   const left = asMatrices(a, 'a');
-  const right = asMatrices(b, 'b');
+  const given = asTensor(b, 'b');
+  // A vector is a column, whatever is asked of matrices.
+  const vector = given.shape.length === 1 && !left.batched && !transposeB;
+  const right = asMatrices(vector ? given.reshape([-1, 1]) : given, 'b');
   const [m, k] = transposeA ? [left.n, left.m] : [left.m, left.n];
   const [inner, n] = transposeB ? [right.n, right.m] : [right.m, right.n];
   if (k !== inner || left.batch !== right.batch || left.batched !== right.batched) {
@@ -52,6 +55,6 @@ function prepared(a: TensorLike, b: TensorLike, options: MatmulOptions): { job: 
   const c = new Float32Array(batch * m * n);
   return {
     job: { batch, m, n, k, transposeA, transposeB, a: left.data, b: right.data, c, threads: threadCount(threads) },
-    shape: shapeOf(left, m, n),
+    shape: vector ? [m] : shapeOf(left, m, n),
   };
 }

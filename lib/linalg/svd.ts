@@ -4,7 +4,7 @@ import { addon } from '../addon/load.js';
 import type { Beside } from '../addon/side-by-side.js';
 import { ArgumentError } from '../errors.js';
 import { checkOptions, number, type OptionTypes, oneOf } from '../options.js';
-import { asMatrices, type Matrices, shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asMatrices, type Matrices, shapeOf, Tensor, type TensorLike } from '../tensor/tensor.js';
 
 /**
  * The thin SVD `w = u diag(s) vt`, r = min(m, n). For a batch every tensor has a leading batch
@@ -148,16 +148,16 @@ function prepared(w: TensorLike, { driver, threads, alongside }: SvdOptions & Be
 }
 
 function values(matrices: Matrices, { s }: SvdJob): Tensor {
-  return { data: s, shape: shapeOf(matrices, Math.min(matrices.m, matrices.n)) };
+  return new Tensor(s, shapeOf(matrices, Math.min(matrices.m, matrices.n)));
 }
 
 function result(matrices: Matrices, job: SvdJob): Svd {
   const { m, n } = matrices;
   const r = Math.min(m, n);
   return {
-    u: { data: job.u!, shape: shapeOf(matrices, m, r) },
+    u: new Tensor(job.u!, shapeOf(matrices, m, r)),
     s: values(matrices, job),
-    vt: { data: job.vt!, shape: shapeOf(matrices, r, n) },
+    vt: new Tensor(job.vt!, shapeOf(matrices, r, n)),
     drivers: Array.from(job.out, (code) => SVD_DRIVERS[code]!),
   };
 }

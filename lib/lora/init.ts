@@ -3,15 +3,15 @@ import { addon } from '../addon/load.js';
 import { matmulSync } from '../linalg/matmul.js';
 import type { LowRank } from '../lowrank/factors.js';
 import { normal, uniform } from '../random.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 
 /**
  * The factors of `Lora`: `a` [dim, r] and `b` [r, dimOut], for rows x that become x A B. PEFT's
  * have the opposite orientation, see `PeftFactors`.
  */
 export interface LoraFactors {
-  readonly a: Tensor;
-  readonly b: Tensor;
+  readonly a: PlainTensor;
+  readonly b: PlainTensor;
 }
 
 /**
@@ -65,9 +65,9 @@ export function pissaFactors(principal: LowRank, scale: number): LoraFactors {
  * [dim, dimOut], so B = Q_r' spans its first r rows and A = R_r' is the component of every row
  * along them, W B'.
  */
-export function oloraFactors(weight: Tensor, r: number, threads: number | undefined): LoraFactors {
+export function oloraFactors(weight: PlainTensor, r: number, threads: number | undefined): LoraFactors {
   const [, dimOut] = weight.shape as [number, number];
-  const b: Tensor = { data: weight.data.slice(0, r * dimOut), shape: [r, dimOut] };
+  const b: PlainTensor = { data: weight.data.slice(0, r * dimOut), shape: [r, dimOut] };
   callSync(addon().orthonormaliseRows, { k: r, n: dimOut, a: b.data });
   const a = matmulSync(weight, b, { transposeB: true, threads });
   // R is triangular; the product leaves rounding errors there.

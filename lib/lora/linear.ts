@@ -3,7 +3,7 @@ import { addon } from '../addon/load.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
 import { boolean, checkedBelow, checkOptions, number, type OptionTypes } from '../options.js';
 import { seedOf } from '../random.js';
-import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asTensor, Tensor, type TensorLike } from '../tensor/tensor.js';
 import { requireFinite } from './finite.js';
 import { Lora } from './lora.js';
 import { Module, type ProductTarget, type Rows } from './module.js';
@@ -98,7 +98,7 @@ export class LoraLinear extends Module<readonly AdapterPass[]> {
 
   /** The base weight or the merged one, [dim, dimOut]. Not a copy. */
   get weight(): Tensor {
-    return { data: this.#weight, shape: [this.dim, this.dimOut] };
+    return new Tensor(this.#weight, [this.dim, this.dimOut]);
   }
 
   /** Whether the active adapters are merged into the weight. */

@@ -6,7 +6,9 @@ import { factorize, factorizeSync } from '../lowrank/factorize.js';
 import type { LowRank } from '../lowrank/factors.js';
 import { checkOptions, number, type OptionTypes, oneOf } from '../options.js';
 import { seedOf } from '../random.js';
-import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asTensor, Tensor, type TensorLike } from '../tensor/tensor.js';
+import { formatCount } from '../text/format.js';
+import { INSPECT } from '../text/inspect.js';
 import { requireFinite } from './finite.js';
 import {
   INITS,
@@ -151,10 +153,7 @@ export class Lora extends Module<ForwardState> {
     const [rows, dimOut] = right.shape as [number, number];
     if (rows !== r)
       throw new ArgumentError('b.shape', `[${r}, dimOut], as a has ${r} columns`, right.shape, 'ERR_SHAPE');
-    return new Lora(
-      { dim, dimOut, r, alpha, scaling },
-      { a: { ...left, data: left.data.slice() }, b: { ...right, data: right.data.slice() } },
-    );
+    return new Lora({ dim, dimOut, r, alpha, scaling }, { a: left.slice(), b: right.slice() });
   }
 
   /**
@@ -185,11 +184,18 @@ export class Lora extends Module<ForwardState> {
   get weight(): Tensor {
     const data = new Float32Array(this.dim * this.dimOut);
     this.addTo(data);
-    return { data, shape: [this.dim, this.dimOut] };
+    return new Tensor(data, [this.dim, this.dimOut]);
   }
 
   parameters(): Parameter[] {
     return [this.A, this.B];
+  }
+
+  /** @internal What `console.log` prints. */
+  [INSPECT](): string {
+    const { dim, dimOut, r, alpha, scale } = this;
+    const count = formatCount(r * (dim + dimOut));
+    return `Lora ${dim} -> ${dimOut}, r ${r}, alpha ${alpha}, scale ${scale}, ${count} parameters`;
   }
 
   /** @internal Computes `w += factor A B * scale`. */
@@ -269,7 +275,7 @@ function split(w: Tensor, options: FromWeightOptions, principal: LowRank | undef
   const { r = 8, alpha, scaling, threads } = options;
   const factors = principal ? pissaFactors(principal, scaleOf(r, { alpha, scaling })) : oloraFactors(w, r, threads);
   const lora = new Lora({ dim, dimOut, r, alpha, scaling }, factors);
-  const residual = { data: w.data.slice(), shape: [dim, dimOut] };
+  const residual = w.slice();
   lora.addTo(residual.data, -1);
   return { lora, residual };
 }

@@ -1,7 +1,7 @@
 import { threadCount } from '../addon/call.js';
 import { ArgumentError, LowRankError } from '../errors.js';
 import { boolean, checkOptions, float32Array, number, type OptionTypes } from '../options.js';
-import { asTensor, elements, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asTensor, elements, Tensor, type TensorLike } from '../tensor/tensor.js';
 import { type HookHandle, Hooks } from './hooks.js';
 import type { Parameter } from './parameter.js';
 
@@ -25,18 +25,18 @@ const FORWARD_OPTIONS: OptionTypes<ForwardOptions> = { ...PASS_OPTIONS, grad: bo
 
 /** Called before a forward pass. A returned tensor, of the same shape, replaces the input. */
 export type ForwardPreHook<M> =
-  | ((module: M, input: Tensor) => Tensor | undefined)
+  | ((module: M, input: Tensor) => TensorLike | undefined)
   | ((module: M, input: Tensor) => void);
 /** Called after a forward pass. A returned tensor, of the same shape, replaces the output. */
 export type ForwardHook<M> =
-  | ((module: M, input: Tensor, output: Tensor) => Tensor | undefined)
+  | ((module: M, input: Tensor, output: Tensor) => TensorLike | undefined)
   | ((module: M, input: Tensor, output: Tensor) => void);
 /**
  * Called after a backward pass. A returned tensor, of the same shape, replaces the gradient of the
  * input.
  */
 export type BackwardHook<M> =
-  | ((module: M, gradInput: Tensor, gradOutput: Tensor) => Tensor | undefined)
+  | ((module: M, gradInput: Tensor, gradOutput: Tensor) => TensorLike | undefined)
   | ((module: M, gradInput: Tensor, gradOutput: Tensor) => void);
 
 /** Numbers as the rows of a matrix, whatever their leading dimensions. */
@@ -242,17 +242,17 @@ function throughHooks(
   const { data } = target;
   if (!hooked) {
     step.compute(target);
-    return { data, shape };
+    return new Tensor(data, shape);
   }
   const alone = { ...target, data: new Float32Array(data.length), add: false };
   step.compute(alone);
-  const value = step.hooks({ data: alone.data, shape }).data;
+  const value = step.hooks(new Tensor(alone.data, shape)).data;
   if (!target.add) {
     data.set(value);
   } else {
     for (let i = 0; i < data.length; i++) data[i]! += value[i]!;
   }
-  return { data, shape };
+  return new Tensor(data, shape);
 }
 
 /** Refuses overlapping arrays: results are written while the arguments are still needed. */

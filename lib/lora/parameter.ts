@@ -1,9 +1,9 @@
 import { ArgumentError } from '../errors.js';
-import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asTensor, Tensor, type TensorLike } from '../tensor/tensor.js';
 import { type HookHandle, Hooks } from './hooks.js';
 
 /** Receives a gradient before it is added to `grad`; a returned tensor replaces the gradient. */
-export type GradientHook = ((gradient: Tensor) => Tensor | undefined) | ((gradient: Tensor) => void);
+export type GradientHook = ((gradient: Tensor) => TensorLike | undefined) | ((gradient: Tensor) => void);
 
 /** The destination of a gradient in a backward pass. */
 export interface GradientTarget {
@@ -12,9 +12,7 @@ export interface GradientTarget {
 }
 
 /** A tensor to train: optimizers write into `data`, backward passes add to `grad`. */
-export class Parameter implements Tensor {
-  readonly data: Float32Array;
-  readonly shape: readonly number[];
+export class Parameter extends Tensor {
   #grad: Tensor | undefined;
   /**
    * The memory of `grad`, which {@link zeroGrad} keeps, so that training allocates no memory at
@@ -26,8 +24,7 @@ export class Parameter implements Tensor {
   /** @param value - its data is used without a copy, unless it is a view that is not row-major. */
   constructor(value: TensorLike) {
     const { data, shape } = asTensor(value, 'value');
-    this.data = data;
-    this.shape = [...shape];
+    super(data, shape);
   }
 
   /**
@@ -80,7 +77,7 @@ export class Parameter implements Tensor {
       this.#hold(data);
       return;
     }
-    const gradient = this.#hooks.pass({ data, shape: this.shape }, (hook, value) => hook(value)).data;
+    const gradient = this.#hooks.pass(new Tensor(data, this.shape), (hook, value) => hook(value)).data;
     if (this.#grad) {
       const sum = this.#grad.data;
       for (let i = 0; i < sum.length; i++) sum[i]! += gradient[i]!;
@@ -92,6 +89,6 @@ export class Parameter implements Tensor {
   }
 
   #hold(data: Float32Array): void {
-    this.#grad = { data, shape: this.shape };
+    this.#grad = new Tensor(data, this.shape);
   }
 }

@@ -1,4 +1,6 @@
 import { CERTIFICATE_FIELDS, ROUTES, type Route } from '../addon/contract.js';
+import { formatBytes, formatError, formatSeconds, formatShare } from '../text/format.js';
+import { INSPECT } from '../text/inspect.js';
 
 /** Error figures of an approximation, measured on the returned values. */
 export interface Certificate {
@@ -68,7 +70,9 @@ function certificate({
 }: Omit<Certificate, 'relativeError' | 'discardedEnergy' | 'keptEnergy'> & { error: number }): Certificate {
   const relativeError = rest.norm > 0 ? error / rest.norm : 0;
   const discardedEnergy = relativeError ** 2;
-  return { ...rest, relativeError, discardedEnergy, keptEnergy: 1 - discardedEnergy };
+  const made = { ...rest, relativeError, discardedEnergy, keptEnergy: 1 - discardedEnergy };
+  // Not enumerable, so that a certificate compares, copies and serialises as its figures alone.
+  return Object.defineProperty(made, INSPECT, { value: () => printedCertificate(made) });
 }
 
 const EPSILON = 2 ** -23;
@@ -145,4 +149,19 @@ export function combined(all: readonly Certificate[], seconds: number): Certific
     seconds,
     bytes: largest((c) => c.bytes),
   });
+}
+
+/** Returns the figures of a certificate in words, for `console.log`. */
+export function describeCertificate(c: Certificate): string[] {
+  const before = c.methodsTried.filter((method) => method !== c.method);
+  const excess = Number.isFinite(c.excessBound) ? `at most ${formatError(c.excessBound)}` : 'not bounded in float32';
+  return [
+    `relative error ${formatError(c.relativeError)}, energy kept ${formatShare(c.keptEnergy)}, excess ${excess}`,
+    `norm ${formatError(c.norm)}, largest dropped singular value ${formatError(c.spectralError)}`,
+    `by ${c.method}${before.length > 0 ? `, after trying ${before.join(', ')}` : ''}, ${formatSeconds(c.seconds)}, ${formatBytes(c.bytes)}`,
+  ];
+}
+
+function printedCertificate(c: Certificate): string {
+  return [`Certificate of rank ${c.rank}`, ...describeCertificate(c)].join('\n  ');
 }

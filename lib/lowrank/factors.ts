@@ -1,7 +1,10 @@
 import { ArgumentError } from '../errors.js';
 import { matmulSync } from '../linalg/matmul.js';
-import { asTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
-import { type Certificate, combined, truncated } from './certificate.js';
+import { zeros } from '../tensor/create.js';
+import { asTensor, elements, type PlainTensor, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { formatCount, formatShare } from '../text/format.js';
+import { INSPECT } from '../text/inspect.js';
+import { type Certificate, combined, describeCertificate, truncated } from './certificate.js';
 
 /**
  * A matrix of rank k as two factors, `W ~ B A`: `b` = U diag(s) and `a` = Vt, so `a` has
@@ -24,12 +27,18 @@ export class LowRank {
   /** The certificate of the whole approximation. */
   readonly certificate: Certificate;
 
-  constructor(b: Tensor, a: Tensor, singularValues: Tensor, certificates: readonly Certificate[], seconds?: number) {
+  constructor(
+    b: TensorLike,
+    a: TensorLike,
+    singularValues: TensorLike,
+    certificates: readonly Certificate[],
+    seconds?: number,
+  ) {
     if (!Array.isArray(certificates)) throw new ArgumentError('certificates', 'an array', certificates);
     this.b = asTensor(b, 'b');
     this.a = asTensor(a, 'a');
     this.singularValues = asTensor(singularValues, 'singularValues');
-    this.shape = [...b.shape.slice(0, -1), a.shape.at(-1)!];
+    this.shape = [...this.b.shape.slice(0, -1), this.a.shape.at(-1)!];
     this.certificates = certificates;
     this.certificate = combined(certificates, seconds ?? certificates.reduce((sum, c) => sum + c.seconds, 0));
   }
@@ -60,7 +69,7 @@ export class LowRank {
   apply(x: TensorLike): Tensor {
     const given = asTensor(x, 'x');
     const vector = given.shape.length === 1;
-    const columns = vector ? { data: given.data, shape: [...given.shape, 1] } : given;
+    const columns = vector ? given.reshape([-1, 1]) : given;
     const expected = this.shape.with(-2, this.shape.at(-1)!).with(-1, columns.shape.at(-1) ?? 0);
     if (columns.shape.length !== expected.length || columns.shape.some((size, i) => size !== expected[i])) {
       throw new ArgumentError(
@@ -73,7 +82,7 @@ export class LowRank {
     const shape = this.shape.with(-1, columns.shape.at(-1)!);
     const product =
       this.rank === 0 || columns.data.length === 0 ? zeros(shape) : matmulSync(this.b, matmulSync(this.a, columns));
-    return vector ? { data: product.data, shape: shape.slice(0, -1) } : product;
+    return vector ? product.reshape(shape.slice(0, -1)) : product;
   }
 
   /**
@@ -99,13 +108,20 @@ export class LowRank {
       certificates,
     );
   }
+
+  /** @internal What `console.log` prints. */
+  [INSPECT](): string {
+    const { shape, rank, b, a, parameters, certificate } = this;
+    const dense = elements(shape);
+    return [
+      `LowRank [${shape.join(', ')}], rank ${rank}: b [${b.shape.join(', ')}], a [${a.shape.join(', ')}]`,
+      `${formatCount(parameters)} numbers instead of ${formatCount(dense)} (${formatShare(parameters / dense)})`,
+      ...describeCertificate(certificate),
+    ].join('\n  ');
+  }
 }
 
-function zeros(shape: readonly number[]): Tensor {
-  return { data: new Float32Array(shape.reduce((size, d) => size * d, 1)), shape };
-}
-
-function firstColumns({ data, shape }: Tensor, count: number): Tensor {
+function firstColumns({ data, shape }: Tensor, count: number): PlainTensor {
   const width = shape.at(-1)!;
   const rows = width === 0 ? 0 : data.length / width;
   const result = new Float32Array(rows * count);
@@ -113,7 +129,7 @@ function firstColumns({ data, shape }: Tensor, count: number): Tensor {
   return { data: result, shape: shape.with(-1, count) };
 }
 
-function firstRows({ data, shape }: Tensor, count: number, batch: number): Tensor {
+function firstRows({ data, shape }: Tensor, count: number, batch: number): PlainTensor {
   const [height, width] = shape.slice(-2) as [number, number];
   const result = new Float32Array(batch * count * width);
   for (let i = 0; i < batch; i++) {

@@ -2,7 +2,7 @@ import { type CallOptions, callAsync, pinned, threadCount } from '../addon/call.
 import { addon } from '../addon/load.js';
 import { ArgumentError } from '../errors.js';
 import { matmul } from '../linalg/matmul.js';
-import { asMatrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { asMatrices, type PlainTensor, type TensorLike } from '../tensor/tensor.js';
 
 /**
  * A matrix B A of rank k in terms of k of its own rows: k (m + n - k) numbers, and the order of the
@@ -10,9 +10,9 @@ import { asMatrices, type Tensor, type TensorLike } from '../tensor/tensor.js';
  */
 export interface Interpolative {
   /** The pivot rows of B A, [k, n]. */
-  readonly pivots: Tensor;
+  readonly pivots: PlainTensor;
   /** The other rows as combinations of the pivot rows, [m - k, k]. */
-  readonly coefficients: Tensor;
+  readonly coefficients: PlainTensor;
   /** m numbers: the positions in B A of the pivot rows, then of the others. */
   readonly order: Int32Array;
 }

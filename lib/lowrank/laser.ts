@@ -1,5 +1,5 @@
 import { boolean, checkOptions, type OptionTypes } from '../options.js';
-import { shapeOf, type Tensor, type TensorLike } from '../tensor/tensor.js';
+import { shapeOf, Tensor, type TensorLike } from '../tensor/tensor.js';
 import {
   type Approximation,
   approximate,
@@ -113,5 +113,6 @@ function wanted(options: LaserOptions): 'dense' | 'in place' {
 }
 
 function certified({ matrices, job, certificate, certificates }: Approximation): Certified {
-  return { value: { data: job.dense!, shape: shapeOf(matrices, matrices.m, matrices.n) }, certificate, certificates };
+  const value = new Tensor(job.dense!, shapeOf(matrices, matrices.m, matrices.n));
+  return { value, certificate, certificates };
 }

@@ -3,6 +3,7 @@ import { ArgumentError, LowRankError } from '../errors.js';
 import type { Slice } from '../tensor/slice.js';
 import { type Family, type FusedPart, stacksOf, type TensorNaming } from './families/family.js';
 import { sliceOfPart } from './fusion.js';
+import { type Layers, layerNumbers } from './layers.js';
 import { NameReader } from './naming.js';
 import { contradiction, inferOrientations, type LayerMatrix } from './orientation.js';
 import { isConfig, type Recognised, recognise, requireFamily } from './recognise.js';
@@ -125,18 +126,14 @@ export class Model {
    * @throws {@link LowRankError} `ERR_NOT_FOUND` for a layer that is out of range or lacks the
    *   type; with `'all'` layers, if no layer has it.
    */
-  select(layers: 'all' | readonly number[], types: readonly LayerType[]): Target[] {
+  select(layers: Layers, types: readonly LayerType[]): Target[] {
     const wanted = types.filter((type) => type !== 'dont');
-    for (const layer of layers === 'all' ? [] : layers) {
-      if (layer < 0 || layer >= this.layers || !Number.isInteger(layer)) {
-        throw new LowRankError('ERR_NOT_FOUND', `layer ${layer}: this model has layers 0 to ${this.layers - 1}`);
-      }
-    }
-    const numbers = layers === 'all' ? [...this.#places.keys()].sort((a, b) => a - b) : layers;
+    const chosen = layers === 'all' ? 'all' : layerNumbers(layers, this.layers);
+    const numbers = chosen === 'all' ? [...this.#places.keys()].sort((a, b) => a - b) : chosen;
     return wanted.flatMap((type) => {
       const found = numbers.map((layer) => this.#targets(layer, type));
       const missing =
-        layers === 'all' ? (found.flat().length === 0 ? 'all' : undefined) : layers.find((_, i) => !found[i]!.length);
+        chosen === 'all' ? (found.flat().length === 0 ? 'all' : undefined) : chosen.find((_, i) => !found[i]!.length);
       if (missing !== undefined) throw this.#lacks(missing, type);
       return found.flat();
     });
@@ -203,7 +200,7 @@ function locate({ tensors, path }: Pick<Checkpoint, 'tensors' | 'path'>, recogni
     'ERR_NOT_FOUND',
     `${path}: no tensor has a name of family ${family.name}, such as ${prefixes[0]}0.${Object.values(matrices)[0]![0]!.name}`,
     {
-      hint: 'List the names with: lowrank inspect. Then choose another family (--family) or tensors by name (--tensor).',
+      hint: 'List the names with: lowrank inspect --tensors. Then choose another family (--family) or tensors by name (--tensor).',
     },
   );
 }

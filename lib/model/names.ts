@@ -1,6 +1,8 @@
 import picomatch from 'picomatch';
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.js';
 import { ArgumentError, describe, LowRankError } from '../errors.js';
+import { elements } from '../tensor/tensor.js';
+import { mostSimilar } from '../text/similar.js';
 import { firstMatches } from './bounded-match.js';
 
 type Tensors = Pick<Checkpoint, 'tensors'>;
@@ -59,7 +61,7 @@ export function matricesNamed(
     throw new LowRankError(
       'ERR_SHAPE',
       `${describe(glob)}: matches ${count}, but no matrix: ${name} is ${dtype} ${describe(shape)}`,
-      { hint: 'List names and shapes with: lowrank inspect.' },
+      { hint: 'List names and shapes with: lowrank inspect --tensors.' },
     );
   }
   return { matrices, skipped: { glob, matched: tensors.length, tensors: others.map(({ name }) => name) } };
@@ -70,6 +72,16 @@ export function isMatrixOrBatch({ shape, dtype }: Pick<TensorInfo, 'shape' | 'dt
   return (shape.length === 2 || shape.length === 3) && !shape.includes(0) && !NO_WEIGHTS.includes(dtype);
 }
 
+/**
+ * Returns a tensor of more than two dimensions as a matrix of its first dimension and all others,
+ * which lie in this order in the file.
+ */
+export function flattened<T extends Pick<TensorInfo, 'shape'>>(info: T): T {
+  const [first, ...others] = info.shape;
+  if (first === undefined || others.length < 2) return info;
+  return { ...info, shape: [first, elements(others)] };
+}
+
 function find({ tensors }: Tensors, glob: string): { tensors: TensorInfo[]; exact: boolean } {
   const all = [...tensors.values()];
   const names = all.flatMap(({ name, alias }) => (alias === undefined ? [name] : [name, alias]));
@@ -78,8 +90,20 @@ function find({ tensors }: Tensors, glob: string): { tensors: TensorInfo[]; exac
   const found = all.filter(({ name, alias }) => called.has(name) || (alias !== undefined && called.has(alias)));
   if (found.length > 0) return { tensors: found, exact };
   throw new LowRankError('ERR_NOT_FOUND', `${describe(glob)}: no tensor has this name`, {
-    hint: 'List the names with: lowrank inspect.',
+    hint: `${suggestionFor(glob, names)}List the names with: lowrank inspect --tensors.`,
   });
+}
+
+/** Suggests a name, or a glob, for one that fits nothing: with a space behind it, or nothing. */
+function suggestionFor(glob: string, names: readonly string[]): string {
+  const similar = mostSimilar(glob, names);
+  if (similar !== undefined) return `Did you mean ${describe(similar)}? `;
+  const wider = `*${glob.replace(/^\*|\*$/g, '')}*`;
+  // A pattern with alternatives may be slow, and has been matched once.
+  const count = glob === '' || /[!(]/.test(glob) ? 0 : matched(wider, names).length;
+  return count === 0
+    ? ''
+    : `Did you mean ${describe(wider)}, which ${count} ${count === 1 ? 'name matches' : 'names match'}? `;
 }
 
 function matched(glob: string, names: readonly string[]): string[] {

@@ -1,5 +1,3 @@
-import { ArgumentError } from '../errors.js';
-
 /**
  * The matrices of a transformer layer, with the names of the LASER paper's code; `fc_up` is the
  * third matrix of gated models. `q_a_proj` and `kv_a_proj` go down to latent vectors; `cross_...`
@@ -61,14 +59,3 @@ export const LAYER_TYPES = ['dont', ...TARGET_TYPES] as const;
  * @useDeclaredType
  */
 export type LayerType = (typeof LAYER_TYPES)[number];
-
-/**
- * Returns a type by its name.
- *
- * @throws {@link ArgumentError} if `name` is none of {@link LAYER_TYPES}.
- */
-export function asLayerType(name: string, argument = 'type'): LayerType {
-  const found = LAYER_TYPES.find((type) => type === name);
-  if (found === undefined) throw new ArgumentError(argument, `one of ${LAYER_TYPES.join(', ')}`, name);
-  return found;
-}

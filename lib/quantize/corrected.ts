@@ -1,5 +1,5 @@
 import { factorize } from '../lowrank/factorize.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 import type { BlockFormat } from './block-format.js';
 import { type QuantizedBlocks, type QuantizeOptions, quantizeBlocks, weightedSquares } from './quantize-matrix.js';
 
@@ -42,7 +42,7 @@ const ROUNDS = 3;
  * @throws as `quantizeBlocks`; ArgumentError for a rank larger than the matrix.
  */
 export async function quantizeCorrected(
-  w: Tensor,
+  w: PlainTensor,
   format: BlockFormat,
   { rank, rounds = ROUNDS, ...options }: CorrectOptions,
 ): Promise<CorrectedBlocks> {
@@ -73,7 +73,10 @@ const MOST = 127;
  *
  * @internal
  */
-export function quantizeFactors({ data: b, shape }: Tensor, { data: a, shape: aShape }: Tensor): QuantizedFactors {
+export function quantizeFactors(
+  { data: b, shape }: PlainTensor,
+  { data: a, shape: aShape }: PlainTensor,
+): QuantizedFactors {
   const [m, k] = shape as [number, number];
   const n = aShape[1]!;
   const left = new Int8Array(n * k);

@@ -1,5 +1,5 @@
 import type { Moments } from '../lowrank/moments.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { PlainTensor } from '../tensor/tensor.js';
 
 /**
  * How much of the differences between inputs the weights take over, to try: 0 is nothing, 1 all.
@@ -22,7 +22,7 @@ const [INPUT_STEPS, WEIGHT_STEPS] = [255, 127] as const;
  * @param moments of the inputs, of kind `inputs` or `diagonal`
  * @returns n numbers above 0; undefined where nothing is gained
  */
-export function smoothingOf(weights: readonly Tensor[], { kind, second }: Moments): Float32Array | undefined {
+export function smoothingOf(weights: readonly PlainTensor[], { kind, second }: Moments): Float32Array | undefined {
   const n = weights[0]!.shape[1]!;
   const stride = kind === 'inputs' ? n + 1 : 1;
   const sizes = Float64Array.from({ length: n }, (_, j) => Math.sqrt(Math.max(0, second[j * stride]!)));
@@ -63,7 +63,7 @@ function noiseOf(
   scales: Float32Array,
   sizes: Float64Array,
   energies: Float64Array,
-  weights: readonly Tensor[],
+  weights: readonly PlainTensor[],
 ): number {
   const n = scales.length;
   let [largestInput, inputEnergy, weightEnergy] = [0, 0, 0];
@@ -95,7 +95,7 @@ const ROUNDING_VARIANCE = 1 / 12;
  * @param moments of the inputs, of kind `inputs` or `diagonal`
  * @param scales what the columns of the weight are multiplied by first
  */
-export function inputNoise({ data, shape }: Tensor, { kind, second }: Moments, scales?: Float32Array): number {
+export function inputNoise({ data, shape }: PlainTensor, { kind, second }: Moments, scales?: Float32Array): number {
   const n = shape[1]!;
   const stride = kind === 'inputs' ? n + 1 : 1;
   let largest = 0;

@@ -138,7 +138,7 @@ function editCommand({ source, out, edits, options }: EditReport): string[] | un
   // The paper's flags are repeated unchanged, and only once.
   const isPaper = (spec: string) => flagOf.get(spec) === '--at' && spec.startsWith('--lnum ');
   if ([...flagOf.keys()].filter(isPaper).length > 1) return undefined;
-  const { family, method, seed, threads, maxMemory, quant, shared } = options;
+  const { family, method, seed, threads, maxMemory, quant, shared, flatten } = options;
   const flags = { family, method: method === 'auto' ? undefined : method, seed, threads, memory: maxMemory, quant };
   return shellWords([
     'lowrank',
@@ -148,6 +148,7 @@ function editCommand({ source, out, edits, options }: EditReport): string[] | un
     out,
     ...(kind === DEFAULT_KIND ? [] : ['--intervention', kind]),
     ...(shared ? ['--shared'] : []),
+    ...(flatten ? ['--flatten'] : []),
     ...[...flagOf].flatMap(([spec, flag]) => (isPaper(spec) ? spec.split(' ') : [flag, spec])),
     ...Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)])),
   ]);

@@ -1,6 +1,7 @@
 import { type Beside, countBeside, sideBySide } from '../addon/side-by-side.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { type EditedMatrix, editTensor } from '../edit/apply-to-tensor.js';
+import { LowRankError } from '../errors.js';
 import { SerialQueue } from '../files/serial-queue.js';
 import { byTensor, changes, type Edit, nameOf, numbersToHold } from '../interventions/edit.js';
 import type { Decomposer } from '../interventions/kinds/kind.js';
@@ -89,7 +90,9 @@ export class RememberedDecompositions {
       seed,
       threads,
       svd,
-      truncate: async (w, rank) => {
+      truncate: async (w, choice) => {
+        if (!('rank' in choice)) throw new LowRankError('ERR_UNSUPPORTED', 'a search tries shares, not energies');
+        const { rank } = choice;
         const parts = await svd(w);
         this.#smallestErrors.set(nameOf(edit), tailError(parts, rank, Math.min(...w.shape.slice(-2))));
         const first = Uint32Array.from({ length: rank }, (_, i) => i);

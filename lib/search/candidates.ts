@@ -5,6 +5,7 @@ import type { GridAmounts } from '../interventions/amount.js';
 import { type Edit, nameOf } from '../interventions/edit.js';
 import { DEFAULT_KIND, type InterventionKind, KIND_NAMES, kindOf } from '../interventions/kinds/kinds.js';
 import { type Intervention, parseAt } from '../interventions/spec.js';
+import { type LayerRange, type Layers, layerNumbers } from '../model/layers.js';
 import { Model } from '../model/model.js';
 import { GROUPS, type GroupType, MATRIX_TYPES, type MatrixType, TARGET_TYPES } from '../model/types.js';
 import { either, listOf, number, type OptionType, type OptionTypes, oneOf } from '../options.js';
@@ -14,8 +15,9 @@ import type { Candidate } from './log-lines.js';
 export interface GridOptions {
   /**
    * By default the later ones: two fifths of all, but at least twelve, or all if there are fewer.
+   * Numbers below 0 count from the last layer, -1.
    */
-  readonly layers?: 'all' | readonly number[];
+  readonly layers?: Layers;
   /** By default the matrices of the MLP, where LASER gains most. */
   readonly types?: readonly (MatrixType | GroupType)[];
   /** The shares to keep; by default those of LASER's experiments. */
@@ -30,8 +32,12 @@ const BAND: OptionType<readonly [from: number, to: number]> = {
   expected: 'two shares [from, to]',
   is: (value): value is [number, number] => Array.isArray(value) && value.length === 2 && value.every(number.is),
 };
+const LAYER: OptionType<number | LayerRange> = {
+  expected: 'a layer, or a range [first, last]',
+  is: (value): value is number | LayerRange => [value].flat().every(number.is) && [value].flat().length <= 2,
+};
 export const GRID_OPTIONS: OptionTypes<GridOptions> = {
-  layers: either(oneOf<'all'>(['all']), listOf(number)),
+  layers: either(oneOf<'all'>(['all']), listOf(LAYER)),
   types: listOf(oneOf(TARGET_TYPES)),
   rhos: listOf(number),
   kinds: listOf(oneOf(KIND_NAMES)),
@@ -104,7 +110,7 @@ export function interventionOf({ kind, spec }: Pick<Candidate, 'kind' | 'spec'>)
 function layersOf(model: Model, wanted: GridOptions['layers']): readonly number[] {
   const all = Array.from({ length: model.layers }, (_, i) => i);
   if (wanted === 'all') return all;
-  if (wanted !== undefined) return [...new Set(wanted)];
+  if (wanted !== undefined) return layerNumbers(wanted, model.layers);
   return all.slice(-Math.max(FEWEST_LAYERS, Math.ceil(LATE_SHARE * model.layers)));
 }
 

@@ -6,7 +6,7 @@ import { LowRankError } from '../errors.js';
 import { digestOf } from '../files/journal.js';
 import { type Svd, svd } from '../linalg/svd.js';
 import { fromFloat32, toFloat32 } from '../tensor/convert.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { type PlainTensor, Tensor } from '../tensor/tensor.js';
 
 /** Change this if the same numbers would be stored differently. */
 const VERSION = 'svd 2 gesdd float32';
@@ -59,7 +59,7 @@ export class Decompositions {
    * @param w its numbers; not read if the decomposition is in memory
    * @throws as {@link svd}
    */
-  async of(name: string, w: Tensor): Promise<FoundDecomposition> {
+  async of(name: string, w: PlainTensor): Promise<FoundDecomposition> {
     const begin = performance.now();
     const seconds = () => (performance.now() - begin) / 1000;
     const held = this.#memory.get(name);
@@ -159,7 +159,7 @@ async function readSound(file: string, shape: readonly number[]): Promise<Svd | 
       const span = entry.header.tensors.find((tensor) => tensor.name === name);
       if (span?.dtype !== 'F32' || span.shape.join() !== expected.join()) return undefined;
       bytes.push(await entry.read(span));
-      tensors[name] = { data: toFloat32(bytes.at(-1)!, 'F32'), shape: expected };
+      tensors[name] = new Tensor(toFloat32(bytes.at(-1)!, 'F32'), expected);
     }
     const { metadata } = entry.header;
     if (metadata?.get('version') !== VERSION || metadata.get('sha256') !== (await digestOfAll(bytes))) return undefined;

@@ -24,7 +24,7 @@ import {
   orNull,
 } from '../files/schema.js';
 import { aBand, aSeed, aShare, FAMILY, KIND, MATRIX_PLACE, WRITABLE } from '../interventions/schema.js';
-import { MAX_LAYERS } from '../interventions/spec.js';
+import { MAX_LAYERS } from '../model/layers.js';
 import { TARGET_TYPES } from '../model/types.js';
 import {
   type Candidate,

@@ -1,10 +1,14 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { runProgram } from '../../lib/cli/program.js';
+import { laserSync } from '../../lib/lowrank/laser.js';
 import { changedTensors, filesIn, models, readTensor, tinyLlama, weights, writeModel } from '../support/checkpoints.js';
-import { lowrank, spawnLowrank } from '../support/cli.js';
+import { lowrank, screen, spawnLowrank } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';
+import { made } from '../support/safetensors.js';
 
 const at = temporaryPaths();
 let llama: string;
@@ -81,6 +85,75 @@ describe('lowrank laser', () => {
     expect(run.stdout).toMatch(/gate_proj\.weight +24 x 16 +F32 +none \(full rank\) +16 of 16/);
     expect(run.stdout).toMatch(/memory predicted \d/);
     expect(await readdir(at())).toEqual(before);
+  });
+
+  it('takes ranks, energies, and layers from the end', async () => {
+    const specs = ['-1:fc_in:k=3', '..-2:fc_out:energy=0.9', 'last:k_proj:k=99'].flatMap((spec) => ['--at', spec]);
+    const plan = await lowrank(['laser', llama, '--dry-run', ...specs]);
+    expect(plan.stdout).toMatch(/layers\.1\.mlp\.gate_proj\.weight .* 3 of 16\n/);
+    expect(plan.stdout).toMatch(/layers\.0\.mlp\.down_proj\.weight .* by energy 0\.9\n/);
+    expect(plan.stdout).toMatch(/layers\.1\.self_attn\.k_proj\.weight .* none \(full rank\) +8 of 8\n/);
+    const run = await lowrank(['laser', llama, '-o', at('amounts'), '--json', ...specs]);
+    expect(run.code).toBe(0);
+    const { edits } = JSON.parse(run.stdout);
+    const [byEnergy, byRank] = edits;
+    expect(byRank).toMatchObject({ layer: 1, type: 'fc_in', rank: 3, spec: '-1:fc_in:k=3' });
+    // The smallest rank that keeps nine tenths of the squared singular values.
+    expect(byEnergy).toMatchObject({ layer: 0, type: 'fc_out', certificate: { rank: byEnergy.rank } });
+    expect(byEnergy.keptEnergy).toBeGreaterThanOrEqual(0.9);
+    const less = ['laser', llama, '-o', at('less'), '--json', '--at', `0:fc_out:k=${byEnergy.rank - 1}`];
+    expect(JSON.parse((await lowrank(less)).stdout).edits[0].keptEnergy).toBeLessThan(0.9);
+    const equal = ['laser', llama, '-o', at('equal'), '--at', `0:fc_out:k=${byEnergy.rank}`, '--at', '1:fc_in:k=3'];
+    expect((await lowrank(equal)).code).toBe(0);
+    expect(await changedTensors(at('equal'), at('amounts'))).toEqual([]);
+  });
+
+  it('keeps an energy of each matrix of a batch', async () => {
+    const source = await writeModel(at('experts'), new Map([['w', weights([3, 12, 8], 'F32', 5)]]));
+    const run = await lowrank(['laser', source, '-o', at('experts-out'), '--json', '--tensor', 'w:energy=0.8']);
+    const [{ rank, certificates }] = JSON.parse(run.stdout).edits;
+    expect(certificates).toHaveLength(3);
+    for (const { keptEnergy } of certificates) expect(keptEnergy).toBeGreaterThanOrEqual(0.8);
+    expect(rank).toBe(Math.max(...certificates.map((certificate: { rank: number }) => certificate.rank)));
+  });
+
+  it('edits convolutions as matrices with --flatten', async () => {
+    const shape = [8, 3, 3, 3];
+    const source = await writeModel(at('vision'), new Map([['conv.weight', weights(shape)]]));
+    const flags = ['--tensor', '*.weight:k=2'];
+    const refused = await lowrank(['laser', source, '--dry-run', ...flags]);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('matches 1 tensor, but no matrix') });
+    const run = await lowrank(['laser', source, '-o', at('vision-out'), '--flatten', '--json', ...flags]);
+    expect(JSON.parse(run.stdout).edits[0]).toMatchObject({ shape: [8, 27], rank: 2 });
+    const { data } = await readTensor(at('vision-out'), 'conv.weight');
+    const best = laserSync({ data: (await readTensor(source, 'conv.weight')).data, shape: [8, 27] }, { rank: 2 });
+    expect(best.allClose({ data, shape: [8, 27] }, { atol: 1e-6 })).toBe(true);
+    const spectrum = await lowrank(['inspect', at('vision-out'), '--spectrum', '--flatten', '--json']);
+    expect(JSON.parse(spectrum.stdout).spectra[0]).toMatchObject({ shape: [8, 27], rank: 2 });
+  });
+
+  it('suggests what a wrong name means', async () => {
+    const plan = (...flags: string[]) => lowrank(['laser', llama, '--dry-run', ...flags]);
+    expect(await plan('--at', '0:gate_proj:0.1')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('`fc_in`'),
+    });
+    expect(await plan('--at', '7:fc_in:0.1')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/layers 0 to 1\n.*the last is 1, -1 or last/),
+    });
+    expect(await plan('--tensor', 'mlp.up_proj:0.1')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Did you mean "*mlp.up_proj*", which 2 names match?'),
+    });
+    expect(await plan('--family', 'lama')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('(Did you mean llama?)'),
+    });
+    expect(await plan('--ta', '0:fc_in:0.1')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('(Did you mean --at?)'),
+    });
   });
 
   it('copies for dont', async () => {
@@ -224,7 +297,11 @@ describe('failures exit with 1, a message and a hint, and no stack', () => {
     const run = await lowrank(['laser', llama, '-o', at('y'), '--at', '9:fc_in:0.5', '--json']);
     expect(run.code).toBe(1);
     expect(JSON.parse(run.stdout)).toEqual({
-      error: { code: 'ERR_NOT_FOUND', message: 'layer 9: this model has layers 0 to 1' },
+      error: {
+        code: 'ERR_NOT_FOUND',
+        message: 'layer 9: this model has layers 0 to 1',
+        hint: 'Layers are numbered from 0: the last is 1, -1 or last.',
+      },
     });
   });
 
@@ -308,11 +385,59 @@ describe('Ctrl-C', () => {
 });
 
 describe('lowrank inspect', () => {
-  it('lists tensors, layers and types', async () => {
-    const run = await lowrank(['inspect', llama]);
+  it('sums up layers and types, and lists tensors if asked to', async () => {
+    const summary = await lowrank(['inspect', llama]);
+    expect(summary.stdout).toMatch(
+      /model\.layers\.\*\.mlp\.up_proj\.weight +fc_up +0-1 +2 +24 x 16 +F32 +768 +3\.1 kB/,
+    );
+    expect(summary.stdout).toMatch(/\n--tensors lists all 17 tensors\n$/);
+    const run = await lowrank(['inspect', llama, '--tensors']);
     expect(run).toMatchObject({ code: 0, stderr: '' });
-    expect(run.stdout).toContain('family llama, layers 0 to 1, types q_proj k_proj v_proj out_proj fc_in fc_up fc_out');
+    expect(run.stdout).toContain('family llama, layers 0 to 1\ntypes q_proj k_proj v_proj out_proj fc_in fc_up fc_out');
     expect(run.stdout).toMatch(/model\.layers\.1\.mlp\.up_proj\.weight +fc_up +24 x 16 +F32 +384 +1\.5 kB/);
+  });
+
+  it('shows a model of seven billion parameters on one screen', async () => {
+    // The tensors of Mistral 7B, in a file of zeros that takes no room on the disk.
+    const [hidden, inner, keys, words] = [4096, 14336, 1024, 32000];
+    const layer = (i: number): [string, number[]][] =>
+      Object.entries({
+        input_layernorm: [hidden],
+        'mlp.down_proj': [hidden, inner],
+        'mlp.gate_proj': [inner, hidden],
+        'mlp.up_proj': [inner, hidden],
+        post_attention_layernorm: [hidden],
+        'self_attn.k_proj': [keys, hidden],
+        'self_attn.o_proj': [hidden, hidden],
+        'self_attn.q_proj': [hidden, hidden],
+        'self_attn.v_proj': [keys, hidden],
+      }).map(([name, shape]) => [`model.layers.${i}.${name}.weight`, shape]);
+    const tensors: [string, number[]][] = [
+      ['lm_head.weight', [words, hidden]],
+      ['model.embed_tokens.weight', [words, hidden]],
+      ...Array.from({ length: 32 }, (_, i) => layer(i)).flat(),
+      ['model.norm.weight', [hidden]],
+    ];
+    let end = 0;
+    const header = tensors.map(([name, shape]) => {
+      const start = end;
+      end += 2 * shape.reduce((product, d) => product * d, 1);
+      return [name, { dtype: 'BF16', shape, data_offsets: [start, end] }];
+    });
+    const file = made(Object.fromEntries(header));
+    await mkdir(at('mistral'));
+    await writeFile(at('mistral', 'config.json'), JSON.stringify({ model_type: 'mistral' }));
+    await writeFile(at('mistral', 'model.safetensors'), file);
+    await truncate(at('mistral', 'model.safetensors'), file.length + end);
+    const { terminal, out } = screen(80);
+    expect(await runProgram(['inspect', at('mistral')], terminal)).toBe(0);
+    const lines = stripVTControlCharacters(out()).trimEnd().split('\n');
+    expect(lines.length).toBeLessThanOrEqual(24);
+    expect(Math.max(...lines.slice(1).map((line) => line.length))).toBeLessThanOrEqual(80);
+    expect(lines[1]).toBe('safetensors, 291 tensors, 7,241,732,096 parameters, 14.5 GB');
+    for (const type of ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc_in', 'fc_up', 'fc_out']) {
+      expect(lines.filter((line) => line.includes(` ${type} `) && line.includes(' 0-31 '))).toHaveLength(1);
+    }
   });
 
   it('shows how a model stores its matrices, whatever its family usually does', async () => {

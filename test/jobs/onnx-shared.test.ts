@@ -49,7 +49,7 @@ beforeAll(async () => {
 
 describe('an ONNX weight that many places use', () => {
   it('is shown by its module, with how often it is used', async () => {
-    const { code, stdout } = await lowrank(['inspect', at('albert')]);
+    const { code, stdout } = await lowrank(['inspect', at('albert'), '--tensors']);
     expect(code).toBe(0);
     expect(stdout).toMatch(/tensor +type +shape +dtype +parameters +size +uses +name in the file\n/);
     expect(stdout).toMatch(new RegExp(`^${LAYER} .* 8 +${WEIGHT}$`, 'm'));

@@ -1,4 +1,5 @@
-import { type Tensor, tensor } from '../../lib/tensor/tensor.js';
+import { tensor } from '../../lib/tensor/create.js';
+import type { Tensor } from '../../lib/tensor/tensor.js';
 import { normal } from './random.js';
 
 export function gaussian(shape: readonly number[], seed = 1): Tensor {

@@ -166,7 +166,7 @@ const adapter = {
 const CALL = ['signal', 'onProgress', 'threads'];
 const COMPUTE = [...CALL, 'method', 'seed', 'target', 'maxMemory'];
 const CHOICE = ['rank', 'rankFraction', 'energy', 'tolerance'];
-const PLAN = ['interventions', 'family', 'method', 'seed', 'threads', 'maxMemory', 'quant'];
+const PLAN = ['interventions', 'family', 'method', 'seed', 'threads', 'maxMemory', 'quant', 'flatten'];
 const DRAW = ['seed', 'resamples', 'level'];
 const ASK = ['generate', 'top', 'compat', 'signal'];
 const absent = '/absent/model';
@@ -190,6 +190,8 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
   ['factorize', (o) => api.factorize(w, o as { rank: 1 }), { energy: 0.5 }, [...CHOICE, ...COMPUTE]],
   ['factorizeSync', (o) => api.factorizeSync(w, o as { rank: 1 }), { energy: 0.5 }, [...CHOICE, ...COMPUTE]],
   ['Laser', (o) => new api.Laser(0.5, o as object), {}, COMPUTE],
+  ['randn', (o) => api.randn([2], o as object), {}, ['seed']],
+  ['allClose', (o) => api.zeros([2]).allClose(1, o as object), {}, ['rtol', 'atol']],
   [
     'estimateMemory',
     (o) => api.estimateMemory([4, 3], o as { rank: 1 }),
@@ -268,7 +270,7 @@ const TAKERS: [string, Taker, object, readonly string[]][] = [
     'inspectCheckpoint',
     (o) => checkpoints.inspectCheckpoint(absent, o as object),
     {},
-    ['tensors', 'spectrum', 'family', ...CALL],
+    ['tensors', 'spectrum', 'flatten', 'family', ...CALL],
   ],
   [
     'planCheckpoint',
@@ -443,6 +445,7 @@ const ACCEPTED: Readonly<Record<string, readonly string[]>> = {
   command: ['string'],
   restart: ['boolean'],
   spectrum: ['boolean'],
+  flatten: ['boolean'],
   inPlace: ['boolean'],
   grad: ['boolean'],
   keepBase: ['boolean'],
@@ -504,16 +507,10 @@ describe('every public function', () => {
   });
 
   it('names what is missing', async () => {
-    expect(() =>
-      api.tensor(
-        [
-          [1, 2],
-          [3, 4],
-        ] as never,
-        undefined as never,
-      ),
-    ).toThrow('data: expected a Float32Array, got [[1, 2], [3, 4]]');
-    expect(() => api.tensor(new Float32Array(4), undefined as never)).toThrow('shape: expected an array of dimensions');
+    expect(() => api.tensor({ data: new Float32Array(4) } as never)).toThrow(
+      'tensor: expected a tensor { data, shape }',
+    );
+    expect(() => new api.Tensor(new Float32Array(4), undefined as never)).toThrow('shape: expected an array');
     expect(() => api.laserSync(w, undefined as never)).toThrow(
       'options: expected exactly one of rank, rankFraction, energy, tolerance, got "none"',
     );

@@ -1,12 +1,14 @@
 import { join, relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { describe, LowRankError } from '../../errors.js';
+import { LowRankError } from '../../errors.js';
 import type { Metric } from '../../evaluate/metrics/summary.js';
 import { splitQuestions } from '../../evaluate/questions/split.js';
 import { BAND } from '../../interventions/amount.js';
 import { asKind, type InterventionKind, KIND_NAMES, kindOf } from '../../interventions/kinds/kinds.js';
 import { parseAt } from '../../interventions/spec.js';
-import { asLayerType, type GroupType, type MatrixType } from '../../model/types.js';
+import { parseLayers } from '../../model/layers.js';
+import { asLayerType } from '../../model/type-named.js';
+import type { GroupType, MatrixType } from '../../model/types.js';
 import { writeReport } from '../../report/report.js';
 import { COMPOSITIONS, type Composition, nameOfCandidate, type SearchSummary } from '../../search/log-lines.js';
 import { search } from '../../search/search.js';
@@ -72,7 +74,7 @@ Examples:
 One dataset is split as in LASER: the first fifth selects (validation), the rest is asked once at the end (test).
 With --test, the whole dataset is validation.
 To resume a stopped search, run the same command again.
-Layers: 26, 20-27, 0,2,5-7 or all; default: the later ones. Bands: 0-0.2,0.5-1.`;
+Layers: 26, 20-27, 0,2,5-7, last, -4.. or all; default: the later ones. Bands: 0-0.2,0.5-1.`;
 
 /** `lowrank search`: finds the most helpful intervention. */
 export function defineSearch(command: Command, terminal: Terminal): void {
@@ -113,7 +115,7 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
   const { context, limit, compat, compose, seed, family, threads, types, rhos, kinds, bands } = flags;
   if (bands !== undefined && !kinds?.some((kind) => kindOf(kind).amount === BAND))
     throw wrongUsage('--bands requires --kinds band');
-  const layers = flags.layers === undefined ? undefined : layersOf(flags.layers);
+  const layers = flags.layers === undefined ? undefined : parseLayers(flags.layers, '--layers');
   const load = (path: string) => loadSet(path, checkpoint, flags);
   const set = await load(flags.dataset);
   const other = flags.test === undefined ? undefined : await load(flags.test);
@@ -233,16 +235,6 @@ function describeChoice({ baseTrial, winnerTrial, counts }: SearchSummary): stri
   const p = sure.p < 0.001 ? 'p < 0.001' : `p = ${sure.p.toPrecision(2)}`;
   const tries = `sign test for the best of ${formatCount(counts.trials)}`;
   return [`validation gain ${sure.isSignificant ? 'significant' : 'not significant'} (${p}, ${tries})`];
-}
-
-function layersOf(text: string): 'all' | readonly number[] {
-  try {
-    const { select } = parseAt(`${text}:all:1`);
-    if ('layers' in select) return select.layers;
-  } catch (error) {
-    if (!(error instanceof LowRankError)) throw error;
-  }
-  throw wrongUsage(`--layers: expected 26, 20-27, 0,2,5-7 or all, got ${describe(text)}`);
 }
 
 function list<T>(read: (text: string) => T): (text: string) => T[] {

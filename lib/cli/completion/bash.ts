@@ -34,7 +34,7 @@ __lowrank_list() {
   COMPREPLY=($(compgen -P "\${piece%"\${piece##*,}"}" -W "$1" -- "\${piece##*,}"))
 }
 __lowrank_at() {
-  # layers:types:rho, of which only the types are known. Where bash does not part words at colons, they stay in front.
+  # layers:types:amount, of which only the types are known. Where bash does not part words at colons, they stay in front.
   case $token in *:*:*) return ;; *:*) ;; *) return ;; esac
   local IFS=$' \\t\\n' last=\${piece##*:}
   COMPREPLY=($(compgen -P "\${piece%"\${last##*,}"}" -W "$1" -- "\${last##*,}"))

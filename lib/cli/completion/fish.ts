@@ -24,7 +24,7 @@ function __lowrank_list
   printf '%s\\n' (string match -r '^.*,' -- $token; or echo '')$argv
 end
 function __lowrank_at
-  # layers:types:rho, of which only the types are known.
+  # layers:types:amount, of which only the types are known.
   set -l token (string replace -r '^--[^=]*=' '' -- (commandline -ct))
   string match -qr '^[^:]*:[^:]*$' -- $token
   and printf '%s\\n' (string match -r '^.*[:,]' -- $token)$argv

@@ -10,7 +10,7 @@ _lowrank_at() {
   elif compset -P '*:'; then
     _values -s , type "$@"
   else
-    _message 'layers: 26, 20-27, 0,2,5-7 or all'
+    _message 'layers: 26, 20-27, 0,2,5-7, last, -4.. or all'
   fi
 }
 ${grammar.map((command) => functionOf(command, grammar)).join('\n')}

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { estimateMemory } from '../../lowrank/estimate.js';
 import { drawn } from '../../random.js';
 import { elements } from '../../tensor/tensor.js';
-import { type Amount, BAND, countOfShare, limitsOfBand, SHARE } from '../amount.js';
+import { type Amount, BAND, COUNT, countOfShare, limitsOfBand } from '../amount.js';
 import { recompose } from '../recompose.js';
 import type { Kind, Resolved } from './kind.js';
 
@@ -38,7 +38,7 @@ const COMPONENTS = {
 export const bottom = {
   ...COMPONENTS,
   kind: 'bottom',
-  amount: SHARE,
+  amount: COUNT,
   resolve: (amount, [m, n]) => resolvedComponents(countOfShare('bottom', amount, Math.min(m, n)), m, n),
   keeps: (amount, full) => {
     const count = countOfShare('bottom', amount, full);
@@ -69,7 +69,7 @@ export const band = {
 export const random = {
   ...COMPONENTS,
   kind: 'random',
-  amount: SHARE,
+  amount: COUNT,
   isRandom: true,
   resolve: (amount, [m, n]) => resolvedComponents(countOfShare('random', amount, Math.min(m, n)), m, n),
   keeps: (amount: Amount, full: number, { seed = 0, matrix }: { readonly seed?: number; readonly matrix: string }) => {

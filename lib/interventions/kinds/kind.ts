@@ -1,14 +1,14 @@
 import type { Svd } from '../../linalg/svd.js';
 import type { Method } from '../../lowrank/approximate.js';
 import type { Certificate } from '../../lowrank/certificate.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import type { PlainTensor } from '../../tensor/tensor.js';
 import type { Amount, AmountForm } from '../amount.js';
 
 /** The effect of an amount on a matrix of some shape. */
 export interface Resolved {
   /**
    * How many of the min(m, n) singular components are kept; undefined for a kind that does not
-   * choose among them.
+   * choose among them, and for an energy until the matrix is decomposed.
    */
   readonly rank: number | undefined;
   /** The index of the pruning threshold (see `thresholdIndex`); undefined if nothing is pruned. */
@@ -48,10 +48,16 @@ export interface Decomposer {
   /** The seed of random choices. */
   readonly seed: number | undefined;
   /** All singular components. */
-  svd(w: Tensor): Promise<Svd>;
-  /** Returns the best approximation of rank k. May overwrite `w`. */
-  truncate(w: Tensor, rank: number): Promise<AppliedIntervention>;
+  svd(w: PlainTensor): Promise<Svd>;
+  /**
+   * Returns the best approximation of rank k, for a batch with a k for each matrix if an energy
+   * chooses it. May overwrite `w`.
+   */
+  truncate(w: PlainTensor, choice: Truncation): Promise<AppliedIntervention>;
 }
+
+/** k itself, or the share of the energy that the smallest k keeps. */
+export type Truncation = { readonly rank: number } | { readonly energy: number };
 
 /** How to count a matrix's memory. */
 export interface MemoryOptions {
@@ -95,7 +101,7 @@ export interface Kind {
    */
   cost(shape: readonly number[]): number;
   /** Returns the bytes of native memory. */
-  memory(task: Pick<MatrixTask, 'shape' | 'rank'>, options: MemoryOptions): number;
+  memory(task: Pick<MatrixTask, 'shape' | 'rank' | 'amount'>, options: MemoryOptions): number;
   /**
    * Applies the kind.
    *

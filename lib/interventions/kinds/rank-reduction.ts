@@ -1,7 +1,7 @@
 import { estimateMemory } from '../../lowrank/estimate.js';
-import { countOfShare, SHARE } from '../amount.js';
+import { type Amount, countOfShare, RANK } from '../amount.js';
 import { costOfDecomposition, places, resolvedComponents } from './components.js';
-import type { Kind, MatrixTask, MemoryOptions } from './kind.js';
+import type { Kind, MatrixTask, MemoryOptions, Truncation } from './kind.js';
 
 /**
  * Keeps the first k components, the best approximation of rank k: LASER itself (Sharma, Ash and
@@ -9,8 +9,11 @@ import type { Kind, MatrixTask, MemoryOptions } from './kind.js';
  */
 export const rankReduction = {
   kind: 'rank-reduction',
-  amount: SHARE,
-  resolve: (amount, [m, n]) => resolvedComponents(countOfShare('rank-reduction', amount, Math.min(m, n)), m, n),
+  amount: RANK,
+  resolve: (amount, [m, n]) =>
+    'energy' in amount
+      ? { rank: undefined, threshold: undefined, identity: false }
+      : resolvedComponents(countOfShare('rank-reduction', amount, Math.min(m, n)), m, n),
   keeps: (amount, full) => places(0, countOfShare('rank-reduction', amount, full)),
   isBest: true,
   isRandom: false,
@@ -18,7 +21,12 @@ export const rankReduction = {
   findsNotFinite: true,
   keptInWords: '',
   cost: costOfDecomposition,
-  memory: ({ shape, rank }: Pick<MatrixTask, 'shape' | 'rank'>, { method, threads, field }: MemoryOptions) =>
-    estimateMemory(shape, { rank: rank!, method, threads, result: 'in place' })[field],
-  apply: ({ shape, rank }, data, decomposer) => decomposer.truncate({ data, shape }, rank!),
+  memory: (task: Pick<MatrixTask, 'shape' | 'rank' | 'amount'>, { method, threads, field }: MemoryOptions) =>
+    estimateMemory(task.shape, { ...choiceOf(task), method, threads, result: 'in place' })[field],
+  apply: (task, data, decomposer) => decomposer.truncate({ data, shape: task.shape }, choiceOf(task)),
 } as const satisfies Kind;
+
+/** An energy is known only to the decomposition, anything else was settled before it. */
+function choiceOf({ rank, amount }: { readonly rank: number | undefined; readonly amount: Amount }): Truncation {
+  return 'energy' in amount ? { energy: amount.energy } : { rank: rank! };
+}

@@ -22,11 +22,50 @@ describe('parseAt', () => {
   });
 
   it.each([
+    ['3:fc_in:rho=0.1', { rankFraction: 0.1 }],
+    ['3:fc_in:rate=9.9', { rate: 9.9 }],
+    ['3:fc_in:k=40', { rank: 40 }],
+    ['3:fc_in:k=0', { rank: 0 }],
+    ['3:fc_in:energy=0.95', { energy: 0.95 }],
+    ['3:fc_in:energy=1', { energy: 1 }],
+  ])('reads the amount of %s', (spec, amount) => {
+    expect(parseAt(spec).amount).toEqual(amount);
+  });
+
+  it('takes of each kind the amounts that it can keep', () => {
+    expect(parseAt('3:fc_in:k=4', 'bottom').amount).toEqual({ rank: 4 });
+    expect(parseAt('3:fc_in:k=4', 'random').amount).toEqual({ rank: 4 });
+    expect(() => parseAt('3:fc_in:energy=0.9', 'bottom')).toThrow('k=40');
+    expect(() => parseAt('3:fc_in:k=4', 'dropout')).toThrow('rho, the share to keep');
+    expect(() => parseAt('3:fc_in:k=4', 'band')).toThrow(ArgumentError);
+  });
+
+  it.each([
+    ['1:gate_proj:0.1', '(did you mean `fc_in`?)'],
+    ['1:down_proj:0.1', '(did you mean `fc_out`?)'],
+    ['1:o_proj:0.1', '(did you mean `out_proj`?)'],
+    ['1:c_proj:0.1', '(did you mean `out_proj` or `fc_out`?)'],
+    ['1:c_attn:0.1', '(did you mean `attn`?)'],
+    ['1:Wqkv:0.1', '(did you mean `attn`?)'],
+    ['1:query:0.1', '(did you mean `q_proj`?)'],
+    ['1:FC_IN:0.1', '(did you mean `fc_in`?)'],
+    ['1:fcin:0.1', '(did you mean `fc_in`?)'],
+    ['1:mpl:0.1', '(did you mean `mlp`?)'],
+  ])('suggests the type that %s means', (spec, suggestion) => {
+    expect(() => parseAt(spec)).toThrow(suggestion);
+  });
+
+  it.each([
     ['', 'layers:types:rho'],
     ['26', 'layers:types:rho'],
     ['26:fc_in', 'layers:types:rho'],
     ['26:fc_in:0.1:x', 'layers:types:rho'],
-    ['-1:fc_in:0.1', 'a number, a range'],
+    ['-:fc_in:0.1', 'a number, a range'],
+    ['..:fc_in:0.1', 'a number, a range'],
+    ['-2..-3:fc_in:0.1', 'a number, a range'],
+    ['-1--2:fc_in:0.1', 'a number, a range'],
+    ['first:fc_in:0.1', 'a number, a range'],
+    ['-100000:fc_in:0.1', 'a number, a range'],
     ['7-5:fc_in:0.1', 'a number, a range'],
     ['1,:fc_in:0.1', 'a number, a range'],
     [' 1:fc_in:0.1', 'a number, a range'],
@@ -41,6 +80,12 @@ describe('parseAt', () => {
     ['1:fc_in:NaN', 'from 0 to 1'],
     ['1:fc_in:0x1', 'from 0 to 1'],
     ['1:fc_in:0.1 ', 'from 0 to 1'],
+    ['1:fc_in:k=', 'k=40'],
+    ['1:fc_in:k=-1', 'k=40'],
+    ['1:fc_in:k=4.5', 'k=40'],
+    ['1:fc_in:energy=2', 'energy=0.95'],
+    ['1:fc_in:rank=4', 'k=40'],
+    ['1:fc_in:toString=4', 'k=40'],
   ])('refuses %j and names what was expected', (spec, expected) => {
     expect(() => parseAt(spec)).toThrow(ArgumentError);
     expect(() => parseAt(spec)).toThrow(expected);
@@ -54,10 +99,11 @@ describe('parseAt', () => {
 
   it('throws nothing but its own error', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9,-]{0,9}:[a-z_,]{0,9}:[0-9.e-]{0,5}$/)), (spec) => {
+      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9,.-]{0,9}:[a-z_,]{0,9}:[0-9.e=k-]{0,5}$/)), (spec) => {
         try {
           const { amount } = parseAt(spec);
-          expect('rankFraction' in amount && amount.rankFraction >= 0 && amount.rankFraction <= 1).toBe(true);
+          const [value] = Object.values(amount) as [number];
+          expect('rank' in amount ? Number.isSafeInteger(value) : value >= 0 && value <= 1).toBe(true);
         } catch (error) {
           expect(error).toBeInstanceOf(ArgumentError);
         }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { matmul, matmulSync } from '../../../lib/linalg/matmul.js';
-import { tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
 import { distance, gaussian, norm, product } from '../../support/matrices.js';
 
 function transpose(data: Float32Array, m: number, n: number): Float32Array {

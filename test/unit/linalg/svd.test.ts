@@ -8,7 +8,8 @@ import {
   svd,
   svdSync,
 } from '../../../lib/linalg/svd.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { jacobiSvd } from '../../support/jacobi.js';
 import { distance, gaussian, norm, ofRank, orthonormality, product } from '../../support/matrices.js';
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { LoraLinear } from '../../../lib/lora/linear.js';
 import { Lora } from '../../../lib/lora/lora.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { distance, gaussian, norm, product } from '../../support/matrices.js';
 
 /** The loss sum(G * y) of y = scale (x A) B, in float64. */

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { ArgumentError } from '../../../lib/errors.js';
 import { Hooks } from '../../../lib/lora/hooks.js';
 import { Lora } from '../../../lib/lora/lora.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { distance, gaussian, norm } from '../../support/matrices.js';
 
 const [x, g] = [gaussian([3, 6], 1), gaussian([3, 4], 2)];

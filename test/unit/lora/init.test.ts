@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { LoraLinear } from '../../../lib/lora/linear.js';
 import { type FromWeightOptions, Lora } from '../../../lib/lora/lora.js';
 import { uniform, xoshiro } from '../../../lib/random.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, gaussian, norm, ofRank, orthonormality, product } from '../../support/matrices.js';
 

@@ -3,7 +3,7 @@ import { ArgumentError, LowRankError } from '../../../lib/errors.js';
 import { Lora } from '../../../lib/lora/lora.js';
 import { AdamW, clipGradNorm } from '../../../lib/lora/optimizer.js';
 import { memoryUsage, resetNativePeak } from '../../../lib/memory.js';
-import { tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
 import { distance, gaussian, norm, product } from '../../support/matrices.js';
 
 const small = () => new Lora({ dim: 6, dimOut: 4, r: 2, seed: 3 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AdamW, type AdamWOptions, clipGradNorm, Sgd, type SgdOptions } from '../../../lib/lora/optimizer.js';
 import { Parameter } from '../../../lib/lora/parameter.js';
-import { tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
 import { distance, gaussian, norm } from '../../support/matrices.js';
 
 /** PyTorch's SGD, from its documentation, in float64. */

@@ -1,17 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { factorizeSync, laserSync, type Tensor } from '../../../lib/index.js';
+import { eye, factorizeSync, laserSync, type Tensor, tensor } from '../../../lib/index.js';
 import { jacobiSvd as jacobi } from '../../support/jacobi.js';
 import { distance, gaussian, norm, orthonormality, product } from '../../support/matrices.js';
 
-const tensorOf = (rows: readonly (readonly number[])[]): Tensor => ({
-  data: Float32Array.from(rows.flat()),
-  shape: [rows.length, rows[0]!.length],
-});
-const filled = (m: number, n: number, at: (i: number, j: number) => number): Tensor => ({
-  data: Float32Array.from({ length: m * n }, (_, i) => at(Math.floor(i / n), i % n)),
-  shape: [m, n],
-});
-const eye = (n: number): Tensor => filled(n, n, (i, j) => (i === j ? 1 : 0));
+const filled = (m: number, n: number, at: (i: number, j: number) => number): Tensor =>
+  tensor(
+    Float32Array.from({ length: m * n }, (_, i) => at(Math.floor(i / n), i % n)),
+    [m, n],
+  );
 const hilbert = (m: number, n: number): Tensor => filled(m, n, (i, j) => 1 / (1 + i + j));
 
 describe('a batch whose matrices have different ranks', () => {
@@ -138,7 +134,7 @@ describe('numbers near the ends of float32', () => {
   });
 
   it('stay the same if the full rank is one', () => {
-    const w = tensorOf([
+    const w = tensor([
       [3e38, 3e38],
       [3e38, 3e38],
     ]);
@@ -164,7 +160,7 @@ describe('numbers near the ends of float32', () => {
   });
 
   it('are refused if the result does not fit into float32', () => {
-    const w = tensorOf([
+    const w = tensor([
       [3.4e38, 3.4e38],
       [3.4e38, -3.4e38],
     ]);
@@ -174,7 +170,7 @@ describe('numbers near the ends of float32', () => {
 
 describe('factors', () => {
   const wide = [
-    tensorOf([
+    tensor([
       [1, 1, 1],
       [1, 1, 1 + 2 ** -23],
     ]),
@@ -235,7 +231,7 @@ describe('a share of the energy that is met exactly', () => {
 
   it('of other orthogonal matrices and scales', () => {
     const hadamard = filled(16, 16, (i, j) => ((i & j).toString(2).replaceAll('0', '').length % 2 ? -1 : 1));
-    const scaled = (by: number): Tensor => ({ data: hadamard.data.map((x) => x * by), shape: hadamard.shape });
+    const scaled = (by: number) => hadamard.mul(by);
     for (const by of [1, 2 ** -60, 2 ** 90]) {
       for (const [energy, rank] of [
         [0.5, 8],

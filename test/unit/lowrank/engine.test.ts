@@ -5,7 +5,8 @@ import { svdSync } from '../../../lib/linalg/svd.js';
 import { readCertificates } from '../../../lib/lowrank/certificate.js';
 import { factorizeSync } from '../../../lib/lowrank/factorize.js';
 import { laser, laserSync } from '../../../lib/lowrank/laser.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { distance, gaussian, norm, orthonormality } from '../../support/matrices.js';
 
 /** A matrix with the given singular values and random singular vectors. */

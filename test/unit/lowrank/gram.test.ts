@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { svdSync } from '../../../lib/linalg/svd.js';
 import { factorizeSync } from '../../../lib/lowrank/factorize.js';
 import { laserSync } from '../../../lib/lowrank/laser.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { gaussian, norm, orthonormality } from '../../support/matrices.js';
 
 const ORDER = 210;

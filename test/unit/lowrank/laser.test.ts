@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { METHODS } from '../../../lib/lowrank/approximate.js';
 import { factorize, factorizeSync } from '../../../lib/lowrank/factorize.js';
 import { Laser, laser, laserSync } from '../../../lib/lowrank/laser.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { jacobiSvd, truncate } from '../../support/jacobi.js';
 import { distance, gaussian, norm, ofRank, orthonormality, product } from '../../support/matrices.js';
 

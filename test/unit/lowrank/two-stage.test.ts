@@ -5,7 +5,8 @@ import { svdSync } from '../../../lib/linalg/svd.js';
 import { readCertificates } from '../../../lib/lowrank/certificate.js';
 import { estimateMemory } from '../../../lib/lowrank/estimate.js';
 import { laser, laserSync } from '../../../lib/lowrank/laser.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { distance, gaussian, norm } from '../../support/matrices.js';
 
 /** By the Gram matrix, which is brought to tridiagonal form in two stages although it is small. */

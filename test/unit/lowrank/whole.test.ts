@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { factorizeSync } from '../../../lib/lowrank/factorize.js';
-import { type Tensor, tensor } from '../../../lib/tensor/tensor.js';
+import { tensor } from '../../../lib/tensor/create.js';
+import type { Tensor } from '../../../lib/tensor/tensor.js';
 import { jacobiSvd } from '../../support/jacobi.js';
 import { distance, gaussian, norm, ofRank, orthonormality, product } from '../../support/matrices.js';
 

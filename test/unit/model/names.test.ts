@@ -42,3 +42,21 @@ describe('globs over names', () => {
     expect(() => found(glob)).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }));
   });
 });
+
+describe('a name that no tensor has', () => {
+  const hint = (glob: string) => {
+    try {
+      tensorsNamed(checkpoint, glob);
+    } catch (error) {
+      return (error as { hint: string }).hint;
+    }
+    return undefined;
+  };
+
+  it('gets a suggestion: the name that is nearly it, or a glob around it', () => {
+    expect(hint('h.3.fc.wieght')).toMatch(/^Did you mean "h\.3\.fc\.weight"\? /);
+    expect(hint('fc.weight')).toMatch(/^Did you mean "\*fc\.weight\*", which 13 names match\? /);
+    expect(hint('h.12.f')).toMatch(/^Did you mean "\*h\.12\.f\*", which 1 name matches\? /);
+    for (const glob of ['nothing.of.this.kind', '*.kind']) expect(hint(glob)).toMatch(/^List the names with/);
+  });
+});
