@@ -7,8 +7,11 @@
 const PRECISION = 4;
 /** The numbers above which long axes are shortened, and how many are shown at each end of one. */
 const [MOST_NUMBERS, EDGE] = [1000, 3];
-/** Outside of these, and where numbers differ by more than this factor, exponents are used. */
-const [LARGE, SMALL, RATIO] = [1e8, 1e-4, 1000];
+/**
+ * Outside of these, and where numbers differ by more than this factor, exponents are used: those of
+ * NumPy 2.4, which for float32 has six digits before them.
+ */
+const [LARGE, SMALL, RATIO] = [1e6, 1e-4, 1000];
 
 /**
  * @param width - the columns after which a row goes on in the next line.

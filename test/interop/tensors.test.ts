@@ -35,7 +35,8 @@ describe.skipIf(!python)(`printed tensors${unlessNoPython}`, () => {
       ],
       [tensor([1e8, 1, 2.5]), 75],
     ];
-    const asked = printed.map(([{ data, shape }, width]) => ({ data: Array.from(data, String), shape, width }));
+    const text = (value: number) => (Object.is(value, -0) ? '-0' : String(value));
+    const asked = printed.map(([{ data, shape }, width]) => ({ data: Array.from(data, text), shape, width }));
     await writeFile(at('arrays.json'), JSON.stringify(asked).replaceAll('Infinity', 'inf'));
     const expected = JSON.parse(await runPython('print_numbers.py', at('arrays.json'))) as string[];
     for (const [i, [value, width]] of printed.entries()) {
