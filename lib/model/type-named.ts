@@ -1,6 +1,7 @@
 import { ArgumentError } from '../errors.js';
 import { mostSimilar } from '../text/similar.js';
-import { FAMILIES } from './families.js';
+import { FAMILIES } from './families/families.js';
+import { stacksOf } from './families/family.js';
 import { GROUPS, type GroupType, LAYER_TYPES, type LayerType, MATRIX_TYPES, type MatrixType } from './types.js';
 
 /**
@@ -48,7 +49,7 @@ interface FamilyName {
 
 function familyNames(): FamilyName[] {
   return FAMILIES.flatMap(({ namings }) =>
-    namings.flatMap(({ matrices }) =>
+    namings.flatMap(stacksOf).flatMap(({ matrices }) =>
       MATRIX_TYPES.flatMap((type) =>
         (matrices[type] ?? []).map(({ name, part }) => ({
           type,

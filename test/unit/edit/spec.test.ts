@@ -41,8 +41,8 @@ describe('parseAt', () => {
   });
 
   it.each([
-    ['1:gate_proj:0.1', '(did you mean `fc_in`?)'],
-    ['1:down_proj:0.1', '(did you mean `fc_out`?)'],
+    ['1:gate_proj:0.1', '(did you mean `fc_in` or `shared_in`?)'],
+    ['1:down_proj:0.1', '(did you mean `fc_out` or `shared_out`?)'],
     ['1:o_proj:0.1', '(did you mean `out_proj`?)'],
     ['1:c_proj:0.1', '(did you mean `out_proj` or `fc_out`?)'],
     ['1:c_attn:0.1', '(did you mean `attn`?)'],
