@@ -18,7 +18,7 @@ HEADS, KEYS, WIDTH, INNER, WORDS, LAYERS, RANK, ALPHA = 4, 2, 32, 48, 40, 2, 4, 
 HEAD = WIDTH // HEADS
 COMMON = {
     "hidden_size": WIDTH, "intermediate_size": INNER, "num_hidden_layers": LAYERS, "vocab_size": WORDS,
-    "num_attention_heads": HEADS, "num_key_value_heads": KEYS,
+    "num_attention_heads": HEADS,
 }  # fmt: skip
 LLAMA = {
     "self_attn.q_proj": (WIDTH, WIDTH), "self_attn.k_proj": (KEYS * HEAD, WIDTH), "self_attn.v_proj": (KEYS * HEAD, WIDTH),
@@ -99,7 +99,11 @@ def main() -> None:
         base, adapter = folder / model_type / "base", folder / model_type / "adapter"
         base.mkdir(parents=True)
         adapter.mkdir()
-        (base / "config.json").write_text(json.dumps({**COMMON, "model_type": model_type}))
+        own = {"model_type": model_type}
+        # Only models whose k and v have fewer heads than q state them.
+        if modules.get("self_attn.k_proj", ()) == (KEYS * HEAD, WIDTH) or model_type == "phi3":
+            own["num_key_value_heads"] = KEYS
+        (base / "config.json").write_text(json.dumps({**COMMON, **own}))
         save_file(tensors, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
         config = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "target_modules": sorted(modules)}
         (adapter / "adapter_config.json").write_text(json.dumps(config))
