@@ -118,7 +118,8 @@ export interface QuantizedForm {
   /** Of MatMulNBits: 4 lets it round inputs to 8 bits. */
   readonly accuracyLevel?: number;
   /**
-   * Of `channels`: what inputs are multiplied by first, F32 [inputs]; several weights may share it.
+   * Of `channels`: what inputs are multiplied by first, of the type of the scales, [inputs];
+   * several weights may share it.
    */
   readonly smoothing?: string;
   /**

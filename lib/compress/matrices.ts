@@ -69,9 +69,8 @@ function lookups({ tensors, graph }: Checkpoint): Layer[] {
 
 /** Why a matrix cannot be stored in few bits: the format is asked for a layout with some. */
 function codeObstacle(checkpoint: Checkpoint, matrix: QuantizedMatrix): string | undefined {
-  const { info, n } = matrix;
+  const { info } = matrix;
   if (info.dtype !== 'F32') return `its type is ${info.dtype}`;
   const [format] = formatsFor(matrix, [8]);
-  if (format === undefined) return `no block of 32 or more divides its ${n} columns`;
-  return refusalOf(checkpoint, info.name, codedChange(matrix, { kind: 'blocks', format, rank: 0 }));
+  return refusalOf(checkpoint, info.name, codedChange(matrix, { kind: 'blocks', format: format!, rank: 0 }));
 }

@@ -32,7 +32,7 @@ export interface MenuOptions {
  * What determines a measured loss besides the numbers: change it whenever these would come out
  * otherwise.
  */
-const METHOD = 'lowrank round 1';
+const METHOD = 'lowrank round 2';
 
 /**
  * Measures what a matrix loses in each way to store it. One decomposition of the weight has the

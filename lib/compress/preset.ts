@@ -16,11 +16,9 @@ export async function presetFor(
   const smoothings = preset === 'q8' ? await smoothingsFor(checkpoint, matrices, forms) : undefined;
   const all = matrices.map((matrix): Stored => {
     if (preset === 'q8' && matrix.use === 'linear') return channelsOf(matrix, smoothings?.get(matrix.info.name));
-    // With 8 bits, small blocks gain nothing.
-    const [bits, block] = preset === 'q8' ? ([8, 128] as const) : ([4, 32] as const);
-    const formats = formatsFor(matrix, [bits]);
-    // Where no such block divides the columns, another may.
-    const format = formats.find((each) => each.block === block) ?? formats[0];
+    const formats = formatsFor(matrix, [preset === 'q8' ? 8 : 4]);
+    // With 8 bits, more than one scale a row gains nothing. Where no block of 32 fits, another may.
+    const format = preset === 'q8' ? formats.at(-1) : (formats.find(({ block }) => block === 32) ?? formats[0]);
     return format === undefined ? DENSE : { kind: 'blocks', format, rank: 0 };
   });
   return withOwners(matrices, all);

@@ -70,7 +70,8 @@ export function plainly(stored: Stored): StoredAs {
 }
 
 /** Returns a name for people, such as `rank 96 of 384` or `4 bits/32 + rank 16`. */
-export function describeStored({ m, n }: Matrix, stored: Stored): string {
-  if (isCoded(stored)) return describeCoded(stored);
+export function describeStored(matrix: Matrix, stored: Stored): string {
+  if (isCoded(stored)) return describeCoded(matrix, stored);
+  const { m, n } = matrix;
   return stored.kind === 'dense' ? 'dense' : `rank ${stored.rank} of ${Math.min(m, n)}`;
 }

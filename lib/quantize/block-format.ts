@@ -4,7 +4,7 @@ import { ArgumentError } from '../errors.js';
 export const CODE_BITS = [2, 4, 8] as const;
 export type CodeBits = (typeof CODE_BITS)[number];
 /** The numbers of a row that share a scale. */
-const BLOCK_SIZES = [16, 32, 64, 128, 256] as const;
+const BLOCK_SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096] as const;
 export type BlockSize = (typeof BLOCK_SIZES)[number];
 
 /** Weights as whole numbers of a few bits, in blocks along the inputs that share a scale. */
@@ -33,10 +33,20 @@ export function checkFormat({ bits, block }: BlockFormat): void {
   if (!BLOCK_SIZES.includes(block)) throw new ArgumentError('block', `one of ${BLOCK_SIZES.join(', ')}`, block);
 }
 
-/** Returns how much an m x n matrix takes. */
-export function sizesOf({ bits, block, symmetric, scales: type }: BlockFormat, m: number, n: number): BlockSizes {
+/** Returns the smallest block that holds a row of n numbers; undefined where none does. */
+export function rowBlock(n: number): BlockSize | undefined {
+  return BLOCK_SIZES.find((block) => block >= n);
+}
+
+/**
+ * Returns how much an m x n matrix takes.
+ *
+ * @param padded whether codes fill the last block of a row, as MatMulNBits reads them
+ */
+export function sizesOf(format: BlockFormat, m: number, n: number, padded = true): BlockSizes {
+  const { bits, block, symmetric, scales: type } = format;
   const blocks = Math.ceil(n / block);
-  const codes = (m * blocks * block * bits) / 8;
+  const codes = (m * (padded ? blocks * block : n) * bits) / 8;
   const scales = m * blocks;
   const zeros = symmetric ? 0 : m * Math.ceil((blocks * bits) / 8);
   return { blocks, codes, scales, zeros, bytes: codes + zeros + scales * (type === 'F16' ? 2 : 4) };

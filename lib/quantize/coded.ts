@@ -1,4 +1,4 @@
-import { type BlockFormat, type BlockSize, CODE_BITS, type CodeBits, sizesOf } from './block-format.js';
+import { type BlockFormat, type BlockSize, CODE_BITS, type CodeBits, rowBlock, sizesOf } from './block-format.js';
 import type { QuantizedMatrix } from './matrix.js';
 
 /**
@@ -22,13 +22,15 @@ export interface Smoothing {
 /** The ranks of corrections: more cost more than what they bring. */
 export const RANKS = [0, 8, 16, 24, 32, 48] as const;
 
-/** Bytes of a float32, and of a scale for each component of a correction. */
-const FLOAT = 4;
+/** Bytes of a scale for each component of a correction, and of one for each output or input of int8. */
+const [FLOAT, HALF] = [4, 2] as const;
 
 /** The bytes of the tensors that stand for a matrix. */
-export function codedBytes({ info, m, n }: QuantizedMatrix, coded: Coded): number {
-  if (coded.kind === 'blocks') return sizesOf(coded.format, m, n).bytes + coded.rank * (m + n + FLOAT);
-  return m * n + FLOAT * m + (coded.smoothing?.owner.info.name === info.name ? FLOAT * n : 0);
+export function codedBytes({ info, m, n, use }: QuantizedMatrix, coded: Coded): number {
+  if (coded.kind === 'blocks') {
+    return sizesOf(coded.format, m, n, use === 'linear').bytes + coded.rank * (m + n + FLOAT);
+  }
+  return m * n + HALF * m + (coded.smoothing?.owner.info.name === info.name ? HALF * n : 0);
 }
 
 /**
@@ -53,29 +55,35 @@ const WITH_ZEROS: readonly (readonly [CodeBits, BlockSize])[] = [
 
 /** Returns the formats in which a matrix can be stored, from few bits to many. */
 export function formatsFor(matrix: QuantizedMatrix, bits: readonly CodeBits[] = CODE_BITS): BlockFormat[] {
+  const { use, n } = matrix;
   const format = (each: CodeBits, block: BlockSize, symmetric: boolean): BlockFormat[] =>
-    fits(matrix, block) ? [{ bits: each, block, symmetric, scales: 'F16' }] : [];
+    fits(matrix, each, block) ? [{ bits: each, block, symmetric, scales: 'F16' }] : [];
   return bits.flatMap((each) => [
-    ...BLOCKS[each].flatMap((block) => format(each, block, true)),
-    ...(matrix.use === 'linear' ? WITH_ZEROS : []).flatMap(([own, block]) =>
-      own === each ? format(each, block, false) : [],
+    ...BLOCKS[each].filter((block) => use === 'linear' || block < n).flatMap((block) => format(each, block, true)),
+    ...(use === 'linear' ? WITH_ZEROS.filter(([own]) => own === each) : []).flatMap(([, block]) =>
+      format(each, block, false),
     ),
+    // 8 bits have codes to spare, so one scale serves a row that is looked up.
+    ...(use === 'lookup' && each === 8 ? [rowBlock(n) ?? []].flat() : []).flatMap((block) => format(each, block, true)),
   ]);
 }
 
 /** The share of codes that may stand beyond the last input. */
 const PADDING = 0.15;
 
-/** Whether blocks end about where the inputs do; rows that are looked up have whole blocks. */
-function fits({ use, n }: QuantizedMatrix, block: number): boolean {
-  const padded = Math.ceil(n / block) * block;
-  return use === 'lookup' ? padded === n : block === 16 || padded <= (1 + PADDING) * n;
+/**
+ * Whether blocks end about where the inputs do. The last block of a row that is looked up may be
+ * smaller, but rows take whole bytes.
+ */
+function fits({ use, n }: QuantizedMatrix, bits: CodeBits, block: number): boolean {
+  if (use === 'lookup') return (n * bits) % 8 === 0;
+  return block === 16 || Math.ceil(n / block) * block <= (1 + PADDING) * n;
 }
 
-/** Returns a name for people, such as `4 bits/32 + rank 16`. */
-export function describeCoded(coded: Coded): string {
+/** Returns a name for people, such as `4 bits/32 + rank 16`, or `8 bits/row` for one scale a row. */
+export function describeCoded({ use, n }: Pick<QuantizedMatrix, 'use' | 'n'>, coded: Coded): string {
   if (coded.kind === 'channels') return 'int8';
   const { bits, block, symmetric } = coded.format;
   const rank = coded.rank > 0 ? ` + rank ${coded.rank}` : '';
-  return `${bits} bits/${block}${symmetric ? '' : ' zeros'}${rank}`;
+  return `${bits} bits/${use === 'lookup' && block >= n ? 'row' : block}${symmetric ? '' : ' zeros'}${rank}`;
 }

@@ -1,4 +1,5 @@
 import type { Moments } from '../lowrank/moments.js';
+import { fromFloat32, toFloat32 } from '../tensor/convert.js';
 import type { PlainTensor } from '../tensor/tensor.js';
 
 /**
@@ -52,7 +53,19 @@ function scalesFor(share: number, sizes: Float64Array, largest: Float64Array): F
   );
   const known = logs.filter((value) => !Number.isNaN(value));
   const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
-  return Float32Array.from(logs, (value) => (Number.isNaN(value) ? 1 : Math.exp(value - mean)));
+  return inverses(Float32Array.from(logs, (value) => (Number.isNaN(value) ? 1 : Math.exp(mean - value))));
+}
+
+/** Where float16 has all its digits. */
+const [LEAST, MOST] = [2 ** -14, 2 ** 14] as const;
+
+/** Inputs are divided by what float16 stores, so the weights are multiplied by exactly that. */
+function inverses(factors: Float32Array): Float32Array {
+  const stored = fromFloat32(
+    factors.map((factor) => Math.min(MOST, Math.max(LEAST, factor))),
+    'F16',
+  );
+  return toFloat32(stored, 'F16').map((factor) => 1 / factor);
 }
 
 /**

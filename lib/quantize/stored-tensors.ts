@@ -32,13 +32,13 @@ export function codedChange(matrix: QuantizedMatrix, coded: Coded, accuracyLevel
     case 'channels': {
       const by: NewTensorInfo[] = [
         { name: names.codes, dtype: 'I8', shape: [n, m] },
-        { name: names.scales, dtype: 'F32', shape: [m] },
+        { name: names.scales, dtype: 'F16', shape: [m] },
       ];
-      const form = { ...common, kind: 'channels', bits: 8, block: n } as const;
+      const form = { ...common, kind: 'channels', bits: 8, block: n, halfScales: true } as const;
       if (coded.smoothing === undefined) return { by, form };
       const { info: owner } = coded.smoothing.owner;
       const { smoothing } = namesFor(owner.name);
-      if (owner.name === info.name) by.push({ name: smoothing, dtype: 'F32', shape: [n] });
+      if (owner.name === info.name) by.push({ name: smoothing, dtype: 'F16', shape: [n] });
       return { by, form: { ...form, smoothing } };
     }
     case 'blocks': {
@@ -59,8 +59,8 @@ export function codedChange(matrix: QuantizedMatrix, coded: Coded, accuracyLevel
 /** MatMulNBits has one dimension for the scales of all rows, GatherBlockQuantized two. */
 function blockTensors({ info, m, n, use }: QuantizedMatrix, format: BlockFormat): NewTensorInfo[] {
   const names = namesFor(info.name);
-  const { blocks, codes, zeros } = sizesOf(format, m, n);
   const rows = use === 'lookup';
+  const { blocks, codes, zeros } = sizesOf(format, m, n, !rows);
   const all: NewTensorInfo[] = [
     { name: names.codes, dtype: 'U8', shape: rows ? [m, codes / m] : [m, blocks, codes / m / blocks] },
     { name: names.scales, dtype: format.scales, shape: rows ? [m, blocks] : [m * blocks] },
@@ -81,13 +81,13 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Int8Array) => new Uint8Arra
 
 /** The bytes of a matrix in blocks, by tensor. */
 export function blockBytes(
-  { info }: QuantizedMatrix,
+  matrix: QuantizedMatrix,
   { format, codes, scales, zeros }: QuantizedBlocks,
   factors: QuantizedFactors | undefined,
 ): Map<string, Uint8Array> {
-  const names = namesFor(info.name);
+  const names = namesFor(matrix.info.name);
   const all = new Map([
-    [names.codes, codes],
+    [names.codes, matrix.use === 'lookup' ? unpadded(matrix, format, codes) : codes],
     [names.scales, fromFloat32(scales, format.scales)],
   ]);
   if (zeros !== undefined) all.set(names.zeros, zeros);
@@ -96,6 +96,15 @@ export function blockBytes(
     all.set(names.right, bytesOf(factors.right));
     all.set(names.components, fromFloat32(factors.scales, 'F32'));
   }
+  return all;
+}
+
+/** Codes without those that fill the last block of a row: GatherBlockQuantized has none. */
+function unpadded({ m, n }: QuantizedMatrix, { bits }: BlockFormat, codes: Uint8Array): Uint8Array {
+  const [stride, row] = [codes.length / m, (n * bits) / 8];
+  if (stride === row) return codes;
+  const all = new Uint8Array(m * row);
+  for (let i = 0; i < m; i++) all.set(codes.subarray(i * stride, i * stride + row), i * row);
   return all;
 }
 
@@ -108,14 +117,14 @@ export function channelBytes(
   const names = namesFor(info.name);
   const all = new Map([
     [names.codes, bytesOf(codes)],
-    [names.scales, fromFloat32(scales, 'F32')],
+    [names.scales, fromFloat32(scales, 'F16')],
   ]);
   if (smoothing?.owner.info.name === info.name) {
     all.set(
       names.smoothing,
       fromFloat32(
         smoothing.scales.map((scale) => 1 / scale),
-        'F32',
+        'F16',
       ),
     );
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/convert.h"
 #include "core/norms.h"
 
 namespace lowrank {
@@ -13,6 +14,20 @@ constexpr float kMostCode = 127;
 constexpr float kMostPair = 128;
 // Half a unit for the rounding of each of two codes.
 constexpr float kRoundings = 1;
+constexpr float kMostHalf = 65504;
+
+// The smallest number of float16 that is at least as large, for numbers that are not negative.
+float halfFrom(float value) {
+  if (value >= kMostHalf) return kMostHalf;
+  uint8_t bytes[2];
+  float rounded;
+  fromFloat32(FloatFormat::f16, &value, bytes, 1);
+  toFloat32(FloatFormat::f16, bytes, &rounded, 1);
+  if (rounded >= value) return rounded;
+  if (++bytes[0] == 0) bytes[1]++;
+  toFloat32(FloatFormat::f16, bytes, &rounded, 1);
+  return rounded;
+}
 
 } // namespace
 
@@ -28,7 +43,7 @@ void quantizeChannels(const Context& context, ConstMatrix w, int8_t* codes, floa
         single = std::max(single, size);
         if (j % 2 == 1) pair = std::max(pair, size + std::abs(row[j - 1]));
       }
-      const float scale = std::max(single / kMostCode, pair / (kMostPair - kRoundings));
+      const float scale = halfFrom(std::max(single / kMostCode, pair / (kMostPair - kRoundings)));
       scales[i] = scale;
       for (int64_t j = 0; j < n; j++) {
         const float code = scale > 0 ? std::round(row[j] / scale) : 0;

@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { type NewTensor, SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors/file.js';
 import { calibrate } from '../../lib/compress/calibrate.js';
 import { compressCheckpoint } from '../../lib/compress/compress.js';
+import type { Runtime } from '../../lib/evaluate/engines/onnx-feeds.js';
+import { importPeer } from '../../lib/evaluate/engines/peers.js';
 import type { BlockFormat } from '../../lib/quantize/block-format.js';
 import { type QuantizedBlocks, quantizeBlocks, type Rounding } from '../../lib/quantize/quantize-matrix.js';
 import { temporaryFolder } from '../support/folder.js';
@@ -102,6 +104,19 @@ async function prepared(model = mlp()) {
   return { path, source: path('model.onnx'), inputs, moments };
 }
 
+/** A model that looks up rows, with some. */
+async function preparedRows(columns: number) {
+  const folder = temporaryFolder();
+  const path = (name: string) => join(folder, name);
+  const [source, inputs] = [path('embedding.onnx'), path('rows.safetensors')];
+  await writeFile(source, embeddingModel(columns));
+  const bytes = new Uint8Array(ROWS.slice().buffer);
+  await writeSafetensors(inputs, new Map([['rows', { dtype: 'I64', shape: [20, 4], bytes }]]));
+  return { path, source, inputs };
+}
+
+const ROWS = BigInt64Array.from({ length: 80 }, (_, i) => BigInt((7 * i) % 100));
+
 interface Verdict {
   readonly error: number;
   readonly operators: Readonly<Record<string, number>>;
@@ -149,19 +164,73 @@ describe.skipIf(!python || !hasPeers)(`quantised models${unlessNoPython}${unless
     }
   });
 
-  it.each([8, 4])('may have embeddings of %i bits', async (bits) => {
-    const { path } = await prepared();
-    const source = path('embedding.onnx');
-    await writeFile(source, embeddingModel());
-    const inputs = path('rows.safetensors');
-    const rows = new Uint8Array(BigInt64Array.from({ length: 80 }, (_, i) => BigInt((7 * i) % 100)).buffer);
-    await writeSafetensors(inputs, new Map([['rows', { dtype: 'I64', shape: [20, 4], bytes: rows }]]));
+  it.each([
+    // One scale serves a row; or the last of its blocks is smaller.
+    [8, 64, 64],
+    [8, 100, 128],
+    [4, 64, 32],
+    [4, 100, 32],
+  ])('may have embeddings of %i bits, %i columns in blocks of %i', async (bits, columns, block) => {
+    const { path, source, inputs } = await preparedRows(columns);
     const out = path('out.onnx');
     const report = await compressCheckpoint(source, out, { preset: bits === 8 ? 'q8' : 'q4' });
-    expect(report.layers).toMatchObject([{ name: 'words', use: 'lookup', stored: { format: { bits } } }]);
+    expect(report.layers).toMatchObject([{ name: 'words', use: 'lookup', stored: { format: { bits, block } } }]);
+    expect((await stat(out)).size).toBe(report.bytes.after);
     const verdict = JSON.parse(await runPython('quantize_judge.py', source, out, inputs)) as Verdict;
     expect(verdict.operators).toEqual({ GatherBlockQuantized: 1 });
     expect(verdict.error).toBeLessThan(bits === 8 ? 0.01 : 0.12);
     expect(verdict.error).toBeCloseTo(report.layers[0]!.error, 1);
+  });
+});
+
+describe.skipIf(!hasPeers)(`quantised models in onnxruntime-web${unlessNoPeers}`, () => {
+  type Web = Runtime & { readonly env: { readonly wasm: { numThreads: number } } };
+  const engines = ['onnxruntime-web', 'onnxruntime-node'] as const;
+
+  async function run(name: (typeof engines)[number], file: string, feed: (runtime: Runtime) => object) {
+    const runtime = await importPeer<Web>(name, peers);
+    if (name === 'onnxruntime-web') runtime.env.wasm.numThreads = 1;
+    const session = await runtime.InferenceSession.create(file, {});
+    const [output] = Object.values(await session.run(feed(runtime) as never, ['y']));
+    await session.release();
+    return output!.data as Float32Array;
+  }
+
+  /** The outputs of both engines, and how far apart they are. */
+  async function inBoth(file: string, feed: (runtime: Runtime) => object) {
+    const [web, native] = [await run(engines[0], file, feed), await run(engines[1], file, feed)];
+    return { web, apart: distance(web, native) / norm(native) };
+  }
+
+  it('multiply by 4 bits and add their corrections', async () => {
+    const { path, source, inputs, moments } = await prepared();
+    const out = path('out.onnx');
+    const report = await compressCheckpoint(source, out, { bits: 6.6, calibration: moments, inputs, peers });
+    const corrected = report.layers.filter(({ stored }) => stored.kind === 'blocks' && stored.rank > 0);
+    expect(corrected.map(({ description }) => description)).toContainEqual(expect.stringMatching(/^4 bits.* rank/));
+    const x = gaussian([5, 32], 3).data;
+    const feed = ({ Tensor }: Runtime) => ({ x: new Tensor('float32', x, [5, 32]) });
+    const { web, apart } = await inBoth(out, feed);
+    // Both round inputs to 8 bits, each in its own way.
+    expect(apart).toBeLessThan(0.02);
+    const original = await run('onnxruntime-web', source, feed);
+    expect(distance(web, original)).toBeLessThan(0.1 * norm(original));
+  });
+
+  it('multiply by int8', async () => {
+    const { path, source, moments } = await prepared();
+    const out = path('out.onnx');
+    await compressCheckpoint(source, out, { preset: 'q8', calibration: moments });
+    const x = gaussian([5, 32], 3).data;
+    const { apart } = await inBoth(out, ({ Tensor }) => ({ x: new Tensor('float32', x, [5, 32]) }));
+    expect(apart).toBeLessThan(0.01);
+  });
+
+  it.each(['q8', 'q4'] as const)('look up rows whose last block is smaller: %s', async (preset) => {
+    const { path, source } = await preparedRows(100);
+    const out = path('out.onnx');
+    await compressCheckpoint(source, out, { preset });
+    const { apart } = await inBoth(out, ({ Tensor }) => ({ rows: new Tensor('int64', ROWS, [20, 4]) }));
+    expect(apart).toBe(0);
   });
 });

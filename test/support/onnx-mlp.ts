@@ -76,13 +76,13 @@ export function linearModel(w: ArrayLike<number>, m: number, n: number): Buffer 
   return modelProto(graph);
 }
 
-/** The ONNX file of a model that looks up rows of a matrix [100, 64]. */
-export function embeddingModel(): Buffer {
+/** The ONNX file of a model that looks up rows of a matrix [100, columns]. */
+export function embeddingModel(columns = 64): Buffer {
   const nodes = [nodeProto({ op: 'Gather', name: '/words/Gather', inputs: ['words', 'rows'], outputs: ['y'] })];
   const graph = Buffer.concat([
-    graphProto(nodes, [initializer('words', [100, 64], gaussian([100, 64], 12).data)]),
+    graphProto(nodes, [initializer('words', [100, columns], gaussian([100, columns], 12).data)]),
     field(11, valueInfo('rows', ['batch', 4], 7)),
-    field(12, valueInfo('y', ['batch', 4, 64])),
+    field(12, valueInfo('y', ['batch', 4, columns])),
   ]);
   return modelProto(graph);
 }

@@ -50,7 +50,9 @@ function expectedTensors(form: QuantizedForm): NewTensorInfo[] {
   return [
     { name: codes, dtype: kind === 'channels' ? 'I8' : 'U8', shape: codeShape },
     { name: scales, dtype: halfScales ? 'F16' : 'F32', shape: scaleShape },
-    ...(smoothing === undefined ? [] : [{ name: smoothing, dtype: 'F32', shape: [inputs] } as const]),
+    ...(smoothing === undefined
+      ? []
+      : [{ name: smoothing, dtype: halfScales ? 'F16' : 'F32', shape: [inputs] } as const]),
     ...(zeros === undefined
       ? []
       : [{ name: zeros, dtype: 'U8', shape: rows ? [outputs, zeroBytes] : [outputs * zeroBytes] } as const]),

@@ -102,11 +102,12 @@ export class QuantizedNodes {
   }
 
   #round(x: string, rounded: Map<string, RoundedInput>): RoundedInput {
-    const { smoothing } = this.form;
+    const { smoothing, halfScales } = this.form;
     const key = JSON.stringify([x, smoothing]);
     const known = rounded.get(key);
     if (known !== undefined) return known;
-    const smooth = smoothing === undefined ? x : this.#add('Mul', `${x}.smoothed`, [x, smoothing]);
+    const factor = smoothing !== undefined && halfScales ? this.#cast(smoothing) : smoothing;
+    const smooth = factor === undefined ? x : this.#add('Mul', `${x}.smoothed`, [x, factor]);
     const value = this.names.unused(`${x}.quantized`);
     const scale = this.names.unused(`${x}.scale`);
     const zero = this.names.unused(`${x}.zero_point`);
