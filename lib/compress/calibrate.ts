@@ -34,8 +34,8 @@ export interface CalibrateOptions extends Omit<CallOptions, 'onProgress'> {
   /** The most tokens of a text: 256 by default. */
   length?: number | undefined;
   /**
-   * Keeps the moments of all inputs, even where those of the outputs are smaller and serve factors
-   * as well.
+   * Keeps the moments of all inputs, which few bits need. Otherwise those of the outputs are kept
+   * where they are smaller: they serve factors as well. By default, if all fit into `maxMemory`.
    */
   allInputs?: boolean | undefined;
   /**
@@ -68,6 +68,8 @@ export interface CalibrateReport {
   /** Sums that were kept; several layers may share one. */
   readonly sums: number;
   readonly layers: number;
+  /** Layers with moments of their outputs in place of those of their inputs. */
+  readonly byOutputs: readonly string[];
   /**
    * Layers without moments: no sample ran them, such as those of a branch that none chose, or what
    * they see cannot be observed, as in the body of a Loop.
@@ -92,9 +94,8 @@ const DEFAULT_MEMORY = 4 * 2 ** 30;
 
 /**
  * Runs a model on samples and writes the moments of what its linear layers see, for `compress`.
- * Layers with the same input share them. Where all of them have fewer outputs than inputs, the
- * moments of the outputs are kept: the smaller ones. An interrupted calibration resumes when it is
- * called again: its sums are saved about every half minute.
+ * Layers with the same input share them. An interrupted calibration resumes when it is called
+ * again: its sums are saved about every half minute.
  *
  * @param source an ONNX file, or a folder with one
  * @param out a safetensors file; must not exist
@@ -114,14 +115,15 @@ export async function calibrate(source: string, out: string, options: CalibrateO
   try {
     const graph = graphOf(checkpoint);
     const layers = linearLayers(checkpoint);
-    const sums = sumsFor(graph, layers, given.allInputs ?? false);
+    const sums = sumsFor(graph, layers, given.allInputs, maxMemory);
     if (sums.length === 0) throw unobserved(checkpoint, 'whose inputs can be observed');
     const runtime = await importPeer<Runtime>('onnxruntime-node', peers);
     const samples =
       texts === undefined
         ? await tensorSamples(absolutePath(inputs!), most)
-        : await textSamples(source, absolutePath(texts), { samples: most, length, peers });
+        : await textSamples(source, absolutePath(texts), { samples: most, length, together: TOKENS_TOGETHER, peers });
     try {
+      const total = sizeOf(samples, samples.count);
       const parts = withinMemory(sums, maxMemory);
       const key = digestOfJson([
         (await identify(checkpoint)).digest,
@@ -131,8 +133,7 @@ export async function calibrate(source: string, out: string, options: CalibrateO
       const moments = await withPartialSums(target, key, given.signal, async (partial) => {
         const found = new Map<string, Moments>();
         for (const [pass, part] of parts.entries()) {
-          const tell = (done: number) =>
-            given.onProgress?.({ done: pass * samples.count + done, total: parts.length * samples.count });
+          const tell = (done: number) => given.onProgress?.({ done: pass * total + done, total: parts.length * total });
           const task = { pass, last: pass === parts.length - 1, partial, tell };
           for (const [name, each] of await observe(checkpoint, graph, part, samples, runtime, given, task)) {
             found.set(name, each);
@@ -149,10 +150,11 @@ export async function calibrate(source: string, out: string, options: CalibrateO
       const known = new Set([...moments.keys(), ...shared.keys()]);
       return {
         out: target,
-        samples: samples.count,
+        samples: total,
         vectors: Math.max(...[...moments.values()].map(({ count = 0 }) => count)),
         sums: moments.size,
         layers: known.size,
+        byOutputs: seen.flatMap(({ kind, layers }) => (kind === 'outputs' ? layers.map(({ name }) => name) : [])),
         unseen: layers.flatMap(({ name }) => (known.has(name) ? [] : [name])),
         passes: parts.length,
         seconds: (performance.now() - begun) / 1000,
@@ -176,7 +178,19 @@ function unobserved({ path }: Checkpoint, which: string): LowRankError {
   return new LowRankError('ERR_UNSUPPORTED', `${path}: has no linear layers ${which}`);
 }
 
-function sumsFor(graph: ModelGraph, layers: readonly Layer[], allInputs: boolean): Sum[] {
+/** All inputs where the sums fit into the memory, if nothing else is asked for. */
+function sumsFor(
+  graph: ModelGraph,
+  layers: readonly Layer[],
+  allInputs: boolean | undefined,
+  maxMemory: number,
+): Sum[] {
+  if (allInputs !== undefined) return sumsOf(graph, layers, allInputs);
+  const all = sumsOf(graph, layers, true);
+  return all.reduce((sum, { side }) => sum + bytesOf(side), 0) <= maxMemory ? all : sumsOf(graph, layers, false);
+}
+
+function sumsOf(graph: ModelGraph, layers: readonly Layer[], allInputs: boolean): Sum[] {
   const byInputs = new Map<string, { readonly values: readonly string[]; readonly sharing: Layer[] }>();
   for (const layer of layers) {
     const values = graph.inputsOf(layer.info.name);
@@ -202,12 +216,14 @@ function sumsFor(graph: ModelGraph, layers: readonly Layer[], allInputs: boolean
   });
 }
 
+const bytesOf = (side: number) => 8 * side ** 2;
+
 /** Cuts the sums into parts that fit into the memory, each at least one. */
 function withinMemory(sums: readonly Sum[], maxMemory: number): Sum[][] {
   const parts: Sum[][] = [];
   let held = Number.POSITIVE_INFINITY;
   for (const sum of sums) {
-    const bytes = 8 * sum.side ** 2;
+    const bytes = bytesOf(sum.side);
     if (held + bytes > maxMemory) {
       parts.push([]);
       held = 0;
@@ -224,6 +240,19 @@ interface Pass {
   readonly last: boolean;
   readonly partial: PartialSums;
   readonly tell: (done: number) => void;
+}
+
+/** Texts of one length run together up to so many tokens: more gain next to nothing. */
+const TOKENS_TOGETHER = 512;
+
+/** The texts, or inputs, of the first runs. */
+function sizeOf({ sizes }: Samples, runs: number): number {
+  return sizes === undefined ? runs : sizes.slice(0, runs).reduce((sum, size) => sum + size, 0);
+}
+
+/** Whether a model runs one text at a time: the first dimension of an input is 1. */
+function isSingle({ inputMetadata = [] }: Inference): boolean {
+  return inputMetadata.some(({ shape }) => shape?.[0] === 1);
 }
 
 /**
@@ -256,7 +285,7 @@ async function observe(
   checkpoint: Checkpoint,
   graph: ModelGraph,
   sums: readonly Sum[],
-  samples: Samples,
+  given: Samples,
   runtime: Runtime,
   { signal, threads }: CalibrateOptions,
   { pass, last, partial, tell }: Pass,
@@ -266,7 +295,6 @@ async function observe(
     ({ side }): Totals => ({ sum: new Float64Array(side), second: new Float64Array(side * side), count: 0 }),
   );
   const resumed = await partial.restore(pass, totals);
-  tell(resumed);
   const folder = await mkdtemp(join(tmpdir(), 'lowrank-'));
   let session: Inference | undefined;
   try {
@@ -274,6 +302,8 @@ async function observe(
     await linkData(checkpoint, folder);
     await assemble(graph.observing(values).parts!, model, () => checkpoint.main);
     session = await openSession(runtime, model, threads, checkpoint.main);
+    const samples = isSingle(session) ? (given.single ?? given) : given;
+    tell(sizeOf(samples, resumed));
     const together = samplesTogether(samples);
     const waiting = sums.map((): Float32Array[] => []);
     let summed = resumed;
@@ -300,7 +330,7 @@ async function observe(
         }
         summed = i + 1;
       }
-      tell(i + 1);
+      tell(sizeOf(samples, i + 1));
     }
     // Another pass may be interrupted.
     if (!last) await partial.save(pass, totals, samples.count, true);

@@ -168,7 +168,7 @@ function checkOthers(given: CompressChoices): void {
   }
   if (corrections && calibration === undefined) {
     throw new LowRankError('ERR_UNSUPPORTED', 'corrections without a calibration bring next to nothing', {
-      hint: 'Make moments with `lowrank calibrate --all-inputs` and pass them as the calibration.',
+      hint: 'Make moments with `lowrank calibrate` and pass them as the calibration.',
     });
   }
 }

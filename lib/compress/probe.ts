@@ -28,7 +28,8 @@ const LEAST_TOKENS = 64;
  */
 export function trialTexts(tensors: readonly TensorInfo[]): TextSampling {
   const tokens = Math.max(LEAST_TOKENS, Math.floor(sweepTokens(tensors)));
-  return { samples: 192, length: Math.min(SAMPLE_TOKENS, tokens), together: Math.min(4 * SAMPLE_TOKENS, tokens) };
+  const together = Math.min(4 * SAMPLE_TOKENS, tokens);
+  return { samples: 192, length: Math.min(SAMPLE_TOKENS, tokens), together, cut: true };
 }
 
 /**

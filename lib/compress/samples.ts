@@ -17,9 +17,14 @@ import { drawn } from '../random.js';
 
 /** What a model is run on: the inputs of one run after the other. */
 export interface Samples {
+  /** The number of runs. */
   readonly count: number;
   /** The tokens of each; undefined where the inputs do not tell. */
   readonly tokens?: readonly number[];
+  /** The texts, or inputs, of each: 1 if left out. */
+  readonly sizes?: readonly number[];
+  /** The same texts, one a run, for models that take no more. */
+  readonly single?: Samples;
   /** Identifies what the runs are fed. */
   readonly digest: string;
   feeds(index: number, runtime: Runtime, session: Inference): Promise<Feeds>;
@@ -36,10 +41,12 @@ export interface TextSampling {
   /** The most tokens of a text. */
   readonly length: number;
   /**
-   * Texts of about the same length make up one sample, cut to the shortest of them, of at most so
-   * many tokens: a run then takes less time for each. Each text is a sample by default.
+   * Texts of one length make up one run, of at most so many tokens: it then takes less time for
+   * each. Each text is run alone by default.
    */
   readonly together?: number;
+  /** Whether texts of about the same length are cut to the shortest of them, to run together. */
+  readonly cut?: boolean;
   readonly peers?: string | undefined;
 }
 
@@ -52,7 +59,7 @@ export interface TextSampling {
 export async function textSamples(
   model: string,
   path: string,
-  { samples, length, together = 0, peers }: TextSampling,
+  { samples, length, together = 0, cut = false, peers }: TextSampling,
 ): Promise<Samples> {
   const texts = await loadTexts(path, { samples });
   const files = await findFiles(model);
@@ -68,26 +75,35 @@ export async function textSamples(
     .map((text) => tokenizer.encode(text, { add_special_tokens: true }).ids.filter((id) => id !== undefined))
     .map((tokens) => tokens.slice(0, length))
     .filter((tokens) => tokens.length > 0);
-  const groups = together > 0 ? grouped(sequences, together) : sequences.map((sequence) => [sequence]);
+  const single = runsOf(sequences.map((sequence) => [sequence]));
+  return together > 0 ? { ...runsOf(grouped(sequences, together, cut ? CUT_FROM : 1)), single } : single;
+}
+
+function runsOf(groups: readonly (readonly (readonly number[])[])[]): Samples {
   return {
     count: groups.length,
     tokens: groups.map((group) => group.length * group[0]!.length),
+    sizes: groups.map((group) => group.length),
     digest: digestOfJson(groups),
     feeds: async (index, runtime, session) => feedsOf(runtime, session, groups[index]!),
     close: async () => undefined,
   };
 }
 
-/** How much longer than the shortest of its group a sequence may be. */
-const LENGTHS_TOGETHER = 1.25;
+/** How much longer than the shortest of its group a sequence may be that is cut. */
+const CUT_FROM = 1.25;
 
-/** Parts sequences into groups of one length, in an order that does not depend on it. */
-function grouped(sequences: readonly (readonly number[])[], most: number): (readonly number[])[][] {
+/**
+ * Parts sequences into groups of one length, in an order that does not depend on it.
+ *
+ * @param longer how many times as long as the shortest of its group a sequence may be
+ */
+function grouped(sequences: readonly (readonly number[])[], most: number, longer: number): (readonly number[])[][] {
   const groups: (readonly number[])[][] = [];
   for (const sequence of sequences.toSorted((x, y) => x.length - y.length)) {
     const group = groups.at(-1);
     const shortest = group?.[0]?.length ?? 0;
-    if (group === undefined || sequence.length > LENGTHS_TOGETHER * shortest || (group.length + 1) * shortest > most) {
+    if (group === undefined || sequence.length > longer * shortest || (group.length + 1) * shortest > most) {
       groups.push([sequence]);
     } else group.push(sequence.slice(0, shortest));
   }

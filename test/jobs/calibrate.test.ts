@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { calibrate } from '../../lib/compress/calibrate.js';
+import { type CalibrateOptions, calibrate } from '../../lib/compress/calibrate.js';
 import type { Weighting } from '../../lib/compress/choose.js';
 import { compressCheckpoint } from '../../lib/compress/compress.js';
 import { openMoments } from '../../lib/compress/moments.js';
@@ -38,8 +38,14 @@ describe.skipIf(!hasPeers)(`calibrate by onnxruntime-node${unlessNoPeers}`, () =
 
   it('runs the samples again where the sums do not fit, with the same result', async () => {
     const { source, inputs, moments, path } = await mlpWithInputs();
-    await calibrate(source, moments, { inputs, peers, threads: 1 });
-    const again = await calibrate(source, path('again'), { inputs, peers, threads: 1, maxMemory: 8 * 48 * 48 });
+    await calibrate(source, moments, { inputs, peers, threads: 1, allInputs: true });
+    const again = await calibrate(source, path('again'), {
+      inputs,
+      peers,
+      threads: 1,
+      maxMemory: 8 * 48 * 48,
+      allInputs: true,
+    });
     expect(again.passes).toBeGreaterThan(1);
     expect(await readFile(path('again'))).toEqual(await readFile(moments));
   });
@@ -77,6 +83,52 @@ describe.skipIf(!hasPeers)(`calibrate by onnxruntime-node${unlessNoPeers}`, () =
     expect(report.samples).toBe(2);
     expect(report.vectors).toBeGreaterThan(2);
     expect(report.sums).toBeLessThanOrEqual(report.layers);
+  });
+
+  it('runs texts of one length together, with the same moments', async () => {
+    const { path } = await mlpWithInputs();
+    const model = join(example, 'model', 'model.onnx');
+    const texts = Array.from({ length: 12 }, (_, i) => 'the cat sat on a mat '.repeat(1 + (i % 3)));
+    const of = async (name: string, some: readonly string[]) => {
+      await writeFile(path(`${name}.txt`), some.join('\n'));
+      const report = await calibrate(model, path(name), { texts: path(`${name}.txt`), peers });
+      const file = await openMoments(path(name));
+      const read = await Promise.all([...file.weights].map((weight) => file.read(weight)));
+      await file.close();
+      return { report, read };
+    };
+    const all = await of('all', texts);
+    expect(all.report.samples).toBe(12);
+    // One after the other, since no two of these have the same length.
+    const parts = await Promise.all([0, 3, 6, 9].map((i) => of(`part-${i}`, texts.slice(i, i + 3))));
+    expect(parts[0]!.read.length).toBeGreaterThan(0);
+    for (const [i, each] of all.read.entries()) {
+      expect(each!.count).toBe(4 * parts[0]!.read[i]!.count!);
+      expect(distance(each!.second, parts[0]!.read[i]!.second)).toBeLessThan(1e-5 * norm(each!.second));
+    }
+  });
+});
+
+describe.skipIf(!hasPeers)(`moments of layers with fewer outputs than inputs${unlessNoPeers}`, () => {
+  const kinds = async (options: Partial<CalibrateOptions>) => {
+    const { source, inputs, moments } = await mlpWithInputs(linearModel(gaussian([24, 32], 6).data, 24, 32));
+    const { byOutputs } = await calibrate(source, moments, { inputs, peers, ...options });
+    const file = await openMoments(moments);
+    const { kind } = (await file.read('w'))!;
+    await file.close();
+    expect(byOutputs).toEqual(kind === 'outputs' ? ['w'] : []);
+    return kind;
+  };
+
+  it('are those of the inputs where all fit into the memory, or where they are asked for', async () => {
+    expect(await kinds({})).toBe('inputs');
+    expect(await kinds({ maxMemory: 8 * 32 ** 2 })).toBe('inputs');
+    expect(await kinds({ maxMemory: 8 * 32 ** 2 - 1, allInputs: true })).toBe('inputs');
+  });
+
+  it('are those of the outputs otherwise', async () => {
+    expect(await kinds({ allInputs: false })).toBe('outputs');
+    expect(await kinds({ maxMemory: 8 * 32 ** 2 - 1 })).toBe('outputs');
   });
 });
 
@@ -126,7 +178,7 @@ describe.skipIf(!hasPeers)(`ranks that are tried on samples${unlessNoPeers}`, ()
     const model = join(example, 'model', 'model.onnx');
     const alone = await textSamples(model, path('texts.txt'), { samples: 30, length: 12, peers });
     expect(alone.count).toBe(30);
-    const sampling = { samples: 30, length: 12, together: 40, peers };
+    const sampling = { samples: 30, length: 12, together: 40, cut: true, peers };
     const together = await textSamples(model, path('texts.txt'), sampling);
     expect(together.count).toBeLessThan(15);
     expect(Math.max(...together.tokens!)).toBeLessThanOrEqual(40);
@@ -134,6 +186,10 @@ describe.skipIf(!hasPeers)(`ranks that are tried on samples${unlessNoPeers}`, ()
     expect(sum(together.tokens!)).toBeGreaterThan(0.8 * sum(alone.tokens!));
     expect((await textSamples(model, path('texts.txt'), sampling)).digest).toBe(together.digest);
     expect(together.digest).not.toBe(alone.digest);
+    const whole = await textSamples(model, path('texts.txt'), { ...sampling, cut: false });
+    expect(sum(whole.tokens!)).toBe(sum(alone.tokens!));
+    expect(sum(whole.sizes!)).toBe(30);
+    expect(whole.count).toBeLessThan(30);
   });
 });
 

@@ -43,7 +43,8 @@ export function defineCalibrate(command: Command, terminal: Terminal): void {
     .option('--inputs <file>', 'inputs to run (.safetensors): a tensor for each, its first dimension counts samples')
     .option('--samples <n>', 'most samples to run (default: 256)', wholeNumber(1))
     .option('--length <n>', 'most tokens of a text (default: 256)', wholeNumber(1))
-    .option('--all-inputs', 'keep moments of inputs even where those of outputs are smaller')
+    .option('--all-inputs', 'keep moments of all inputs, for few bits (the default, if they fit into --memory)')
+    .option('--no-all-inputs', 'keep those of outputs where they are smaller: enough for factors')
     .option('--memory <size>', 'most memory for sums, such as 2GB; more passes if needed', byteSize)
     .addOption(threadsOption('number of threads'))
     .option('--peers <folder>', 'where onnxruntime-node and @huggingface/tokenizers are installed')
@@ -59,17 +60,21 @@ async function runCalibrate(model: string, flags: CalibrateFlags, terminal: Term
     progress: new ProgressLine(terminal.err, ({ done, total }: Counted) => `${done} of ${total} samples`),
     work: (signal, onProgress) => calibrate(model, out, { ...options, maxMemory: memory, signal, onProgress }),
   });
-  printResult(terminal, flags, report, () => printReport(report, terminal));
+  printResult(terminal, flags, report, () => printReport(report, flags, terminal));
 }
 
 function printReport(
-  { samples, vectors, sums, layers, unseen, passes, out, seconds }: CalibrateReport,
+  { samples, vectors, sums, layers, byOutputs, unseen, passes, out, seconds }: CalibrateReport,
+  flags: CalibrateFlags,
   terminal: Terminal,
 ): void {
   const { out: output } = terminal;
   const again = passes === 1 ? '' : ` in ${passes} passes`;
   output.lines([
     `${samples} samples, ${vectors} vectors; ${sums} sums for ${layers} layers${again}`,
+    ...(byOutputs.length === 0 || flags.allInputs === false
+      ? []
+      : [`moments of outputs for ${byOutputs.length} layers, for factors alone: --all-inputs keeps those of inputs`]),
     ...(unseen.length === 0 ? [] : [`without vectors: ${unseen.map(printable).join(', ')}`]),
     `${output.colors.green('wrote')} ${printable(out)} in ${formatSeconds(seconds)}`,
   ]);
