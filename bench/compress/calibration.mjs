@@ -36,7 +36,7 @@ try {
   for (let round = 0; round < rounds; round++) {
     plainSeconds.push(await plain());
     const out = join(folder, `${round}.safetensors`);
-    const { seconds } = await calibrate(model, out, { texts, samples, length, threads, peers });
+    const { seconds } = await calibrate(model, out, { texts, samples, length, threads, peers, allInputs: false });
     calibrationSeconds.push(seconds);
     rmSync(out);
   }

@@ -1,10 +1,11 @@
 // Writes the results of bench:compress as text.
 
-/** @import { CaseResult, Measured, Row } from './types.js' */
+/** @import { CaseResult, Measured, MeasuredBits, Row } from './types.js' */
 
 import { grid } from '../markdown.mjs';
-import { BUSY } from '../measure.mjs';
+import { bitsSection } from './bits-markdown.mjs';
 import { reaches } from './cases.mjs';
+import { aboutText, megabytes, verdict } from './words.mjs';
 
 /** @type {Record<CaseResult['figure'], string>} */
 const FIGURES = {
@@ -13,15 +14,12 @@ const FIGURES = {
   agreement: "share of the tokens of held-out texts where the likeliest next one is the original's",
 };
 
-const verdict = (/** @type {boolean} */ reached) => (reached ? 'reached' : 'not reached');
-const megabytes = (/** @type {number} */ bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-
-/** @param {Measured[]} results */
+/** @param {(Measured | MeasuredBits)[]} results */
 export function markdown(results) {
   const parts = [
     '# Results of compressing models',
     'Made by `npm run bench:compress`; see [the README of the bench](../README.md#compressing-models) for how it measures.',
-    ...results.flatMap(section),
+    ...results.flatMap((result) => ('baselines' in result ? bitsSection(result) : section(result))),
   ];
   return `${parts.join('\n\n')}\n`;
 }
@@ -42,17 +40,6 @@ function section(result) {
     ...timings(result),
     aboutText(result),
   ];
-}
-
-/** @param {Measured} result */
-function aboutText({ about: { date, minutes, machine, path, threads, versions, busy } }) {
-  const { cpu, cores, memoryGiB, system } = machine;
-  const listed = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  const note = busy > BUSY ? ': too much to trust the times' : '';
-  return (
-    `${date.slice(0, 10)}, ${minutes} minutes, ${threads} threads. ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; kernels ${path}. ` +
-    `Before, other work took ${Math.round(100 * busy)} % of the machine${note}. ${listed.join(', ')}.`
-  );
 }
 
 /** @param {Row} row @param {CaseResult['figure']} figure */

@@ -3,31 +3,15 @@
 
 /** @import { Case, CaseResult, ComparedModel, Latency, Row, Storage } from './types.js' */
 
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { lowrank, node } from './commands.mjs';
 import { cache, copyTokenizer, modelFolder, textFolder } from './sources.mjs';
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
-/** onnxruntime-node and the tokenizers are found in the working directory. */
-const peers = here('../../test/peers');
 /** @type {readonly Storage[]} */
 const STORAGES = ['pivoted', 'factors'];
-
-/** @param {string[]} args */
-function node(...args) {
-  const output = execFileSync(process.execPath, args, {
-    cwd: peers,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    maxBuffer: 2 ** 28,
-    encoding: 'utf8',
-  });
-  return JSON.parse(output);
-}
-
-/** Runs a command of lowrank and returns its document. @param {string[]} args */
-export const lowrank = (...args) => node(here('../../dist/cli/main.js'), ...args, '--json');
 
 /**
  * @typedef {object} Settings
@@ -59,7 +43,7 @@ export function measure(one, { data, threads, rounds, log }) {
 
   const moments = join(work, 'moments.safetensors');
   const given = ['--texts', textsFor('calibration'), ...cut];
-  const calibrated = lowrank('calibrate', model, '-o', moments, ...given, ...threaded);
+  const calibrated = lowrank('calibrate', model, '-o', moments, ...given, '--no-all-inputs', ...threaded);
   log(`  calibrate: ${calibrated.seconds.toFixed(1)} s, ${calibrated.vectors} vectors`);
   const timed = { model, texts: textsFor('calibration'), samples: calibration, length, threads, rounds: 3 };
   const times = forwards === undefined ? undefined : node(here('calibration.mjs'), JSON.stringify(timed));

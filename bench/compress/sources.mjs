@@ -45,7 +45,7 @@ function weights(name) {
  * @param {string} name
  * @param {(part: string) => void} make
  */
-function once(name, make) {
+export function once(name, make) {
   const folder = join(cache, name);
   if (existsSync(folder)) return folder;
   const part = `${folder}.part`;
@@ -57,9 +57,9 @@ function once(name, make) {
 }
 
 /** @param {string} script @param {string[]} args */
-function runPython(script, ...args) {
-  const { status, stderr } = spawnSync(python(), [here(script), ...args], { encoding: 'utf8' });
-  if (status === 0) return;
+export function runPython(script, ...args) {
+  const { status, stdout, stderr } = spawnSync(python(), [here(script), ...args], { encoding: 'utf8' });
+  if (status === 0) return stdout;
   throw new Error(
     `${script} failed with ${python()}; it needs the packages of bench/compress/requirements.txt\n${stderr ?? ''}`,
   );

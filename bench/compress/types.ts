@@ -104,3 +104,80 @@ export interface About {
 export interface Measured extends CaseResult {
   readonly about: About;
 }
+
+/** How a model is stored in few bits by Python's onnxruntime. */
+export interface Baseline {
+  readonly name: string;
+  /** What `baselines.py` is given. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  readonly scope: Scope;
+}
+
+/** Whether the linear layers alone are stored in few bits, or embeddings too. */
+export type Scope = 'layers' | 'file';
+
+/** What `compress` is asked for, and what should be reached. */
+export type BitsBudget = { readonly scope: Scope } & (
+  | {
+      /** Options of `compress`. */
+      readonly options: readonly string[];
+      readonly target: number;
+      /** The most bytes of the file. */
+      readonly most?: number;
+    }
+  | {
+      /** The baseline whose size is the budget, and of whose figure the target is a share. */
+      readonly like: string;
+      readonly share: number;
+    }
+);
+
+export interface BitsCase {
+  readonly name: 'minilm-bits' | 'smollm2-bits';
+  readonly model: ModelName;
+  readonly title: string;
+  readonly kind: Case['kind'];
+  readonly length: number;
+  readonly calibration: number;
+  readonly figure: 'cosine' | 'divergence';
+  readonly budgets: readonly BitsBudget[];
+  readonly baselines: readonly Baseline[];
+  /** Whether runs are timed. */
+  readonly timed?: boolean;
+  /** The names of the rows of a chart in docs/, named after the case. */
+  readonly chart?: readonly string[];
+  readonly note?: string;
+}
+
+/** One model in few bits, by lowrank or by a baseline. */
+export interface BitsRow {
+  readonly by: string;
+  readonly ours: boolean;
+  readonly scope: Scope;
+  /** Why it is not there. */
+  readonly absent?: string;
+  /** Bits a weight of the linear layers, with all that takes their place. */
+  readonly bits: number;
+  readonly bytes: number;
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+  readonly target?: number;
+  readonly most?: number;
+  readonly seconds: number;
+  /** In times of the original's runs, by batch and length. */
+  readonly latency: Readonly<Record<string, number>>;
+}
+
+export interface BitsResult extends BitsCase {
+  readonly bytes: number;
+  readonly tokens: number;
+  readonly calibrationSeconds: number;
+  /** Milliseconds of the original's runs, by batch and length. */
+  readonly milliseconds: Readonly<Record<string, number>>;
+  readonly rows: readonly BitsRow[];
+}
+
+export interface MeasuredBits extends BitsResult {
+  readonly about: About;
+}
