@@ -6,11 +6,13 @@
 
 export { writeReport } from '../report/report.js';
 export type { GridOptions } from '../search/candidates.js';
+export { estimateSearch, type SearchEstimate } from '../search/estimate.js';
 export { readSearchLog } from '../search/log.js';
 export type {
   Candidate,
   MatrixLine,
   Objective,
+  RoundLine,
   Score,
   SearchCounts,
   SearchHeader,

@@ -1,6 +1,7 @@
 import { DEFAULT_KIND } from '../interventions/kinds/kinds.js';
 import type { Candidate, Objective, Trial } from '../search/log-lines.js';
 import { significanceOf } from '../search/significance.js';
+import { STOPPED } from '../search/summary.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
 import { nameOfMetric, shortChange, shortChangeText, unitOf } from './numbers.js';
@@ -171,7 +172,7 @@ class Scale {
 }
 
 function isStopped({ verdict }: Trial): boolean {
-  return verdict === 'hopeless' || verdict === 'behind';
+  return STOPPED.has(verdict);
 }
 
 function keyOf({ kind, spec }: Candidate): string {

@@ -51,6 +51,7 @@ export function reproduce(findings: Findings): Content {
           ? 'off'
           : `error ${earlyStopping.error}, first look after ${earlyStopping.first} questions`,
       ],
+      ['rounds', settings.rounds && `${settings.rounds.map(formatCount).join(', ')} questions`],
       ['generated tokens', settings.generate],
       ['compatible with', settings.compat],
       ['seed', settings.seed],

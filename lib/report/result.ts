@@ -23,7 +23,9 @@ export function lead(findings: Findings): Content {
         ? [
             unfinished,
             names.length === 0
-              ? 'None is better on validation than the unedited model.'
+              ? header.settings.rounds !== undefined && tried === 0
+                ? 'No candidate has been asked all questions yet.'
+                : 'None is better on validation than the unedited model.'
               : ['Best so far on validation: ', specs(names), '.'],
           ]
         : names.length === 0
@@ -51,6 +53,11 @@ export function lead(findings: Findings): Content {
           `${formatCount(questions.test.shared)} of the ${many(questions.test.count, 'test question', 'test questions')} are also validation questions: the test score is too optimistic.`,
         ),
     certainty(findings),
+    (findings.counts.outranked ?? 0) > 0
+      ? paragraph(
+          `The search was guided: ${many(findings.counts.outranked!, 'candidate was', 'candidates were')} outranked on a part of the questions. The full grid might have another winner.`,
+        )
+      : undefined,
     test?.ended === 'budget' ? paragraph('The budget ended the search before all candidates were tried.') : undefined,
     base === undefined
       ? undefined

@@ -16,6 +16,7 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
   complete: 'all asked',
   hopeless: 'significantly worse',
   behind: 'could not catch up',
+  outranked: 'outranked',
   failed: 'not possible',
 };
 

@@ -6,13 +6,13 @@ import type { Slice } from '../tensor/slice.js';
 
 /**
  * The log that a search writes while it runs, with everything that a report needs. `trials.jsonl`
- * in the output folder has one {@link SearchLine} a line: the header first, then matrices and
- * trials in the order of their results, at the end the test.
+ * in the output folder has one {@link SearchLine} a line: the header first, then matrices,
+ * rounds and trials in the order of their results, at the end the test.
  *
  * The file stores numbers that JSON lacks as `{ "$number": "Infinity" }`; `readSearchLog` returns
  * them as numbers.
  */
-export type SearchLine = SearchHeader | MatrixLine | Trial | TestLine;
+export type SearchLine = SearchHeader | MatrixLine | RoundLine | Trial | TestLine;
 
 /** An intervention that the search may try. */
 export interface Candidate {
@@ -70,6 +70,11 @@ export interface SearchSettings {
   /** Whether weights that several places use were edited for all of them. */
   readonly shared?: boolean | undefined;
   readonly seed: number;
+  /**
+   * The rounds of a guided search: how many questions a candidate has been asked after each.
+   * Undefined if every candidate of the grid was tried by itself.
+   */
+  readonly rounds?: readonly number[] | undefined;
   /** The probability that early stopping wrongly drops any candidate; undefined if it is off. */
   readonly earlyStopping: { readonly error: number; readonly first: number } | undefined;
   readonly generate: number | undefined;
@@ -170,6 +175,8 @@ export const VERDICTS = [
   'hopeless',
   /** Stopped: even with all other answers right it could not reach the best so far. */
   'behind',
+  /** Stopped: in a guided search, a round ended with more candidates than its questions allow. */
+  'outranked',
   /**
    * Not asked: some matrix could not be written, for example because a number is too large for its
    * type. `problem` has the reason.
@@ -177,12 +184,31 @@ export const VERDICTS = [
   'failed',
 ] as const;
 /**
- * How a trial ended: `complete` if all validation questions were asked; `hopeless` and `behind` if
- * it was stopped; `failed` if some matrix could not be written.
+ * How a trial ended: `complete` if all validation questions were asked; `hopeless`, `behind` and
+ * `outranked` if it was stopped; `failed` if some matrix could not be written.
  *
  * @useDeclaredType
  */
 export type Verdict = (typeof VERDICTS)[number];
+
+/**
+ * The answers of a candidate to the questions of one round of a guided search. Its trial follows
+ * when it is stopped or has been asked all questions.
+ */
+export interface RoundLine {
+  readonly line: 'round';
+  /** From 1. */
+  readonly round: number;
+  /** The number of the candidate's trial. */
+  readonly number: number;
+  readonly matrices: readonly TrialMatrix[];
+  /** Why it could not be asked. */
+  readonly problem: string | undefined;
+  /** As in {@link Trial}, only of the questions of this round, in the order of the rounds. */
+  readonly outcomes: string;
+  readonly losses: readonly (readonly [loss: number, tokens: number] | null)[];
+  readonly seconds: Trial['seconds'];
+}
 
 /** The stages of a search. */
 export const STAGES = ['base', 'grid', 'greedy'] as const;
@@ -260,6 +286,8 @@ export interface SearchCounts {
   readonly trials: number;
   /** How many of them were stopped early. */
   readonly stopped: number;
+  /** Of these, those that a guided search stopped although they might have won. */
+  readonly outranked?: number;
   /** The number of validation questions asked. */
   readonly asked: number;
   /** Decompositions that were computed, read from the disk, or in memory. */

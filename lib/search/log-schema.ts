@@ -80,6 +80,7 @@ const SETTINGS = object({
   quant: optional(WRITABLE),
   shared: optional(aBoolean),
   seed: aSeed,
+  rounds: optional(list(aWhole(1), 1)),
   earlyStopping: optional(object({ error: aFinite(0, 1), first: aWhole(1) })),
   generate: optional(aWhole()),
   compat: optional(oneOf(...COMPATS)),
@@ -101,6 +102,15 @@ const LINES: Readonly<Record<SearchLine['line'], Check>> = {
     singularValues: list(aMagnitude),
     from: oneOf(...DECOMPOSITION_SOURCES),
     seconds: aQuantity,
+  }),
+  round: object({
+    round: aWhole(1),
+    number: aWhole(1),
+    matrices: list(MATRIX),
+    problem: optional(aString),
+    outcomes: aString,
+    losses: list(orNull(list(aValue, 2, 2))),
+    seconds: object(fields(aQuantity, 'edit', 'evaluate')),
   }),
   trial: object({
     number: aWhole(),
@@ -128,6 +138,7 @@ const LINES: Readonly<Record<SearchLine['line'], Check>> = {
     ended: oneOf(...ENDINGS),
     counts: object({
       ...fields(aWhole(), 'trials', 'stopped', 'asked'),
+      outranked: optional(aWhole()),
       svds: object(fields(aWhole(), 'computed', 'disk', 'memory')),
     }),
     memory: object(fields(aWhole(), 'peakRss', 'nativePeak')),
@@ -162,17 +173,20 @@ export function faultInLog(lines: readonly unknown[]): string | undefined {
 class LogContext {
   readonly #candidates: readonly string[];
   readonly #questions: number;
+  readonly #rounds: readonly number[];
   readonly #trials = new Set<number>();
   #ended = false;
 
   constructor({ settings }: SearchHeader) {
     this.#candidates = settings.candidates.map(nameOfCandidate);
     this.#questions = settings.questions.validation.count;
+    this.#rounds = settings.rounds ?? [];
   }
 
   fault(line: SearchLine): string | undefined {
     if (this.#ended) return 'expected no line after the test';
     if (line.line === 'trial') return this.#trial(line);
+    if (line.line === 'round') return this.#round(line);
     if (line.line !== 'test') return undefined;
     this.#ended = true;
     return this.#known(line.winner, 'winner') ?? this.#listed(line.interventions, 'interventions');
@@ -197,6 +211,17 @@ class LogContext {
       optional(list(anything, this.#questions, this.#questions))(losses, 'losses');
     this.#trials.add(number);
     return fault;
+  }
+
+  #round({ round, number, outcomes, losses, problem }: SearchLine & { line: 'round' }) {
+    const asked = (this.#rounds[round - 1] ?? 0) - (this.#rounds[round - 2] ?? 0);
+    return (
+      aWhole(1, this.#rounds.length)(round, 'round') ??
+      aWhole(1, this.#candidates.length)(number, 'number') ??
+      (problem !== undefined || (outcomes.length === asked && /^[01-]*$/.test(outcomes) && losses.length === asked)
+        ? undefined
+        : expected(`a 0, 1 or - and a loss for each of ${asked} questions`, outcomes, 'outcomes'))
+    );
   }
 
   #known(trial: number | undefined, at: string): string | undefined {

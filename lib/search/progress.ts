@@ -8,6 +8,8 @@ export interface SearchProgress {
   /** Finished trials of this phase, and all of them. */
   readonly done: number;
   readonly total: number;
+  /** The round of a guided search, in which candidates count as done when they have been asked. */
+  readonly round: { readonly number: number; readonly of: number } | undefined;
   /** The current candidate. */
   readonly candidate: Candidate | undefined;
   /** Questions asked in this trial, and all of them. */
@@ -55,6 +57,7 @@ export class ProgressReporter {
     phase: 'base',
     done: 0,
     total: 1,
+    round: undefined,
     candidate: undefined,
     asked: 0,
     questions: 0,

@@ -93,16 +93,18 @@ export class Race {
    * order of the set.
    */
   verdict(own: readonly string[], rival: string): Verdict | undefined {
+    if (isBehind(own, rival)) return 'behind';
     const { plus, minus } = discordance(own, rival);
-    let right = 0;
-    let open = 0;
-    let rivalRight = 0;
-    for (let i = 0; i < own.length; i++) {
-      if (rival[i] === '1') rivalRight++;
-      if (own[i] === '1') right++;
-      else if (own[i] === '-') open++;
-    }
-    if (right + open < rivalRight) return 'behind';
     return fairCoin(plus, plus + minus) <= this.#threshold ? 'hopeless' : undefined;
   }
+}
+
+/** Whether answers cannot be as often right as those of a rival, even if all that are open are. */
+export function isBehind(own: readonly string[], rival: string): boolean {
+  let [possible, needed] = [0, 0];
+  for (let i = 0; i < own.length; i++) {
+    if (own[i] !== '0') possible++;
+    if (rival[i] === '1') needed++;
+  }
+  return possible < needed;
 }

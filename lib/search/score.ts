@@ -1,7 +1,7 @@
 import { measure } from '../evaluate/metrics/summary.js';
 import type { Question } from '../evaluate/questions/question.js';
 import type { ExampleResult } from '../evaluate/result.js';
-import type { Objective, Score, Trial } from './log-lines.js';
+import type { Objective, RoundLine, Score, Trial } from './log-lines.js';
 
 /** The answers of one trial so far, at the indexes of their questions in the set. */
 export class Answers {
@@ -56,29 +56,39 @@ export class Answers {
   }
 }
 
-/** Returns the base's score on only those questions that a trial has answered. */
-export function baseOnSame(base: Pick<Trial, 'outcomes' | 'losses' | 'score'>, own: Answers): Omit<Score, 'questions'> {
-  // A program that reports only figures for the whole set was asked the whole set.
-  if (own.results.length === 0) return base.score;
-  let [right, judged, loss, known, sum, tokens] = [0, 0, 0, 0, 0, 0];
-  for (let i = 0; i < own.questions; i++) {
-    if (own.outcomes[i] !== '-' && base.outcomes[i] !== '-') {
-      judged++;
-      if (base.outcomes[i] === '1') right++;
-    }
-    const ofBase = base.losses?.[i];
-    if (own.losses[i] && ofBase) {
-      known++;
-      loss += ofBase[0];
-      sum += ofBase[0] * ofBase[1];
-      tokens += ofBase[1];
-    }
+/** Computes the score of questions from what a log has of them, in the order of the set. */
+export function scoreOf(outcomes: ArrayLike<string>, losses: RoundLine['losses']): Score {
+  let [questions, right, judged, loss, known, sum, tokens] = [0, 0, 0, 0, 0, 0, 0];
+  for (let i = 0; i < outcomes.length; i++) {
+    const own = losses[i] ?? null;
+    if (outcomes[i] !== '-' || own !== null) questions++;
+    if (outcomes[i] !== '-') judged++;
+    if (outcomes[i] === '1') right++;
+    if (own === null) continue;
+    known++;
+    loss += own[0];
+    sum += own[0] * own[1];
+    tokens += own[1];
   }
   return {
+    questions,
     accuracy: judged === 0 ? undefined : right / judged,
     logLoss: known === 0 ? undefined : loss / known,
     perplexity: tokens === 0 ? undefined : Math.exp(sum / tokens),
   };
+}
+
+/** Returns the base's score on only those questions that a trial has answered. */
+export function baseOnSame(
+  base: Pick<Trial, 'outcomes' | 'losses' | 'score'>,
+  own: Pick<Answers, 'outcomes' | 'losses'>,
+): Omit<Score, 'questions'> {
+  // A program that reports only figures for the whole set was asked the whole set.
+  if (own.outcomes.every((outcome) => outcome === '-') && own.losses.every((loss) => loss === null)) return base.score;
+  return scoreOf(
+    own.outcomes.map((outcome, i) => (outcome === '-' ? '-' : base.outcomes[i]!)),
+    own.losses.map((loss, i) => (loss === null ? null : (base.losses?.[i] ?? null))),
+  );
 }
 
 /** Subtracts the other score, where both are known. */

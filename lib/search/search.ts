@@ -4,8 +4,7 @@ import { mainOfCopy, pathOfCopy } from '../checkpoint/copy/layouts.js';
 import { workFolder } from '../checkpoint/copy/staging.js';
 import { open } from '../checkpoint/open.js';
 import { editCheckpoint } from '../edit/edit-checkpoint.js';
-import { ArgumentError, LowRankError } from '../errors.js';
-import type { Engine } from '../evaluate/engines/engine.js';
+import { LowRankError } from '../errors.js';
 import { requireSpace } from '../files/space.js';
 import type { Edit } from '../interventions/edit.js';
 import { checkOptions } from '../options.js';
@@ -13,11 +12,12 @@ import { overlap } from '../tensor/slice.js';
 import { interventionOf, type PlannedCandidate, planGrid } from './candidates.js';
 import { convertQuantised } from './convert.js';
 import { searchDemand } from './demand.js';
+import { tryInRounds } from './guided.js';
 import type { Candidate, Objective, SearchHeader, SearchSummary, TestLine, Trial } from './log-lines.js';
 import { SearchOutput } from './output.js';
 import { ProgressReporter } from './progress.js';
 import { type Answers, compareScores } from './score.js';
-import { headerOf, SEARCH_OPTIONS, type SearchOptions } from './settings.js';
+import { checkEngine, headerOf, requireGiven, SEARCH_OPTIONS, type SearchOptions } from './settings.js';
 import { countsOf, summarise } from './summary.js';
 import { testLine } from './test-line.js';
 import { checkLimits, Trials } from './trial-runner.js';
@@ -61,22 +61,6 @@ export async function search(source: string, options: SearchOptions): Promise<Se
   } finally {
     await checkpoint.close();
   }
-}
-
-function requireGiven(options: Partial<SearchOptions>): void {
-  const needed = { engine: 'an engine', validation: '{ questions }', out: 'a folder' };
-  for (const [name, expected] of Object.entries(needed)) {
-    if (options[name as keyof typeof needed] === undefined) throw new ArgumentError(name, expected, undefined);
-  }
-}
-
-/** An engine that runs another model of the folder would find every candidate equal to the base. */
-function checkEngine({ path, format }: Checkpoint, { name, runs }: Engine): void {
-  if (runs === undefined || runs === format) return;
-  const message = `${path}: its ${format} weights would be edited, but the engine ${name} runs .${runs} files`;
-  throw new LowRankError('ERR_ARGUMENT', message, {
-    hint: `Pass the .${runs} file itself. To evaluate a safetensors model, use a program that loads it (--command).`,
-  });
 }
 
 async function searchInto(
@@ -161,6 +145,19 @@ class Search {
   /** Tries one candidate after another; each is compared with the best so far. */
   async #searchGrid(base: Trial): Promise<StageResult> {
     let state: SearchState = { trial: base, candidates: [], edits: [] };
+    const { rounds } = this.header.settings;
+    if (rounds !== undefined) {
+      requireAnswers(base);
+      const { progress } = this;
+      const error = this.header.settings.earlyStopping?.error;
+      const settings = { objective: this.#objective, rounds, error, progress };
+      const asked = await tryInRounds(this.trials, this.planned, base, settings);
+      for (const [i, trial] of asked.entries()) {
+        const { candidate, edits } = this.planned[i]!;
+        if (this.#isBetter(trial, state.trial)) state = { trial, candidates: [candidate], edits };
+      }
+      return { state, complete: true };
+    }
     const total = this.planned.length;
     for (const [done, { candidate, edits }] of this.planned.entries()) {
       const number = done + 1;
@@ -292,6 +289,14 @@ class Search {
     const earlier = [...known.values()].reduce((sum, trial) => sum + trial.seconds.edit + trial.seconds.evaluate, 0);
     return tried >= trials || earlier + this.progress.seconds >= seconds;
   }
+}
+
+/** Rounds compare candidates on parts of the questions. */
+function requireAnswers({ outcomes, losses }: Trial): void {
+  if (/[01]/.test(outcomes) || losses?.some((loss) => loss !== null)) return;
+  throw new LowRankError('ERR_ENGINE', 'the engine reports figures for the whole set, but rounds ask parts of it', {
+    hint: 'Print a result for each question, or search the full grid.',
+  });
 }
 
 function meet(a: Edit, b: Edit): boolean {

@@ -26,6 +26,7 @@ import { GRID_OPTIONS, type GridOptions, type PlannedCandidate } from './candida
 import { COMPOSITIONS, type Composition, type SearchHeader, type SearchSettings } from './log-lines.js';
 import type { SearchProgress } from './progress.js';
 import type { EarlyStoppingOptions } from './race.js';
+import { planRounds } from './rounds.js';
 import { objectiveOf } from './score.js';
 
 /** Questions that a search asks, and their source. */
@@ -73,6 +74,12 @@ export interface SearchOptions extends GridOptions {
    * engine is a program, which would have to be started for each look.
    */
   readonly earlyStopping?: boolean | EarlyStoppingOptions;
+  /**
+   * Asks all candidates of the grid a few questions and only the best of them more, in rounds, so
+   * that at most a third of the full grid's questions is asked. It may miss the winner of the full
+   * grid. Off by default.
+   */
+  readonly guided?: boolean;
   /**
    * Ends the search after this many candidates or seconds, over all its runs; the best so far wins.
    */
@@ -124,11 +131,29 @@ export const SEARCH_OPTIONS: OptionTypes<SearchOptions> = {
   seed: PLAN_OPTIONS.seed,
   threads: PLAN_OPTIONS.threads,
   earlyStopping: either(boolean, optionsOf<EarlyStoppingOptions>({ error: number, first: number })),
+  guided: boolean,
   budget: optionsOf<NonNullable<SearchOptions['budget']>>({ trials: number, seconds: number }),
   cache: optionsOf<NonNullable<SearchOptions['cache']>>({ bytes: number, folder: text }),
   onProgress: callback,
   command: listOf(text),
 };
+
+/** @throws {@link ArgumentError} if one of the options that have no default is missing. */
+export function requireGiven(options: Partial<SearchOptions>): void {
+  const needed = { engine: 'an engine', validation: '{ questions }', out: 'a folder' };
+  for (const [name, expected] of Object.entries(needed)) {
+    if (options[name as keyof typeof needed] === undefined) throw new ArgumentError(name, expected, undefined);
+  }
+}
+
+/** An engine that runs another model of the folder would find every candidate equal to the base. */
+export function checkEngine({ path, format }: Checkpoint, { name, runs }: Engine): void {
+  if (runs === undefined || runs === format) return;
+  const message = `${path}: its ${format} weights would be edited, but the engine ${name} runs .${runs} files`;
+  throw new LowRankError('ERR_ARGUMENT', message, {
+    hint: `Pass the .${runs} file itself. To evaluate a safetensors model, use a program that loads it (--command).`,
+  });
+}
 
 /** Returns the settings of early stopping; undefined if it is off. */
 export function earlyStoppingOf({ earlyStopping, engine, validation }: SearchOptions) {
@@ -137,6 +162,10 @@ export function earlyStoppingOf({ earlyStopping, engine, validation }: SearchOpt
   if (wanted === false || objectiveOf(validation.questions) === 'perplexity') return undefined;
   const { error = 0.05, first = 32 } = wanted === true ? {} : wanted;
   return { error, first };
+}
+
+function roundsOf(candidates: number, { questions }: QuestionPart): number[] {
+  return planRounds(candidates, questions.length);
 }
 
 /** Returns the first line of the log. */
@@ -172,6 +201,7 @@ export async function headerOf(
     quant: options.quant,
     shared: options.shared,
     seed,
+    ...(options.guided ? { rounds: roundsOf(planned.length, validation) } : {}),
     earlyStopping: earlyStoppingOf(options),
     generate,
     compat,

@@ -6,6 +6,7 @@ import type {
   SearchSummary,
   TestLine,
   Trial,
+  Verdict,
 } from './log-lines.js';
 
 /** Makes the contents of `summary.json`. */
@@ -39,6 +40,9 @@ export function summarise(
   };
 }
 
+/** The verdicts of trials that were not asked everything. */
+export const STOPPED: ReadonlySet<Verdict> = new Set(['hopeless', 'behind', 'outranked']);
+
 /** Counts the work that the lines of a log record. */
 export function countsOf(lines: readonly SearchLine[]): SearchCounts {
   const trials = trialsOf(lines);
@@ -52,7 +56,8 @@ export function countsOf(lines: readonly SearchLine[]): SearchCounts {
     });
   return {
     trials: trials.filter(({ stage }) => stage !== 'base').length,
-    stopped: trials.filter(({ verdict }) => verdict === 'hopeless' || verdict === 'behind').length,
+    stopped: trials.filter(({ verdict }) => STOPPED.has(verdict)).length,
+    outranked: trials.filter(({ verdict }) => verdict === 'outranked').length,
     asked: trials.reduce((sum, { score }) => sum + score.questions, 0),
     svds: { computed, disk, memory: Math.max(0, needed.length - computed - disk) },
   };

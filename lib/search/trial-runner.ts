@@ -11,7 +11,7 @@ import { decomposeAnew } from '../interventions/apply.js';
 import type { Edit } from '../interventions/edit.js';
 import { editWorkingCopy, RememberedDecompositions } from './candidate-tensors.js';
 import { Decompositions } from './decompositions.js';
-import type { Candidate, SearchLine, SearchSettings, Trial, TrialMatrix, Verdict } from './log-lines.js';
+import type { Candidate, RoundLine, SearchLine, SearchSettings, Trial, TrialMatrix, Verdict } from './log-lines.js';
 import type { SearchOutput } from './output.js';
 import type { ProgressReporter } from './progress.js';
 import { Race } from './race.js';
@@ -145,6 +145,11 @@ export class Trials {
     await this.#copy.reset();
   }
 
+  /** Returns the order in which the rounds of a guided search ask, as indexes in the set. */
+  get roundsOrder(): readonly number[] {
+    return this.#race.order(0);
+  }
+
   /** Asks the current model all questions in their order. */
   async askAll(questions: readonly Question[]): Promise<Answers> {
     const answers = new Answers(questions.length);
@@ -168,47 +173,85 @@ export class Trials {
   async #make(number: number, plan: TrialPlan): Promise<Trial> {
     const { stage, candidate, edits = [], base, rival, upon = [] } = plan;
     const answers = new Answers(this.#options.validation.questions.length);
-    const begin = performance.now();
-    let editEnd = begin;
-    let matrices: TrialMatrix[] = [];
-    let verdict: Verdict = 'complete';
-    let problem: string | undefined;
-    let accepted: boolean | undefined;
-    try {
-      try {
-        matrices = await this.#apply(edits);
-      } catch (error) {
-        if (!(error instanceof LowRankError) || !CANDIDATES_OWN_FAULTS.has(error.code)) throw error;
-        [verdict, problem] = ['failed', error.message];
-      }
-      editEnd = performance.now();
-      if (verdict !== 'failed') verdict = await this.#ask(number, answers, rival);
-      if (stage === 'greedy') {
-        accepted = verdict === 'complete' && compareScores(answers.score, rival!.score, this.#settings.objective) <= 0;
-      }
-    } finally {
-      await this.#rollback();
-    }
-    if (accepted) await this.keep(edits);
+    const made = await this.#attempt(edits, () => this.#ask(number, answers, rival));
     const { score } = answers;
     if (stage === 'base') requireScore(score);
+    const isNoWorse = () => compareScores(score, rival!.score, this.#settings.objective) <= 0;
+    const accepted = stage === 'greedy' ? made.verdict === 'complete' && isNoWorse() : undefined;
+    if (accepted) await this.keep(edits);
     return {
       line: 'trial',
       number,
       stage,
       candidate,
       upon,
-      matrices,
-      verdict,
-      problem,
+      ...made,
       score,
       change: difference(score, base === undefined ? score : baseOnSame(base, answers)),
       rival: rival?.number,
       accepted,
       outcomes: answers.outcomes.join(''),
       losses: base === undefined ? answers.losses : undefined,
-      seconds: { edit: (editEnd - begin) / 1000, evaluate: (performance.now() - editEnd) / 1000 },
     };
+  }
+
+  /** Edits the model, asks it, and restores it. */
+  async #attempt(edits: readonly Edit[], ask: () => Promise<Verdict>) {
+    const begin = performance.now();
+    let editEnd = begin;
+    let matrices: TrialMatrix[] = [];
+    let verdict: Verdict = 'failed';
+    let problem: string | undefined;
+    try {
+      try {
+        matrices = await this.#apply(edits);
+      } catch (error) {
+        if (!(error instanceof LowRankError) || !CANDIDATES_OWN_FAULTS.has(error.code)) throw error;
+        problem = error.message;
+      }
+      editEnd = performance.now();
+      if (problem === undefined) verdict = await ask();
+    } finally {
+      await this.#rollback();
+    }
+    const seconds = { edit: (editEnd - begin) / 1000, evaluate: (performance.now() - editEnd) / 1000 };
+    return { matrices, verdict, problem, seconds };
+  }
+
+  /**
+   * Asks a candidate the questions of a round of a guided search, and logs the answers; or takes
+   * them from the log of an earlier run.
+   *
+   * @param places of the questions in the set
+   */
+  async round(round: number, number: number, edits: readonly Edit[], places: readonly number[]): Promise<RoundLine> {
+    const logged = this.lines.find((line) => line.line === 'round' && line.round === round && line.number === number);
+    if (logged !== undefined) return logged as RoundLine;
+    const answers = new Answers(this.#options.validation.questions.length);
+    const { verdict: _, ...made } = await this.#attempt(edits, async () => {
+      await this.#askSome(this.#options.validation.questions, places, answers);
+      return 'complete';
+    });
+    this.#progress.count(made.seconds, made.problem === undefined ? places.length : 0);
+    const line: RoundLine = {
+      line: 'round',
+      round,
+      number,
+      ...made,
+      outcomes: places.map((place) => answers.outcomes[place]).join(''),
+      losses: places.map((place) => answers.losses[place]!),
+    };
+    await this.append(line);
+    return line;
+  }
+
+  /** Logs a trial that consists of rounds. */
+  async settle(trial: Trial): Promise<Trial> {
+    const logged = this.known.get(trial.number);
+    if (logged === undefined) await this.append(trial);
+    this.done.set(trial.number, logged ?? trial);
+    this.#progress.report({ trial: logged ?? trial, resumed: logged !== undefined });
+    return logged ?? trial;
   }
 
   /** Asks in rounds until all is asked or the rival cannot be reached. */
@@ -291,10 +334,14 @@ function cacheFolder(): string {
  *
  * @throws {@link ArgumentError} if one is invalid.
  */
-export function checkLimits({ cache, budget }: Pick<SearchOptions, 'cache' | 'budget'>): void {
+export function checkLimits({ cache, budget, guided }: Pick<SearchOptions, 'cache' | 'budget' | 'guided'>): void {
   const whole = (value: number | undefined, least: number) =>
     value === undefined || (Number.isSafeInteger(value) && value >= least);
   if (!whole(cache?.bytes, 0)) throw new ArgumentError('cache.bytes', 'a whole number of bytes', cache?.bytes);
+  if (guided && budget !== undefined) {
+    const hint = 'The rounds of a guided search ask a third of the questions; fewer would choose by chance.';
+    throw new LowRankError('ERR_ARGUMENT', 'a guided search takes no budget', { hint });
+  }
   if (!whole(budget?.trials, 1)) {
     throw new ArgumentError('budget.trials', 'a whole number of at least 1', budget?.trials);
   }

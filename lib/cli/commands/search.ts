@@ -10,6 +10,7 @@ import { parseLayers } from '../../model/layers.js';
 import { asLayerType } from '../../model/type-named.js';
 import type { GroupType, MatrixType } from '../../model/types.js';
 import { writeReport } from '../../report/report.js';
+import { estimateSearch, type SearchEstimate } from '../../search/estimate.js';
 import { COMPOSITIONS, type Composition, nameOfCandidate, type SearchSummary } from '../../search/log-lines.js';
 import { search } from '../../search/search.js';
 import { significanceOf } from '../../search/significance.js';
@@ -24,6 +25,7 @@ import {
   familyOption,
   jsonOption,
   quantOption,
+  requireOut,
   seedOption,
   sharedOption,
   threadsOption,
@@ -45,7 +47,8 @@ import type { Output, Terminal } from '../terminal/terminal.js';
 
 interface SearchFlags extends QuestionFlags {
   readonly test?: string;
-  readonly out: string;
+  readonly out?: string;
+  readonly dryRun?: boolean;
   readonly layers?: string;
   readonly types?: readonly (MatrixType | GroupType)[];
   readonly rhos?: readonly number[];
@@ -53,6 +56,7 @@ interface SearchFlags extends QuestionFlags {
   readonly bands?: readonly (readonly [from: number, to: number])[];
   readonly compose: Composition;
   readonly earlyStopping: boolean;
+  readonly guided?: boolean;
   readonly budget?: { readonly trials?: number; readonly seconds?: number };
   readonly cache?: number;
   readonly cacheDir?: string;
@@ -69,6 +73,8 @@ Examples:
   lowrank search onnx-model --dataset validation.jsonl --test test.jsonl -o found --compose greedy
   lowrank search model.gguf --dataset questions.jsonl -o found --layers 20-27 --types fc_in,fc_out --rhos 0.01,0.1
   lowrank search model.gguf --dataset questions.jsonl -o ablation --kinds rank-reduction,bottom,random --rhos 0.01,0.1
+  lowrank search model.gguf --dataset questions.jsonl --dry-run
+  lowrank search model.gguf --dataset questions.jsonl -o found --guided --layers all
   lowrank search model --dataset questions.jsonl -o found --command 'python score.py {checkpoint} {questions}'
 
 One dataset is split as in LASER: the first fifth selects (validation), the rest is asked once at the end (test).
@@ -81,7 +87,7 @@ export function defineSearch(command: Command, terminal: Terminal): void {
   command
     .argument('<checkpoint>', CHECKPOINT)
     .addOption(datasetOption())
-    .requiredOption('-o, --out <folder>', 'folder for trials.jsonl, summary.json and the model')
+    .option('-o, --out <folder>', 'folder for trials.jsonl, summary.json and the model')
     .option('--test <file>', 'separate test questions; the dataset is then all validation');
   addAskingOptions(command, 'question files')
     .addOption(contextOption())
@@ -95,6 +101,10 @@ export function defineSearch(command: Command, terminal: Terminal): void {
         .choices(COMPOSITIONS)
         .default('none'),
     )
+    .option(
+      '--guided',
+      'ask at most a third of the questions, in rounds that keep the best; may miss the winner of the full grid',
+    )
     .option('--no-early-stopping', 'ask every candidate all questions')
     .option('--budget <budget>', 'maximum number of trials (50) or time (90s, 10m, 2h)', budget)
     .option('--cache <size>', 'size of the disk cache for decompositions, such as 2GB; 0 for none', sizeOrNone)
@@ -102,6 +112,7 @@ export function defineSearch(command: Command, terminal: Terminal): void {
     .addOption(familyOption())
     .addOption(quantOption('type to which quantised tensors of the grid are converted first'))
     .addOption(sharedOption())
+    .option('--dry-run', 'time a few questions and print what the search would cost, without writing anything')
     .option('--limit <n>', 'use at most n validation and n test questions', wholeNumber(1));
   addScoringOptions(command)
     .addOption(seedOption('seed for question orders, random choices and intervals').default(0))
@@ -127,42 +138,62 @@ async function runSearch(checkpoint: string, flags: SearchFlags, terminal: Termi
   };
   const questions = { validation: part('validation'), test: part('test') };
   const engine = await chooseEngine(checkpoint, flags);
+  const options = {
+    ...questions,
+    engine,
+    layers,
+    types,
+    rhos,
+    kinds,
+    bands,
+    compose,
+    seed,
+    family,
+    threads,
+    compat,
+    quant: flags.quant,
+    shared: flags.shared,
+    engineOptions: { command: flags.command, context },
+    // Unless switched off, the engine decides.
+    earlyStopping: flags.earlyStopping ? undefined : false,
+    guided: flags.guided,
+    budget: flags.budget,
+    cache: { bytes: flags.cache, folder: flags.cacheDir },
+    generate: flags.generate ?? set.generate,
+    command: ['lowrank', ...process.argv.slice(2)],
+  };
+  if (flags.dryRun) {
+    const estimate = await estimateSearch(checkpoint, options).finally(() => engine.close());
+    printResult(terminal, flags, estimate, () => terminal.out.lines(estimateLines(estimate, flags)));
+    return;
+  }
+  const out = requireOut(flags.out, ', or --dry-run');
   const job = runJob(terminal, {
     progress: new SearchTable(terminal.err),
     stopping: 'stopping and removing the candidate',
     stopped: 'stopped',
     interrupted: new Interrupted('interrupted', 'Run the same command again to resume.'),
-    work: (signal, onProgress) =>
-      search(checkpoint, {
-        ...questions,
-        engine,
-        layers,
-        types,
-        rhos,
-        kinds,
-        bands,
-        compose,
-        seed,
-        family,
-        threads,
-        compat,
-        signal,
-        onProgress,
-        quant: flags.quant,
-        shared: flags.shared,
-        out: flags.out,
-        engineOptions: { command: flags.command, context },
-        // Unless switched off, the engine decides.
-        earlyStopping: flags.earlyStopping ? undefined : false,
-        budget: flags.budget,
-        cache: { bytes: flags.cache, folder: flags.cacheDir },
-        generate: flags.generate ?? set.generate,
-        command: ['lowrank', ...process.argv.slice(2)],
-      }),
+    work: (signal, onProgress) => search(checkpoint, { ...options, out, signal, onProgress }),
   });
   const summary = await job.finally(() => engine.close());
-  await writeReport(flags.out);
-  printResult(terminal, flags, summary, () => printSummary(summary, flags, terminal.out));
+  await writeReport(out);
+  printResult(terminal, flags, summary, () => printSummary(summary, out, terminal.out));
+}
+
+/** Formats a duration that may be short: `1.6 ms`. */
+function brief(seconds: number): string {
+  return seconds < 1 ? `${(1000 * seconds).toPrecision(2)} ms` : formatSeconds(seconds);
+}
+
+/** Describes what a search would cost. */
+function estimateLines({ candidates, matrices, questions, mostAsked, seconds }: SearchEstimate, flags: SearchFlags) {
+  const { validation, test } = questions;
+  const stopping = flags.guided ? '' : '; early stopping asks fewer';
+  return [
+    `${formatCount(candidates)} candidates of ${formatCount(matrices)} matrices, ${formatCount(validation)} validation and ${formatCount(test)} test questions`,
+    `a question takes ${brief(seconds.question)}, loading a candidate ${brief(seconds.load)}, all decompositions about ${formatSeconds(seconds.decompose)}`,
+    `at most ${formatCount(mostAsked)} validation questions and about ${formatSeconds(seconds.most)}${stopping}`,
+  ];
 }
 
 const COLUMNS: readonly Column[] = [
@@ -173,7 +204,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'log loss', align: 'right' },
 ];
 
-function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output): void {
+function printSummary(summary: SearchSummary, out: string, output: Output): void {
   const { bold, green } = output.colors;
   const { baseTrial, winnerTrial, gridTrial, base, edited, interventions, counts, seconds, model, greedy } = summary;
   const row = (name: string, validation: (typeof baseTrial)['score'], test: typeof base) => [
@@ -210,11 +241,19 @@ function printSummary(summary: SearchSummary, flags: SearchFlags, output: Output
     const of = `${formatCount(test.shared)} of the ${formatCount(test.count)}`;
     output.lines([`${of} test questions are validation questions too: the test scores are too optimistic`]);
   }
+  if (summary.settings.rounds !== undefined) {
+    const outranked = counts.outranked ?? 0;
+    if (outranked > 0) {
+      output.lines([
+        `${formatCount(outranked)} candidates were outranked in rounds: the full grid might have another winner`,
+      ]);
+    }
+  }
   if (summary.ended === 'budget') output.lines(['stopped by the budget before all candidates were tried']);
   // Keep the path as typed, relative or absolute.
-  const shown = model && join(flags.out, relative(resolve(flags.out), model));
+  const shown = model && join(out, relative(resolve(out), model));
   if (shown !== undefined) output.lines([`${green('wrote')} ${printable(shown)}`]);
-  output.lines([`${green('wrote')} ${printable(flags.out)}/report.html, summary.json and trials.jsonl`]);
+  output.lines([`${green('wrote')} ${printable(out)}/report.html, summary.json and trials.jsonl`]);
 }
 
 function describeDifference({ metric, difference, low, high }: SearchSummary['comparisons'][number]): string {

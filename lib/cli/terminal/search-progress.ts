@@ -18,6 +18,7 @@ export class SearchTable {
   readonly #trials: Trial[] = [];
   #drawn = Number.NEGATIVE_INFINITY;
   #height = 0;
+  #isAnnounced = false;
 
   constructor(output: Output) {
     this.#output = output;
@@ -26,6 +27,7 @@ export class SearchTable {
   readonly show = (progress: SearchProgress): void => {
     const { trial, warning } = progress;
     if (trial !== undefined) this.#trials.push(trial);
+    this.#announce(progress);
     if (warning !== undefined) {
       this.end();
       this.#output.lines([`warning: ${printable(warning)}`]);
@@ -38,6 +40,15 @@ export class SearchTable {
   end(): void {
     if (this.#height > 0) this.#output.write(`${up(this.#height)}\u001b[J`);
     this.#height = 0;
+  }
+
+  /** Says before the first candidate what is ahead. */
+  #announce({ phase, total, remainingSeconds }: SearchProgress): void {
+    if (this.#isAnnounced || phase !== 'grid') return;
+    this.#isAnnounced = true;
+    if (remainingSeconds === undefined) return;
+    this.end();
+    this.#output.lines([`${formatCount(total)} candidates, at most about ${formatSeconds(remainingSeconds)}`]);
   }
 
   #draw(progress: SearchProgress): void {
@@ -89,6 +100,7 @@ function describeSearch({
   candidate,
   asked,
   questions,
+  round,
   tokens,
   seconds,
   remainingSeconds,
@@ -98,7 +110,8 @@ function describeSearch({
   const counted = phase === 'grid' || phase === 'greedy' ? ` ${done}/${total}` : '';
   const answers = phase === 'write' ? '' : ` ${asked}/${questions}`;
   const run = tokens === undefined ? '' : ` (${formatCount(tokens.done)}/${formatCount(tokens.total)} tokens)`;
-  return printable(`${PHASES[phase]}${counted}${what}${answers}${run}, ${formatSeconds(seconds)}${left}`);
+  const stage = round === undefined ? PHASES[phase] : `round ${round.number}/${round.of}`;
+  return printable(`${stage}${counted}${what}${answers}${run}, ${formatSeconds(seconds)}${left}`);
 }
 
 const PHASES = {
@@ -110,9 +123,14 @@ const PHASES = {
 } as const;
 
 /** @param base the unedited model, to which changes are relative */
-function describeTrial({ phase, done, total, resumed }: SearchProgress, trial: Trial, base: Trial): string {
+function describeTrial({ phase, done, total, round, resumed }: SearchProgress, trial: Trial, base: Trial): string {
   const { verdict, score, change, accepted, problem } = trial;
-  const place = trial.stage === 'base' ? '' : `${phase} ${done + 1}/${total} `;
+  const place =
+    trial.stage === 'base'
+      ? ''
+      : round === undefined
+        ? `${phase} ${done + 1}/${total} `
+        : `round ${round.number}/${round.of} `;
   const values = [formatScore(score), formatLoss(score) && `log loss ${formatLoss(score)}`].filter(
     (text) => text !== '',
   );
@@ -124,6 +142,7 @@ function describeTrial({ phase, done, total, resumed }: SearchProgress, trial: T
   const end = {
     complete: accepted === undefined ? '' : accepted ? ', accepted' : ', reverted',
     hopeless: `, stopped early after ${score.questions} questions`,
+    outranked: `, outranked after ${score.questions} questions`,
     behind: `, cannot catch up after ${score.questions} questions`,
     failed: `, failed: ${problem}`,
   }[verdict];

@@ -41,6 +41,7 @@ function progress(rest: Partial<SearchProgress> = {}): SearchProgress {
     candidate: candidate('26:fc_in:0.01'),
     asked: 5,
     questions: 20,
+    round: undefined,
     tokens: undefined,
     trial: undefined,
     resumed: false,
@@ -53,8 +54,14 @@ function progress(rest: Partial<SearchProgress> = {}): SearchProgress {
   };
 }
 
-/** The lines that a terminal shows after what was written to it. */
+const AHEAD = '8 candidates, at most about 1 min 30 s';
+
+/** The lines that a terminal shows after what was written to it, but for what is ahead. */
 function shown(written: string): string[] {
+  return allShown(written).filter((line) => line !== AHEAD);
+}
+
+function allShown(written: string): string[] {
   const lines = [''];
   let row = 0;
   const marked = written.replaceAll('\u001b[', '␛');
@@ -93,6 +100,20 @@ describe('the progress of a search, on a terminal', () => {
     expect(rows[0]).toMatch(/ 90\.00 % \(69 to 98\) +0\.5000$/);
     table.end();
     expect(shown(err())).toEqual([]);
+  });
+
+  it('says before the first candidate what is ahead, once, and names rounds', () => {
+    const { terminal, err } = screen(100);
+    const table = new SearchTable(terminal.err);
+    table.show(progress({ round: { number: 2, of: 5 } }));
+    vi.advanceTimersByTime(101);
+    table.show(progress({ remainingSeconds: 70 }));
+    expect(allShown(err())).toEqual([
+      AHEAD,
+      expect.stringMatching(/^grid 3\/8 .* about 1 min 10 s left$/),
+      expect.any(String),
+    ]);
+    expect(err()).toContain('round 2/5 3/8 26:fc_in:0.01');
   });
 
   it('counts tokens inside a batch', () => {
