@@ -8,7 +8,8 @@ import { lowrank, type Run, spawnLowrank } from '../support/cli.js';
 import { temporaryPaths } from '../support/folder.js';
 
 const at = temporaryPaths();
-const AT = ['--at', 'all:mlp:0.3', '--at', '0-3:q_proj,k_proj:0.5', '--threads', '1', '--seed', '3'];
+const SPECS = ['all:mlp:0.3', '..3:q_proj:k=4', '0..-3:k_proj:energy=0.8'];
+const AT = [...SPECS.flatMap((spec) => ['--at', spec]), '--threads', '1', '--seed', '3'];
 const SHARDS = 8;
 
 let source: string;

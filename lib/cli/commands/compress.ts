@@ -116,7 +116,7 @@ function warn({ layers, calibrated, vectorsPerInput, withoutMoments, leftOut }: 
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'matrix' },
+  { title: 'matrix', names: true },
   { title: 'out x in' },
   { title: 'stored' },
   { title: 'bits', align: 'right' },

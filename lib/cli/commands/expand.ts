@@ -41,7 +41,7 @@ async function runExpand(model: string, flags: ExpandFlags, terminal: Terminal):
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'weight' },
+  { title: 'weight', names: true },
   { title: 'type' },
   { title: 'shape' },
   { title: 'rank', align: 'right' },

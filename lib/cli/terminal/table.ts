@@ -8,15 +8,18 @@ export interface Column {
    * shown.
    */
   readonly drop?: number;
+  /** Holds names, which are without their common beginning and end in a table that is too wide. */
+  readonly names?: boolean;
 }
 
 const GAP = '  ';
 const NARROWEST = 12;
 
 /**
- * Formats a table as lines. A table wider than `width` loses the columns that may be dropped, and a
- * last line names them. If that is not enough, its first column is shortened in the middle; if
- * that is not enough either, each row becomes a block of lines, one `title value` per line.
+ * Formats a table as lines. In a table wider than `width`, names lose what all of them begin and
+ * end with, which a first line states; then the columns go that may be dropped, which a last line
+ * names. If that is not enough, its first column is shortened in the middle; if that is not enough
+ * either, each row becomes a block of lines, one `title value` per line.
  *
  * @param width in characters; undefined for no limit
  * @param emphasise applied to the titles
@@ -32,35 +35,47 @@ export function layOut(
   width: number | undefined,
   emphasise: (text: string) => string = (text) => text,
 ): { readonly lines: string[]; readonly dropped: readonly string[] } {
-  const cells = rows.map((row) => row.map(printable));
-  const widths = columns.map(({ title }, i) => Math.max(title.length, ...cells.map((row) => row[i]?.length ?? 0)));
+  const whole = rows.map((row) => row.map(printable));
+  const widthsOf = (cells: readonly (readonly string[])[]) =>
+    columns.map(({ title }, i) => Math.max(title.length, ...cells.map((row) => row[i]?.length ?? 0)));
+  let widths = widthsOf(whole);
   const shown = columns.map((_, i) => i);
-  const dropped: string[] = [];
   const total = () => shown.reduce((sum, i) => sum + widths[i]!, 0) + GAP.length * (shown.length - 1);
-  while (width !== undefined && total() > width) {
+  const tooWide = () => width !== undefined && total() > width;
+
+  let cells = whole;
+  const named = tooWide() ? columns.findIndex(({ names }) => names) : -1;
+  const { names, common } = distinct(whole.map((row) => row[named] ?? ''));
+  if (common !== undefined) {
+    cells = whole.map((row, i) => row.with(named, names[i]!));
+    widths = widthsOf(cells);
+  }
+  const dropped: string[] = [];
+  while (tooWide()) {
     const next = leastNeeded(columns, shown);
     if (next === undefined) break;
     shown.splice(shown.indexOf(next), 1);
     dropped.push(columns[next]!.title);
   }
-  const left = shown.map((i) => columns[i]!);
-  const picked = cells.map((row) => shown.map((i) => row[i] ?? ''));
-  const note = width === undefined || dropped.length === 0 ? [] : wrapped(`(no room: ${dropped.join(', ')})`, width);
-  if (width !== undefined && total() > width) {
-    const first = widths[shown[0]!]! - (total() - width);
-    if (first < NARROWEST) return { lines: blocks(columns, cells, width, emphasise), dropped: [] };
+  if (tooWide()) {
+    const first = widths[shown[0]!]! - (total() - width!);
+    if (first < NARROWEST) return { lines: blocks(columns, whole, width!, emphasise), dropped: [] };
     widths[shown[0]!] = first;
   }
   const line = (row: readonly string[]) =>
-    left
-      .map(({ align }, i) => {
-        const room = widths[shown[i]!]!;
-        const text = shorten(row[i]!, room);
-        return align === 'right' ? text.padStart(room) : text.padEnd(room);
+    shown
+      .map((i) => {
+        const text = shorten(row[i] ?? '', widths[i]!);
+        return columns[i]!.align === 'right' ? text.padStart(widths[i]!) : text.padEnd(widths[i]!);
       })
       .join(GAP)
       .trimEnd();
-  return { lines: [emphasise(line(left.map(({ title }) => title))), ...picked.map(line), ...note], dropped };
+  const above = common !== undefined && shown.includes(named) ? [shorten(`names: ${common}`, width!)] : [];
+  const below = dropped.length === 0 ? [] : wrapped(`(no room: ${dropped.join(', ')})`, width!);
+  return {
+    lines: [...above, emphasise(line(columns.map(({ title }) => title))), ...cells.map(line), ...below],
+    dropped,
+  };
 }
 
 function wrapped(text: string, width: number): string[] {
@@ -71,6 +86,27 @@ function wrapped(text: string, width: number): string[] {
     else lines.push(shorten(word, width));
   }
   return lines;
+}
+
+/**
+ * Leaves out the words with which all names begin and end.
+ *
+ * @returns `common` shows them around what differs; undefined if there are none.
+ */
+function distinct(names: readonly string[]): { names: readonly string[]; common: string | undefined } {
+  if (names.length < 2) return { names, common: undefined };
+  const words = names.map((name) => name.split(/(?<=[./])|(?=[./])/));
+  const shortest = Math.min(...words.map(({ length }) => length));
+  const alike = (at: (list: readonly string[]) => string | undefined) =>
+    words.every((list) => at(list) === at(words[0]!));
+  let [before, after] = [0, 0];
+  while (before < shortest - 1 && alike((list) => list[before])) before++;
+  while (after < shortest - 1 - before && alike((list) => list.at(-1 - after))) after++;
+  if (before + after === 0) return { names, common: undefined };
+  const [first] = words as [string[]];
+  const [start, end] = [first.slice(0, before).join(''), first.slice(first.length - after).join('')];
+  const rest = words.map((list) => list.slice(before, list.length - after).join(''));
+  return { names: rest, common: `${start}<name>${end}` };
 }
 
 function leastNeeded(columns: readonly Column[], shown: readonly number[]): number | undefined {

@@ -42,6 +42,17 @@ describe('formatTable', () => {
     expect(formatTable(optional, rows, 38).at(-1)).toBe('(no room: method, k)');
   });
 
+  it('leaves out what all names begin and end with before anything else, and says so', () => {
+    const named = [{ title: 'tensor', names: true }, { title: 'k', align: 'right' as const, drop: 1 }, columns[2]!];
+    expect(formatTable(named, rows, 48)).toEqual([
+      'names: model.layers.<name>.weight',
+      'tensor              k  method',
+      '10.mlp.gate_proj   40  exact',
+      '9.mlp.up_proj     409  exact',
+    ]);
+    expect(formatTable(named, rows.slice(0, 1), 45)[1]).toBe('model.layers.10.mlp.gate_proj.weight  exact');
+  });
+
   it('shows control characters instead of obeying them', () => {
     const [, line] = formatTable([{ title: 'tensor' }], [['a\u001b[2Jb\r\nc\u202ed']], undefined);
     expect(line).toBe('a\\u{1b}[2Jb\\u{d}\\u{a}c\\u{202e}d');
@@ -96,7 +107,7 @@ describe('printMatrices', () => {
   it('leaves out what all names have in common, and says what it was', () => {
     const experts = [0, 1].map((i) => row(`model.layers.7.mlp.experts.${i}.down_proj.weight`, 7, ['fc_out']));
     expect(shown(experts, 60)).toEqual([
-      'tensors: model.layers.7.mlp.experts.<name>.down_proj.weight',
+      'names: model.layers.7.mlp.experts.<name>.down_proj.weight',
       'tensor  layer  type    shape         energy kept',
       '0           7  fc_out  4096 x 14336      98.76 %',
       '1           7  fc_out  4096 x 14336      98.76 %',

@@ -41,7 +41,7 @@ export function defineConvert(command: Command, terminal: Terminal): void {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'module' },
+  { title: 'module', names: true },
   { title: 'becomes' },
   { title: 'update (out x in)' },
   { title: 'rank', align: 'right' },

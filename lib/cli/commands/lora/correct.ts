@@ -100,7 +100,7 @@ async function runCorrect(original: string, quantised: string, flags: CorrectFla
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'weight' },
+  { title: 'weight', names: true },
   { title: 'shape' },
   { title: 'type' },
   { title: 'rank', align: 'right' },

@@ -114,7 +114,11 @@ async function runExtract(base: string, tuned: string, flags: ExtractFlags, term
   printResult(terminal, flags, { base, tuned, out, ...report }, () => printReport(extracted, out, terminal));
 }
 
-const PLAN_COLUMNS: readonly Column[] = [{ title: 'module' }, { title: 'weight' }, { title: 'rank', align: 'right' }];
+const PLAN_COLUMNS: readonly Column[] = [
+  { title: 'module', names: true },
+  { title: 'weight' },
+  { title: 'rank', align: 'right' },
+];
 
 function printPlan({ modules, output: { mostBytes } }: ExtractPlan, output: Output): void {
   const rows = modules.map(({ name, shape, rank }) => [name, formatShape(shape), `${rank} of ${Math.min(...shape)}`]);
@@ -126,7 +130,7 @@ function printPlan({ modules, output: { mostBytes } }: ExtractPlan, output: Outp
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'module' },
+  { title: 'module', names: true },
   { title: 'weight' },
   { title: 'rank', align: 'right' },
   { title: 'energy kept', align: 'right' },

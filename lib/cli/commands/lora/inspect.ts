@@ -55,7 +55,7 @@ function describeAdapter(adapter: LoraAdapter) {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'module' },
+  { title: 'module', names: true },
   { title: 'update (out x in)' },
   { title: 'dtype' },
   { title: 'rank', align: 'right' },

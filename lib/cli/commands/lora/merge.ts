@@ -105,7 +105,7 @@ async function runMerge(
 }
 
 const PLAN_COLUMNS: readonly Column[] = [
-  { title: 'tensor' },
+  { title: 'tensor', names: true },
   { title: 'shape' },
   { title: 'dtype' },
   { title: 'stored' },

@@ -68,7 +68,7 @@ async function runResize(path: string, flags: ResizeFlags, terminal: Terminal): 
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'module' },
+  { title: 'module', names: true },
   { title: 'update (out x in)' },
   { title: 'rank', align: 'right' },
   { title: 'energy kept', align: 'right' },
