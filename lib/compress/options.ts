@@ -118,8 +118,12 @@ const COMPRESS_OPTIONS: OptionTypes<CompressOptions> = {
   dryRun: boolean,
 };
 
-/** @throws ArgumentError; as {@link checkChoices}. */
+/**
+ * @throws ArgumentError; LowRankError `ERR_UNSUPPORTED` for the preset q4f16; as
+ *   {@link checkChoices}.
+ */
 export function checkedOptions(options: CompressOptions, taker: string): CompressOptions {
+  if ((options as { readonly preset?: unknown } | undefined)?.preset === 'q4f16') throw noHalfPreset();
   const given = checkOptions(options, COMPRESS_OPTIONS, taker);
   const { preset, latency, tokens, maxMemory } = given;
   requireOne(given, 'preset', 'latency');
@@ -135,6 +139,13 @@ export function checkedOptions(options: CompressOptions, taker: string): Compres
     throw new ArgumentError('maxMemory', 'a whole number of bytes above 0', maxMemory);
   }
   return given;
+}
+
+function noHalfPreset(): LowRankError {
+  const why = 'float16 activations make the file hardly smaller, and slower where processors compute in float32';
+  return new LowRankError('ERR_UNSUPPORTED', `preset q4f16: ${why}`, {
+    hint: 'Use q4, whose scales are float16; docs/quantising.md says how to convert the rest for a GPU.',
+  });
 }
 
 function checkPreset(preset: Preset, given: CompressOptions): void {

@@ -179,6 +179,18 @@ describe('few bits in the menu of compress', () => {
     expect(report.calibrated).toBe(false);
   });
 
+  it('refuses the preset q4f16, and says why; others by the names that there are', async () => {
+    const { path, source } = await model();
+    const compress = (preset: string) => lowrank(['compress', source, '-o', path('a'), '--preset', preset]);
+    const half = await compress('q4f16');
+    expect(half.code).toBe(1);
+    expect(half.stderr).toMatch(/preset q4f16: float16 activations .*\n.*Use q4/);
+    const unknown = await compress('q5');
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toMatch(/preset.*q8.*q4/);
+    expect(existsSync(path('a'))).toBe(false);
+  });
+
   it('refuses contradictory and missing budgets', async () => {
     const { path, source } = await model();
     expect(await failure(compressCheckpoint(source, path('a'), {}))).toMatchObject({ code: 'ERR_ARGUMENT' });

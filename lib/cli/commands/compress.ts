@@ -57,7 +57,12 @@ export function defineCompress(command: Command, terminal: Terminal): void {
     .argument('<model>', '.onnx file, or a folder with one or with safetensors; never modified')
     .option('-o, --out <path>', 'output path; must not exist');
   addCompressOptions(taken)
-    .addOption(new Option('--preset <name>', 'one way for all matrices (ONNX)').choices(['q8', 'q4']))
+    .addOption(
+      new Option('--preset <name>', 'one way for all matrices (ONNX)')
+        .choices(['q8', 'q4'])
+        // The library knows why others are refused.
+        .argParser((name) => name),
+    )
     .option('--latency <share>', 'share of the time of the layers, by kernels timed here, such as 0.8 (ONNX)', decimal)
     .option('--tokens <n>', 'with --latency: tokens that are multiplied at once (default: 128)', wholeNumber(1))
     .addOption(
