@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-#include "core/simd.h"
+#include "core/processor.h"
 
 // Weak, because an OpenBLAS built for a single processor lacks them.
 extern "C" {
@@ -30,19 +30,17 @@ constexpr const char* kWithoutAvx2[] = {
 void choose() {
   constexpr const char* kVariable = "OPENBLAS_CORETYPE";
   if (gotoblas_dynamic_init == nullptr || gotoblas_dynamic_quit == nullptr || std::getenv(kVariable)) return;
-  const std::string found = openblas_get_corename();
+  const std::string found = kernelName();
   const auto known = std::find(std::begin(kWithoutAvx2), std::end(kWithoutAvx2), found);
   if (known == std::end(kWithoutAvx2)) return;
-  const bool avx512 = supported(Simd::avx512) && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512cd");
-  if (!avx512 && !supported(Simd::avx2)) return;
+  const Processor& vectors = processor();
+  if (!vectors.avx2) return;
   // The environment is the only way to choose; child processes must not inherit a choice that the
   // user did not make.
 #if defined(_WIN32)
-  _putenv_s(kVariable, avx512 ? "SkylakeX" : "Haswell");
+  _putenv_s(kVariable, vectors.avx512 ? "SkylakeX" : "Haswell");
 #else
-  setenv(kVariable, avx512 ? "SkylakeX" : "Haswell", 0);
+  setenv(kVariable, vectors.avx512 ? "SkylakeX" : "Haswell", 0);
 #endif
   gotoblas_dynamic_quit();
   gotoblas_dynamic_init();
@@ -60,6 +58,12 @@ void choose() {}
 #endif
 
 } // namespace
+
+std::string kernelName() {
+  const std::string name = openblas_get_corename();
+  // A library with only some of the kernels calls Prescott's by the first name that they answer to.
+  return name == "Katmai" ? "Prescott" : name;
+}
 
 void chooseKernels() {
   static std::once_flag once;

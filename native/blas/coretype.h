@@ -1,6 +1,8 @@
 // Chooses OpenBLAS' kernels on processors that it does not know.
 #pragma once
 
+#include <string>
+
 namespace lowrank::blas {
 
 // OpenBLAS recognises processors by model number and falls back on SSE3 kernels (Prescott), at a
@@ -8,5 +10,8 @@ namespace lowrank::blas {
 // that are available. OPENBLAS_CORETYPE, if set, takes precedence. Call before the first
 // computation; costs microseconds, once.
 void chooseKernels();
+
+// OpenBLAS' name of the kernels that compute now.
+std::string kernelName();
 
 } // namespace lowrank::blas

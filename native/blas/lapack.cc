@@ -44,7 +44,6 @@ void dtrsm_(const char*, const char*, const char*, const char*, const int*, cons
 int openblas_get_num_threads(void);
 void openblas_set_num_threads(int);
 char* openblas_get_config(void);
-char* openblas_get_corename(void);
 }
 
 namespace lowrank {
@@ -73,7 +72,7 @@ int threads() {
 void setThreads(int count) { openblas_set_num_threads(count); }
 std::string kernel() {
   chooseKernels();
-  return openblas_get_corename();
+  return kernelName();
 }
 
 std::string version() {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/failure.h"
+#include "core/processor.h"
 
 namespace lowrank {
 namespace {
@@ -35,9 +36,9 @@ bool supported(Simd simd) {
   switch (simd) {
 #if defined(__x86_64__)
   case Simd::avx512:
-    return __builtin_cpu_supports("avx512f");
+    return processor().avx512f;
   case Simd::avx2:
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return processor().avx2;
   case Simd::sse2:
     return true;
 #elif defined(__aarch64__)
