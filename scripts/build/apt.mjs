@@ -40,7 +40,7 @@ export function withApt({ architectures, packages, sources = [], release }, use)
         stdio: ['ignore', 'ignore', 'inherit'],
       });
     apt('update');
-    apt('download', ...packages);
+    if (packages.length > 0) apt('download', ...packages);
     if (sources.length > 0) apt('source', '--download-only', ...sources);
     use(join(work, 'packages'));
     return true;

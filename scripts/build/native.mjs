@@ -2,7 +2,7 @@
 // by default.
 // Usage: node scripts/build/native.mjs [outDir]
 // LOWRANK_TARGET names a target of scripts/build/targets.mjs: the addon is then built for that
-// Linux with zig, and stripped. scripts/prebuilds/build.mjs sets it. A checkout keeps objects in
+// system with zig, and stripped. scripts/prebuilds/build.mjs sets it. A checkout keeps objects in
 // .build/ and OpenBLAS in .openblas/ to speed up the next build. An installed package has no next
 // build, so it keeps only the addon.
 
@@ -35,6 +35,8 @@ const arch = wanted?.arch ?? process.env.PREBUILD_ARCH ?? process.arch;
 const workDir = join(root, '.build', `cmake-${wanted?.name ?? arch}`);
 /** Whether this is a checkout: the published package has no TypeScript sources. */
 const checkout = existsSync(join(root, 'lib'));
+/** CMake's names of Node's platforms. @type {Record<string, string>} */
+const SYSTEMS = { linux: 'Linux', darwin: 'Darwin', win32: 'Windows' };
 
 try {
   build();
@@ -52,7 +54,7 @@ function build() {
   const args = ['build', '--out', workDir, '--arch', arch, `--CDNODE_ADDON_API=${addonApi}`];
   args.push('--parallel', String(availableParallelism()));
   args.push(`--CDOPENBLAS_LIBRARY=${library}`, `--CDOPENBLAS_EXTRA=${extra.join(';')}`);
-  if (wanted?.zig) args.push(...crossOptions(wanted.zig, wanted.arch));
+  if (wanted) args.push(...crossOptions(wanted));
   discardOtherOptions(args);
   try {
     execFileSync(process.execPath, [cmakeJs, ...args], {
@@ -104,13 +106,12 @@ function buildTools() {
 /**
  * Returns CMake's options for building with zig.
  *
- * @param {string} zig the triple
- * @param {string} arch
+ * @param {import('./targets.mjs').Target} target
  */
-function crossOptions(zig, arch) {
+function crossOptions({ zig, platform, arch }) {
   const { cc, cxx, ar, ranlib } = crossTools(zig);
   return Object.entries({
-    CMAKE_SYSTEM_NAME: 'Linux',
+    CMAKE_SYSTEM_NAME: SYSTEMS[platform],
     CMAKE_SYSTEM_PROCESSOR: arch === 'x64' ? 'x86_64' : 'aarch64',
     CMAKE_C_COMPILER: cc,
     CMAKE_CXX_COMPILER: cxx,
@@ -118,6 +119,8 @@ function crossOptions(zig, arch) {
     CMAKE_RANLIB: ranlib,
     // By default CMake first links a whole program, for which zig compiles all of libc and libc++.
     CMAKE_TRY_COMPILE_TARGET_TYPE: 'STATIC_LIBRARY',
+    // CMake demands it for macOS, to install what it built. Nothing is installed.
+    ...(platform === 'darwin' ? { CMAKE_INSTALL_NAME_TOOL: 'install_name_tool' } : {}),
     LOWRANK_ZIG: 'ON',
     LOWRANK_STRIP: 'ON',
   }).map(([name, value]) => `--CD${name}=${value}`);

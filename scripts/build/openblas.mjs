@@ -2,16 +2,14 @@
 // native/blas/fortran.cc provides.
 // For this system it tries OPENBLAS_ROOT, then installed libraries, then, on Debian and its
 // derivatives, the distribution's packages, which it unpacks into .openblas/ without root.
-// For another system it tries OPENBLAS_ROOT, then .openblas/<target>/, which is filled from
-// Debian's packages of that architecture (glibc) or by scripts/prebuilds/openblas-source.mjs
-// (musl).
+// For a target of scripts/build/targets.mjs it tries OPENBLAS_ROOT, then .openblas/<target>/, which
+// scripts/prebuilds/openblas-source.mjs fills.
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withApt } from './apt.mjs';
-import { hostTarget } from './targets.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const fetched = join(root, '.openblas');
@@ -151,9 +149,9 @@ export function findOpenBlas(target) {
       `OPENBLAS_ROOT=${given} has no lib/libopenblas.a, or one that needs a libgfortran.a found neither beside it nor by the compiler`,
     );
   }
-  const found = target?.zig === undefined ? forHost() : forOther(target);
+  const found = target ? forTarget(target) : forHost();
   if (found) return found;
-  if (target?.zig) {
+  if (target) {
     throw new Error(
       `static OpenBLAS for ${target.name} was not found: node scripts/prebuilds/openblas-source.mjs ${target.name}`,
     );
@@ -175,13 +173,7 @@ function forHost() {
 }
 
 /** @param {Target} target */
-function forOther({ name, arch, libc }) {
+function forTarget({ name }) {
   const folder = join(fetched, name);
-  const found = inFolders([folder], folder.slice(root.length));
-  const architecture = DEBIAN[arch];
-  if (found || libc !== 'glibc' || architecture === undefined) return found;
-  // Debian's library also works with an older glibc: it needs no newer function, or linking would
-  // fail.
-  const ours = name === hostTarget() && inFolders([fetched], "this distribution's package, in .openblas/");
-  return ours || fetchFromDebian(folder, architecture);
+  return inFolders([folder], folder.slice(root.length));
 }

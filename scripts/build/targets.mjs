@@ -1,9 +1,8 @@
-// The platforms that have a prebuilt binary. Targets with `zig` can be built on any Linux x64, the
-// others only on the platform itself.
+// The platforms that have a prebuilt binary. All are built on Linux x64, with zig.
 
 /**
  * @typedef {object} Limits
- * @property {string} [zig] the triple for zig; its last part is the oldest supported glibc
+ * @property {string} zig the triple for zig; it ends with the oldest supported glibc or macOS
  * @property {string} [glibc] the newest glibc whose symbols the binary may need
  * @property {number} megabytes the largest allowed size of the binary
  *
@@ -12,13 +11,15 @@
 
 /** scripts/prebuilds/examine.mjs checks the limits. @type {Record<string, Limits>} */
 export const TARGETS = {
-  'linux-x64-glibc': { zig: 'x86_64-linux-gnu.2.28', glibc: '2.28', megabytes: 27 },
-  'linux-arm64-glibc': { zig: 'aarch64-linux-gnu.2.28', glibc: '2.28', megabytes: 20 },
-  'linux-x64-musl': { zig: 'x86_64-linux-musl', megabytes: 12 },
+  'linux-x64-glibc': { zig: 'x86_64-linux-gnu.2.28', glibc: '2.28', megabytes: 10 },
+  'linux-arm64-glibc': { zig: 'aarch64-linux-gnu.2.28', glibc: '2.28', megabytes: 8 },
+  'linux-x64-musl': { zig: 'x86_64-linux-musl', megabytes: 10 },
   'linux-arm64-musl': { zig: 'aarch64-linux-musl', megabytes: 8 },
-  'darwin-arm64': { megabytes: 40 },
-  'darwin-x64': { megabytes: 40 },
-  'win32-x64': { megabytes: 60 },
+  'darwin-arm64': { zig: 'aarch64-macos.11.0', megabytes: 8 },
+  // libc++ calls aligned_alloc, which is new in 10.15.
+  'darwin-x64': { zig: 'x86_64-macos.10.15', megabytes: 10 },
+  'win32-x64': { zig: 'x86_64-windows-gnu', megabytes: 10 },
+  'win32-arm64': { zig: 'aarch64-windows-gnu', megabytes: 8 },
 };
 
 /** Returns the name of the platform that runs this. */
@@ -29,13 +30,9 @@ export function hostTarget() {
   return `${base}-${report.header.glibcVersionRuntime ? 'glibc' : 'musl'}`;
 }
 
-/**
- * Lists the targets that can be built on this system: on Linux x64 all Linux ones, elsewhere the
- * host.
- */
+/** Lists the targets that can be built on this system: all on Linux x64, none elsewhere. */
 export function targetsHere() {
-  const host = hostTarget();
-  return host === 'linux-x64-glibc' ? Object.keys(TARGETS).filter((name) => TARGETS[name]?.zig) : [host];
+  return hostTarget() === 'linux-x64-glibc' ? Object.keys(TARGETS) : [];
 }
 
 /**

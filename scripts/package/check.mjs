@@ -20,6 +20,7 @@ const LARGEST = 80;
 const LINKED = {
   'OpenBLAS 0.': ['OpenBLAS', 'GotoBLAS2', 'LAPACK'],
   'libc++abi': ['LLVM: libc++, libc++abi, libunwind', 'Zig: compiler runtime'],
+  'Mingw-w64 runtime failure': ['mingw-w64'],
   GFORTRAN_: ['libgfortran and libquadmath'],
 };
 

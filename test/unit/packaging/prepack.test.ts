@@ -49,7 +49,7 @@ describe.skipIf(!all.includes(host))('prepack', () => {
     expect(existsSync(at('dist/gone.js'))).toBe(true);
   });
 
-  it.each(targetsHere())('refuses a package without %s alone', (name) => {
+  it.each([all[0]!, all.at(-1)!])('refuses a package without %s alone', (name) => {
     put(all.filter((other) => other !== name));
     const { status, stderr } = prepack();
     expect(status).toBe(1);
