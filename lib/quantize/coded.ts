@@ -22,7 +22,9 @@ export interface Smoothing {
 /** The ranks of corrections: more cost more than what they bring. */
 export const RANKS = [0, 8, 16, 24, 32, 48] as const;
 
-/** Bytes of a scale for each component of a correction, and of one for each output or input of int8. */
+/**
+ * Bytes of a scale for each component of a correction, and of one for each output or input of int8.
+ */
 const [FLOAT, HALF] = [4, 2] as const;
 
 /** The bytes of the tensors that stand for a matrix. */
@@ -80,7 +82,9 @@ function fits({ use, n }: QuantizedMatrix, bits: CodeBits, block: number): boole
   return block === 16 || Math.ceil(n / block) * block <= (1 + PADDING) * n;
 }
 
-/** Returns a name for people, such as `4 bits/32 + rank 16`, or `8 bits/row` for one scale a row. */
+/**
+ * Returns a name for people, such as `4 bits/32 + rank 16`, or `8 bits/row` for one scale a row.
+ */
 export function describeCoded({ use, n }: Pick<QuantizedMatrix, 'use' | 'n'>, coded: Coded): string {
   if (coded.kind === 'channels') return 'int8';
   const { bits, block, symmetric } = coded.format;

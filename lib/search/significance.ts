@@ -30,5 +30,5 @@ export function significanceOf(
 
 /** Returns the 95 % interval of an accuracy; undefined if there is none. */
 export function accuracyInterval({ accuracy, questions }: Score): Interval | undefined {
-  return accuracy === undefined ? undefined : shareInterval(accuracy * questions, questions);
+  return accuracy === undefined ? undefined : shareInterval(Math.round(accuracy * questions), questions);
 }

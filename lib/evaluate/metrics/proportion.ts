@@ -1,3 +1,5 @@
+import { ArgumentError } from '../../errors.js';
+
 /** The standard normal quantile of a two-sided interval of 95 %. */
 const Z = 1.959963984540054;
 
@@ -10,8 +12,13 @@ export interface Interval {
 /**
  * Returns the 95 % interval of a share of right answers (Wilson 1927): for any number of questions,
  * and without draws, so that it can accompany each one.
+ *
+ * @throws {@link ArgumentError} unless `right` and `questions` are counts.
  */
 export function shareInterval(right: number, questions: number): Interval {
+  const isCount = (value: number, most: number) => Number.isSafeInteger(value) && value >= 0 && value <= most;
+  if (!isCount(questions, Number.POSITIVE_INFINITY)) throw new ArgumentError('questions', 'a count', questions);
+  if (!isCount(right, questions)) throw new ArgumentError('right', `a count of at most ${questions}`, right);
   if (questions === 0) return { low: 0, high: 1 };
   const share = right / questions;
   const spread = Z * Math.sqrt((share * (1 - share)) / questions + (Z / (2 * questions)) ** 2);

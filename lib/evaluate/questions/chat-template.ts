@@ -2,8 +2,8 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { modelsIn } from '../../checkpoint/folder.js';
 import { GgufFile } from '../../checkpoint/gguf/file.js';
-import { describe, LowRankError } from '../../errors.js';
-import { readSmallFile } from '../../files/files.js';
+import { ArgumentError, describe, LowRankError } from '../../errors.js';
+import { readSmallFile, requirePath } from '../../files/files.js';
 import { MAX_CONFIG_BYTES } from '../../files/limits.js';
 import { checkOptions, type OptionTypes, text } from '../../options.js';
 import { importPeer } from '../engines/peers.js';
@@ -47,6 +47,8 @@ export async function applyChatTemplate(
   options?: ChatOptions,
 ): Promise<Question[]> {
   const { peers } = checkOptions(options, CHAT_OPTIONS, 'applyChatTemplate');
+  if (!Array.isArray(questions)) throw new ArgumentError('questions', 'an array of questions', questions);
+  requirePath(checkpoint);
   const found = await chatTemplateOf(resolve(checkpoint));
   if (found === undefined) {
     throw new LowRankError('ERR_NOT_FOUND', `${checkpoint}: the model has no chat template`, {
