@@ -30,5 +30,7 @@ export function significanceOf(
 
 /** Returns the 95 % interval of an accuracy; undefined if there is none. */
 export function accuracyInterval({ accuracy, questions }: Score): Interval | undefined {
-  return accuracy === undefined ? undefined : shareInterval(Math.round(accuracy * questions), questions);
+  // A log may state any number.
+  if (accuracy === undefined || !(accuracy >= 0 && accuracy <= 1)) return undefined;
+  return shareInterval(Math.round(accuracy * questions), questions);
 }
