@@ -34,9 +34,6 @@ void dstemr_(const char*, const char*, const int*, double*, double*, const doubl
              const int*, int*, size_t, size_t);
 void dormtr_(const char*, const char*, const char*, const int*, const int*, const double*, const int*, const double*,
              double*, const int*, double*, const int*, int*, size_t, size_t, size_t);
-void dgbtrf_(const int*, const int*, const int*, const int*, double*, const int*, int*, int*);
-void dgbtrs_(const char*, const int*, const int*, const int*, const int*, const double*, const int*, const int*,
-             double*, const int*, int*, size_t);
 void dpotrf_(const char*, const int*, double*, const int*, int*, size_t);
 void dgeqp3_(const int*, const int*, double*, const int*, int*, double*, double*, const int*, int*);
 void dtrsm_(const char*, const char*, const char*, const char*, const int*, const int*, const double*, const double*,
@@ -244,21 +241,6 @@ bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, doubl
   for (int64_t i = 0; i < k / 2; i++)
     std::swap_ranges(vectors + i * n, vectors + (i + 1) * n, vectors + (k - 1 - i) * n);
   return true;
-}
-
-// LAPACK's own block for both routines.
-void factoriseBand(int64_t n, int64_t width, double* band, int* rows) {
-  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1;
-  int info = 0;
-  dgbtrf_(&order, &order, &bands, &bands, band, &stride, rows, &info);
-  // A pivot of exactly 0: any tiny number in its place serves inverse iteration.
-  if (info > 0) band[(info - 1) * stride + 2 * width] = std::numeric_limits<double>::min();
-}
-
-void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x) {
-  const int order = narrow(n, "an order"), bands = narrow(width, "a width"), stride = 3 * bands + 1, one = 1;
-  int info = 0;
-  dgbtrs_("N", &order, &bands, &bands, &one, band, &stride, rows, x, &order, &info, 1);
 }
 
 bool cholesky(int64_t n, double* a, int64_t stride) {

@@ -67,11 +67,6 @@ EigenWork eigenWork(int64_t n, int64_t k);
 bool eigen(int64_t n, int64_t k, bool smallest, double* a, double* values, double* vectors, double* work,
            EigenWork size, int* integers);
 
-// LU factors with pivoting of an n x n band matrix of `width` diagonals on either side, as LAPACK
-// stores it, and a solve.
-void factoriseBand(int64_t n, int64_t width, double* band, int* rows);
-void solveBand(int64_t n, int64_t width, const double* band, const int* rows, double* x);
-
 // Cholesky factorisation of a symmetric n x n matrix with rows of `stride` numbers, of which the
 // lower triangle is read and replaced by L. False: it is not positive definite.
 bool cholesky(int64_t n, double* a, int64_t stride);

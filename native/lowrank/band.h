@@ -11,16 +11,16 @@ namespace lowrank {
 
 class BandMatrix {
 public:
-  // The band of a full symmetric matrix t (n x n, row-major, stride `stride`); what lies outside is
-  // rounding.
+  // The band of a full symmetric matrix t (n x n, row-major, stride `stride`), positive
+  // semidefinite to rounding; what lies outside is rounding.
   BandMatrix(MemoryLedger& memory, const float* t, int64_t n, int64_t stride, int64_t width);
 
-  // How many eigenvalues are larger than sigma: the signs of the pivots of T - sigma (Sylvester's
-  // law of inertia).
+  // How many eigenvalues are larger than sigma > 0: the signs of the pivots of T - sigma
+  // (Sylvester's law of inertia).
   int64_t countAbove(double sigma);
 
-  // The k-th largest eigenvalue (k >= 1), known to be above `low` > 0, to a relative accuracy of
-  // 2^-12.
+  // The k-th largest eigenvalue (k >= 1), known to be above `low` > 0, and quickly found if it is
+  // close to it, to a relative accuracy of 2^-12.
   double kthLargest(int64_t k, double low);
 
   // An eigenvector to the eigenvalue nearest sigma, of length 1, by inverse iteration. Valid until
@@ -30,15 +30,12 @@ public:
   static int64_t bytes(int64_t n, int64_t width);
 
 private:
-  double element(int64_t i, int64_t j) const { return band_[i * (width_ + 1) + j - i]; }
-
   int64_t n_;
   int64_t width_;
-  Buffer<double> band_;   // row i: the elements (i, i) to (i, i + width)
+  Buffer<double> band_;   // row i: the elements (i, i) to (i, i + width), then zeros
   Buffer<double> pivots_; // the same of T - sigma, eliminated in place
-  Buffer<double> lu_;     // T - sigma as LAPACK keeps a band, with room for what pivoting fills in
+  Buffer<double> row_;    // the row that is eliminated
   Buffer<double> vector_;
-  Buffer<int> rows_;
 };
 
 } // namespace lowrank

@@ -74,6 +74,9 @@ constexpr double kHopeful = 0.02;
 constexpr double kHopefulSmall = 1;
 constexpr int64_t kSmall = 400;
 
+// A Ritz value that has grown since is at least this share of what it was found to be.
+constexpr double kStill = 1 - 0x1p-11;
+
 // The share of the whole work that is the search for the subspace, for reports of progress.
 constexpr double kSearchShare = 0.85;
 
@@ -270,28 +273,28 @@ double Krylov::normalise(double least) {
       if (scale > 0) cosine = std::max(cosine, gram[i][j] * gram[i][j] / scale);
     }
   }
-  // r upper triangular with r'r = gram; `inverse` = r^-1.
+  // r upper triangular with r'r = gram; `inverse` = r^-1. Row by row, so that the compiler makes
+  // vectors of what runs along a row.
   double r[kSkinny][kSkinny] = {}, inverse[kSkinny][kSkinny] = {};
   bool exhausted[kSkinny] = {};
-  for (int64_t j = 0; j < kSkinny; j++) {
-    for (int64_t i = 0; i < j; i++) {
-      double sum = gram[i][j];
-      for (int64_t l = 0; l < i; l++) sum -= r[l][i] * r[l][j];
-      r[i][j] = exhausted[i] ? 0 : sum / r[i][i];
+  for (int64_t i = 0; i < kSkinny; i++) {
+    double row[kSkinny];
+    std::copy_n(gram[i], kSkinny, row);
+    for (int64_t l = 0; l < i; l++) {
+      for (int64_t j = i; j < kSkinny; j++) row[j] -= r[l][i] * r[l][j];
     }
-    double pivot = gram[j][j];
-    for (int64_t l = 0; l < j; l++) pivot -= r[l][j] * r[l][j];
-    pivot = std::max(pivot, kShift * gram[j][j]);
-    exhausted[j] = !(pivot > std::max(least * least, kTiny));
-    r[j][j] = exhausted[j] ? 1 : std::sqrt(pivot);
+    const double pivot = std::max(row[i], kShift * gram[i][i]);
+    exhausted[i] = !(pivot > std::max(least * least, kTiny));
+    r[i][i] = exhausted[i] ? 1 : std::sqrt(pivot);
+    for (int64_t j = i + 1; j < kSkinny; j++) r[i][j] = exhausted[i] ? 0 : row[j] / r[i][i];
   }
-  for (int64_t j = 0; j < kSkinny; j++) {
-    inverse[j][j] = 1 / r[j][j];
-    for (int64_t i = j - 1; i >= 0; i--) {
-      double sum = 0;
-      for (int64_t l = i + 1; l <= j; l++) sum += r[i][l] * inverse[l][j];
-      inverse[i][j] = -sum / r[i][i];
+  for (int64_t i = kSkinny; i-- > 0;) {
+    double row[kSkinny] = {};
+    for (int64_t l = i + 1; l < kSkinny; l++) {
+      for (int64_t j = l; j < kSkinny; j++) row[j] += r[i][l] * inverse[l][j];
     }
+    inverse[i][i] = 1 / r[i][i];
+    for (int64_t j = i + 1; j < kSkinny; j++) inverse[i][j] = -row[j] / r[i][i];
   }
   float factor[kPart];
   for (int64_t i = 0; i < kPart; i++) factor[i] = static_cast<float>(inverse[i / kSkinny][i % kSkinny]);
@@ -334,18 +337,21 @@ KrylovEnd Krylov::step() {
 
   float* t = t_.data();
   const auto addToT = [&](int64_t from, bool first) {
-    for (int64_t i = from; i < dimension_; i++) {
-      for (int64_t j = 0; j < kBlock; j++) {
-        double value = 0;
+    context_.team.ranges(dimension_ - from, kBasisPanel, [&](int64_t start, int64_t end) {
+      for (int64_t i = from + start; i < from + end; i++) {
+        float* row = t + i * capacity_ + begin;
+        const float* coefficient = coefficients_.data() + i * kSkinny;
         if (first) {
-          value = coefficients_[i * kSkinny + j];
-        } else {
-          for (int64_t l = 0; l < kSkinny; l++) value += coefficients_[i * kSkinny + l] * link_[l][j];
-          value += t[i * capacity_ + begin + j];
+          std::copy_n(coefficient, kBlock, row);
+          continue;
         }
-        t[i * capacity_ + begin + j] = static_cast<float>(value);
+        double sum[kSkinny] = {};
+        for (int64_t l = 0; l < kSkinny; l++) {
+          for (int64_t j = 0; j < kSkinny; j++) sum[j] += coefficient[l] * link_[l][j];
+        }
+        for (int64_t j = 0; j < kBlock; j++) row[j] = static_cast<float>(sum[j] + row[j]);
       }
-    }
+    });
   };
   // In exact arithmetic the product lies in the last two blocks and the next one. Taking those out
   // first, and the whole basis after the columns have been brought to length one, leaves no
@@ -468,7 +474,9 @@ bool Krylov::promising(double target) {
   if (outside <= 0) return false;
   // The next value has to be known as well, and is the last to converge.
   if (band.countAbove(outside) < wanted_ + 1) return false;
-  const double value = band.kthLargest(wanted_ + 1, outside);
+  // Ritz values only grow, but for rounding.
+  const double value = band.kthLargest(wanted_ + 1, std::max(outside, cut_));
+  cut_ = kStill * value;
   const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
   // The tail is smaller than the energy, and a handful of Ritz values near the cut are as far off
   // as the last.

@@ -89,6 +89,7 @@ private:
   double following_ = 0;  // all that was not kept is at most this
   bool measured_ = false; // the gain needs the couplings of the factors
   double largest_ = 0;    // of the diagonal of T so far
+  double cut_ = 0;        // the (k + 1)-th Ritz value is at least this, once it was sought
   double probeGram_[4] = {};
   bool fresh_ = false; // a column was replaced: what it replaced was zero to rounding
 
