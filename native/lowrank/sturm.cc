@@ -24,10 +24,14 @@ constexpr double kSecond = 0x1p-29;
 constexpr double kNearest = 0x1p-24;
 constexpr double kLast = 0x1p-51;
 
-// What float64 itself leaves of an eigenvalue, and steps of Newton's method that are tried to come
-// to it.
-constexpr double kSettled = 0x1p-52;
+// The last step of Newton's method, whose square is what is left of the error, and steps that are
+// tried to come to it.
+constexpr double kSettled = 0x1p-44;
 constexpr int kSteps = 6;
+
+// How far from what Newton's method has found an eigenvalue is sought by larger and larger steps.
+// Its pivots and those of a count round differently, by a few kLast at most.
+constexpr double kFarthest = 256 * kLast;
 
 #define PATH_FILE "lowrank/sturm_path.h"
 #include "core/each_path.h"
@@ -90,13 +94,13 @@ public:
     });
   }
 
-  // The same, where Newton's method finds an eigenvalue and two counts confirm it, to a width of 2
-  // kLast.
+  // The same to a width of 2 kLast where Newton's method finds an eigenvalue and two counts confirm
+  // it. Where one of them does not, the width is some kLast more.
   void converge(int64_t count, const int64_t* index, double* low, double* high) const {
     static const Newton step = chooseNewton();
     inGroups(count, [&](int64_t begin, int64_t length) {
       if (context_.control.cancelled()) return;
-      double x[kCounted];
+      double x[kCounted], at[kCounted];
       int64_t below[kCounted], above[kCounted];
       for (int64_t i = 0; i < kCounted; i++) {
         const int64_t place = index[begin + std::min(i, length - 1)];
@@ -104,16 +108,17 @@ public:
       }
       bool settled = false;
       for (int steps = 0; steps < kSteps && !settled; steps++) {
-        double at[kCounted];
         std::copy_n(x, kCounted, at);
         step(n_, d_.data(), squares_.data(), x, below);
         settled = true;
         for (int64_t i = 0; i < length; i++) {
           const int64_t place = index[begin + i];
           tighten(below[i] > place, at[i], low[place], high[place]);
+          // What has been found may lie beyond an end by its rounding.
+          if (std::abs(x[i] - at[i]) <= kSettled) continue;
+          settled = false;
           // Neither where it is no number.
           if (!(x[i] > low[place] && x[i] < high[place])) x[i] = (low[place] + high[place]) / 2;
-          settled = settled && std::abs(x[i] - at[i]) <= kSettled;
         }
       }
       double under[kCounted], over[kCounted];
@@ -127,6 +132,22 @@ public:
         const int64_t place = index[begin + i];
         tighten(below[i] > place, under[i], low[place], high[place]);
         tighten(above[i] > place, over[i], low[place], high[place]);
+      }
+      // Where one of them contradicts, it is now an end of the interval.
+      for (double step = 4 * kLast; step <= kFarthest; step *= 4) {
+        bool wide = false;
+        for (int64_t i = 0; i < length; i++) {
+          const int64_t place = index[begin + i];
+          const bool upwards = low[place] >= over[i];
+          at[i] = upwards ? low[place] + step : high[place] - step;
+          wide = wide || high[place] - low[place] > step;
+        }
+        if (!wide) break;
+        group(length, at, below);
+        for (int64_t i = 0; i < length; i++) {
+          const int64_t place = index[begin + i];
+          if (high[place] - low[place] > step) tighten(below[i] > place, at[i], low[place], high[place]);
+        }
       }
     });
   }

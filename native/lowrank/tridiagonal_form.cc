@@ -6,7 +6,7 @@ namespace lowrank {
 namespace {
 
 // From this order on two stages are faster in float64.
-constexpr int64_t kTwoStages64 = 2048;
+constexpr int64_t kTwoStages64 = 1024;
 
 } // namespace
 
