@@ -43,7 +43,7 @@ BandMatrix::BandMatrix(MemoryLedger& memory, const float* t, int64_t n, int64_t 
   }
 }
 
-int64_t BandMatrix::bytes(int64_t n, int64_t width) { 
+int64_t BandMatrix::bytes(int64_t n, int64_t width) {
   return 8 * ((n + width) * (2 * rowLength(width) + 1) + rowLength(width) + kVector);
 }
 

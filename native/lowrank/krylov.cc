@@ -8,7 +8,6 @@
 
 #include "blas/gemm.h"
 #include "core/random.h"
-#include "lowrank/band.h"
 #include "lowrank/coupling.h"
 #include "lowrank/factors.h"
 #include "lowrank/gain.h"
@@ -67,6 +66,17 @@ constexpr double kRounding = 4;
 // As many singular values as the block is wide, within this share of each other, count as one value
 // repeated.
 constexpr double kRepeated = 1e-5;
+
+// Of kValueError, the rounding of the largest eigenvalue that drowns s_(k+1).
+constexpr double kDrowned = 8;
+
+// A search ends when about this multiple of k Ritz values lie above the rest of the spectrum: 1.5
+// to 2.4 times k were seen. Until then their number grows about as the dimension, and faster later
+// if there is no gap: of the dimensions that would still be needed at the same pace, this share is,
+// from the dimension on at which the probes have settled.
+constexpr double kEnough = 1.6;
+constexpr double kLeft = 0.6;
+constexpr int64_t kSettled = 120;
 
 // Of the energy times the target, what the residual of the k-th Ritz value may be for a full check
 // to be tried; more while the eigenproblem is small.
@@ -448,7 +458,7 @@ KrylovEnd Krylov::check(double target) {
   if (measured_) gain_ = unrounded;
   following_ = nu;
   const double next = std::sqrt(static_cast<double>(values_[0]) * std::max(k < known_ ? values_[k] : 0.0f, 0.0f));
-  if (rounding > 8 * kValueError * next) return KrylovEnd::precision;
+  if (rounding > kDrowned * kValueError * next) return KrylovEnd::precision;
   return values_[k - 1] > outside && gain_ <= allowed && valuesKnown(outside) ? KrylovEnd::converged
                                                                               : KrylovEnd::running;
 }
@@ -466,15 +476,11 @@ bool Krylov::valuesKnown(double outside) const {
   return true;
 }
 
-// Whether a full check can be expected to succeed: the k-th Ritz value, the slowest of those
-// wanted, must have left the spectrum of the remainder behind, and its own residual must be small.
-bool Krylov::promising(double target) {
-  BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
-  const double outside = std::max(remainder(), kEpsilon * kEpsilon * largest_);
-  if (outside <= 0) return false;
-  // The next value has to be known as well, and is the last to converge.
-  if (band.countAbove(outside) < wanted_ + 1) return false;
-  // Ritz values only grow, but for rounding.
+// Whether a full check can be expected to succeed where k + 1 Ritz values have left the spectrum of
+// the remainder behind: the residual of the last of them must be small.
+bool Krylov::promising(BandMatrix& band, double outside, double target) {
+  // The next value has to be known as well, and is the last to converge. Ritz values only grow, but
+  // for rounding.
   const double value = band.kthLargest(wanted_ + 1, std::max(outside, cut_));
   cut_ = kStill * value;
   const double residual = squaredResidual(band.eigenvectorNear(value) + dimension_ - kBlock);
@@ -499,7 +505,7 @@ double Krylov::residual(int64_t i) const {
   return std::sqrt(squaredResidual(vectors_.data() + i * dimension_ + dimension_ - kBlock));
 }
 
-KrylovEnd Krylov::run(int64_t k, double target) {
+KrylovEnd Krylov::run(int64_t k, double target, const Worthwhile& worthwhile) {
   wanted_ = k;
   if (shorter_ < 2 * kSkinny) return KrylovEnd::dimension;
   for (int64_t column = 0; column < kSkinny; column++) randomise(column);
@@ -513,10 +519,27 @@ KrylovEnd Krylov::run(int64_t k, double target) {
     if (grown != KrylovEnd::running) return grown;
     const auto reached = static_cast<double>(dimension_);
     context_.progress(kSearchShare * reached / std::max(likelyDimension(k), reached + 2 * kBlock));
-    if (dimension_ < k + kBlock || !promising(target)) continue;
-    const KrylovEnd end = check(target);
-    if (end != KrylovEnd::running) return end;
+    if (indistinct()) return KrylovEnd::precision;
+    if (dimension_ < k + kBlock) continue;
+    BandMatrix band(context_.memory, t_.data(), dimension_, capacity_, kBlock);
+    const double outside = std::max(remainder(), kEpsilon * kEpsilon * largest_);
+    const int64_t above = outside > 0 ? band.countAbove(outside) : 0;
+    if (above > k && promising(band, outside, target)) {
+      const KrylovEnd end = check(target);
+      if (end != KrylovEnd::running) return end;
+    } else if (dimension_ >= kSettled) {
+      const double left = kLeft * std::max(kEnough * static_cast<double>(k) / static_cast<double>(above) - 1, 0.0);
+      if (worthwhile && !worthwhile(dimension_, (1 + left) * reached)) return KrylovEnd::late;
+    }
   }
+}
+
+// Whether float32 cannot tell s_(k+1) from the rounding of s_1, as `check` would find in the end:
+// the k squares after s_1^2, which is at least as large as any element of the diagonal, are at
+// least k s_(k+1)^2.
+bool Krylov::indistinct() const {
+  const double next = std::max(energy_ - largest_, 0.0) / static_cast<double>(wanted_) + kEpsilon * largest_;
+  return kRounding * kEpsilon * std::sqrt(largest_) > kDrowned * kValueError * std::sqrt(next);
 }
 
 double Krylov::possibleGain(ConstMatrix b, ConstMatrix a) const {

@@ -16,12 +16,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "blas/skinny.h"
 #include "core/context.h"
 #include "core/matrix_view.h"
 #include "core/memory.h"
 #include "core/norms.h"
+#include "lowrank/band.h"
 
 namespace lowrank {
 
@@ -30,6 +32,7 @@ enum class KrylovEnd {
   converged,
   dimension, // the subspace would have to be larger than allowed
   precision, // float32 cannot tell what was reached from the optimum, to the target
+  late,      // another route would end sooner
   multiple,  // a singular value repeats as often as the block is wide: more copies of it could have been missed
 };
 
@@ -40,8 +43,10 @@ public:
 
   // Grows the basis until the best approximation of rank k in it is proved to be within `target`
   // (relative, in the Frobenius norm) of the best one at all, and the first k + 1 singular values
-  // are known.
-  KrylovEnd run(int64_t k, double target);
+  // are known. Asks after a step whether a search that has reached a dimension, and will likely end
+  // at another, is still worthwhile; if no function is given, it is.
+  using Worthwhile = std::function<bool(int64_t reached, double likely)>;
+  KrylovEnd run(int64_t k, double target, const Worthwhile& worthwhile = {});
 
   // After `converged`: w ~ b a with b: m x k and a: k x n, as request.h defines factors.
   void factors(float* b, float* a, float* s) const;
@@ -63,7 +68,8 @@ private:
   void projectOut(int64_t from);
   double normalise(double least);
   void randomise(int64_t column);
-  bool promising(double target);
+  bool indistinct() const;
+  bool promising(BandMatrix& band, double outside, double target);
   KrylovEnd check(double target);
   bool valuesKnown(double outside) const;
   template <class T> double squaredResidual(const T* lastBlock) const;

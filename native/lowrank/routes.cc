@@ -26,7 +26,7 @@ namespace {
 // A cost model in floating-point operations at the rate of gemm, from measurements on two cores at
 // orders 256 to 4096. Only the order of the routes depends on it, never a result.
 constexpr double kPass = 2;          // of block Lanczos, over gemm: panels, probes, orthogonalisation
-constexpr double kStep = 3.3e6;      // and besides, for each dimension of the subspace
+constexpr double kStep = 1.5e6;      // and besides, for each dimension of the subspace
 constexpr double kReduction = 2.2;   // tridiagonal form, over gemm: half of it is matrix times vector
 constexpr double kChase = 2048;      // from a band to tridiagonal form, for each element of the matrix
 constexpr double kReflector = 0.7e6; // and besides, for each row
@@ -66,11 +66,15 @@ double eigenproblem(double order, double vectors, Stages stages) {
   return order * (order * (reduction + kValue) + kReflector + vectors * (kVector + back));
 }
 
-double krylovCost(const Problem& p) {
+// Of a search that ends at dimension d, from when it has reached another one.
+double krylovCostTo(const Problem& p, double d, double reached) {
   const auto m = static_cast<double>(p.m), n = static_cast<double>(p.n), k = static_cast<double>(p.request.rule.rank);
-  const double d = Krylov::likelyDimension(p.request.rule.rank), s = std::min(m, n);
-  return kPass * 4 * m * n * d + kStep * d + 2 * s * d * d + eigenproblem(d, k, Stages::one) + 2 * (m + n) * d * k;
+  const double s = std::min(m, n);
+  return (kPass * 4 * m * n + kStep) * (d - reached) + 2 * s * (d * d - reached * reached) +
+         eigenproblem(d, k, Stages::one) + 2 * (m + n) * d * k;
 }
+
+double krylovCost(const Problem& p) { return krylovCostTo(p, Krylov::likelyDimension(p.request.rule.rank), 0); }
 
 // What forming the result costs any route is left out. Of a dense result the smaller part is
 // computed.
@@ -155,8 +159,17 @@ std::optional<Candidate> runKrylov(const Context& context, ConstMatrix w, const 
   // The start depends on every number of w: nobody can make a matrix that is orthogonal to it.
   const Digest digest = blake3(w.data, static_cast<size_t>(m * n) * sizeof(float), context.memory, context.team);
   const uint64_t seed = randomBits(request.seed, (uint64_t{digest[1]} << 32) | digest[0]);
-  Krylov krylov(context, w, stats, krylovDimension({m, n, request, result.wantsFactors()}), seed);
-  if (krylov.run(k, request.target) != KrylovEnd::converged) return std::nullopt;
+  const Problem problem{m, n, request, result.wantsFactors()};
+  Krylov krylov(context, w, stats, krylovDimension(problem), seed);
+  const int64_t limit = context.memory.limit();
+  const bool other =
+      automatic(problem) &&
+      (limit == 0 || context.memory.now() + floatGramRouteBytes(problem, result, context.team.size()) <= limit);
+  const auto worthwhile = [&](int64_t reached, double likely) {
+    return !other || (likely <= static_cast<double>(krylovDimension(problem)) &&
+                      krylovCostTo(problem, likely, static_cast<double>(reached)) < gramCost(problem));
+  };
+  if (krylov.run(k, request.target, worthwhile) != KrylovEnd::converged) return std::nullopt;
   float *b = result.b, *a = result.a, *s = result.s;
   if (!result.wantsFactors()) {
     space.b = Buffer<float>(context.memory, m * k);
