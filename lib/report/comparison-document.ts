@@ -34,6 +34,7 @@ const MODEL: Check = object({
     }),
   ),
   summary: optional(object(fields(optional(ESTIMATE), ...METRICS))),
+  accuracyChange: optional(object(fields(orNull(aNumber), 'difference', 'low', 'high'))),
 });
 
 /** The output of `lowrank compare --json`, a `ModelComparison`. */

@@ -131,7 +131,7 @@ function quality(rows: readonly Row[]): Content {
           ({ name, of, show }): Column<Row> => ({
             title: name,
             holds: 'numbers',
-            cell: ({ model }) => estimate(of(model), show),
+            cell: ({ model }) => [estimate(of(model), show), name === 'accuracy' ? certainty(model) : undefined],
           }),
         ),
       ],
@@ -139,9 +139,17 @@ function quality(rows: readonly Row[]): Content {
     ),
     note(
       'KL: of the probabilities, in nats, from the original to the model (Kullback and Leibler 1951). Rank correlation: Spearman’s, of the similarities of all pairs of texts. ',
-      'Intervals draw whole texts or questions again, and say nothing about other data.',
+      'Intervals draw whole texts or questions again, and say nothing about other data. ',
+      'An accuracy differs significantly from the original’s if the interval of the paired difference leaves out 0.',
     ),
   ];
+}
+
+/** Says whether a model's accuracy differs from the original's by more than chance. */
+function certainty({ accuracyChange }: ComparedModel): Content {
+  if (accuracyChange === undefined) return undefined;
+  const { low, high } = accuracyChange;
+  return low <= 0 && high >= 0 ? ', not significant' : ', significant';
 }
 
 function costs(rows: readonly Row[]): Content {

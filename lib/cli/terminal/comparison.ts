@@ -1,7 +1,7 @@
 import { basename, dirname } from 'node:path';
 import type { ComparedModel, ModelComparison } from '../../evaluate/compare/compare.js';
 import type { Latency } from '../../evaluate/compare/speed.js';
-import type { Estimate } from '../../evaluate/metrics/summary.js';
+import type { Comparison, Estimate } from '../../evaluate/metrics/summary.js';
 import { formatBytes, formatCount, formatError, formatSeconds, formatShare } from '../../text/format.js';
 import { printable } from '../../text/printable.js';
 import { type Column, formatTable } from './table.js';
@@ -93,6 +93,7 @@ function qualitiesOf({
   cosine,
   rankCorrelation,
   summary,
+  accuracyChange,
 }: ComparedModel): string[][] {
   const row = (name: string, estimate: Estimate | undefined, show: (value: number) => string) =>
     estimate === undefined ? [] : [[name, show(estimate.value), `${show(estimate.low)} to ${show(estimate.high)}`]];
@@ -104,5 +105,12 @@ function qualitiesOf({
     ...row('cosine', cosine, precise),
     ...row('rank correlation', rankCorrelation, precise),
     ...row('accuracy', summary?.accuracy, formatShare),
+    ...(accuracyChange === undefined ? [] : [changeOf(accuracyChange)]),
   ];
+}
+
+function changeOf({ difference, low, high }: Comparison): string[] {
+  const points = (value: number) => `${value < 0 ? '' : '+'}${(100 * value).toFixed(2)}`;
+  const chance = low <= 0 && high >= 0 ? ', not significant' : '';
+  return ['accuracy change', `${points(difference)} points`, `${points(low)} to ${points(high)}${chance}`];
 }

@@ -57,6 +57,29 @@ describe('the report of a comparison', () => {
     expect(textOf(page)).toContain('4 texts of 99 tokens');
   });
 
+  it('says whether an accuracy differs from the original by more than chance', async () => {
+    const asked = (made: object, change?: object) => ({
+      ...made,
+      summary: { accuracy: { value: 0.5, low: 0.4, high: 0.6, examples: 100 } },
+      ...(change && { accuracyChange: { metric: 'accuracy', difference: 0.1, pairs: 100, better: 0.9, ...change } }),
+    });
+    const document = {
+      ...comparison(
+        asked(model('sure', 500, 6, 0.1), { low: 0.02, high: 0.2 }),
+        asked(model('unsure', 500, 6, 0.1), { low: -0.02, high: 0.2 }),
+      ),
+      original: asked(model('original', 1000, 10)),
+    };
+    const text = textOf(parseHtml(await reportOf(document)));
+    expect(text.match(/50\.00 % \(40\.00 % to 60\.00 %\)(, (not )?significant)?/g)).toEqual([
+      '50.00 % (40.00 % to 60.00 %)',
+      '50.00 % (40.00 % to 60.00 %), significant',
+      '50.00 % (40.00 % to 60.00 %), not significant',
+    ]);
+    const bad = { ...document, candidates: [{ ...model('a', 1, 1), accuracyChange: { low: 'x' } }] };
+    await expect(reportOf(bad)).rejects.toThrow(/accuracyChange/);
+  });
+
   it('leaves out the figure of what is infinite or was not measured', async () => {
     const page = parseHtml(await reportOf(comparison(model('broken', 500, 6, null))));
     // The agreement is still a number.
