@@ -33,6 +33,7 @@ const LONG_JOBS = new Set([
   'comparing-models.md',
   'compressing.md',
   'evaluating.md',
+  'first-steps.md',
   'many-machines.md',
   'quantising.md',
   'searching.md',

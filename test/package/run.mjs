@@ -21,14 +21,14 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import esbuild from 'esbuild';
 import { installLocked } from '../../scripts/build/locked.mjs';
-import { hostTarget, prebuiltPath, target } from '../../scripts/build/targets.mjs';
+import { hostTarget } from '../../scripts/build/targets.mjs';
 import { checked, expect, run, summarize, test } from '../support/checklist.mjs';
+import { binary, npmCli, pack } from './pack.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..', '..');
 const require = createRequire(import.meta.url);
 const scratch = mkdtempSync(join(tmpdir(), 'lowrank-package-'));
-const binary = prebuiltPath(target(hostTarget()));
 const nodes = join(root, '.build', 'nodes');
 const modules = join(nodes, 'node_modules');
 
@@ -44,8 +44,6 @@ const NODES = [
 /** @typedef {{ name: string, bin: string, node: string, npm: string, npx: string }} Kit a Node with its npm, by their paths */
 
 /** npm's own file, which runs without a shell on every system. */
-const npmCli = process.env.npm_execpath;
-if (npmCli === undefined) throw new Error('run this with npm: npm run test:package');
 
 /**
  * Installs the Nodes and npms to test with, from test/package/nodes/, in .build/nodes/. They are
@@ -56,8 +54,8 @@ if (npmCli === undefined) throw new Error('run this with npm: npm run test:packa
 function fetchNodes() {
   if (hostTarget() !== 'linux-x64-glibc') {
     const name = process.versions.node.split('.')[0] ?? '';
-    const npx = join(dirname(npmCli ?? ''), 'npx-cli.js');
-    return [{ name, bin: dirname(process.execPath), node: process.execPath, npm: npmCli ?? '', npx }];
+    const npx = join(dirname(npmCli), 'npx-cli.js');
+    return [{ name, bin: dirname(process.execPath), node: process.execPath, npm: npmCli, npx }];
   }
   installLocked(join(here, 'nodes'), nodes);
   return NODES.map(({ name, npm }) => {
@@ -77,30 +75,6 @@ const RUNTIMES = [
   { name: 'Bun', program: join(modules, 'bun/bin/bun'), args: [] },
   { name: 'Deno', program: join(modules, 'deno/deno'), args: ['run', '-A'] },
 ];
-
-/**
- * Packs the package. A missing binary for this platform is added from build/Release, with a
- * message.
- */
-function pack() {
-  const packed = run(
-    process.execPath,
-    [npmCli ?? '', 'pack', '--ignore-scripts', '--json', '--pack-destination', scratch],
-    { cwd: root },
-  );
-  const answer = JSON.parse(packed.stdout);
-  const tarball = join(scratch, (Array.isArray(answer) ? answer[0] : Object.values(answer)[0]).filename);
-  run('tar', ['-xzf', tarball, '-C', scratch], {});
-  const tree = join(scratch, 'package');
-  if (!existsSync(join(tree, binary))) {
-    console.log(`${binary} was not prebuilt: the tests take build/Release/lowrank.node in its place`);
-    mkdirSync(dirname(join(tree, binary)), { recursive: true });
-    copyFileSync(join(root, 'build', 'Release', 'lowrank.node'), join(tree, binary));
-    run('tar', ['-czf', tarball, '-C', scratch, 'package'], {});
-  }
-  rmSync(tree, { recursive: true });
-  return tarball;
-}
 
 /** Makes an empty project that has the consumer's files. @param {string} name */
 function project(name) {
@@ -304,7 +278,7 @@ function withoutBinary({ node, bin }, folder) {
 
 try {
   const kits = fetchNodes();
-  const tarball = pack();
+  const tarball = pack(scratch, run);
   /** @type {[Kit, string][]} */
   const installed = kits.map((kit) => [kit, onNode(kit, tarball)]);
   // One Node is enough for the rest: the newest 20, or the only one.
