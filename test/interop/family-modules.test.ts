@@ -1,10 +1,12 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Checkpoint } from '../../lib/checkpoint/checkpoint.js';
+import { open } from '../../lib/checkpoint/open.js';
 import { editCheckpoint } from '../../lib/edit/edit-checkpoint.js';
 import { type InspectReport, inspectCheckpoint } from '../../lib/inspect/inspect.js';
 import { parseAt } from '../../lib/interventions/spec.js';
-import { Model } from '../../lib/model/model.js';
+import { Model, type Target } from '../../lib/model/model.js';
 import { GROUPS, MATRIX_TYPES, type MatrixType } from '../../lib/model/types.js';
 import { fakeCheckpoint } from '../support/fake-checkpoint.js';
 import { temporaryFolder } from '../support/folder.js';
@@ -39,6 +41,7 @@ interface Verdict {
 const MODELS: Readonly<Record<string, string>> = {
   t5: 't5',
   't5-gated': 't5',
+  umt5: 't5',
   bart: 'bart',
   marian: 'bart',
   mbart: 'bart',
@@ -53,6 +56,7 @@ const MODELS: Readonly<Record<string, string>> = {
   vit: 'vit',
   deit: 'vit',
   clip: 'clip',
+  siglip: 'clip',
   'gpt-neo': 'gpt_neo',
   bloom: 'bloom',
   'falcon-7b': 'falcon',
@@ -94,6 +98,21 @@ const GGUF: Readonly<Record<string, string>> = {
   'gpt-neox': 'gptneox',
 };
 
+/** The models that `torch.onnx.export` takes. */
+const ONNX = [
+  't5-gated',
+  'bart',
+  'albert',
+  'mpnet',
+  'modernbert',
+  'deberta',
+  'deberta-v3',
+  'vit',
+  'clip',
+  'bloom',
+  'falcon-40b',
+];
+
 /** What is zero in a layer whose matrix of this type is zero. */
 const SIGNALS: Readonly<Partial<Record<MatrixType, readonly string[]>>> = {
   q_proj: ['q'],
@@ -124,6 +143,7 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
   /** Numbers of the edited matrices, and their tensors, by the name of the job. */
   const edited = new Map<string, { count: number; tensors: readonly string[] }>();
   /** Names in GGUF, without `.weight`, by the model and the tensor. */
+  let folder = '';
   let ggufNames: Readonly<Record<string, Readonly<Record<string, string | null>>>>;
 
   const typesOf = (model: string, layer: number): readonly MatrixType[] => {
@@ -132,7 +152,7 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
   };
 
   beforeAll(async () => {
-    const folder = temporaryFolder();
+    folder = temporaryFolder();
     const input = (model: string) => join(folder, 'models', model);
     await runPython('family_models.py', join(folder, 'models'));
     modules = JSON.parse(await readFile(join(folder, 'models', 'modules.json'), 'utf8'));
@@ -155,6 +175,7 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
     const [jobsFile, verdictsFile] = [join(folder, 'jobs.json'), join(folder, 'verdicts.json')];
     await writeFile(jobsFile, JSON.stringify(jobs));
     await runPython('family_judge.py', jobsFile, verdictsFile);
+    await runPython('family_onnx.py', join(folder, 'models'), join(folder, 'onnx'), ...ONNX);
     const architectures = join(folder, 'architectures.json');
     await writeFile(architectures, JSON.stringify(GGUF));
     ggufNames = JSON.parse(await runPython('family_gguf.py', join(folder, 'models', 'modules.json'), architectures));
@@ -201,6 +222,28 @@ describe.skipIf(!python)(`families against the modules of transformers${unlessNo
       for (const { name, layer, types } of own) {
         expect(found.roleOf(nameOf(name)), `${name}: ${nameOf(name)}`).toMatchObject({ layer, types });
       }
+    });
+
+    const onnxIt = ONNX.includes(model) ? it : () => undefined;
+    onnxIt('has the same matrices in an ONNX export, turned', async () => {
+      const [stored, exported] = [await open(join(folder, 'models', model)), await open(join(folder, 'onnx', model))];
+      const [own, other] = [new Model(stored), new Model(exported)];
+      expect(other.family.name).toBe(family);
+      expect([other.layers, other.types]).toEqual([own.layers, own.types]);
+      const turned = { rows: 'columns', columns: 'rows' } as const;
+      for (const type of own.types) {
+        const shapes = ({ tensors }: Checkpoint, found: readonly Target[]) =>
+          found.map(({ tensor, layer, slice }) => ({ layer, slice, shape: tensors.get(tensor)!.shape }));
+        const expected = shapes(stored, own.select('all', [type])).map(({ layer, slice, shape }) => ({
+          layer,
+          slice: slice && { ...slice, axis: turned[slice.axis] },
+          shape: shape.toReversed(),
+        }));
+        expect(shapes(exported, other.select('all', [type])), type).toEqual(expected);
+      }
+      expect(other.orientations).toEqual(['in x out']);
+      await stored.close();
+      await exported.close();
     });
 
     it('is loaded by transformers with one matrix changed, which is what its type says', () => {

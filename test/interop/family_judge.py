@@ -25,6 +25,9 @@ import torch
 import transformers as tf
 from family_models import ROWS, depths_of, layer_of
 
+# What a model returns, the best first.
+OUTPUTS = ("logits", "logits_per_image", "last_hidden_state")
+
 Signals = dict[str, list[torch.Tensor]]
 Record = Callable[[torch.nn.Module, str, torch.Tensor], None]
 
@@ -119,7 +122,8 @@ _BY_NAME = {"mpnet": {"q": "q", "k": "k", "v": "v"}, "deberta-v2": _NAMES}
 
 def _is_activation(module: torch.nn.Module) -> bool:
     kind = type(module)
-    return kind.__module__.endswith(("transformers.activations", "nn.modules.activation")) or kind.__name__ == "BloomGelu"
+    modules = ("transformers.activations", "nn.modules.activation")
+    return kind.__module__.endswith(modules) or kind.__name__ == "BloomGelu"
 
 
 @torch.no_grad()
@@ -152,22 +156,20 @@ def _signals(name: str, model: tf.PreTrainedModel, layer: int) -> tuple[Signals,
     with ExitStack() as stack:
         for spy in _spies(model, record):
             stack.enter_context(spy)
-        output = model(**_inputs(model))
+        output = model(**inputs_of(model))
     for hook in hooks:
         hook.remove()
-    found = next(
-        output[key] for key in ("logits", "logits_per_image", "last_hidden_state") if output.get(key) is not None
-    )
+    found = next(output[key] for key in OUTPUTS if output.get(key) is not None)
     return signals, found
 
 
-def _inputs(model: tf.PreTrainedModel) -> dict[str, torch.Tensor]:
+def inputs_of(model: tf.PreTrainedModel) -> dict[str, torch.Tensor]:
     ids = (4 + 7 * torch.arange(12).reshape(2, 6)) % 40 + 4
     image = torch.sin(torch.arange(2 * 3 * 16 * 16).reshape(2, 3, 16, 16).float())
     kind = model.config.model_type
     if kind in ("vit", "deit"):
         return {"pixel_values": image}
-    if kind == "clip":
+    if kind in ("clip", "siglip"):
         return {"input_ids": ids, "pixel_values": image}
     if kind == "whisper":
         waves = torch.sin(torch.arange(2 * 8 * 12).reshape(2, 8, 12).float())
@@ -177,7 +179,7 @@ def _inputs(model: tf.PreTrainedModel) -> dict[str, torch.Tensor]:
     return {"input_ids": ids}
 
 
-def _load(folder: str) -> tuple[tf.PreTrainedModel, list[str]]:
+def load(folder: str) -> tuple[tf.PreTrainedModel, list[str]]:
     architecture = json.loads((Path(folder) / "config.json").read_text())["architectures"][0]
     kind = getattr(tf, architecture)
     options = {"experts_implementation": "eager"} if kind._can_set_experts_implementation() else {}
@@ -190,9 +192,9 @@ def _load(folder: str) -> tuple[tf.PreTrainedModel, list[str]]:
 def _judge(job: dict[str, Any], originals: dict[str, tf.PreTrainedModel]) -> Verdict:
     name, layer = job["model"], job["layer"]
     if name not in originals:
-        originals[name] = _load(job["input"])[0]
+        originals[name] = load(job["input"])[0]
     before = originals[name]
-    after, loading = _load(job["output"])
+    after, loading = load(job["output"])
     changed, count, nonzero = [], 0, 0
     own = dict(after.named_parameters())
     for key, parameter in before.named_parameters():

@@ -61,15 +61,23 @@ MLA = {
     "v_head_dim": 5,
     "max_position_embeddings": 40,
 }
+T5 = {
+    "vocab_size": VOCABULARY,
+    "decoder_start_token_id": 0,
+    "d_model": HIDDEN,
+    "d_kv": 5,
+    "d_ff": INNER,
+    "num_layers": 2,
+    "num_decoder_layers": 3,
+    "num_heads": 4,
+}
 IMAGE = {"image_size": 16, "patch_size": 8}
 DECODER = ("model.layers.",)
 BLOCKS = ("transformer.h.",)
 
 
 def _t5(**options: Any) -> tf.PreTrainedModel:
-    sizes = {"d_model": HIDDEN, "d_kv": 5, "d_ff": INNER, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4}
-    config = tf.T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0, **sizes, **options)
-    return tf.T5ForConditionalGeneration(config)
+    return tf.T5ForConditionalGeneration(tf.T5Config(**T5, **options))
 
 
 def _falcon(**options: Any) -> tf.PreTrainedModel:
@@ -80,6 +88,11 @@ def _clip() -> tf.PreTrainedModel:
     text = {**ENCODER, "bos_token_id": 1, "eos_token_id": 2}
     vision = {**IMAGE, **HEADS, "hidden_size": 20, "intermediate_size": 28, "num_hidden_layers": 3}
     return tf.CLIPModel(tf.CLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
+
+
+def _siglip() -> tf.PreTrainedModel:
+    vision = {**IMAGE, **HEADS, "hidden_size": 20, "intermediate_size": 28, "num_hidden_layers": 3}
+    return tf.SiglipModel(tf.SiglipConfig(text_config={**ENCODER, "projection_size": 20}, vision_config=vision))
 
 
 def _gemma3() -> tf.PreTrainedModel:
@@ -123,6 +136,11 @@ ROWS: dict[str, Row] = {
     "t5": Row(lambda: _t5(), ("encoder.block.", "decoder.block."), layers=(1, 4)),
     "t5-gated": Row(
         lambda: _t5(feed_forward_proj="gated-gelu"), ("encoder.block.", "decoder.block."), layers=(0, 2)
+    ),
+    "umt5": Row(
+        lambda: tf.UMT5ForConditionalGeneration(tf.UMT5Config(**T5)),
+        ("encoder.block.", "decoder.block."),
+        layers=(3,),
     ),
     "bart": Row(
         lambda: tf.BartForConditionalGeneration(tf.BartConfig(**TWO_STACKS)),
@@ -196,6 +214,7 @@ ROWS: dict[str, Row] = {
         ("deit.layers.",),
     ),
     "clip": Row(_clip, ("text_model.encoder.layers.", "vision_model.encoder.layers."), layers=(1, 4)),
+    "siglip": Row(_siglip, ("text_model.encoder.layers.", "vision_model.encoder.layers."), layers=(4,)),
     "gpt-neo": Row(
         lambda: tf.GPTNeoForCausalLM(
             tf.GPTNeoConfig(
