@@ -13,6 +13,8 @@ namespace lowrank {
 // exact, so that a share that is met exactly counts as met; the margin is that of `Exact` itself.
 template <class Squares> int64_t rankForTail(int64_t count, Exact energy, Exact tail, const Squares& squares) {
   constexpr double kMargin = 0x1p-90;
+  // All may be discarded, though rounded squares may sum to more than the energy.
+  if (tail.minus({1, 0}) >= 0) return 0;
   const Exact allowed = energy.times(tail);
   Exact discarded;
   int64_t k = count;
