@@ -44,7 +44,7 @@ function peer(name) {
 function installed(line, tarball) {
   const names = line.split(' ').slice(2);
   return ['install', '--no-audit', '--no-fund', '--prefer-offline'].concat(
-    names.map((name) => (name === 'lowrank' ? tarball : peer(name))),
+    names.map((name) => (name.endsWith('.tgz') ? tarball : peer(name))),
   );
 }
 
@@ -64,10 +64,12 @@ const CHECKS = [
   [
     'npx lowrank search',
     () => {
-      const { test } = JSON.parse(readFileSync(join(folder, 'found/summary.json'), 'utf8'));
-      expect(test !== undefined && existsSync(join(folder, 'found/report.html')), 'no result on the test questions');
+      const { base, edited } = JSON.parse(readFileSync(join(folder, 'found/summary.json'), 'utf8'));
+      expect(base.accuracy < 0.5 && edited.accuracy > 0.9, `accuracies ${base.accuracy} and ${edited.accuracy}`);
+      expect(existsSync(join(folder, 'found/report.html')), 'no report');
     },
   ],
+  ['npx lowrank lora extract', (stdout) => expect(/\s100\.00 %/.test(stdout), stdout)],
   [
     'npx lowrank lora merge',
     () => {
@@ -112,10 +114,10 @@ function steps() {
     }
     for (const line of text.trim().split('\n')) {
       const start = performance.now();
-      const isInstall = line.startsWith('npm install ');
-      const { stdout } = isInstall
-        ? run('npm', installed(line, tarball), { cwd: folder })
-        : run('sh', ['-c', line], { cwd: folder });
+      const { stdout } =
+        line.split(' ')[1] === 'install'
+          ? run('npm', installed(line, tarball), { cwd: folder })
+          : run('sh', ['-c', line], { cwd: folder });
       for (const [beginning, check] of CHECKS) {
         if (!line.startsWith(beginning)) continue;
         check(stdout);
