@@ -187,9 +187,13 @@ export interface TokenModel {
   /**
    * Runs requests, and returns the scores in their order.
    *
-   * @param onRan called with the number of tokens that have run since the last call
+   * @param onRan called with the numbers of tokens and requests that have run since the last call
    */
-  score(requests: readonly ScoreRequest[], signal?: AbortSignal, onRan?: (tokens: number) => void): Promise<Scores[][]>;
+  score(
+    requests: readonly ScoreRequest[],
+    signal?: AbortSignal,
+    onRan?: (tokens: number, requests: number) => void,
+  ): Promise<Scores[][]>;
   /** Runs one sequence, and returns everything. */
   outputs(tokens: readonly number[]): Promise<Outputs>;
   /**

@@ -167,14 +167,14 @@ class LlamaTokens implements TokenModel {
   async score(
     requests: readonly ScoreRequest[],
     signal?: AbortSignal,
-    onRan?: (tokens: number) => void,
+    onRan?: (tokens: number, requests: number) => void,
   ): Promise<Scores[][]> {
     const results: Scores[][] = [];
     for (const request of requests) {
       signal?.throwIfAborted();
       const kept = commonStart(this.#sequence!.contextTokens, request);
       results.push(await this.#run(request));
-      onRan?.(request.tokens.length - kept);
+      onRan?.(request.tokens.length - kept, 1);
     }
     return results;
   }

@@ -51,6 +51,6 @@ export type Reply =
   | { readonly ready: WorkerFacts }
   | { readonly number: number; readonly answer: WorkerAnswers[keyof WorkerAnswers] }
   | { readonly number: number; readonly failure: string }
-  /** Tokens that a task has run since its last message; the task is not at its end. */
-  | { readonly number: number; readonly ran: number }
+  /** What a task has run since its last message; the task is not at its end. */
+  | { readonly number: number; readonly ran: { readonly tokens: number; readonly requests: number } }
   | { readonly failure: string };

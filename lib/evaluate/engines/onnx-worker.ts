@@ -104,7 +104,10 @@ function specials(config: Record<string, unknown>): Pick<WorkerFacts, 'mask' | '
  * Runs requests of the same length together: without padding, results do not depend on the other
  * requests.
  */
-async function score(requests: readonly ScoreRequest[], onRan: (tokens: number) => void): Promise<Scores[][]> {
+async function score(
+  requests: readonly ScoreRequest[],
+  onRan: (tokens: number, requests: number) => void,
+): Promise<Scores[][]> {
   const results: Scores[][] = new Array(requests.length);
   const byLength = new Map<number, number[]>();
   for (const [i, { tokens }] of requests.entries()) {
@@ -132,7 +135,7 @@ async function score(requests: readonly ScoreRequest[], onRan: (tokens: number) 
           return readLogits(values.subarray(begin, begin + size), targets, top);
         });
       });
-      onRan(batch.length * length);
+      onRan(batch.length * length, batch.length);
     }
   }
   return results;
@@ -149,7 +152,10 @@ async function run(sequences: readonly (readonly number[])[]): Promise<RuntimeTe
   return logits;
 }
 
-async function answer(task: WorkerTask, onRan: (tokens: number) => void): Promise<WorkerAnswers[WorkerTask['kind']]> {
+async function answer(
+  task: WorkerTask,
+  onRan: (tokens: number, requests: number) => void,
+): Promise<WorkerAnswers[WorkerTask['kind']]> {
   if (task.kind === 'encode') {
     return task.texts.map((text) => tokenizer.encode(text, { add_special_tokens: false }).ids);
   }
@@ -181,7 +187,7 @@ begin().then(
     port.on('message', ({ number, task }: Message) => {
       last = last.then(async () => {
         try {
-          const done = await answer(task, (ran) => reply({ number, ran }));
+          const done = await answer(task, (tokens, requests) => reply({ number, ran: { tokens, requests } }));
           reply({ number, answer: done });
         } catch (error) {
           reply({ number, failure: messageOf(error) });

@@ -194,7 +194,7 @@ class OnnxTokens implements TokenModel {
   async score(
     requests: readonly ScoreRequest[],
     signal?: AbortSignal,
-    onRan?: (tokens: number) => void,
+    onRan?: (tokens: number, requests: number) => void,
   ): Promise<Scores[][]> {
     signal?.throwIfAborted();
     return this.#worker.ask({ kind: 'score', requests }, onRan);
@@ -226,7 +226,7 @@ class OnnxTokens implements TokenModel {
 interface Waiting {
   readonly resolve: (answer: never) => void;
   readonly reject: (error: Error) => void;
-  readonly onRan: ((tokens: number) => void) | undefined;
+  readonly onRan: ((tokens: number, requests: number) => void) | undefined;
 }
 
 /** Sends requests to the worker and returns its answers. */
@@ -245,7 +245,7 @@ class OnnxWorker {
       this.#worker.on('message', (reply: Reply) => {
         if ('ready' in reply) resolve(reply.ready);
         else if (!('number' in reply)) reject(this.#failure(reply.failure));
-        else if ('ran' in reply) this.#waiting.get(reply.number)?.onRan?.(reply.ran);
+        else if ('ran' in reply) this.#waiting.get(reply.number)?.onRan?.(reply.ran.tokens, reply.ran.requests);
         else this.#settle(reply);
       });
       const end = (error: Error) => {
@@ -263,7 +263,7 @@ class OnnxWorker {
 
   ask<K extends WorkerTask['kind']>(
     task: WorkerTask & { kind: K },
-    onRan?: (tokens: number) => void,
+    onRan?: (tokens: number, requests: number) => void,
   ): Promise<WorkerAnswers[K]> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const number = this.#number++;

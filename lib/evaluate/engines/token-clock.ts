@@ -26,55 +26,105 @@ export function tokensToRun(requests: readonly ScoreRequest[], keepsStart: boole
   }, 0);
 }
 
+/** An amount of work: tokens to run, in a number of requests, each of which costs something too. */
+interface Amount {
+  readonly tokens: number;
+  readonly requests: number;
+}
+
 /** What there is to do for a list of questions. */
 export interface TokenWork {
-  /** The tokens to run before anything is generated. */
-  readonly given: number;
+  /** What runs before anything is generated. */
+  readonly given: Amount;
   /** The number of prompts after which an answer is generated, and the sum of their tokens. */
   readonly generations: { readonly prompts: number; readonly tokens: number };
   readonly keepsStart: boolean;
 }
 
 /**
- * Estimates the time that is left from the tokens of what is left. Tokens that are given run
- * together and generated ones one after the other, so each kind is timed by itself. How many tokens
- * a question will generate is unknown: the mean of those before it is expected.
+ * Learns how long work takes: seconds = a tokens + b requests, by least squares, scaled so that the
+ * work so far took what it took. For a small model b counts most, for a large one a.
+ */
+class Pace {
+  #tokens = 0;
+  #requests = 0;
+  #seconds = 0;
+  /** The sums of products of the normal equations. */
+  #tt = 0;
+  #tr = 0;
+  #rr = 0;
+  #ts = 0;
+  #rs = 0;
+
+  get isKnown(): boolean {
+    return this.#seconds > 0;
+  }
+
+  add({ tokens, requests }: Amount, seconds: number): void {
+    this.#tokens += tokens;
+    this.#requests += requests;
+    this.#seconds += seconds;
+    this.#tt += tokens * tokens;
+    this.#tr += tokens * requests;
+    this.#rr += requests * requests;
+    this.#ts += tokens * seconds;
+    this.#rs += requests * seconds;
+  }
+
+  secondsOf({ tokens, requests }: Amount): number {
+    const [a, b] = this.#rates();
+    return (this.#seconds * (a * tokens + b * requests)) / (a * this.#tokens + b * this.#requests);
+  }
+
+  #rates(): [perToken: number, perRequest: number] {
+    const determinant = this.#tt * this.#rr - this.#tr * this.#tr;
+    // Requests of one length do not tell the two apart.
+    if (determinant <= 1e-9 * this.#tt * this.#rr) return [1, 0];
+    const a = (this.#ts * this.#rr - this.#rs * this.#tr) / determinant;
+    const b = (this.#rs * this.#tt - this.#ts * this.#tr) / determinant;
+    if (a <= 0) return [0, 1];
+    return b <= 0 ? [1, 0] : [a, b];
+  }
+}
+
+/**
+ * Estimates the time that is left from what is left to run. Tokens that are given run together and
+ * generated ones one after the other, so each kind has a pace of its own. How many tokens a question
+ * will generate is unknown: the mean of those before it is expected.
  */
 export class TokenClock {
   readonly #work: TokenWork;
   readonly #onTokens: OnTokens;
-  #done = 0;
-  #seconds = 0;
+  readonly #pace = new Pace();
+  readonly #generatingPace = new Pace();
+  /** The end of what was counted last, in milliseconds. */
+  #mark = performance.now();
+  #done: Amount = { tokens: 0, requests: 0 };
   /** Of finished generations: how many, their prompts' tokens, and the tokens that they made. */
   #finished = 0;
   #prompts = 0;
   #made = 0;
-  /** Of all: tokens that were made, tokens that ran for them, and how long that took. */
   #generated = 0;
-  #generating = 0;
-  /** The tokens that ran for the one that is not finished. */
-  #current = 0;
-  #generatingSeconds = 0;
+  /** What ran for the generation that is not finished. */
+  #current: Amount = { tokens: 0, requests: 0 };
 
   constructor(work: TokenWork, onTokens: OnTokens) {
     this.#work = work;
     this.#onTokens = onTokens;
   }
 
-  /** Reports given tokens that ran since the last call. */
-  ran(tokens: number, seconds: number): void {
-    // What requests share may be kept a little differently than was expected.
-    this.#done = Math.min(this.#work.given, this.#done + tokens);
-    this.#seconds += seconds;
+  /** Reports given tokens that ran, in a number of requests. */
+  ran(tokens: number, requests: number): void {
+    this.#pace.add({ tokens, requests }, this.#lap());
+    this.#done = { tokens: this.#done.tokens + tokens, requests: this.#done.requests + requests };
     this.#report();
   }
 
-  /** Reports one more token of a generation, and how many tokens ran for it. */
-  generated(ran: number, seconds: number): void {
+  /** Reports one more token of a generation, for which some tokens ran. */
+  generated(tokens: number): void {
     this.#generated++;
-    this.#generating += ran;
-    this.#current += ran;
-    this.#generatingSeconds += seconds;
+    this.#generatingPace.add({ tokens, requests: 1 }, this.#lap());
+    this.#current = { tokens: this.#current.tokens + tokens, requests: this.#current.requests + 1 };
     this.#report();
   }
 
@@ -83,24 +133,40 @@ export class TokenClock {
     this.#finished++;
     this.#prompts += prompt;
     this.#made += made;
-    this.#current = 0;
+    this.#current = { tokens: 0, requests: 0 };
+  }
+
+  #lap(): number {
+    const now = performance.now();
+    const seconds = (now - this.#mark) / 1000;
+    this.#mark = now;
+    return seconds;
   }
 
   #report(): void {
-    const { given: total } = this.#work;
-    const remainingSeconds = this.#remaining();
-    this.#onTokens({ done: this.#done, total, generated: this.#generated, remainingSeconds });
+    const { tokens: total } = this.#work.given;
+    // What requests share may be kept a little differently than was expected.
+    const done = Math.min(total, this.#done.tokens);
+    this.#onTokens({ done, total, generated: this.#generated, remainingSeconds: this.#remaining() });
   }
 
   #remaining(): number | undefined {
-    const { given, generations, keepsStart } = this.#work;
-    const running = this.#done === 0 ? undefined : (this.#seconds * (given - this.#done)) / this.#done;
+    const { given, generations } = this.#work;
+    if (!this.#pace.isKnown) return undefined;
+    const left = { tokens: given.tokens - this.#done.tokens, requests: given.requests - this.#done.requests };
+    const running = Math.max(0, this.#pace.secondsOf(left));
     if (this.#finished === generations.prompts) return running;
-    if (this.#finished === 0 || running === undefined) return undefined;
+    if (this.#finished === 0 || !this.#generatingPace.isKnown) return undefined;
+    return running + Math.max(0, this.#generatingPace.secondsOf(this.#toGenerate()));
+  }
+
+  /** Returns what will run for generations, if they are as long as those before. */
+  #toGenerate(): Amount {
+    const { generations, keepsStart } = this.#work;
     const each = this.#made / this.#finished;
     const prompts = generations.tokens - this.#prompts;
     const count = generations.prompts - this.#finished;
-    const left = keepsStart ? prompts + count * each : each * prompts + (count * each * (each - 1)) / 2;
-    return running + (this.#generatingSeconds * Math.max(0, left - this.#current)) / this.#generating;
+    const tokens = keepsStart ? prompts + count * each : each * prompts + (count * each * (each - 1)) / 2;
+    return { tokens: tokens - this.#current.tokens, requests: count * each - this.#current.requests };
   }
 }

@@ -47,15 +47,10 @@ export class TokenSession implements Session {
       signal?.throwIfAborted();
       const part = questions.slice(begin, begin + AT_ONCE);
       const prepared = await this.#prepared.prepare(this.model, part, top);
-      let since = performance.now();
       const scores = await this.model.score(
         prepared.flatMap(({ requests }) => requests),
         signal,
-        (tokens) => {
-          const now = performance.now();
-          clock?.ran(tokens, (now - since) / 1000);
-          since = now;
-        },
+        clock && ((tokens, requests) => clock.ran(tokens, requests)),
       );
       const own = divide(
         scores,
@@ -103,13 +98,15 @@ export class TokenSession implements Session {
   ): Promise<TokenClock> {
     const { model } = this;
     const { keepsStart = false } = model;
-    let [given, prompts, tokens] = [0, 0, 0];
+    const given = { tokens: 0, requests: 0 };
+    let [prompts, tokens] = [0, 0];
     for (let begin = 0; begin < questions.length; begin += AT_ONCE) {
       signal?.throwIfAborted();
       const part = questions.slice(begin, begin + AT_ONCE);
       const prepared = await this.#prepared.prepare(model, part, top);
       const requests = prepared.flatMap((question) => question.requests);
-      given += tokensToRun(requests, keepsStart);
+      given.tokens += tokensToRun(requests, keepsStart);
+      given.requests += requests.length;
       for (const [i, { prompt }] of prepared.entries()) {
         if (!generates(part[i]!)) continue;
         prompts++;
@@ -182,10 +179,8 @@ export class TokenSession implements Session {
       while (said.length < most && prompt.length + said.length <= model.contextLength) {
         const tokens = [...prompt, ...said];
         const request: ScoreRequest = { tokens, reads: [{ position: tokens.length - 1, targets: [] }], top: 1 };
-        const begin = performance.now();
         const [[{ top }]] = (await model.score([request], signal)) as [[Scores]];
-        const ran = model.keepsStart && said.length > 0 ? 1 : tokens.length;
-        clock?.generated(ran, (performance.now() - begin) / 1000);
+        clock?.generated(model.keepsStart && said.length > 0 ? 1 : tokens.length);
         const { token } = top[0]!;
         if (model.ends.has(token)) break;
         said.push(token);

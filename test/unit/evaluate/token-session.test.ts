@@ -9,16 +9,16 @@ afterEach(() => vi.restoreAllMocks());
 
 const ask = (prompt: string, answer: string, id = 0): Question => ({ id, kind: 'answer', prompt, answer });
 
-/** A model that takes a second for each token, by a clock of its own. */
-function slowModel(): { model: Partial<TokenModel>; seconds: () => number } {
+/** A model that takes a second for each token, and some for each request, by a clock of its own. */
+function slowModel(perRequest: number): { model: Partial<TokenModel>; seconds: () => number } {
   let now = 0;
   vi.spyOn(performance, 'now').mockImplementation(() => now);
   const model: Partial<TokenModel> = {
     score: async (requests, _, onRan) => {
       const scores = [];
       for (const { tokens, reads } of requests) {
-        now += 1000 * tokens.length;
-        onRan?.(tokens.length);
+        now += 1000 * (tokens.length + perRequest);
+        onRan?.(tokens.length, 1);
         const top = [{ token: 1, logProb: -1 }];
         scores.push(reads.map(({ targets }) => ({ logProbs: targets.map(() => -1), top })));
       }
@@ -29,8 +29,8 @@ function slowModel(): { model: Partial<TokenModel>; seconds: () => number } {
 }
 
 /** Evaluates, and returns the reports with the time at which each came. */
-async function watch(questions: readonly Question[], generate: number) {
-  const { model, seconds } = slowModel();
+async function watch(questions: readonly Question[], generate: number, perRequest: number) {
+  const { model, seconds } = slowModel(perRequest);
   const { engine } = fakeEngine(model);
   const reports: { at: number; progress: EvaluateProgress }[] = [];
   const onProgress = (progress: EvaluateProgress) => reports.push({ at: seconds(), progress });
@@ -41,11 +41,20 @@ async function watch(questions: readonly Question[], generate: number) {
 describe('progress inside a batch', () => {
   const growing = Array.from({ length: 60 }, (_, id) => ask('a'.repeat(2 + Math.floor(id / 2)), 'b', id));
 
-  it.each([0, 3])(
-    'tells the time left within 30 percent from the first tenth on (%d tokens generated)',
-    async (generate) => {
+  it.each([
+    [0, 0],
+    [0, 50],
+    [3, 0],
+    [3, 50],
+  ])(
+    'tells the time left within 30 percent from the first tenth on (%d tokens generated, %d s a request)',
+    async (generate, perRequest) => {
       // Sorted by length, a count of questions would be wrong by far.
-      const { reports, end } = await watch(generate === 0 ? growing : growing.slice(0, 40).reverse(), generate);
+      const { reports, end } = await watch(
+        generate === 0 ? growing : growing.slice(0, 40).reverse(),
+        generate,
+        perRequest,
+      );
       const later = reports.filter(({ at }) => at >= end / 10 && at < end);
       expect(later.length).toBeGreaterThan(40);
       for (const { at, progress } of later) {
@@ -57,7 +66,7 @@ describe('progress inside a batch', () => {
   );
 
   it('counts tokens while no question is answered yet', async () => {
-    const { reports } = await watch(growing, 0);
+    const { reports } = await watch(growing, 0, 0);
     const first = reports.find(({ progress }) => progress.tokens !== undefined)!.progress;
     expect(first).toMatchObject({ done: 0, tokens: { done: 4 } });
     const last = reports.at(-1)!.progress.tokens as TokenProgress;
