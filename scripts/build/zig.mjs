@@ -43,7 +43,8 @@ export function crossTools(triple) {
   };
   // Translate options that zig reads differently: to zig an architecture is a processor with
   // features, a hyphen in its name subtracts a feature, and -mtune acts like another -march.
-  // OpenBLAS' C code has undefined behaviour in places, which zig would trap by default.
+  // OpenBLAS' C code has undefined behaviour in places, which zig would trap by default. Debugging
+  // information, also a default, would only take time: what is published is stripped.
   const compile = (/** @type {'cc' | 'c++'} */ language) => `args=()
 for a in "$@"; do
   case $a in
@@ -54,7 +55,7 @@ for a in "$@"; do
   esac
   args+=("$a")
 done
-exec '${zig}' ${language} -target ${triple} -fno-sanitize=undefined "\${args[@]}"`;
+exec '${zig}' ${language} -target ${triple} -fno-sanitize=undefined -g0 "\${args[@]}"`;
   return {
     cc: write('cc', compile('cc')),
     cxx: write('c++', compile('c++')),

@@ -8,7 +8,7 @@ import { basename, extname, join } from 'node:path';
 import { unpacked } from './unpacked.mjs';
 
 /** What native/blas/lapack.cc calls, and OpenBLAS does not have. */
-const ROUTINES = ['sgesdd', 'sgesvd', 'dsytrd', 'dstemr', 'dormtr', 'dgeqp3'];
+export const ROUTINES = ['sgesdd', 'sgesvd', 'dsytrd', 'dstemr', 'dormtr', 'dgeqp3'];
 /** The folders of the source, and what each file's name must look like. */
 const FOLDERS = { SRC: /\.(f|f90|F90)$/, INSTALL: /^([sd]lamch|[sd]roundup_lwork)\.f$/ };
 /** Modules, in the order in which they need each other. */

