@@ -89,8 +89,8 @@ class Pace {
 
 /**
  * Estimates the time that is left from what is left to run. Tokens that are given run together and
- * generated ones one after the other, so each kind has a pace of its own. How many tokens a question
- * will generate is unknown: the mean of those before it is expected.
+ * generated ones one after the other, so each kind has a pace of its own. How many tokens a
+ * question will generate is unknown: the mean of those before it is expected.
  */
 export class TokenClock {
   readonly #work: TokenWork;
