@@ -20,6 +20,7 @@ const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.
 const LEAST_SHARE = 0.6;
 const SIZES = [512, 1000, 1024, 2048, 4096];
 const SOURCES = [
+  'core/processor.cc',
   'core/simd.cc',
   'core/memory.cc',
   'blas/skinny.cc',
