@@ -146,6 +146,34 @@ describe.skipIf(!installed)(`the service of the examples${why}`, () => {
     expect((await ask('GET', `/jobs/${body.id}/files`)).status).toBe(409);
   });
 
+  it('refuses a job that does not fit into its share of the memory', async () => {
+    const { models, url, ask } = await start('memory', { memory: 350e6 });
+    const bytes = new Uint8Array(4 * 4000 * 4000);
+    const tensors = new Map([
+      ['transformer.h.0.mlp.fc_in.weight', { dtype: 'F32' as const, shape: [4000, 4000], bytes }],
+    ]);
+    await writeModel(join(models, 'wide'), tensors, { config: { model_type: 'gptj' } });
+    const { body } = await ask('POST', '/edit', { model: 'wide', at: ['all:fc_in:0.5'] });
+    expect((await events(`${url}/jobs/${body.id}/events`, ended)).at(-1)).toBe('failed');
+    const { body: job } = await ask('GET', `/jobs/${body.id}`);
+    expect(job.error).toMatchObject({ code: 'ERR_MEMORY', message: expect.stringContaining('200000000') });
+  });
+
+  it('gives up a job whose process is killed again and again', async () => {
+    const { models, url, ask } = await start('killed');
+    await model(join(models, 'large'), 30, 500);
+    const { body } = await ask('POST', '/edit', { model: 'large', at: ['all:fc_in:k=400'] });
+    const killing = setInterval(async () => {
+      const { processes } = (await ask('GET', '/health')).body;
+      for (const pid of processes) process.kill(pid, 'SIGKILL');
+    }, 50);
+    const last = await events(`${url}/jobs/${body.id}/events`, ended);
+    clearInterval(killing);
+    expect(last.at(-1)).toBe('failed');
+    const { body: job } = await ask('GET', `/jobs/${body.id}`);
+    expect(job).toMatchObject({ kills: 6, error: { code: 'ERR_KILLED' } });
+  });
+
   it('bounds its queue, and cancels jobs that wait and that run', async () => {
     const { models, folder, url, ask } = await start('queue', { queue: 1 });
     await model(join(models, 'large'), 30, 500);
