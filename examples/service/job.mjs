@@ -29,7 +29,8 @@ process.once('message', async ({ kind, ...task }) => {
     tell({ report: JSON.parse(JSON.stringify(report)) });
   } catch (error) {
     const { code, message, hint, kind: fault } = error;
-    tell({ error: { code: code ?? 'ERR_UNEXPECTED', message, hint, fault } });
+    // Whoever stopped it: the server knows whether it did, and else has it resumed.
+    if (!controller.signal.aborted) tell({ error: { code: code ?? 'ERR_UNEXPECTED', message, hint, fault } });
   } finally {
     clearInterval(watch);
     if (process.connected) process.disconnect();

@@ -14,8 +14,8 @@ import { KINDS } from './kinds.mjs';
 const MOST_KILLS = 5;
 /** Milliseconds until a job is tried again whose output another process still holds. */
 const WAIT = 1000;
-/** What the server itself takes. */
-const OWN_MEMORY = 150e6;
+/** Bytes that the server itself takes, and the fewest in which a job can do anything. */
+const [OWN_MEMORY, LEAST_SHARE] = [150e6, 200e6];
 const ENDED = new Set(['done', 'failed', 'cancelled']);
 
 /**
@@ -35,10 +35,14 @@ export class Jobs extends EventEmitter {
   constructor({ folder, models, version, slots, queue, memory }) {
     super();
     this.setMaxListeners(0);
+    for (const [name, value] of Object.entries({ slots, queue, memory })) {
+      if (!(Number.isInteger(value) && value > 0)) throw new Error(`${name}: expected a whole number above 0`);
+    }
     Object.assign(this, { folder, models, version, slots, bound: queue });
     this.share = Math.floor((memory - OWN_MEMORY) / slots);
-    if (this.share < 200e6)
-      throw new Error(`memory: ${slots} jobs at a time need at least ${OWN_MEMORY + slots * 200e6} bytes`);
+    if (this.share < LEAST_SHARE) {
+      throw new Error(`memory: ${slots} jobs at a time need at least ${OWN_MEMORY + slots * LEAST_SHARE} bytes`);
+    }
     this.threads = Math.max(1, Math.floor(availableParallelism() / slots));
   }
 
