@@ -1,7 +1,6 @@
 import { DEFAULT_KIND } from '../interventions/kinds/kinds.js';
-import type { Candidate, Objective, Trial } from '../search/log-lines.js';
+import { type Candidate, type Objective, STOPPED, type Trial } from '../search/log-lines.js';
 import { significanceOf } from '../search/significance.js';
-import { STOPPED } from '../search/summary.js';
 import type { Findings } from './findings.js';
 import { type Content, element, type Html } from './html.js';
 import { nameOfMetric, shortChange, shortChangeText, unitOf } from './numbers.js';

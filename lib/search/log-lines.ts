@@ -191,6 +191,9 @@ export const VERDICTS = [
  */
 export type Verdict = (typeof VERDICTS)[number];
 
+/** The verdicts of trials that were not asked everything. */
+export const STOPPED: ReadonlySet<Verdict> = new Set(['hopeless', 'behind', 'outranked']);
+
 /**
  * The answers of a candidate to the questions of one round of a guided search. Its trial follows
  * when it is stopped or has been asked all questions.

@@ -1,5 +1,6 @@
+import { Pace } from '../evaluate/engines/pace.js';
 import type { TokenProgress } from '../evaluate/engines/token-progress.js';
-import type { Candidate, Score, Trial } from './log-lines.js';
+import { type Candidate, type Score, STOPPED, type Trial, type Verdict } from './log-lines.js';
 
 /** The progress of a search. */
 export interface SearchProgress {
@@ -25,9 +26,9 @@ export interface SearchProgress {
   /** Seconds since this run started. */
   readonly seconds: number;
   /**
-   * Until the end of the stage and of the test, as long as the trials to come take what the last
-   * ones took; undefined until there is one. The unedited model is the first, so without early
-   * stopping this is the cost of the search before its first candidate.
+   * Until the end of the stage and of the test, if the candidates to come are stopped as early as
+   * those before; undefined until the unedited model has been asked. So before the first candidate,
+   * this is the most that the search may cost.
    */
   readonly remainingSeconds: number | undefined;
   /**
@@ -44,13 +45,10 @@ export interface RemainingTrials {
   readonly questions: number | undefined;
 }
 
-/** Of the last trials, the share whose means are expected of those to come. */
-const RECENT_SHARE = 0.5;
-const FEWEST_RECENT = 5;
-
 /** Keeps the current state, and reports it to the caller. */
 export class ProgressReporter {
   readonly #onProgress: ((progress: SearchProgress) => void) | undefined;
+  readonly #questions: number;
   readonly #testQuestions: number;
   readonly #started = performance.now();
   #state: Omit<SearchProgress, 'seconds' | 'remainingSeconds'> = {
@@ -68,13 +66,23 @@ export class ProgressReporter {
     best: undefined,
     warning: undefined,
   };
-  /** The trials of this run, which tell how long those to come will take. */
-  readonly #tried: { readonly edit: number; readonly evaluate: number; readonly asked: number }[] = [];
+  /** How long trials take: of each something, and something for each question. */
+  readonly #pace = new Pace();
+  /** The trials of this run but the base, and those of them that were stopped. */
+  readonly #asked = { trials: 0, questions: 0 };
+  readonly #stopped = { trials: 0, questions: 0 };
   #remaining: readonly RemainingTrials[] | undefined;
 
-  /** @param testQuestions asked twice at the end */
-  constructor(onProgress: ((progress: SearchProgress) => void) | undefined, testQuestions = 0) {
+  /**
+   * @param questions the number of validation questions
+   * @param testQuestions asked twice at the end
+   */
+  constructor(
+    onProgress: ((progress: SearchProgress) => void) | undefined,
+    { questions, testQuestions }: { readonly questions: number; readonly testQuestions: number },
+  ) {
     this.#onProgress = onProgress;
+    this.#questions = questions;
     this.#testQuestions = testQuestions;
   }
 
@@ -87,9 +95,14 @@ export class ProgressReporter {
     return this.#onProgress !== undefined;
   }
 
-  /** Counts work of this run, to estimate what is left from. */
-  count(seconds: Trial['seconds'], asked: number): void {
-    this.#tried.push({ ...seconds, asked });
+  /** Counts a trial of this run, or a round of one, to estimate what is left from. */
+  count({ edit, evaluate }: Trial['seconds'], questions: number, verdict: Verdict): void {
+    this.#pace.add({ tokens: questions, requests: 1 }, edit + evaluate);
+    if (this.#state.phase === 'base') return;
+    for (const counted of [this.#asked, ...(STOPPED.has(verdict) ? [this.#stopped] : [])]) {
+      counted.trials++;
+      counted.questions += questions;
+    }
   }
 
   /** Says what is left of a stage; undefined for all candidates that it has not tried. */
@@ -105,25 +118,24 @@ export class ProgressReporter {
   }
 
   /**
-   * Estimates the time of the trials that are left in the stage, and of the test. Trials that are
-   * stopped early become shorter as the best so far gets better, so the last ones count.
+   * Estimates the time of the trials that are left in the stage, and of the test. Most of those to
+   * come will be stopped as early as those before; only a few beat the best so far and are asked
+   * everything.
    */
   #remainingSeconds(): number | undefined {
     const { phase, done, total, asked } = this.#state;
-    if (phase !== 'grid' && phase !== 'greedy') return undefined;
-    const recent = this.#tried.slice(-Math.max(FEWEST_RECENT, Math.ceil(RECENT_SHARE * this.#tried.length)));
-    const sum = (of: (tried: (typeof recent)[number]) => number) => recent.reduce((all, one) => all + of(one), 0);
-    const questions = sum((one) => one.asked);
-    if (questions === 0) return undefined;
-    const perQuestion = sum((one) => one.evaluate) / questions;
-    const perTrial = sum((one) => one.edit) / recent.length;
+    if ((phase !== 'grid' && phase !== 'greedy') || !this.#pace.isKnown) return undefined;
+    const typical = [this.#stopped, this.#asked].find(({ trials }) => trials > 0);
+    const each = typical === undefined ? this.#questions : typical.questions / typical.trials;
     const remaining = this.#remaining ?? [{ trials: total - done, questions: undefined }];
-    const each = questions / recent.length;
-    const left = remaining.reduce(
-      (all, one) => all + one.trials * (perTrial + (one.questions ?? each) * perQuestion),
-      0,
+    const trials = remaining.reduce((sum, one) => sum + one.trials, 0);
+    const questions = remaining.reduce((sum, one) => sum + one.trials * (one.questions ?? each), 0);
+    const current = Math.min(remaining[0]?.questions ?? each, asked);
+    // The unedited model and the winner are asked the test questions.
+    const test = { tokens: 2 * this.#testQuestions, requests: 2 };
+    return (
+      this.#pace.secondsOf({ tokens: Math.max(0, questions - current), requests: trials }) +
+      (this.#testQuestions > 0 ? this.#pace.secondsOf(test) : 0)
     );
-    const expected = Math.min(remaining[0]?.questions ?? each, asked);
-    return Math.max(0, left - expected * perQuestion) + 2 * this.#testQuestions * perQuestion;
   }
 }

@@ -91,7 +91,10 @@ async function searchInto(
     const source = converted ?? checkpoint;
     const grid = converted === undefined ? planned : planGrid(source, options).planned;
     const tensors = new Set(grid.flatMap(({ edits }) => edits.map(({ tensor }) => tensor)));
-    const progress = new ProgressReporter(options.onProgress, options.test?.questions.length);
+    const progress = new ProgressReporter(options.onProgress, {
+      questions: options.validation.questions.length,
+      testQuestions: options.test?.questions.length ?? 0,
+    });
     trials = await Trials.open(source, tensors, output, options, header.settings, progress);
     const test = await new Search(trials, grid, header, options, progress, checkpoint, model).run();
     return await finish(test, trials.lines);

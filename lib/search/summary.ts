@@ -1,12 +1,12 @@
-import type {
-  SearchCounts,
-  SearchHeader,
-  SearchLine,
-  SearchSeconds,
-  SearchSummary,
-  TestLine,
-  Trial,
-  Verdict,
+import {
+  type SearchCounts,
+  type SearchHeader,
+  type SearchLine,
+  type SearchSeconds,
+  type SearchSummary,
+  STOPPED,
+  type TestLine,
+  type Trial,
 } from './log-lines.js';
 
 /** Makes the contents of `summary.json`. */
@@ -39,9 +39,6 @@ export function summarise(
     model,
   };
 }
-
-/** The verdicts of trials that were not asked everything. */
-export const STOPPED: ReadonlySet<Verdict> = new Set(['hopeless', 'behind', 'outranked']);
 
 /** Counts the work that the lines of a log record. */
 export function countsOf(lines: readonly SearchLine[]): SearchCounts {

@@ -118,7 +118,7 @@ export class Trials {
     const logged = this.known.get(number);
     const trial = logged ?? (await this.#make(number, plan));
     if (logged === undefined) {
-      this.#progress.count(trial.seconds, trial.score.questions);
+      this.#progress.count(trial.seconds, trial.score.questions, trial.verdict);
       await this.append(trial);
     } else if (trial.accepted) await this.keep(plan.edits ?? []);
     this.done.set(number, trial);
@@ -232,7 +232,7 @@ export class Trials {
       await this.#askSome(this.#options.validation.questions, places, answers);
       return 'complete';
     });
-    this.#progress.count(made.seconds, made.problem === undefined ? places.length : 0);
+    this.#progress.count(made.seconds, made.problem === undefined ? places.length : 0, 'complete');
     const line: RoundLine = {
       line: 'round',
       round,
