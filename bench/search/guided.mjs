@@ -133,6 +133,7 @@ async function main() {
     types: /** @type {never} */ (values.types?.split(',')),
     rhos: values.rhos?.split(',').map(Number),
     quant: /** @type {never} */ (values.quant),
+    threads: runtime.threads,
     cache: { folder: join(folder, 'svd') },
   };
   /** @param {object} options */
