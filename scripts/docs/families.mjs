@@ -18,7 +18,7 @@ family is taken from \`config.json\` (\`model_type\`, or else \`architectures\`)
 \`general.architecture\`; \`--family\` overrides it. [laser.md](laser.md#families-and-types) explains
 the types. Models of other families are edited by the names of their tensors (\`--tensor\`).
 
-This page is written by \`scripts/docs/families.mjs\` from \`lib/model/families/\`. For most families,
+This page is written by \`scripts/docs/families.mjs\` from \`lib/model/families/\`. For each family,
 tests make a tiny model with the transformers library and compare layers, shapes and orientation
 with its modules, and the parts of fused tensors with what its attention receives.
 
