@@ -6,6 +6,7 @@ import type { Checkpoint } from '../../../lib/checkpoint/checkpoint.js';
 import { GgufFile } from '../../../lib/checkpoint/gguf/file.js';
 import { parseGgufHeader } from '../../../lib/checkpoint/gguf/header.js';
 import { open } from '../../../lib/checkpoint/open.js';
+import { latentHeads } from '../../../lib/model/sizes.js';
 import type { StoredType } from '../../../lib/tensor/dtype.js';
 import { failure, kind } from '../../support/failure.js';
 import { temporaryFolder } from '../../support/folder.js';
@@ -97,6 +98,33 @@ describe('a GGUF file', () => {
       }
       expect(await failure(checkpoint.read('blk'))).toMatchObject({ code: 'ERR_NOT_FOUND' });
     });
+  });
+
+  it('states the heads of attention through latent vectors as config.json does, in both forms', async () => {
+    const common = [
+      word('general.architecture', 'deepseek2'),
+      number('deepseek2.attention.kv_lora_rank', 512),
+      number('deepseek2.rope.dimension_count', 64),
+    ];
+    const older = [number('deepseek2.attention.key_length', 192), number('deepseek2.attention.value_length', 128)];
+    const newer = [
+      number('deepseek2.attention.key_length', 576),
+      number('deepseek2.attention.value_length', 512),
+      number('deepseek2.attention.key_length_mla', 192),
+      number('deepseek2.attention.value_length_mla', 128),
+    ];
+    for (const [name, lengths] of Object.entries({ older, newer })) {
+      const file = join(folder, `latent-${name}`);
+      await writeFile(file, validGguf([...common, ...lengths], weights));
+      await opened(file, async ({ config }) => {
+        expect(config).toMatchObject({ head_dim: 192, v_head_dim: 128, qk_rope_head_dim: 64, kv_lora_rank: 512 });
+        expect(latentHeads(config!)).toEqual({
+          latent: { name: 'kv_lora_rank', value: 512 },
+          key: 128,
+          value: 128,
+        });
+      });
+    }
   });
 
   it('gives the values of all types of metadata', async () => {
