@@ -20,26 +20,26 @@ from tokenizers import Tokenizer
 
 
 class Texts(CalibrationDataReader):
-    """The texts of a calibration as inputs of the model, one a run."""
+    """The texts of a calibration as inputs of the model: those of one length in one run, which sums to the same."""
 
     def __init__(self, model, texts, tokens):
         tokenizer = Tokenizer.from_file(str(model.parent / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(tokens)
         names = [each.name for each in onnx.load(model, load_external_data=False).graph.input]
-        self.feeds = []
+        groups = {}
         for line in texts.read_text("utf-8").splitlines():
-            encoding = tokenizer.encode(json.loads(line)["text"])
-            known = {
-                "input_ids": encoding.ids,
-                "attention_mask": encoding.attention_mask,
-                "token_type_ids": encoding.type_ids,
-            }
-            self.feeds.append({name: np.array([known[name]], np.int64) for name in names})
-        self.rest = iter(self.feeds)
+            ids = tokenizer.encode(json.loads(line)["text"]).ids
+            groups.setdefault(len(ids), []).append(ids)
+        self.feeds = iter([feed(names, np.array(ids, np.int64)) for ids in groups.values()])
 
     def get_next(self):
-        return next(self.rest, None)
+        return next(self.feeds, None)
+
+
+def feed(names, ids):
+    known = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    return {name: known[name] for name in names}
 
 
 def quantise(model, texts, tokens, out, settings):
@@ -91,6 +91,8 @@ def main(model, texts, tokens, out, settings):
     begin = time.perf_counter()
     quantise(model, texts, int(tokens), out, json.loads(settings))
     seconds = time.perf_counter() - begin
+    # GPTQ leaves its progress on the line.
+    print()
     print(json.dumps({"seconds": seconds, "bits": bits_of_layers(model, out)}))
 
 

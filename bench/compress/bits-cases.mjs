@@ -11,6 +11,18 @@ const RTN_32 = nbits('rtn', 4, 32);
 const RTN_64 = nbits('rtn', 4, 64);
 const RTN_2 = nbits('rtn', 2, 16);
 
+/** The whole file counts. */
+const FILE = /** @type {const} */ ('file');
+const DECODER = /** @type {const} */ ({
+  kind: 'passages',
+  length: 256,
+  calibration: 64,
+  figure: 'divergence',
+  budgets: [RTN_32, RTN_64, RTN_2].map(({ name }) => ({ like: name, scope: FILE, share: 0.5 })),
+  baselines: [RTN_32, RTN_64, RTN_2].map((one) => ({ ...one, scope: FILE })),
+});
+const NO_3_BITS = "onnxruntime's MatMulNBits has kernels for 2, 4 and 8 bits, none for 3.";
+
 /** @type {readonly BitsCase[]} */
 export const BITS_CASES = [
   {
@@ -61,20 +73,18 @@ export const BITS_CASES = [
     ],
   },
   {
+    name: 'babyllama-bits',
+    model: 'babyllama',
+    title: 'BabyLlama in few bits',
+    ...DECODER,
+    note: `Its weights are float32. ${NO_3_BITS}`,
+  },
+  {
     name: 'smollm2-bits',
     model: 'smollm2',
     title: 'SmolLM2-135M in few bits',
-    kind: 'passages',
-    length: 256,
-    calibration: 64,
-    figure: 'divergence',
-    budgets: [
-      { like: RTN_32.name, scope: 'file', share: 0.5 },
-      { like: RTN_64.name, scope: 'file', share: 0.5 },
-      { like: RTN_2.name, scope: 'file', share: 0.5 },
-    ],
-    baselines: [RTN_32, RTN_64, RTN_2].map((one) => ({ ...one, scope: 'file' })),
-    note: "Its weights are those of a GGUF file in Q4_1, so they lie on a grid of 4 bits. onnxruntime's MatMulNBits has kernels for 2, 4 and 8 bits, none for 3.",
+    ...DECODER,
+    note: `Its weights are those of a GGUF file in Q4_1, so they lie on a grid of 4 bits. ${NO_3_BITS}`,
   },
 ];
 

@@ -20,7 +20,8 @@ const SCOPES = {
 
 /** @param {MeasuredBits} result */
 export function bitsSection(result) {
-  const { title, figure, bytes, tokens, rows, milliseconds, calibrationSeconds, note } = result;
+  const { title, absent, figure, bytes, tokens, rows, milliseconds, calibrationSeconds, note } = result;
+  if (absent !== undefined) return [`## ${title}`, `Not measured: ${absent}.`];
   const times = Object.entries(milliseconds).map(([shape, value]) => `${shape}: ${value.toFixed(1)} ms`);
   const scopes = /** @type {Scope[]} */ (Object.keys(SCOPES));
   return [

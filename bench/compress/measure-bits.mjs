@@ -7,7 +7,7 @@
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lowrank } from './commands.mjs';
-import { cache, copyTokenizer, modelFolder, once, runPython, textFolder } from './sources.mjs';
+import { absence, cache, copyTokenizer, modelFolder, once, runPython, textFolder } from './sources.mjs';
 
 /**
  * A model that was made, and what making it says of it.
@@ -22,6 +22,8 @@ import { cache, copyTokenizer, modelFolder, once, runPython, textFolder } from '
  */
 export function measureBits(one, { data, threads, rounds, log }) {
   const { name, kind, length, calibration, budgets, baselines, timed } = one;
+  const why = absence(one.model, data);
+  if (why !== undefined) return { ...one, ...EMPTY, absent: why };
   const folder = modelFolder(one.model, data);
   const model = join(folder, 'model.onnx');
   const texts = textFolder(data);
@@ -78,7 +80,7 @@ export function measureBits(one, { data, threads, rounds, log }) {
   const compare = (/** @type {string[]} */ ...more) =>
     lowrank('compare', folder, ...made.map(({ out }) => out), '--texts', textsFor('held-out'), ...more, ...threaded);
   const found = compare('--length', String(length), '--samples', '1000', '--runs', '0');
-  const times = timed ? compare('--samples', '2', '--runs', String(rounds)) : undefined;
+  const times = timed && rounds > 0 ? compare('--samples', '2', '--runs', String(rounds)) : undefined;
   for (const { ours, out } of made) if (ours) rmSync(out, { recursive: true });
   const rows = made.map((each, i) => rowOf(each, one, found.candidates[i], latencyOf(times?.candidates[i])));
   for (const { by, value } of rows) log(`  ${by}: ${one.figure} ${value.toFixed(4)}`);
@@ -92,6 +94,7 @@ export function measureBits(one, { data, threads, rounds, log }) {
   };
 }
 
+const EMPTY = { bytes: Number.NaN, tokens: 0, calibrationSeconds: Number.NaN, milliseconds: {}, rows: [] };
 const NOTHING = {
   ours: false,
   bits: Number.NaN,

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lowrank, node } from './commands.mjs';
-import { cache, copyTokenizer, modelFolder, textFolder } from './sources.mjs';
+import { absence, cache, copyTokenizer, modelFolder, textFolder } from './sources.mjs';
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 /** @type {readonly Storage[]} */
@@ -28,9 +28,8 @@ const STORAGES = ['pivoted', 'factors'];
  */
 export function measure(one, { data, threads, rounds, log }) {
   const { name, kind, length, calibration, figure, budgets, latency, forwards } = one;
-  if (name === 'babyllama' && !existsSync(join(data, 'models/babyllama-tok105'))) {
-    return { ...one, absent: 'no weights of BabyLlama in ../shared/data/models', rows: [], latency: [] };
-  }
+  const absent = absence(name, data);
+  if (absent !== undefined) return { ...one, absent, rows: [], latency: [] };
   const folder = modelFolder(name, data);
   const texts = textFolder(data);
   const textsFor = (/** @type {string} */ use) => join(texts, `${kind}-${use}.jsonl`);
@@ -78,7 +77,7 @@ export function measure(one, { data, threads, rounds, log }) {
       const { value } = /** @type {Row} */ (rows.at(-1));
       log(`  ${keep} ${storage}: ${figure} ${value.toFixed(4)} (${target.toFixed(3)}), ${report.seconds.toFixed(1)} s`);
     }
-    if (latency?.keep === keep) {
+    if (latency?.keep === keep && rounds > 0) {
       const timedRuns = compare(outs, '--samples', '2', '--runs', String(rounds));
       latencies.push(...latenciesOf(made, timedRuns.candidates, latency.targets));
       for (const { storage, shape, relative } of latencies) log(`  ${storage} ${shape}: ${relative.toFixed(2)}`);

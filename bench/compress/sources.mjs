@@ -66,6 +66,19 @@ export function runPython(script, ...args) {
 }
 
 /**
+ * Why a model cannot be measured; undefined where it can.
+ *
+ * @param {import('./types.js').ModelName} name
+ * @param {string} data the folder with models and question sets that no package has
+ */
+export function absence(name, data) {
+  if (name !== 'babyllama' || existsSync(join(data, BABYLLAMA))) return undefined;
+  return 'no weights of BabyLlama in ../shared/data/models';
+}
+
+const BABYLLAMA = 'models/babyllama-tok105';
+
+/**
  * Returns the folder of a model in ONNX.
  *
  * @param {import('./types.js').ModelName} name
@@ -74,11 +87,7 @@ export function runPython(script, ...args) {
 export function modelFolder(name, data) {
   return once(name, (part) => {
     const source =
-      name === 'babyllama'
-        ? join(data, 'models/babyllama-tok105')
-        : name === 'smollm2'
-          ? weights(name)
-          : join(weights('minilm'), '..');
+      name === 'babyllama' ? join(data, BABYLLAMA) : name === 'smollm2' ? weights(name) : join(weights('minilm'), '..');
     runPython('export.py', name, source, part);
   });
 }

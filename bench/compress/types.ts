@@ -133,7 +133,7 @@ export type BitsBudget = { readonly scope: Scope } & (
 );
 
 export interface BitsCase {
-  readonly name: 'minilm-bits' | 'smollm2-bits';
+  readonly name: 'minilm-bits' | 'babyllama-bits' | 'smollm2-bits';
   readonly model: ModelName;
   readonly title: string;
   readonly kind: Case['kind'];
@@ -170,6 +170,8 @@ export interface BitsRow {
 }
 
 export interface BitsResult extends BitsCase {
+  /** Why it was not measured. */
+  readonly absent?: string;
   readonly bytes: number;
   readonly tokens: number;
   readonly calibrationSeconds: number;
