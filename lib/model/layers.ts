@@ -11,7 +11,7 @@ export type LayerRange = readonly [first: number, last: number];
 export const MAX_LAYERS = 100_000;
 
 /** The notation of layers, for messages. */
-export const LAYERS_IN_WORDS = 'a number, a range 20-27, a list 0,2,5-7, last, -1, -4.., 20.. or all';
+const LAYERS_IN_WORDS = 'a number, a range 20-27, a list 0,2,5-7, last, -1, -4.., 20.. or all';
 
 const NUMBER = '(-?\\d{1,6}|last)';
 const DASHED = /^(\d{1,6})-(\d{1,6})$/;

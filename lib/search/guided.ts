@@ -8,7 +8,7 @@ import { baseOnSame, compareScores, difference, scoreOf } from './score.js';
 import type { Trials } from './trial-runner.js';
 
 /** A candidate in the rounds, with its answers so far. */
-export interface Contender extends PlannedCandidate {
+interface Contender extends PlannedCandidate {
   readonly number: number;
   readonly rounds: RoundLine[];
   /** At the indexes of the set. */
@@ -117,10 +117,8 @@ interface Cut {
  * Parts contenders after a round: those that are asked on, and the verdict of each other one. Who
  * is significantly worse than the best so far, or cannot reach the unedited model, goes. Of those
  * that are left, the budget may not allow all: then the worst go, any of which might have won.
- *
- * @internal
  */
-export function parted(
+function parted(
   alive: readonly Contender[],
   base: Pick<Trial, 'outcomes'>,
   { objective, threshold, most }: Cut,

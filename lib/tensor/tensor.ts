@@ -169,7 +169,7 @@ export interface CloseOptions {
 const CLOSE_OPTIONS: OptionTypes<CloseOptions> = { rtol: number, atol: number };
 
 /** Returns a plain tensor as a {@link Tensor}, without copying. */
-export function tensorOf({ data, shape }: PlainTensor): Tensor {
+function tensorOf({ data, shape }: PlainTensor): Tensor {
   return new Tensor(data, shape);
 }
 

@@ -53,7 +53,7 @@ export function signTest({ plus, minus }: Discordance): number {
   return Math.min(1, 2 * fairCoin(Math.min(plus, minus), plus + minus));
 }
 
-/** @internal Returns the probability of at most `heads` heads in `tosses` tosses of a fair coin. */
+/** Returns the probability of at most `heads` heads in `tosses` tosses of a fair coin. */
 export function fairCoin(heads: number, tosses: number): number {
   // Compute each term from the one before it, in logarithms, as 2^-tosses alone may be too small
   // for a double.

@@ -2,8 +2,6 @@
  * Cuts a text into pieces of at most `length` characters, at its `<|endoftext|>` marks, otherwise
  * at the ends of lines, otherwise at spaces, so that a set of them can be divided, sampled and
  * compared pairwise.
- *
- * @internal
  */
 export function pieces(text: string, length: number): string[] {
   const result: string[] = [];

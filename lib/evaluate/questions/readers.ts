@@ -8,7 +8,7 @@ import type { DatasetFormat, PromptStyle } from './question.js';
 import type { QuestionFile } from './question-file.js';
 import { trueOrFalse } from './true-false.js';
 
-export interface ReadOptions {
+interface ReadOptions {
   readonly style: PromptStyle;
   /** Counts tokens for the limit on HotpotQA's answers. */
   readonly countTokens: ((text: string) => number) | undefined;
