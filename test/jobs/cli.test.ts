@@ -36,7 +36,8 @@ describe('lowrank laser', () => {
     expect(run.stdout).toMatch(/model\.layers\.0\.mlp\.gate_proj\.weight +24 x 16 +4 of 16 +\d+\.\d\d % +0\.\d+/);
     expect(run.stdout).toMatch(/memory predicted \d.*, measured \d.* \(native \d/);
     expect(run.stdout).toContain(`wrote ${at('table')} in `);
-    expect(run.stderr).toContain('2/2 model.layers.1.self_attn.q_proj.weight');
+    // The matrices are worked on side by side, so either may end last.
+    expect(run.stderr).toMatch(/2\/2 model\.layers\.\d\.(mlp\.gate|self_attn\.q)_proj\.weight/);
     expect(run.stdout + run.stderr).not.toContain('\u001b');
     expect(await changedTensors(llama, at('table'))).toEqual([
       'model.layers.0.mlp.gate_proj.weight',
