@@ -1,13 +1,5 @@
-import { type Family, type TensorNaming, whole } from './family.js';
-
-const layer: TensorNaming['matrices'] = {
-  q_proj: whole('self_attn.q_proj.weight'),
-  k_proj: whole('self_attn.k_proj.weight'),
-  v_proj: whole('self_attn.v_proj.weight'),
-  out_proj: whole('self_attn.out_proj.weight'),
-  fc_in: whole('fc1.weight'),
-  fc_out: whole('fc2.weight'),
-};
+import { fairseqLayer } from './fairseq.js';
+import { type Family, whole } from './family.js';
 
 export const bart: Family = {
   name: 'bart',
@@ -18,11 +10,11 @@ export const bart: Family = {
   namings: [
     {
       prefixes: ['model.encoder.layers.', 'encoder.layers.'],
-      matrices: layer,
+      matrices: fairseqLayer,
       next: {
         prefixes: ['model.decoder.layers.', 'decoder.layers.'],
         matrices: {
-          ...layer,
+          ...fairseqLayer,
           cross_q_proj: whole('encoder_attn.q_proj.weight'),
           cross_k_proj: whole('encoder_attn.k_proj.weight'),
           cross_v_proj: whole('encoder_attn.v_proj.weight'),

@@ -1,4 +1,5 @@
-import { type Family, whole } from './family.js';
+import { fairseqLayer } from './fairseq.js';
+import type { Family } from './family.js';
 
 export const opt: Family = {
   name: 'opt',
@@ -9,14 +10,7 @@ export const opt: Family = {
   namings: [
     {
       prefixes: ['model.decoder.layers.', 'decoder.layers.'],
-      matrices: {
-        q_proj: whole('self_attn.q_proj.weight'),
-        k_proj: whole('self_attn.k_proj.weight'),
-        v_proj: whole('self_attn.v_proj.weight'),
-        out_proj: whole('self_attn.out_proj.weight'),
-        fc_in: whole('fc1.weight'),
-        fc_out: whole('fc2.weight'),
-      },
+      matrices: fairseqLayer,
     },
   ],
 };
